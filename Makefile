@@ -1,0 +1,43 @@
+# make study: set up and run the main study      make test: set up and test      make check: all that CI checks
+PYTHON ?= python3
+BIN := .venv/bin
+STUDY := outputs/coconut_clipping
+
+.PHONY: help study test check format clean
+
+help:
+	@sed -n '1p' Makefile | cut -c3-
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rnnstudy needs Python 3.11 or newer; make study PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+study: .venv/installed
+	$(BIN)/rnnstudy train experiment=coconut_clipping
+	$(BIN)/rnnstudy compare $(STUDY)
+	@echo
+	@echo "Report:           $(CURDIR)/$(STUDY)/report/report.html"
+	@echo "TensorBoard logs: $(CURDIR)/$(STUDY)   (to see them: $(BIN)/rnnstudy board $(STUDY))"
+
+test: .venv/installed-dev
+	$(BIN)/pytest -q
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m 'slow or not slow'
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,7 @@
+"""`python -m rnnstudy`."""
+
+import sys
+
+from rnnstudy.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,96 @@
+"""The command `rnnstudy`."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+import rnnstudy
+from rnnstudy.core.errors import Interrupted, RnnstudyError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; from the command line if None.
+
+    Returns:
+        The exit code: 0, 1 for an error of the user's, 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console()
+    errors = Console(stderr=True)
+    try:
+        return _dispatch(given, console)
+    except RnnstudyError as error:
+        _say(errors, f"rnnstudy: {error}")
+        return 1
+    except Interrupted as stopped:
+        _say(errors, f"rnnstudy: {stopped}; a checkpoint is saved. To go on: rnnstudy {shlex.join(given)}")
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        _say(errors, "rnnstudy: stopped. The same command goes on from the last checkpoint.")
+        return INTERRUPTED
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _dispatch(given: list[str], console: Console) -> int:
+    # What follows "train" is Hydra's, flags included.
+    if given[:1] == ["train"]:
+        return _train(given[1:], console)
+    parser = _parser()
+    options = parser.parse_args(given)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    return options.function(options, console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rnnstudy", description="Train recurrent networks, watch every hidden state's exact gradient, compare."
+    )
+    parser.add_argument("--version", action="version", version=f"rnnstudy {rnnstudy.__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands")
+    commands.add_parser("train", help="train one configuration or a sweep: train model=lstm task.lag=40; train --help")
+    compare = commands.add_parser("compare", help="compare the runs below a folder: table and report")
+    compare.add_argument("directory", type=Path, help="folder with runs at any depth")
+    compare.set_defaults(function=_compare)
+    board = commands.add_parser("board", help="start TensorBoard on the runs below a folder, on this machine only")
+    board.add_argument("directory", type=Path, help="folder with runs at any depth")
+    board.add_argument("--port", type=int, default=None, help="default: 6006, or the next that is free")
+    board.set_defaults(function=_board)
+    return parser
+
+
+def _train(arguments: list[str], console: Console) -> int:
+    from rnnstudy.study.sweep import train
+
+    for folder in train(arguments, console):
+        place = shlex.quote(str(folder))
+        _say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
+    return 0
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    from rnnstudy.report.compare import compare
+
+    report = compare(options.directory, console)
+    _say(console, f"\nReport: {report}")
+    return 0
+
+
+def _board(options: argparse.Namespace, console: Console) -> int:
+    from rnnstudy.cli.board import board
+
+    return board(options.directory, options.port, console)

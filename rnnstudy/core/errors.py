@@ -1,0 +1,46 @@
+"""Errors that speak to the user, and the checks that raise them."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RnnstudyError(Exception):
+    """Something the user can put right; the command line prints it as one line."""
+
+
+class ConfigError(RnnstudyError, ValueError):
+    """A setting that breaks a rule: names the setting, the rule, the value and the way out."""
+
+
+def require_at_least(name: str, value: float, minimum: float) -> None:
+    """Raise ConfigError unless `value >= minimum` (NaN never is)."""
+    if not value >= minimum:
+        raise ConfigError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def require_above(name: str, value: float, bound: float) -> None:
+    """Raise ConfigError unless `value > bound` (NaN never is)."""
+    if not value > bound:
+        raise ConfigError(f"{name} must be above {bound}, got {value}.")
+
+
+def require_between(name: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError unless `low <= value <= high` (NaN never is)."""
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be between {low} and {high}, got {value}.")
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """Say what is allowed in place of `name`, the likeliest slip first.
+
+    Returns:
+        A sentence such as "Did you mean 'lstm'? Allowed: gru, lstm, rnn."
+    """
+    choices = sorted(allowed)
+    close = difflib.get_close_matches(name, choices, n=1)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Allowed: {', '.join(choices) or 'nothing'}."
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a run, which saved a checkpoint; no `except Exception` may take it for a failure."""

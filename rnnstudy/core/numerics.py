@@ -1,0 +1,64 @@
+"""The numerics policy of a run: threads, subnormal numbers, TF32, determinism."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from rnnstudy.core.errors import ConfigError, require_at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """How numbers are computed; recorded with the run.
+
+    Args:
+        threads: CPU threads inside one operation. One is fastest at the sizes studied here.
+        flush_subnormals: Treat subnormal numbers as zero on the CPU: a vanishing run is several times faster.
+        tf32: Allow TF32 matrix products on CUDA.
+    """
+
+    threads: int = 1
+    flush_subnormals: bool = True
+    tf32: bool = False
+
+    def __post_init__(self) -> None:
+        require_at_least("threads", self.threads, 1)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Set the policy for the calling thread, and put back what was set before (subnormals: torch's default)."""
+        threads = torch.get_num_threads()
+        tf32 = torch.backends.cuda.matmul.allow_tf32
+        torch.set_num_threads(self.threads)
+        torch.set_flush_denormal(self.flush_subnormals)
+        torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_flush_denormal(False)
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def select_device(name: str) -> torch.device:
+    """The device a run asks for.
+
+    Args:
+        name: "cpu", "cuda", "cuda:N", or "auto" (CUDA where there is one).
+
+    Raises:
+        ConfigError: The name is none of these, or there is no such CUDA device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in {"cpu", "cuda"} or (index and not index.isdecimal()):
+        raise ConfigError(f"device must be cpu, cuda, cuda:N or auto, got '{name}'.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name} asks for CUDA, but torch finds no CUDA device here; run with device=cpu.")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ConfigError(f"device={name} asks for CUDA device {index}, but there are {count}; the first is cuda:0.")
+    return torch.device(name)

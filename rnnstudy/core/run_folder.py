@@ -1,0 +1,89 @@
+"""The layout of a run folder: who writes a run and who reads one agree here, and nowhere else."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+"""Version of the layout; raised when a reader of the old one would misread the new one."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Written at the start: format, versions, commit, device, seed, the task's facts; JSON."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Scalars: one JSON line per step and replica; append-only."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """Curves over time steps: one JSON line per step, replica and tag; append-only."""
+        return self.path / "curves.jsonl"
+
+    @property
+    def histograms(self) -> Path:
+        """Histograms pooled over the running replicas: one JSON line per step and tag; append-only."""
+        return self.path / "histograms.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """Written at the end, and only then: status and final figures per replica; JSON."""
+        return self.path / "result.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the last checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of the TensorBoard event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.result.exists()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and flush it to the disk.
+
+    Raises:
+        OSError: The disk is full or the folder read-only; an older `path` is then untouched.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as indented JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

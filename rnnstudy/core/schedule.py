@@ -1,0 +1,34 @@
+"""When something happens during training."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+
+
+class Schedule(ABC):
+    """Decides, for each optimizer step, whether it is time."""
+
+    @abstractmethod
+    def is_due(self, step: int) -> bool:
+        """Whether it is time at `step`, the number of optimizer steps done so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Every(Schedule):
+    """At step 0 and every `interval` steps.
+
+    Args:
+        interval: Optimizer steps, at least 1.
+    """
+
+    interval: int
+
+    def __post_init__(self) -> None:
+        require_at_least("interval", self.interval, 1)
+
+    @override
+    def is_due(self, step: int) -> bool:
+        return step % self.interval == 0

@@ -1,0 +1,23 @@
+"""Norm of the parameters' gradient, before and after the mitigations."""
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.writers.base import Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradNorm(Instrument):
+    """Norm over all parameters of the gradient of the mean loss over the batch, per replica, in float64.
+
+    Tags: `grad_norm/raw` before any mitigation, `grad_norm/clipped` as the optimizer gets it.
+    """
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        return {
+            "grad_norm/raw": Scalar(values=record.raw_norm),
+            "grad_norm/clipped": Scalar(values=record.clipped_norm),
+        }

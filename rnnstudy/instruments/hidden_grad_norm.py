@@ -1,0 +1,32 @@
+"""Norm of the gradient with respect to the hidden state, at every time step."""
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from rnnstudy.gradients.norms import sequence_norms
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.writers.base import Curve, Measurements
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenGradNorm(Instrument):
+    """Mean over the batch of ||dL/dh_t||, for every time step t, state and layer.
+
+    The gradient is per sequence: that of a sequence's own loss, not divided by the batch size. `total` is the total
+    derivative, `direct` its part through the layer's output at t, `carried` its part through the state at t + 1.
+    Tags: `hidden_grad_norm/{state}/layer_{index}/{part}`, the lowest layer 0. Reduced in float64.
+    """
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        return {
+            f"hidden_grad_norm/{state}/layer_{index}/{part}": Curve(values=sequence_norms(values).mean(-1).T)
+            for index, adjoints in enumerate(record.adjoints)
+            for state, adjoint in adjoints.items()
+            for part, values in (
+                ("total", adjoint.total),
+                ("direct", adjoint.direct),
+                ("carried", adjoint.carried),
+            )
+        }

@@ -1,0 +1,1 @@
+"""What is tried against vanishing and exploding gradients; one file a mitigation."""

@@ -1,0 +1,51 @@
+"""Clipping of the gradient's norm."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_above
+from rnnstudy.gradients.norms import replica_norms
+from rnnstudy.mitigations.base import Diagnostics, Mitigation, scale_
+
+EPSILON = 1e-6
+"""Added to the norm, as torch.nn.utils.clip_grad_norm_ does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipNorm(Mitigation):
+    """Scale the gradient of all parameters down to `max_norm` where its norm is larger.
+
+    g <- g * min(1, max_norm / (||g|| + 1e-6)), the norm over all parameters of a replica, of the mean loss over the
+    batch: torch.nn.utils.clip_grad_norm_, for every replica by itself, with the norm taken in float64. A gradient
+    within the bound is not touched.
+
+    Logged, as means since the last log entry: `clip_norm/raw_norm` before and `clip_norm/clipped_norm` after,
+    `clip_norm/coefficient` (1 where nothing was clipped) and `clip_norm/active`, the fraction of steps that were
+    clipped.
+
+    References:
+        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
+        algorithm 1, which has no epsilon.
+
+    Args:
+        max_norm: Largest norm that is left alone, above 0.
+    """
+
+    max_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_above("max_norm", self.max_norm, 0)
+
+    @override
+    def after_backward(self, gradients: dict[str, Tensor]) -> Diagnostics:
+        norm = replica_norms(gradients.values())
+        coefficient = (self.max_norm / (norm + EPSILON)).clamp(max=1)
+        scale_(gradients, coefficient)
+        return {
+            "clip_norm/raw_norm": norm,
+            "clip_norm/clipped_norm": norm * coefficient,
+            "clip_norm/coefficient": coefficient,
+            "clip_norm/active": (coefficient < 1).to(norm.dtype),
+        }

@@ -1,0 +1,1 @@
+"""Networks built from recurrences; one file a network."""

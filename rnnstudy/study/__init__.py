@@ -1,0 +1,1 @@
+"""A configuration becomes parts, parts a run, a run a result."""

@@ -1,0 +1,99 @@
+"""What makes a run this run: the part of its configuration that can change its figures."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.run_folder import RunFolder
+
+UNESSENTIAL = ("study", "output_dir", "run_dir", "choices", "numerics.threads", "train.checkpoint_interval")
+"""Keys that change no figure of a run."""
+
+DIGITS = 8
+"""Hexadecimal digits of the hash in a folder's name."""
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What can change the figures, flat, in the order given (the order of mitigations counts)."""
+    return {
+        key: value
+        for key, value in flatten(config).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
+    }
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """A short hash of what can change the figures."""
+    order = json.dumps([list(config.get("mitigation", {})), sorted(essence(config).items())])
+    return hashlib.sha256(order.encode()).hexdigest()[:DIGITS]
+
+
+def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
+    """Name a run by model, mitigations and the values set by hand, then its hash.
+
+    Args:
+        config: The resolved configuration, with `choices`.
+        overrides: What was set by hand, such as "task.lag=40".
+    """
+    choices = config["choices"]
+    name = "+".join([choices["model"], *choices["mitigation"]])
+    values = []
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if "." in key or key in {"seed", "replicas"}:
+            short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in value)
+            values.append(f"{key.rpartition('.')[2]}={short[:24]}")
+    return "_".join([name, *values, fingerprint(config)])
+
+
+def find_run_folder(config: Mapping[str, Any], overrides: list[str]) -> RunFolder:
+    """Where this configuration runs: the folder it has already, or a new one of a telling name."""
+    if config["run_dir"] is not None:
+        return RunFolder(Path(config["run_dir"]))
+    parent = Path(config["output_dir"])
+    if parent.is_dir():
+        for folder in sorted(parent.iterdir()):
+            if folder.name.endswith(f"_{fingerprint(config)}") and folder.is_dir():
+                return RunFolder(folder)
+    return RunFolder(parent / telling_name(config, overrides))
+
+
+def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds the run of another configuration.
+
+    Raises:
+        ConfigError: Names the folder and what differs.
+    """
+    try:
+        other = yaml.safe_load(folder.config.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{folder.config} cannot be read ({type(error).__name__}); move the folder away.") from None
+    if not isinstance(other, Mapping):
+        raise ConfigError(f"{folder.config} is not the configuration of a run; move the folder away.")
+    theirs, ours = essence(other), essence(config)
+    if fingerprint(other) == fingerprint(config):
+        return
+    keys = [key for key in {**theirs, **ours} if theirs.get(key, "unset") != ours.get(key, "unset")]
+    shown = ", ".join(f"{key} ({theirs.get(key, 'unset')} there, {ours.get(key, 'unset')} here)" for key in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    raise ConfigError(
+        f"{folder.path} holds a run of another configuration: {shown or 'the order of the mitigations'}{more}. "
+        f"Choose another run_dir, or none to have one named by the configuration."
+    )

@@ -1,0 +1,45 @@
+"""Where a run comes from: versions, commit, machine."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import rnnstudy
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes a run."""
+    packages = ("torch", "numpy", "tensorboard", "hydra-core")
+    return {
+        "rnnstudy": rnnstudy.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def commit() -> str | None:
+    """The commit of the checkout this package runs from, "-dirty" appended if it has changes; None outside of one."""
+    root = Path(rnnstudy.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a person would call it."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({platform.machine()})"

@@ -1,0 +1,238 @@
+"""One run: a configuration becomes parts, the parts a loop, the loop a result in a run folder."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.numerics import select_device
+from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.models.base import Interface
+from rnnstudy.study.identity import find_run_folder, fingerprint, require_same
+from rnnstudy.study.progress import RunProgress
+from rnnstudy.study.provenance import commit, device_name, versions
+from rnnstudy.tasks.base import Task
+from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.training.loop import Outlets, Parts, Training
+from rnnstudy.training.replicas import NEVER
+from rnnstudy.writers.run_log import RunLog
+from rnnstudy.writers.tensorboard import TensorBoard
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run to do.
+
+    Args:
+        config: The resolved configuration, with `choices`, the names of the chosen group members.
+        overrides: What was set by hand; names the run.
+        label: What the run is called on the screen.
+    """
+
+    config: Config
+    overrides: list[str]
+    label: str
+
+
+def check(config: Config) -> Plan:
+    """Check everything that can be checked before training.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    plan = plan_run({key: value for key, value in config.items() if key != "choices"})
+    select_device(plan.run.device)
+    return plan
+
+
+def run(job: Job, console: Console) -> RunFolder:
+    """Do a run, resume it, or find it finished.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: The configuration is wrong, or the folder holds another one.
+    """
+    plan = check(job.config)
+    folder = find_run_folder(job.config, job.overrides)
+    if folder.config.exists():
+        require_same(folder, job.config)
+    if folder.is_finished:
+        _say(console, f"{job.label}: finished already, nothing to do ({folder.path})")
+        return folder
+    device = select_device(plan.run.device)
+    _prepare(folder, job.config, plan, device)
+    with plan.numerics.applied(), RunProgress(console, job.label, plan.train.num_steps) as progress:
+        _train(folder, plan, device, progress=progress, say=lambda line: _say(console, f"{job.label}: {line}"))
+    return folder
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _prepare(folder: RunFolder, config: Config, plan: Plan, device: torch.device) -> None:
+    """Make the folder with the configuration and what is known before training.
+
+    Raises:
+        RnnstudyError: The folder cannot be made or written to.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode())
+        if not folder.manifest.exists():
+            write_json(folder.manifest, _manifest(config, plan, device))
+    except OSError as error:
+        raise RnnstudyError(f"{folder.path} cannot be written to: {error.strerror}.") from None
+
+
+def _manifest(config: Config, plan: Plan, device: torch.device) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "commit": commit(),
+        "device": device_name(device),
+        "seed": plan.run.seed,
+        "replicas": plan.run.replicas,
+        "fingerprint": fingerprint(config),
+        "facts": _facts(plan.task),
+    }
+
+
+def _facts(task: Task) -> dict[str, Any]:
+    return {
+        "seq_len": task.seq_len,
+        "chance_loss": task.chance_loss,
+        "chance_accuracy": task.chance_accuracy,
+        "solved_metric": task.solved.metric,
+        "solved_at": task.solved.threshold,
+        "solved_when": task.solved.direction,
+        "informative_steps": list(task.informative_steps),
+    }
+
+
+def _assemble(plan: Plan, device: torch.device) -> Parts:
+    task = plan.task
+    interface = Interface(input_size=task.input_size, output_size=task.output_size, has_tokens=task.has_tokens)
+    generators = replica_generators(plan.run.seed, plan.run.replicas, "init")
+    network = plan.model.build(interface, generators)
+    for mitigation in plan.mitigations:
+        mitigation.prepare(network)
+    network.to(device)
+    return Parts(
+        task=task,
+        network=network,
+        mitigations=plan.mitigations,
+        instruments=plan.instruments,
+        optimizer=plan.make_optimizer(network),
+        settings=plan.train,
+        seed=plan.run.seed,
+    )
+
+
+def _train(
+    folder: RunFolder, plan: Plan, device: torch.device, *, progress: RunProgress, say: Callable[[str], None]
+) -> None:
+    checkpoints = Checkpoints(folder.checkpoints)
+    content, damaged = checkpoints.load()
+    for path in damaged:
+        say(f"{path.name} is damaged; going back to the checkpoint before it")
+        checkpoints.drop(path)
+    log = RunLog(folder)
+    board = TensorBoard(folder.tensorboard, purge_step=content["step"] if content else None)
+    with _stop_requests() as stop_requested:
+        outlets = Outlets(
+            log=log, views=[board], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested
+        )
+        training = Training(_assemble(plan, device), outlets)
+        try:
+            if content is None:
+                log.resume([0, 0, 0])
+                board.text("config", f"```yaml\n{folder.config.read_text()}```")
+            else:
+                training.restore(content)
+                board.restore(log.metrics(), log.curves())
+                say(f"resumed after {training.step} steps")
+            training.run()
+        finally:
+            board.close()
+            log.close()
+    write_json(folder.result, _result(folder, plan, training, device))
+    say(_summary(training, folder))
+
+
+def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.device) -> dict[str, Any]:
+    steps_to_solve = [None if steps == NEVER else steps for steps in training.states.steps_to_solve.tolist()]
+    return {
+        "format": FORMAT,
+        "status": training.states.names(),
+        "steps_to_solve": steps_to_solve,
+        "steps": training.step,
+        "skipped": training.states.skipped.tolist(),
+        "final": _final_figures(folder, plan.run.replicas),
+        "wall_seconds": round(training.seconds, 2),
+        "seed": plan.run.seed,
+        "device": device_name(device),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | None]]:
+    """The last logged figure of every tag and replica; None where there is none."""
+    final: dict[str, list[float | None]] = {}
+    log = RunLog(folder)
+    for record in log.metrics():
+        for tag, figure in record.items():
+            if tag not in {"step", "replica"}:
+                final.setdefault(tag, [None] * replicas)[record["replica"]] = figure
+    log.close()
+    return final
+
+
+def _summary(training: Training, folder: RunFolder) -> str:
+    names = training.states.names()
+    told = [f"solved {names.count('solved')} of {len(names)} replicas"]
+    steps = training.states.steps_to_solve
+    solved = steps[steps != NEVER]
+    if len(solved):
+        told.append(f"first after {int(solved.min())} steps, last after {int(solved.max())}")
+    if "diverged" in names:
+        told.append(f"{names.count('diverged')} diverged")
+    return f"{', '.join(told)}; {training.step} steps in {training.seconds:.0f} s ({folder.path})"
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a request to stop after the step; a second Ctrl-C stops at once."""
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set
+        return
+
+    def handle(number: int, frame: object) -> None:  # noqa: ARG001
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

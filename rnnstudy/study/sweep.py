@@ -1,0 +1,179 @@
+"""The way from a command line to runs, through Hydra: one run or a sweep of them."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+import rnnstudy
+from rnnstudy.core.errors import ConfigError, RnnstudyError, suggest
+from rnnstudy.study.run import Job, check, run
+
+T = TypeVar("T")
+
+_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "experiment")
+_INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
+
+
+def conf_folder() -> Path:
+    """The folder of the configuration files: in the checkout, or inside the installed package."""
+    package = Path(rnnstudy.__file__).parent
+    beside = package.parent / "conf"
+    return beside if (beside / "config.yaml").exists() else package / "conf"
+
+
+def train(arguments: Sequence[str], console: Console) -> list[Path]:
+    """Run what a command line asks for, once all of it has been checked.
+
+    Args:
+        arguments: Hydra's: overrides and flags.
+        console: Where progress is shown.
+
+    Returns:
+        The folders that hold the runs.
+
+    Raises:
+        ConfigError: Something about the configuration of any of the runs is wrong; none was started.
+        RnnstudyError: Runs failed; the others were done.
+    """
+    if not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments):
+        _call_hydra(lambda config: None, arguments)
+        return []
+    wrong: list[RnnstudyError] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = [argument for argument in arguments if not argument.startswith(("hydra/launcher", "hydra.launcher"))]
+        rehearsal = [*kept, "hydra/launcher=basic", f"hydra.sweep.dir={scratch}"]
+        jobs = _collect(rehearsal, _rehearse, wrong)
+    if wrong:
+        raise wrong[0]
+    failed: list[RnnstudyError] = []
+    folders = _collect(arguments, lambda config: _perform(config, len(jobs), console), failed)
+    if failed:
+        raise RnnstudyError("; ".join(map(str, failed)))
+    return sorted({folder.parent for folder in folders})
+
+
+def _collect(
+    arguments: Sequence[str], task: Callable[[DictConfig], T], failures: list[RnnstudyError]
+) -> list[T]:
+    """Let Hydra call `task` for every job; its errors for the user are kept, and the other jobs go on."""
+    done: list[T] = []
+
+    def guarded(config: DictConfig) -> None:
+        try:
+            done.append(task(config))
+        except RnnstudyError as error:
+            failures.append(error)
+
+    _call_hydra(guarded, arguments)
+    return done
+
+
+def _rehearse(config: DictConfig) -> str:
+    """Check one job.
+
+    Raises:
+        ConfigError: What is wrong, and in a sweep with which job.
+    """
+    job = _job(config, total=1)
+    try:
+        check(job.config)
+    except ConfigError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise ConfigError(f"{error} (in the run {' '.join(job.overrides)})") from None
+        raise
+    return job.label
+
+
+def _perform(config: DictConfig, total: int, console: Console) -> Path:
+    return run(_job(config, total), console).path
+
+
+def _job(config: DictConfig, total: int) -> Job:
+    hydra_config = HydraConfig.get()
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
+    mitigations = list(plain.get("mitigation") or {})
+    choices = {group: hydra_config.runtime.choices.get(group) for group in ("task", "model", "optimizer")}
+    plain = {"choices": {**choices, "mitigation": mitigations}, **plain}
+    label = " + ".join([str(choices["model"]), *mitigations])
+    if total > 1:
+        label = f"[{hydra_config.job.num + 1}/{total}] {label}"
+    return Job(config=plain, overrides=list(hydra_config.overrides.task), label=label)
+
+
+def _call_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
+    """Hand the arguments to Hydra, which calls `task` with every composed configuration.
+
+    Raises:
+        ConfigError: What Hydra finds wrong, in one line.
+    """
+    main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
+    with _hydra_surroundings(arguments):
+        try:
+            main()
+        except MissingConfigException as error:
+            raise ConfigError(_explain_missing(error)) from None
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_explain(error, arguments)) from None
+
+
+@contextmanager
+def _hydra_surroundings(arguments: Sequence[str]) -> Iterator[None]:
+    """Give Hydra its arguments, and have it raise errors rather than print them and exit."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["rnnstudy train", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        GlobalHydra.instance().clear()
+
+
+def _explain_missing(error: MissingConfigException) -> str:
+    name = error.missing_cfg_file or ""
+    group, _, member = name.rpartition("/")
+    if not group or not error.options:
+        return f"There is no configuration file '{name}'."
+    return f"{group} has no member '{member}'. {suggest(member, error.options)}"
+
+
+def _explain(error: Exception, arguments: Sequence[str]) -> str:
+    """Say in one line what Hydra says in several."""
+    found = re.search(r"Could not override '([^']+)'", str(error))
+    if isinstance(error, ConfigCompositionException) and found:
+        return _explain_key(found[1].partition("@")[0], arguments)
+    text = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("object_type")]
+    return " ".join(lines)
+
+
+def _explain_key(key: str, arguments: Sequence[str]) -> str:
+    """Say which keys there are in place of an unknown one."""
+    others = [argument for argument in arguments if not argument.startswith("-") and not argument.lstrip("+~").startswith(key)]
+    groups = [argument for argument in others if argument.partition("=")[0] in _GROUPS and "," not in argument]
+    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = hydra.compose("config", groups)
+    parts, known = key.split("."), ""
+    node: Any = config
+    for part in parts:
+        if not isinstance(node, DictConfig) or part not in node:
+            allowed = [name for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
+            return f"{key} is not a known key. {suggest(part, map(str, allowed))}"
+        known, node = f"{known}.{part}".lstrip("."), node[part]
+    return f"{key} cannot be overridden."

@@ -1,0 +1,1 @@
+"""Problems with long dependencies; one file a task."""

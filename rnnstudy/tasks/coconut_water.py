@@ -1,0 +1,245 @@
+"""The coconut-water review: an adjective near the start fixes the last word."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion
+
+ANSWERS = {
+    "favorite": "best",
+    "nastiest": "worst",
+    "newest": "latest",
+    "oldest": "earliest",
+    "cheapest": "bargain",
+    "sweetest": "dessert",
+    "biggest": "largest",
+    "strangest": "weirdest",
+}
+"""Cue to answer."""
+
+PRODUCTS = (
+    "coconut water",
+    "oat milk",
+    "green tea",
+    "orange juice",
+    "apple cider",
+    "ginger ale",
+    "iced coffee",
+    "root beer",
+)
+
+DISTRACTORS = ("different", "other", "fancy", "cheap", "local", "imported", "organic", "expensive")
+
+FILLERS = (
+    "honestly",
+    "really",
+    "seriously",
+    "not bad",
+    "quite refreshing",
+    "so nice",
+    "it was cold",
+    "it tasted fresh",
+    "it looked fancy",
+    "the bottle was small",
+    "the shop was noisy",
+    "the cap is green",
+    "I bought it on monday",
+    "the label is very colorful",
+    "we drank it after lunch",
+    "my sister ordered the newest snack",
+    "my brother wants the cheapest soda",
+    "the shop has the biggest window",
+    "my neighbor told me the strangest story",
+    "her oldest friend drinks it every day",
+    "the waiter said it was his favorite",
+    "my cousin baked the sweetest cake for us",
+    "they had the nastiest weather of the year",
+    "the delivery came late on a rainy evening",
+)
+"""Sentences of 1 to 8 words, three of each length; the longer ones hold cue adjectives that cue nothing."""
+
+OPENING = "this is my"
+MIDDLE = "that I have tried"
+CLOSING = "I have tried a lot of"
+ENDING = "and this is the"
+
+CUE_STEP = 3
+SHORTEST_LAG = 19
+_LONG = 4
+"""Filler is made of sentences of at least this many words, and one of any length that fits the rest exactly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoconutWater(ClassificationTask):
+    """Read a review, tell the last word: the cue adjective after "my" fixes it, `lag` time steps earlier.
+
+    Example: this is my favorite coconut water that I have tried I have tried a lot of different coconut water and
+    this is the -> best
+
+    Eight cues with one answer each, equally likely. Product, distractor adjective and filler sentences vary and say
+    nothing about the answer; fillers hold cue adjectives too, which are not the cue. A filler stands between the two
+    sentences of the review, so that any lag from 19 on is met exactly. Data is drawn fresh for every batch.
+
+    >>> task = CoconutWater(lag=19)
+    >>> batch = task.sample(1, torch.Generator().manual_seed(4))
+    >>> len(task.words(batch.inputs[:, 0]))
+    23
+
+    References:
+        A lesson's example of a long dependency; its network predicts the next word at every step (`next_word`).
+
+    Args:
+        lag: Time steps between the cue and the last word read, at least 19.
+        target: Loss at the blank only ("answer"), or at every step on the next word ("next_word"). Judged at the
+            blank either way.
+    """
+
+    lag: int = SHORTEST_LAG
+    target: Literal["answer", "next_word"] = "answer"
+
+    def __post_init__(self) -> None:
+        require_at_least("lag", self.lag, SHORTEST_LAG)
+
+    @property
+    @override
+    def seq_len(self) -> int:
+        return CUE_STEP + self.lag + 1
+
+    @property
+    @override
+    def input_size(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    @override
+    def output_size(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    @override
+    def has_tokens(self) -> bool:
+        return True
+
+    @property
+    @override
+    def chance_loss(self) -> float:
+        return math.log(len(ANSWERS))
+
+    @property
+    @override
+    def chance_accuracy(self) -> float:
+        return 1 / len(ANSWERS)
+
+    @property
+    @override
+    def solved(self) -> Criterion:
+        return Criterion(metric="accuracy", threshold=0.99, direction="at_least")
+
+    @property
+    @override
+    def informative_steps(self) -> tuple[int, ...]:
+        return (CUE_STEP,)
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """All words, in alphabetical order; a token is a place in it."""
+        phrases = [OPENING, MIDDLE, CLOSING, ENDING, *ANSWERS, *ANSWERS.values(), *PRODUCTS, *DISTRACTORS, *FILLERS]
+        return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+
+    def words(self, tokens: Tensor) -> list[str]:
+        """The words of token ids.
+
+        Args:
+            tokens: One sequence, shape (time,).
+        """
+        return [self.vocabulary[token] for token in tokens.tolist()]
+
+    @override
+    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+        tables = self._tables
+        cue, product, distractor = (
+            torch.randint(len(table), (batch_size,), generator=generator)
+            for table in (tables.cues, tables.products, tables.distractors)
+        )
+        parts = [
+            tables.opening.expand(batch_size, -1),
+            tables.cues[cue, None],
+            tables.products[product],
+            tables.middle.expand(batch_size, -1),
+            tables.draw_filler(self.lag - SHORTEST_LAG, batch_size, generator),
+            tables.closing.expand(batch_size, -1),
+            tables.distractors[distractor, None],
+            tables.products[product],
+            tables.ending.expand(batch_size, -1),
+        ]
+        inputs = torch.cat(parts, dim=1).T.contiguous()
+        answer_word = tables.answers[cue]
+        last = self.seq_len - 1
+
+        if self.target == "answer":
+            loss_steps, targets = torch.tensor([last]), answer_word[None]
+        else:
+            loss_steps, targets = torch.arange(last + 1), torch.cat([inputs[1:], answer_word[None]])
+        informative = torch.zeros_like(inputs, dtype=torch.bool)
+        informative[CUE_STEP] = True
+        return Batch(
+            inputs=inputs,
+            loss_steps=loss_steps,
+            targets=targets,
+            counted=torch.ones_like(targets, dtype=torch.bool),
+            answer=(loss_steps == last)[:, None].expand_as(targets),
+            informative=informative,
+        )
+
+    @cached_property
+    def _tables(self) -> "_Tables":
+        return _Tables(self.vocabulary)
+
+
+class _Tables:
+    """The grammar as token ids."""
+
+    def __init__(self, vocabulary: tuple[str, ...]) -> None:
+        place = {word: token for token, word in enumerate(vocabulary)}
+
+        def tokens(phrase: str) -> list[int]:
+            return [place[word] for word in phrase.split()]
+
+        self.opening, self.middle, self.closing, self.ending = (
+            torch.tensor(tokens(phrase)) for phrase in (OPENING, MIDDLE, CLOSING, ENDING)
+        )
+        self.cues = torch.tensor([place[cue] for cue in ANSWERS])
+        self.answers = torch.tensor([place[answer] for answer in ANSWERS.values()])
+        self.products = torch.tensor([tokens(product) for product in PRODUCTS])
+        self.distractors = torch.tensor([place[word] for word in DISTRACTORS])
+
+        sentences = sorted((tokens(filler) for filler in FILLERS), key=len)
+        self.lengths = torch.tensor([len(sentence) for sentence in sentences])
+        self.longest = int(self.lengths[-1])
+        self.fillers = torch.tensor([sentence + [0] * (self.longest - len(sentence)) for sentence in sentences])
+        self.counts = torch.bincount(self.lengths)
+        self.firsts = self.counts.cumsum(0) - self.counts
+        self.first_long = int(self.firsts[_LONG])
+
+    def draw_filler(self, length: int, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Draw sentences that are `length` words long together, shape (batch, length)."""
+        most = -(-length // _LONG)
+        chosen = torch.randint(self.first_long, len(self.fillers), (batch_size, most), generator=generator)
+        share = torch.rand(batch_size, most, generator=generator)
+
+        ends = self.lengths[chosen].cumsum(1)
+        starts = ends - self.lengths[chosen]
+        rest = (length - starts).clamp(0, self.longest)
+        fitting = self.firsts[rest] + (share * self.counts[rest]).long()
+        chosen = torch.where(ends > length, fitting, chosen).clamp(max=len(self.fillers) - 1)
+
+        word = torch.arange(length).expand(batch_size, length).contiguous()
+        sentence = torch.searchsorted(ends, word, right=True)
+        return self.fillers[chosen.gather(1, sentence), word - starts.gather(1, sentence)]

@@ -1,0 +1,1 @@
+"""The training loop: step, evaluation, checkpoints. Knows interfaces, no member, no Hydra."""

@@ -1,0 +1,52 @@
+"""Means over the steps since the last log entry."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+class Averages:
+    """Running means per tag and replica, in float64 on the CPU.
+
+    Args:
+        replicas: How many replicas.
+    """
+
+    def __init__(self, replicas: int) -> None:
+        """Start with nothing."""
+        self._sums: dict[str, Tensor] = {}
+        self._counts = torch.zeros(replicas, dtype=torch.float64)
+
+    @property
+    def counted(self) -> Bool[Tensor, " replica"]:
+        """Which replicas had a step since the last `take`."""
+        return self._counts > 0
+
+    def add(
+        self, values: Mapping[str, Float[Tensor, " replica"]], counted: Bool[Tensor, " replica"]
+    ) -> None:
+        """Take in one step of the replicas that count."""
+        self._counts += counted
+        for tag, value in values.items():
+            value = value.to("cpu", torch.float64)
+            previous = self._sums.get(tag, torch.zeros_like(self._counts))
+            self._sums[tag] = previous + torch.where(counted, value, 0)
+
+    def take(self) -> dict[str, Float[Tensor, " replica"]]:
+        """Return the means and start anew; NaN for a replica without a step."""
+        means = {tag: total / self._counts for tag, total in self._sums.items()}
+        self._sums = {}
+        self._counts = torch.zeros_like(self._counts)
+        return means
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        return {"": self._counts.clone(), **{tag: total.clone() for tag, total in self._sums.items()}}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """From a checkpoint."""
+        sums = dict(state)
+        self._counts = sums.pop("")
+        self._sums = sums

@@ -1,0 +1,248 @@
+"""The training loop."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from rnnstudy.core.errors import Interrupted
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.gradients.norms import replica_norms
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.mitigations.base import Mitigation
+from rnnstudy.models.base import Network
+from rnnstudy.tasks.base import Batch, Task, stack
+from rnnstudy.training.averages import Averages
+from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.training.optimizer import ReplicaOptimizer
+from rnnstudy.training.replicas import ReplicaStates
+from rnnstudy.training.settings import TrainSettings
+from rnnstudy.training.step import StepResult, TrainingStep, evaluate
+from rnnstudy.writers.base import Entry, Measurements, Scalar, Writer
+from rnnstudy.writers.run_log import RunLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything a run is made of.
+
+    Args:
+        task: The problem.
+        network: All replicas side by side, on its device.
+        mitigations: In the order in which they act.
+        instruments: What is measured.
+        optimizer: Over the network's parameters.
+        settings: How long and how often.
+        seed: Replica r draws its data from the seed `seed + r`.
+    """
+
+    task: Task
+    network: Network
+    mitigations: Sequence[Mitigation]
+    instruments: Sequence[Instrument]
+    optimizer: ReplicaOptimizer
+    settings: TrainSettings
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: Optimizer steps done.
+        loss: Median training loss over the replicas that train; NaN before the first step.
+        states: What has become of each replica.
+    """
+
+    step: int
+    loss: float
+    states: ReplicaStates
+
+
+class Listener(ABC):
+    """Is told how a run goes on."""
+
+    @abstractmethod
+    def update(self, progress: Progress) -> None:
+        """Called after every step; should take no time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlets:
+    """Where a run's figures, checkpoints and progress go.
+
+    Args:
+        log: The run's own log.
+        views: Other writers, told the same.
+        checkpoints: The run's checkpoints.
+        listener: Is told of progress.
+        stop_requested: Asked after every step; true saves a checkpoint and ends the loop with `Interrupted`.
+    """
+
+    log: RunLog
+    checkpoints: Checkpoints
+    views: Sequence[Writer] = ()
+    listener: Listener | None = None
+    stop_requested: Callable[[], bool] = field(default=lambda: False)
+
+
+class Training:
+    """A run in progress: the parts, and all that changes while it goes on.
+
+    Step k works on the weights after k updates: evaluation, a fresh batch, gradient, measurements, then update k + 1.
+    The last step has everything but the update, so that the final weights are evaluated and measured too.
+    """
+
+    def __init__(self, parts: Parts, outlets: Outlets) -> None:
+        """Draw the evaluation set; nothing else happens before `run`."""
+        self.parts, self.outlets = parts, outlets
+        self.step = 0
+        replicas = parts.network.replicas
+        self.seconds_before = 0.0
+        self._started = time.monotonic()
+        self.states = ReplicaStates.fresh(replicas)
+        self._averages = Averages(replicas)
+        self._device = parts.network.readout_bias.device
+        self._generators = replica_generators(parts.seed, replicas, "train")
+        self._compute = TrainingStep(task=parts.task, network=parts.network, mitigations=parts.mitigations)
+        held_out = replica_generators(parts.seed, replicas, "eval")
+        self._eval_batch = self._draw(parts.settings.eval_batch_size, held_out)
+
+    def _draw(self, batch_size: int, generators: Sequence[torch.Generator]) -> Batch:
+        return stack([self.parts.task.sample(batch_size, generator) for generator in generators]).to(self._device)
+
+    def run(self) -> None:
+        """Train until the steps are done or no replica trains any more.
+
+        Raises:
+            Interrupted: A stop was requested; a checkpoint was saved.
+        """
+        while self._one_step():
+            if self.step % self.parts.settings.checkpoint_interval == 0:
+                self.save()
+            if self.outlets.stop_requested():
+                self.save()
+                raise Interrupted(f"stopped after {self.step} steps")
+
+    def _one_step(self) -> bool:
+        """Do one step.
+
+        Returns:
+            Whether there is more to do.
+        """
+        settings = self.parts.settings
+        training = self.states.training
+        if not training.any():
+            return False
+        entries: dict[str, Entry] = {}
+        stopping = torch.zeros_like(training)
+        out_of_steps = self.step >= settings.num_steps
+        if out_of_steps or self.step % settings.eval_interval == 0:
+            metrics = evaluate(self.parts.task, self.parts.network, self._eval_batch)
+            entries |= _scalars({f"eval/{name}": values for name, values in metrics.items()}, training)
+            solved = self.parts.task.solved.is_met(metrics).cpu()
+            stopping = self.states.mark_solved(solved, self.step, stop=settings.stop_when_solved)
+        last = out_of_steps or not self.states.training.any()
+
+        due = [instrument for instrument in self.parts.instruments if last or instrument.schedule.is_due(self.step)]
+        measuring = self.parts.instruments if stopping.any() else due
+        batch = self._draw(settings.batch_size, self._generators)
+        result = self._compute(batch, self.step, record=bool(measuring))
+        if measuring:
+            record = self._record(batch, result)
+            for instrument in measuring:
+                scheduled = instrument in due
+                whose = training if scheduled else stopping
+                entries |= _entries(instrument.measure(record), whose, scheduled=scheduled)
+        if not last:
+            self._update(result)
+        if self.step % settings.log_interval == 0 or last:
+            whose = training & self._averages.counted
+            entries |= _scalars(self._averages.take(), whose)
+            entries |= _scalars({"train/skipped": self.states.skipped}, training)
+        for writer in (self.outlets.log, *self.outlets.views):
+            writer.write(self.step, entries)
+        if last:
+            return False
+        self.step += 1
+        self._tell(result)
+        return True
+
+    def _record(self, batch: Batch, result: StepResult) -> Record:
+        return Record(
+            step=self.step,
+            network=self.parts.network,
+            batch=batch,
+            adjoints=result.adjoints,
+            raw_norm=result.raw_norm,
+            clipped_norm=replica_norms(self._compute.gradients().values()),
+        )
+
+    def _update(self, result: StepResult) -> None:
+        """Let the optimizer step, without the replicas that have stopped or whose gradient is not finite."""
+        finite = (result.raw_norm.isfinite() & result.losses.isfinite()).cpu()
+        taking_part = self.states.training & finite
+        self._averages.add({"train/loss": result.losses, **result.diagnostics}, taking_part)
+        self.parts.optimizer.step(taking_part)
+        self.states.note_finite(finite, self.parts.settings.max_skipped_in_a_row)
+
+    def _tell(self, result: StepResult) -> None:
+        if self.outlets.listener is not None:
+            losses = result.losses[self.states.training.to(result.losses.device)]
+            loss = float(losses.median()) if len(losses) else float("nan")
+            self.outlets.listener.update(Progress(step=self.step, loss=loss, states=self.states))
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds spent on the run, what was spent before an interruption included."""
+        return self.seconds_before + time.monotonic() - self._started
+
+    def save(self) -> None:
+        """Save a checkpoint of everything that changes, with the length of the log."""
+        parts = self.parts
+        content = {
+            "step": self.step,
+            "network": parts.network.state_dict(),
+            "optimizer": parts.optimizer.state(),
+            "mitigations": [mitigation.state() for mitigation in parts.mitigations],
+            "generators": [generator.get_state() for generator in self._generators],
+            "replicas": self.states.state(),
+            "averages": self._averages.state(),
+            "log": self.outlets.log.sync(),
+            "seconds": self.seconds,
+        }
+        self.outlets.checkpoints.save(self.step, content)
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from a checkpoint; what the log holds beyond it is dropped."""
+        parts = self.parts
+        self.step = content["step"]
+        parts.network.load_state_dict(content["network"])
+        parts.optimizer.load_state(content["optimizer"])
+        for mitigation, state in zip(parts.mitigations, content["mitigations"], strict=True):
+            mitigation.load_state(state)
+        for generator, state in zip(self._generators, content["generators"], strict=True):
+            generator.set_state(state)
+        self.states = ReplicaStates.from_state(content["replicas"])
+        self._averages.load_state(content["averages"])
+        self.outlets.log.resume(content["log"])
+        self.seconds_before = content["seconds"]
+
+
+def _entries(
+    measurements: Measurements, replicas: Bool[Tensor, " replica"], *, scheduled: bool = True
+) -> dict[str, Entry]:
+    return {
+        tag: Entry(measured=measured, replicas=replicas, scheduled=scheduled)
+        for tag, measured in measurements.items()
+    }
+
+
+def _scalars(figures: dict[str, Tensor], replicas: Bool[Tensor, " replica"]) -> dict[str, Entry]:
+    return _entries({tag: Scalar(values=values.double()) for tag, values in figures.items()}, replicas)

@@ -1,0 +1,39 @@
+"""Settings of the training loop."""
+
+from dataclasses import dataclass
+
+from rnnstudy.core.errors import require_at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How long and how often.
+
+    Args:
+        num_steps: Optimizer steps at most.
+        batch_size: Sequences of a batch, per replica, drawn fresh at every step.
+        log_interval: Optimizer steps between log entries of what training itself yields.
+        eval_interval: Optimizer steps between evaluations.
+        eval_batch_size: Sequences of the fixed evaluation set, per replica.
+        checkpoint_interval: Optimizer steps between checkpoints.
+        stop_when_solved: Whether a replica stops when an evaluation finds the task solved; the run ends when none
+            trains any more.
+        max_skipped_in_a_row: Steps skipped in a row, for a gradient that is not finite, after which a replica counts
+            as diverged and is frozen.
+    """
+
+    num_steps: int
+    batch_size: int
+    log_interval: int
+    eval_interval: int
+    eval_batch_size: int
+    checkpoint_interval: int
+    stop_when_solved: bool
+    max_skipped_in_a_row: int
+
+    def __post_init__(self) -> None:
+        require_at_least("num_steps", self.num_steps, 0)
+        for name in ("batch_size", "log_interval", "eval_interval", "eval_batch_size"):
+            require_at_least(name, getattr(self, name), 1)
+        require_at_least("checkpoint_interval", self.checkpoint_interval, 1)
+        require_at_least("max_skipped_in_a_row", self.max_skipped_in_a_row, 1)

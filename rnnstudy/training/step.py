@@ -1,0 +1,105 @@
+"""One training step: forward, loss, backward, mitigations. The weights do not change here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.gradients.norms import replica_norms
+from rnnstudy.mitigations.base import Diagnostics, Mitigation
+from rnnstudy.models.base import Network
+from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, States
+from rnnstudy.tasks.base import Batch, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one step yields.
+
+    Attributes:
+        losses: Loss per replica, without the mitigations' extra terms.
+        raw_norm: Norm of the gradient of all parameters before the mitigations, float64.
+        diagnostics: What the mitigations tell.
+        adjoints: Of each layer, state name to adjoint; empty unless recorded.
+    """
+
+    losses: Float[Tensor, " replica"]
+    raw_norm: Float[Tensor, " replica"]
+    diagnostics: Diagnostics
+    adjoints: Sequence[dict[str, Adjoint]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep:
+    """Computes the gradient that the optimizer is to take.
+
+    Args:
+        task: Gives the loss.
+        network: Gets the gradients, in its parameters' `grad`.
+        mitigations: Act in this order.
+    """
+
+    task: Task
+    network: Network
+    mitigations: Sequence[Mitigation]
+
+    def __call__(self, batch: Batch, step: int, *, record: bool) -> StepResult:
+        """Run one step on a batch.
+
+        Args:
+            batch: With a replica axis.
+            step: Optimizer steps done so far.
+            record: Whether to keep the adjoints of all states.
+        """
+        recorders = [AdjointRecorder() for _ in self.network.layers] if record else None
+        edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(step))]
+        self.network.zero_grad(set_to_none=True)
+        forward = self.network(
+            batch.inputs, batch.loss_steps, recorders=recorders, edit=_Chain(edits) if edits else None
+        )
+        losses = self.task.loss(forward.outputs, batch)
+        objective = losses.sum()
+        for mitigation in self.mitigations:
+            extra = mitigation.extra_loss(self.network)
+            if extra is not None:
+                objective = objective + extra.sum()
+        objective.backward()
+
+        gradients = self.gradients()
+        raw_norm = replica_norms(gradients.values())
+        diagnostics: Diagnostics = {}
+        for mitigation in self.mitigations:
+            diagnostics |= mitigation.after_backward(gradients)
+        return StepResult(
+            losses=losses.detach(),
+            raw_norm=raw_norm,
+            diagnostics=diagnostics,
+            adjoints=[recorder.adjoints for recorder in recorders or ()],
+        )
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The parameters' gradients as they stand, by name."""
+        return {
+            name: parameter.grad for name, parameter in self.network.named_parameters() if parameter.grad is not None
+        }
+
+
+class _Chain(AdjointEdit):
+    """Several edits, one after the other."""
+
+    def __init__(self, edits: Sequence[AdjointEdit]) -> None:
+        self._edits = edits
+
+    @override
+    def apply(self, carried: States, time_step: int, num_steps: int) -> None:
+        for edit in self._edits:
+            edit.apply(carried, time_step, num_steps)
+
+
+@torch.no_grad()
+def evaluate(task: Task, network: Network, batch: Batch) -> dict[str, Float[Tensor, " replica"]]:
+    """The task's metrics on a batch, per replica."""
+    return task.metrics(network(batch.inputs, batch.loss_steps).outputs, batch)

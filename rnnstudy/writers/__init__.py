@@ -1,0 +1,1 @@
+"""Where measurements go: the run's own log and TensorBoard."""

@@ -1,0 +1,125 @@
+"""The run's own log: append-only JSON lines, the truth of which TensorBoard is a view."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar, Writer
+
+Record = dict[str, Any]
+
+
+class JsonLines:
+    """A file of JSON records, one a line; each call of `append` reaches the file whole or, at worst, torn at its end.
+
+    Args:
+        path: The file; made if missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open for appending."""
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, records: list[Record]) -> None:
+        """Add records at the end, in one write."""
+        lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records).encode()
+        while lines:
+            lines = lines[self._file.write(lines) or 0 :]
+
+    def sync(self) -> int:
+        """Have everything on the disk.
+
+        Returns:
+            The length of the file in bytes.
+        """
+        os.fsync(self._file.fileno())
+        return self._file.seek(0, os.SEEK_END)
+
+    def cut(self, length: int) -> None:
+        """Drop everything after `length` bytes."""
+        self._file.truncate(length)
+        self._file.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+class RunLog(Writer):
+    """Writes `metrics.jsonl`, `curves.jsonl` and `histograms.jsonl` of a run folder.
+
+    A metrics record is one step of one replica with all its scalars; a replica that has stopped has no more records.
+
+    Args:
+        folder: The run folder; it must exist.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Open the files."""
+        self._paths = (folder.metrics, folder.curves, folder.histograms)
+        self._metrics, self._curves, self._histograms = self._files = tuple(JsonLines(path) for path in self._paths)
+
+    @override
+    def write(self, step: int, entries: Mapping[str, Entry]) -> None:
+        rows: dict[int, Record] = {}
+        curves: list[Record] = []
+        histograms: list[Record] = []
+        for tag, entry in entries.items():
+            match entry.measured:
+                case Scalar(values=values):
+                    figures = values.tolist()
+                    for replica in entry.running:
+                        row = rows.setdefault(replica, {"step": step, "replica": replica})
+                        row[tag] = shorten(figures[replica])
+                case Curve(values=values):
+                    for replica in entry.running:
+                        figures = [shorten(figure) for figure in values[replica].tolist()]
+                        curves.append({"step": step, "replica": replica, "tag": tag, "values": figures})
+                case Histogram(counts=counts, low=low, width=width):
+                    pooled = counts[entry.running].sum(0).tolist()
+                    histograms.append({"step": step, "tag": tag, "low": low, "width": width, "counts": pooled})
+        self._metrics.append([rows[replica] for replica in sorted(rows)])
+        self._curves.append(curves)
+        self._histograms.append(histograms)
+
+    def sync(self) -> list[int]:
+        """Have everything on the disk.
+
+        Returns:
+            The lengths of the files, for `resume`.
+        """
+        return [file.sync() for file in self._files]
+
+    def resume(self, lengths: list[int]) -> None:
+        """Drop what was written after `sync` had returned `lengths`."""
+        for file, length in zip(self._files, lengths, strict=True):
+            file.cut(length)
+
+    def metrics(self) -> Iterator[Record]:
+        """The metrics records so far."""
+        return _records(self._paths[0])
+
+    def curves(self) -> Iterator[Record]:
+        """The curve records so far."""
+        return _records(self._paths[1])
+
+    @override
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+def shorten(figure: float) -> float:
+    """Round to 9 significant digits, which tell any two float32 numbers apart."""
+    return float(f"{figure:.9g}")
+
+
+def _records(path: Path) -> Iterator[Record]:
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
