@@ -71,7 +71,7 @@ def log_spaced_lags(num_steps: int, count: int) -> list[int]:
     """Return at most `count` different lags from 0 to `num_steps - 1`, evenly spaced on a logarithmic scale.
 
     >>> log_spaced_lags(23, 12)
-    [0, 1, 2, 3, 4, 5, 7, 9, 12, 17, 22]
+    [0, 1, 2, 3, 5, 6, 9, 12, 16, 22]
     """
     spaced = torch.logspace(0, 1, count, base=float(num_steps), dtype=torch.float64) - 1
     return sorted(set(spaced.round().long().tolist()))

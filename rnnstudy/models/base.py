@@ -92,14 +92,16 @@ class Layer(nn.Module):
     def forward(
         self,
         inputs: Float[Tensor, "time replica batch input"],
+        *,
+        state: States | None = None,
         recorder: AdjointRecorder | None = None,
         edit: AdjointEdit | None = None,
     ) -> States:
-        """Unroll from the zero state."""
+        """Unroll from `state`, or from zero."""
         weights = CellWeights(
             weight_ih=self.weight_ih, weight_hh=self.weight_hh, bias_ih=self.bias_ih, bias_hh=self.bias_hh
         )
-        state = self.recurrence.zero_state(inputs, self.hidden_size)
+        state = self.recurrence.zero_state(inputs, self.hidden_size) if state is None else state
         return self.recurrence.unroll(inputs, state, weights, recorder=recorder, edit=edit)
 
 
@@ -151,7 +153,8 @@ class Network(nn.Module):
         hidden = self._embed(inputs)
         states: list[States] = []
         for index, layer in enumerate(self.layers):
-            states.append(layer(hidden, recorders[index] if recorders else None, edit))
+            recorder = recorders[index] if recorders else None
+            states.append(layer(hidden, recorder=recorder, edit=edit))
             hidden = states[-1][0]
         return Forward(outputs=self._read_out(hidden[loss_steps]), states=states)
 

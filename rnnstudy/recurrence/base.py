@@ -122,6 +122,16 @@ def wants_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
+def refuse_second_derivative() -> None:
+    """Raise if a backward pass is itself to be differentiated: it would come out wrong, not merely slow.
+
+    Raises:
+        RuntimeError: `backward` or `autograd.grad` was called with `create_graph=True`.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("A recurrence cannot be differentiated twice: call backward without create_graph=True.")
+
+
 class Joint:
     """Inputs, a constant one and the previous state side by side, so that one product serves a whole step.
 
@@ -134,7 +144,6 @@ class Joint:
         num_steps, replicas, batch, self.input_size = inputs.shape
         self.values = inputs.new_empty(num_steps + 1, replicas, batch, self.input_size + 1 + h0.shape[-1])
         self.values[:num_steps, ..., : self.input_size].copy_(inputs)
-        self.values[num_steps, ..., : self.input_size] = 0
         self.values[..., self.input_size] = 1
         self.hidden = self.values[..., self.input_size + 1 :]
         self.hidden[0].copy_(h0)

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from rnnstudy.recurrence.base import (
@@ -22,6 +21,7 @@ from rnnstudy.recurrence.base import (
     chunks,
     pack,
     per_step,
+    refuse_second_derivative,
     scatter_inputs,
     wants_gradient,
 )
@@ -101,8 +101,8 @@ class _GRUScan(torch.autograd.Function):
         return joint.hidden[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
         values, gates, recurrent, new, weight_gates, weight_input, weight_hidden = ctx.saved_tensors
         (direct,) = grad_outputs
         num_steps, size, split = len(new), new.shape[-1], ctx.input_size
@@ -145,5 +145,5 @@ class _GRUScan(torch.autograd.Function):
                 scatter_inputs(arriving.baddbmm_(by_input, weight_input[..., :split]), grad_inputs[span])
 
         if ctx.recorder is not None:
-            ctx.recorder.adjoints["h"] = Adjoint(direct=direct, carried=carried.values)
+            ctx.recorder.adjoints["h"] = Adjoint(direct=direct.contiguous().clone(), carried=carried.values)
         return grad_inputs, carried.initial, grad_gates, grad_input, grad_hidden, None, None, None

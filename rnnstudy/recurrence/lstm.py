@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from rnnstudy.recurrence.base import (
@@ -22,6 +21,7 @@ from rnnstudy.recurrence.base import (
     chunks,
     pack,
     per_step,
+    refuse_second_derivative,
     scatter_inputs,
     wants_gradient,
 )
@@ -101,8 +101,8 @@ class _LSTMScan(torch.autograd.Function):
         return joint.hidden[1:], cell[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
         values, gates, cell, tanh_cell, packed = ctx.saved_tensors
         num_steps, size, recorded = len(tanh_cell), tanh_cell.shape[-1], ctx.recorder is not None
         output_h, output_c = grad_outputs
@@ -148,6 +148,6 @@ class _LSTMScan(torch.autograd.Function):
                 scatter_inputs(torch.bmm(rows, packed[..., : ctx.input_size]), grad_inputs[span])
 
         if recorded:
-            ctx.recorder.adjoints["h"] = Adjoint(direct=direct_h, carried=carried_h.values)
+            ctx.recorder.adjoints["h"] = Adjoint(direct=direct_h.contiguous().clone(), carried=carried_h.values)
             ctx.recorder.adjoints["c"] = Adjoint(direct=direct_c, carried=carried_c.values)
         return grad_inputs, carried_h.initial, carried_c.initial, grad_packed, None, None, None

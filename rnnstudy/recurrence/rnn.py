@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from rnnstudy.recurrence.base import (
@@ -22,6 +21,7 @@ from rnnstudy.recurrence.base import (
     by_replica,
     chunks,
     pack,
+    refuse_second_derivative,
     scatter_inputs,
 )
 
@@ -104,8 +104,8 @@ class _RNNScan(torch.autograd.Function):
         return joint.hidden[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
         values, packed = ctx.saved_tensors
         (direct,) = grad_outputs
         num_steps, size = len(direct), ctx.input_size
@@ -133,5 +133,5 @@ class _RNNScan(torch.autograd.Function):
                 scatter_inputs(torch.bmm(rows, weight_ih), grad_inputs[span])
 
         if ctx.recorder is not None:
-            ctx.recorder.adjoints["h"] = Adjoint(direct=direct, carried=carried.values)
+            ctx.recorder.adjoints["h"] = Adjoint(direct=direct.contiguous().clone(), carried=carried.values)
         return grad_inputs, carried.initial, grad_packed, None, None, None

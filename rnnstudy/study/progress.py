@@ -2,7 +2,6 @@
 
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
@@ -40,7 +39,7 @@ class RunProgress(Listener):
         )
         self._task = self._bar.add_task(name, total=num_steps, figures="")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunProgress":
         """Show the bar."""
         self._bar.start()
         return self

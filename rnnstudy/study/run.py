@@ -169,6 +169,7 @@ def _train(
                 board.restore(log.metrics(), log.curves())
                 say(f"resumed after {training.step} steps")
             training.run()
+            training.save()
         finally:
             board.close()
             log.close()

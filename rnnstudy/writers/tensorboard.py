@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
 from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar, Writer
-from rnnstudy.writers.heatmap import heatmap_image
+from rnnstudy.writers.heatmap import heatmap_image, log10_norms
 
 HEATMAP_PART = "/total"
 """Curves whose tag ends so are drawn as heatmaps; the other parts are in the run's log."""
@@ -81,10 +81,7 @@ class TensorBoard(Writer):
 
     def _draw(self, tag: str) -> None:
         steps, rows = zip(*self._rows[tag], strict=True)
-        norms = np.array(rows)
-        drawable = np.isfinite(norms) & (norms > 0)
-        logs = np.log10(norms, where=drawable, out=np.full_like(norms, np.nan))
-        image = heatmap_image(np.array(steps), logs)
+        image = heatmap_image(np.array(steps), log10_norms(np.array(rows)))
         self._writer.add_image(f"{tag}/heatmap", image, steps[-1], dataformats="HWC")
 
     def _add_histogram(self, tag: str, histogram: Histogram, step: int, running: list[int]) -> None:

@@ -1,0 +1,206 @@
+"""Colours, text and panels common to all figures."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.lines import Line2D
+
+from rnnstudy.report.naming import ABSENT, NO_MITIGATION, Entry, natural, short_labels
+
+# Okabe and Ito's palette, less the yellow that is hard to see on white.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+BASELINE_COLOR = "#111111"
+INK = "#333333"
+DPI = 144
+_ONE_PANEL = 4  # configurations that one axes still shows well
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One configuration in a panel."""
+
+    entry: Entry
+    label: str
+    color: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Configurations that share one axes."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The panels of a figure.
+
+    Args:
+        panels: In reading order.
+        columns: Panels in a row.
+        shared_legend: Whether a label has the same colour in all panels.
+    """
+
+    panels: tuple[Panel, ...]
+    columns: int
+    shared_legend: bool
+
+    def colors(self) -> dict[str, str]:
+        """Return the colour of every run, by name."""
+        return {line.entry.name: line.color for panel in reversed(self.panels) for line in panel.lines}
+
+
+def arrange(entries: Sequence[Entry]) -> Layout:
+    """Divide configurations among panels so that what is compared shares one axes.
+
+    Up to four share a single axes. Beyond that, one axes holds the runs that differ in mitigation
+    only (in model only, or in the first differing setting, where mitigations do not differ).
+
+    Returns:
+        Panels with labelled and coloured lines.
+    """
+    if len(entries) <= _ONE_PANEL:
+        lines = tuple(Line(entry=each, label=each.name, color=COLORS[i]) for i, each in enumerate(entries))
+        return Layout(panels=(Panel(title="", lines=lines),), columns=1, shared_legend=True)
+    axis = _compared(entries)
+    labels = {entry.name: _level(entry, axis) for entry in entries}
+    palette = _palette(list(dict.fromkeys(sorted(labels.values(), key=_level_order))))
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_group_title(entry, axis), []).append(entry)
+    panels: list[Panel] = []
+    for title, members in groups.items():
+        members.sort(key=lambda entry: _level_order(labels[entry.name]))
+        lines = [Line(entry=e, label=labels[e.name], color=palette[labels[e.name]]) for e in members]
+        panels += _divide(title, lines, crowded=len(palette) > len(COLORS) + 1)
+    shared = len(set(palette.values())) == len(palette)
+    return Layout(panels=tuple(panels), columns=min(3 if shared else 1, len(panels)), shared_legend=shared)
+
+
+def _compared(entries: Sequence[Entry]) -> str:
+    varying = entries[0].settings
+    if not varying:
+        return "mitigation"
+    return next((key for key in ("mitigation", "model") if key in varying), next(iter(varying)))
+
+
+def _level(entry: Entry, axis: str) -> str:
+    own = [key for key, value in entry.settings.items() if key.startswith(f"{axis}.") and value != ABSENT]
+    names = short_labels(own)
+    main = entry.mitigation if axis == "mitigation" else entry.settings.get(axis, entry.name)
+    return ", ".join([main, *(f"{names[key]}={entry.settings[key]}" for key in own)])
+
+
+def _group_title(entry: Entry, axis: str) -> str:
+    rest = [key for key in entry.settings if key not in {axis, "model"} and not key.startswith(f"{axis}.")]
+    names = short_labels(rest)
+    parts = [f"{names[key]}={entry.settings[key]}" for key in rest if entry.settings[key] != ABSENT]
+    return ", ".join([entry.model, *parts] if axis != "model" and entry.model else parts)
+
+
+def _level_order(level: str) -> tuple[int, tuple[int, float, str]]:
+    return (level != NO_MITIGATION, natural(level))
+
+
+def _palette(levels: Sequence[str]) -> dict[str, str]:
+    rest = [level for level in levels if level != NO_MITIGATION]
+    if len(rest) > len(COLORS) and all(natural(level)[0] == 1 for level in rest):
+        # Many sizes of one setting: an ordered scale tells more than many hues.
+        shades = colormaps["viridis"]
+        colors = [to_hex(shades(0.9 * i / (len(rest) - 1))) for i in range(len(rest))]
+    else:
+        colors = [COLORS[i % len(COLORS)] for i in range(len(rest))]
+    return {NO_MITIGATION: BASELINE_COLOR} | dict(zip(rest, colors, strict=True))
+
+
+def _divide(title: str, lines: list[Line], *, crowded: bool) -> list[Panel]:
+    """Return the parts of a panel with more lines than colours; the baseline is drawn in each part."""
+    baseline = [line for line in lines if line.label == NO_MITIGATION]
+    rest = [line for line in lines if line.label != NO_MITIGATION]
+    if not crowded or len({line.color for line in rest}) == len(rest):
+        return [Panel(title=title, lines=tuple(lines))]
+    parts = [rest[start : start + len(COLORS)] for start in range(0, len(rest), len(COLORS))]
+    return [
+        Panel(title=f"{title} ({number} of {len(parts)})".strip(), lines=(*baseline, *part))
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+@cache
+def _drawable(character: str) -> bool:
+    return character.isprintable() and get_font(findfont("DejaVu Sans")).get_char_index(ord(character)) != 0
+
+
+def plain(text: str, *, limit: int = 48) -> str:
+    """Return any text safe to draw: no mathematics, no missing glyphs, no hidden label, not too long."""
+    shown = "".join(character if _drawable(character) else "?" for character in text)
+    shown = shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    return shown.replace("$", r"\$").replace("_", " _", 1) if shown.startswith("_") else shown.replace("$", r"\$")
+
+
+def panel_figure(layout: Layout) -> tuple[Figure, list[Axes]]:
+    """Make a figure with one axes per panel, on common axes scales, titled.
+
+    Returns:
+        The figure, and its axes in the order of the panels.
+    """
+    count, columns = len(layout.panels), layout.columns
+    rows = -(-count // columns)
+    width, height = (7.6, 4.4) if count == 1 else (4.4 * columns, 3.2 * rows)
+    if columns == 1:
+        width, height = 7.6, (4.4 if count == 1 else 3.4 * rows)
+    figure = Figure(figsize=(width, height + 0.4), dpi=DPI, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for unused in axes[count:]:
+        unused.remove()
+    for panel, each in zip(layout.panels, axes, strict=False):
+        tidy(each)
+        each.set_title(plain(panel.title, limit=56), fontsize=11, loc="left", color=INK)
+        each.tick_params(labelbottom=True, labelleft=True)
+    return figure, axes[:count]
+
+
+def tidy(axes: Axes) -> None:
+    """Give axes the look of the report."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color("#888888")
+    axes.tick_params(labelsize=10, colors=INK)
+    axes.grid(visible=True, color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def add_legend(figure: Figure, axes: Sequence[Axes], layout: Layout, *, extra: Sequence[Line2D] = ()) -> None:
+    """Name the colours outside of the axes, so that no text lies on data."""
+    if not layout.shared_legend:
+        for panel, each in zip(layout.panels, axes, strict=True):
+            handles = [*map(_handle, panel.lines), *extra]
+            each.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5)
+        return
+    lines = {line.label: line for panel in layout.panels for line in panel.lines}
+    ordered = sorted(lines.values(), key=lambda line: _level_order(line.label)) if len(axes) > 1 else lines.values()
+    handles = [*map(_handle, ordered), *extra]
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, int(figure.get_figwidth() / (0.6 + 0.085 * longest)))
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), frameon=False, fontsize=10
+    )
+
+
+def _handle(line: Line) -> Line2D:
+    return Line2D([], [], color=line.color, linewidth=2.2, label=plain(line.label))
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    return buffer.getvalue()

@@ -1,0 +1,113 @@
+"""What a comparison says in a sentence or two, and what has to be said against it."""
+
+import math
+from collections.abc import Sequence
+
+from rnnstudy.report.naming import confounded, natural
+from rnnstudy.report.read import Sweep
+from rnnstudy.report.statistics import FEW_REPLICAS, median_range, top_curve
+from rnnstudy.report.table import Summary, known, median_ratio, show_number, show_steps
+
+_MAX_TASKS = 4  # sentences that still are a headline
+
+
+def headline(summaries: Sequence[Summary]) -> list[str]:
+    """Name the best and the worst run, task by task.
+
+    Best is the largest solved fraction, then the fewest median steps, then the lowest median loss.
+
+    Returns:
+        Sentences.
+    """
+    ended = [summary for summary in summaries if summary.is_finished]
+    if not ended:
+        return [f"None of {len(summaries)} runs has ended yet."]
+    tasks: dict[tuple[str, ...], list[Summary]] = {}
+    for summary in ended:
+        settings = summary.entry.settings
+        tasks.setdefault(tuple(settings[key] for key in _task_settings(summary)), []).append(summary)
+    if len(tasks) == 1:
+        return _compared(ended)
+    # Across tasks best and worst would compare the tasks: each gets a sentence of its own.
+    groups = sorted(tasks.items(), key=lambda group: [natural(value) for value in group[0]])
+    sentences = [_compared(members)[0] for _, members in groups[:_MAX_TASKS]]
+    left = len(groups) - _MAX_TASKS
+    return [*sentences, f"The table has {left} more tasks."] if left > 0 else sentences
+
+
+def _task_settings(summary: Summary) -> list[str]:
+    return [key for key in summary.entry.settings if key == "task" or key.startswith("task.")]
+
+
+def _compared(ended: Sequence[Summary]) -> list[str]:
+    best, worst = max(ended, key=_merit), min(ended, key=_merit)
+    if best is worst:
+        return [f"{_outcome(best)}.", *_gradients([best])]
+    if best.solved == 0:
+        first = f"None of {len(ended)} runs solved the task in any replica"
+        sentences = [f"{first}; lowest final loss: {_loss(best)}; highest: {_loss(worst)}."]
+    elif all(each.solved == each.replicas for each in ended):
+        first = f"All {len(ended)} runs solved the task in every replica"
+        sentences = [f"{first}; fastest: {_steps(best)}; slowest: {_steps(worst)}."]
+    else:
+        sentences = [f"{_outcome(best)}; {_outcome(worst)}."]
+        if best.interval[0] <= worst.interval[1]:
+            sentences.append(
+                "Their 95 % intervals overlap: these replicas do not tell the two apart by fraction solved."
+            )
+    return sentences + _gradients([worst, best])
+
+
+def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
+    """List what limits the comparison: unread and unfinished runs, few replicas, mixed settings.
+
+    Returns:
+        One line each.
+    """
+    found = [f"Not read: {line}" for line in sweep.unreadable]
+    found += [f"Not ended: {s.entry.name} ({s.entry.run.label})" for s in summaries if not s.is_finished]
+    few = sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS})
+    if few:
+        counts = " or ".join(map(str, few))
+        found.append(f"Runs with {counts} replica{'s' if few != [1] else ''}: too few to say much; take 5 or more.")
+    if tasks := _task_settings(summaries[0]):
+        found.append(f"The runs differ in {', '.join(tasks)}: compare within one task only.")
+    if mixed := confounded(sweep.runs):
+        found.append(f"Changes along with the chosen members, and may matter as much as they do: {', '.join(mixed)}.")
+    return found
+
+
+def _merit(summary: Summary) -> tuple[float, float, float]:
+    losses = known(summary.loss)
+    loss = median_range(losses, nan_as=math.inf)[0] if losses else math.inf
+    return (summary.solved / summary.replicas, -summary.median_steps, -loss)
+
+
+def _outcome(summary: Summary) -> str:
+    solved = f"{summary.entry.name} solved {summary.solved} of {summary.replicas} replicas"
+    return f"{solved} (median {show_steps(summary)} steps)" if summary.solved else solved
+
+
+def _steps(summary: Summary) -> str:
+    return f"{summary.entry.name} (median {show_steps(summary)} steps)"
+
+
+def _loss(summary: Summary) -> str:
+    losses = known(summary.loss)
+    middle = show_number(median_range(losses, nan_as=math.inf)[0], digits=4) if losses else "not logged"
+    chance = summary.entry.run.facts.chance_loss
+    return f"{summary.entry.name} ({middle}{'' if chance is None else f', chance {show_number(chance, digits=4)}'})"
+
+
+def _gradients(summaries: Sequence[Summary]) -> list[str]:
+    parts: list[str] = []
+    for summary in summaries:
+        ratio, curve = median_ratio(summary.ratio_last), top_curve(summary.entry.run)
+        if ratio is None or curve is None:
+            continue
+        if math.isfinite(ratio):
+            size = f"10^{ratio:.1f} of that at lag 0"
+        else:
+            size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
+        parts.append(f"in {summary.entry.name} the gradient at lag {curve.values.shape[2] - 1} is {size}")
+    return [f"At the last probe, {'; '.join(parts)}."] if parts else []

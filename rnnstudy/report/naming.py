@@ -1,0 +1,169 @@
+"""What differs between runs, and names that say it."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rnnstudy.report.read import Run
+
+ABSENT = "\N{EN DASH}"
+"""Shown where a run has no such setting."""
+
+NO_MITIGATION = "none"
+
+# Where and how fast a run was done, and what has a column of its own, says nothing of the experiment.
+_IGNORED = frozenset(
+    {"_target_", "choices", "hydra", "study", "output_dir", "run_dir", "threads", "checkpoint_interval", "replicas"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A run, named among its peers.
+
+    Args:
+        run: The run.
+        name: Unique in the sweep, e.g. "lstm + clip_norm, lag=50".
+        short: Model and mitigations alone, e.g. "lstm + clip_norm".
+        model: Chosen member; empty if the config does not say.
+        mitigation: Chosen members joined by " + ", or "none".
+        settings: What differs between the runs of the sweep: dotted path to shown value.
+    """
+
+    run: Run
+    name: str
+    short: str
+    model: str
+    mitigation: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A run's choices and its other settings, as text by dotted path."""
+
+    choices: dict[str, str]
+    settings: dict[str, str]
+
+
+def show_value(value: Any) -> str:
+    """Return a config value as people write it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def name_runs(runs: Sequence[Run]) -> list[Entry]:
+    """Name the runs by what differs between them.
+
+    Returns:
+        One entry per run, ordered by what differs: other settings, then model, then mitigation.
+    """
+    described = [_Described(_choices(run.config), _flatten(run.config)) for run in runs]
+    choices = _differing([each.choices for each in described])
+    paths = [path for path in _differing([each.settings for each in described]) if not _follows(path, described)]
+    labels = short_labels(paths)
+    entries: list[Entry] = []
+    for run, each in zip(runs, described, strict=True):
+        model = each.choices.get("model", "")
+        mitigation = each.choices.get("mitigation", NO_MITIGATION)
+        short = (model if mitigation == NO_MITIGATION else f"{model} + {mitigation}") if model else run.label
+        others = [each.choices[key] for key in choices if key not in {"model", "mitigation"} and key in each.choices]
+        others += [f"{labels[path]}={each.settings[path]}" for path in paths if path in each.settings]
+        settings = {key: each.choices.get(key, ABSENT) for key in choices}
+        settings |= {path: each.settings.get(path, ABSENT) for path in paths}
+        name = ", ".join([short, *others])
+        entries.append(Entry(run=run, name=name, short=short, model=model, mitigation=mitigation, settings=settings))
+    return sorted(_unique(entries), key=_order)
+
+
+def confounded(runs: Sequence[Run]) -> list[str]:
+    """List settings that every run has and that change together with a chosen member.
+
+    Such a setting gets no column, since it may only be the member's own default; but a comparison
+    of the members is then one of that setting too.
+
+    Returns:
+        Dotted paths, e.g. "model.hidden_size".
+    """
+    described = [_Described(_choices(run.config), _flatten(run.config)) for run in runs]
+    differing = _differing([each.settings for each in described])
+    return [
+        path for path in differing if _follows(path, described) and all(path in each.settings for each in described)
+    ]
+
+
+def short_labels(paths: Sequence[str]) -> dict[str, str]:
+    """Shorten dotted paths to their last part where that stays unambiguous.
+
+    Returns:
+        Path to label.
+    """
+    counts = Counter(path.rpartition(".")[2] for path in paths)
+    return {path: last if counts[last := path.rpartition(".")[2]] == 1 else path for path in paths}
+
+
+def _choices(config: dict[str, Any]) -> dict[str, str]:
+    found = config.get("choices")
+    if not isinstance(found, dict):
+        return {}
+    return {str(key): _member_names(value) for key, value in found.items()}
+
+
+def _member_names(value: Any) -> str:
+    names = value if isinstance(value, list) else [value]
+    return " + ".join(show_value(name) for name in names if name is not None) or NO_MITIGATION
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if str(key) in _IGNORED:
+            continue
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = show_value(value)
+    return flat
+
+
+def _differing(settings: Sequence[dict[str, str]]) -> list[str]:
+    paths = dict.fromkeys(path for each in settings for path in each)
+    return [path for path in paths if len({each.get(path) for each in settings}) > 1]
+
+
+def _follows(path: str, described: Sequence[_Described]) -> bool:
+    """Return whether the member chosen for the path's group settles its value in all runs."""
+    group = path.partition(".")[0]
+    values: defaultdict[str | None, set[str | None]] = defaultdict(set)
+    for each in described:
+        values[each.choices.get(group)].add(each.settings.get(path))
+    return None not in values and all(len(found) == 1 for found in values.values())
+
+
+def _unique(entries: list[Entry]) -> list[Entry]:
+    counts = Counter(entry.name for entry in entries)
+    return [
+        entry
+        if counts[entry.name] == 1
+        else replace(entry, name=f"{entry.name} [{entry.run.label}]", short=f"{entry.short} [{entry.run.label}]")
+        for entry in entries
+    ]
+
+
+def natural(value: str) -> tuple[int, float, str]:
+    """Return a sort key: an absent setting first, then numbers by size, then words."""
+    if value == ABSENT:
+        return (0, 0.0, "")
+    try:
+        return (1, float(value), "")
+    except ValueError:
+        return (2, 0.0, value)
+
+
+def _order(entry: Entry) -> tuple[Any, ...]:
+    others = [natural(value) for key, value in entry.settings.items() if key not in {"model", "mitigation"}]
+    baseline_first = entry.mitigation != NO_MITIGATION
+    return (entry.model, baseline_first, entry.mitigation, others, entry.run.label)

@@ -1,0 +1,77 @@
+"""The few statistics a report needs, with stated treatment of zeros, NaN and censoring."""
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import binomtest
+
+from rnnstudy.report.log import Track
+from rnnstudy.report.read import Run
+
+FEW_REPLICAS = 5
+"""Below this many replicas a report warns."""
+
+_CURVE = re.compile(r"hidden_grad_norm/(?P<state>[^/]+)/layer_(?P<layer>\d+)/(?P<part>[^/]+)")
+
+
+def wilson_interval(successes: int, total: int) -> tuple[float, float]:
+    """Return the Wilson 95 % interval of a fraction."""
+    interval = binomtest(successes, total).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def median_steps(steps_to_solve: Sequence[int | None]) -> float:
+    """Return the median steps to solve; a replica that was not solved counts as infinite.
+
+    Returns:
+        Infinity when half or more of the replicas were not solved.
+    """
+    return float(np.median([math.inf if steps is None else steps for steps in steps_to_solve]))
+
+
+def median_range(values: Sequence[float], *, nan_as: float) -> tuple[float, float, float]:
+    """Return median, minimum and maximum, with NaN counted as `nan_as` (the worst value)."""
+    counted = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=nan_as, posinf=math.inf, neginf=-math.inf)
+    with np.errstate(invalid="ignore"):  # infinities of both signs in the middle: NaN, and shown so
+        return float(np.median(counted)), float(counted.min()), float(counted.max())
+
+
+def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
+    """Return the median of logarithms, with zeros and non-finite values kept in their order.
+
+    `-inf` (a zero) is below every number; `+inf`, then NaN, above.
+
+    Returns:
+        `-inf` where half or more are zeros, `+inf` or NaN where half or more are not finite.
+    """
+    ordered = np.sort(logs, axis=axis)
+    count = logs.shape[axis]
+    lower = np.take(ordered, (count - 1) // 2, axis=axis)
+    upper = np.take(ordered, count // 2, axis=axis)
+    with np.errstate(invalid="ignore"):
+        return np.where(lower == upper, lower, (lower + upper) / 2)
+
+
+def top_curve(run: Run, *, state: str = "h", part: str = "total") -> Track | None:
+    """Return the gradient norms over time steps of the top layer's state; None if not logged."""
+    found: dict[int, Track] = {}
+    for tag, track in run.curves.items():
+        match = _CURVE.fullmatch(tag)
+        if match and match["state"] == state and match["part"] == part:
+            found[int(match["layer"])] = track
+    return found[max(found)] if found else None
+
+
+def vanishing_ratios(norms: np.ndarray) -> np.ndarray:
+    """Return `log10(norm at the largest lag / norm at lag 0)` of each row.
+
+    Args:
+        norms: Shape `(replica, time)`.
+
+    Returns:
+        Shape `(replica,)`; `-inf` where the gradient at the largest lag is exactly zero.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(norms[:, 0]) - np.log10(norms[:, -1])

@@ -1,0 +1,160 @@
+"""Gradient norms over time steps and training, drawn as a heatmap."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator
+
+COLOR_MAP = "viridis"
+ZERO_COLOR = "#c9ced6"
+NON_FINITE_COLOR = "#d55e00"
+
+_MAX_DECADES = 40.0  # float32 spans some 45 decades: a wider scale would show nothing of the rest
+_MAX_LINES = 3  # more lines would hide the map
+
+
+def log10_norms(norms: np.ndarray) -> np.ndarray:
+    """Return `log10(norms)` without warnings: `-inf` for zeros, `+inf` and NaN as they are."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(np.asarray(norms, dtype=np.float64))
+
+
+def shared_range(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return one colour range for several maps: the 1st to 99th percentile, at most 40 decades.
+
+    Args:
+        values: Maps of log10 norms; what is not finite is left out.
+
+    Returns:
+        Lowest and highest log10 norm of the scale.
+    """
+    finite = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
+    if not finite.size:
+        return -1.0, 0.0
+    low, high = (float(value) for value in np.percentile(finite, [1.0, 99.0]))
+    low = max(low, high - _MAX_DECADES)
+    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
+
+
+def draw_heatmap(
+    axes: Axes,
+    *,
+    steps: np.ndarray,
+    values: np.ndarray,
+    value_range: tuple[float, float] | None = None,
+    informative_steps: Sequence[int] = (),
+) -> QuadMesh:
+    """Draw log10 norms; x is the time step, y the training step.
+
+    Args:
+        axes: Where to draw.
+        steps: Optimizer step of each row, ascending; shape `(probe,)`.
+        values: log10 norms, shape `(probe, time)`; `-inf` (an exact zero) and NaN or `+inf` get
+            colours of their own.
+        value_range: Of the colours; `shared_range` of the values if None.
+        informative_steps: Time steps to mark.
+
+    Returns:
+        What a colour bar needs.
+    """
+    low, high = value_range or shared_range([values])
+    x_edges = np.arange(values.shape[1] + 1) - 0.5
+    y_edges = _edges(np.asarray(steps, dtype=np.float64))
+    shown = np.ma.masked_invalid(values)
+    mesh = axes.pcolormesh(x_edges, y_edges, shown, cmap=COLOR_MAP, vmin=low, vmax=high, rasterized=True)
+    for special, color in _special(values):
+        if special.any():
+            layer = np.ma.masked_where(~special, np.ones_like(values))
+            axes.pcolormesh(x_edges, y_edges, layer, cmap=ListedColormap([color]), rasterized=True)
+    _mark(axes, informative_steps)
+    axes.set_xlim(x_edges[0], x_edges[-1])
+    axes.set_ylim(y_edges[0], y_edges[-1])
+    ticks = MaxNLocator(6, integer=True).tick_values(float(steps[0]), float(steps[-1]))
+    # The first cell reaches below its step: without this the axis would count negative steps.
+    axes.set_yticks([tick for tick in ticks if steps[0] <= tick <= steps[-1]] or [float(steps[0])])
+    return mesh
+
+
+def special_handles(values: Sequence[np.ndarray]) -> list[Artist]:
+    """Return legend entries for the cells that are off the colour scale, if there are any."""
+    zeros, others = (any(_special(each)[kind][0].any() for each in values) for kind in (0, 1))
+    handles: list[Artist] = []
+    if zeros:
+        handles.append(Patch(facecolor=ZERO_COLOR, edgecolor="#666666", label="exactly zero"))
+    if others:
+        handles.append(Patch(facecolor=NON_FINITE_COLOR, edgecolor="#666666", label="NaN or infinite"))
+    return handles
+
+
+def extend_of(values: Sequence[np.ndarray], value_range: tuple[float, float]) -> str:
+    """Return which ends of a colour bar need an arrow: "neither", "min", "max" or "both"."""
+    finite = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
+    below, above = bool((finite < value_range[0]).any()), bool((finite > value_range[1]).any())
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
+
+
+def heatmap_image(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Render one heatmap that stands alone.
+
+    Args:
+        steps: Optimizer step of each row, ascending; shape `(probe,)`.
+        values: log10 norms as `draw_heatmap` takes them; shape `(probe, time)`.
+
+    Returns:
+        RGB pixels, uint8, shape `(400, 640, 3)`.
+    """
+    figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    color_range = shared_range([values])
+    mesh = draw_heatmap(axes, steps=steps, values=values, value_range=color_range)
+    axes.set_xlabel("time step")
+    axes.set_ylabel("training step")
+    extend = extend_of([values], color_range)
+    figure.colorbar(mesh, ax=axes, label="log10 of gradient norm", extend=extend)
+    if handles := special_handles([values]):
+        figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _special(values: np.ndarray) -> tuple[tuple[np.ndarray, str], tuple[np.ndarray, str]]:
+    zeros = np.isneginf(values)
+    return (zeros, ZERO_COLOR), (~np.isfinite(values) & ~zeros, NON_FINITE_COLOR)
+
+
+def _edges(centers: np.ndarray) -> np.ndarray:
+    """Return cell borders: halfway between neighbours, and as far beyond the ends."""
+    if len(centers) == 1:
+        return np.array([centers[0] - 0.5, centers[0] + 0.5])
+    middles = (centers[1:] + centers[:-1]) / 2
+    return np.concatenate([[2 * centers[0] - middles[0]], middles, [2 * centers[-1] - middles[-1]]])
+
+
+def _mark(axes: Axes, informative_steps: Sequence[int]) -> None:
+    if not informative_steps:
+        return
+    if len(informative_steps) <= _MAX_LINES:
+        outline = [Stroke(linewidth=3.0, foreground="black", alpha=0.6), Normal()]
+        for step in informative_steps:
+            axes.axvline(step, color="white", linewidth=1.3, linestyle="--", path_effects=outline)
+    top = axes.get_xaxis_transform()
+    axes.plot(
+        list(informative_steps),
+        [1.0] * len(informative_steps),
+        linestyle="none",
+        marker="v",
+        markersize=7,
+        color="black",
+        transform=top,
+        clip_on=False,
+        zorder=5,
+    )

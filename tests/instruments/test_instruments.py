@@ -1,0 +1,184 @@
+"""Every instrument against the same quantity computed plainly from the record."""
+
+import math
+
+import pytest
+import torch
+from tools.members import members, plan
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.gradients.norms import replica_norms
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.instruments.grad_norm import GradNorm
+from rnnstudy.instruments.hidden_grad_histogram import LOW, HiddenGradHistogram, log_spaced_lags
+from rnnstudy.instruments.hidden_grad_norm import HiddenGradNorm
+from rnnstudy.mitigations.clip_norm import ClipNorm
+from rnnstudy.models.base import Interface, Network
+from rnnstudy.models.lstm import LSTM
+from rnnstudy.recurrence.base import Adjoint
+from rnnstudy.tasks.base import Batch, stack
+from rnnstudy.tasks.coconut_water import CoconutWater
+from rnnstudy.training.step import TrainingStep
+from rnnstudy.writers.base import Curve, Histogram, Scalar
+
+TASK = CoconutWater(lag=21)
+BATCH = 4
+
+
+def network_and_batch() -> tuple[Network, Batch]:
+    interface = Interface(input_size=TASK.input_size, output_size=TASK.output_size, has_tokens=True)
+    network = LSTM(hidden_size=5, num_layers=2).build(interface, replica_generators(0, 3, "init"))
+    batch = stack([TASK.sample(BATCH, generator) for generator in replica_generators(0, 3, "train")])
+    return network, batch
+
+
+def record_one_step() -> Record:
+    network, batch = network_and_batch()
+    compute = TrainingStep(task=TASK, network=network, mitigations=[ClipNorm(max_norm=0.1)])
+    result = compute(batch, 0, record=True)
+    return Record(
+        step=0,
+        network=network,
+        batch=batch,
+        adjoints=result.adjoints,
+        raw_norm=result.raw_norm,
+        clipped_norm=replica_norms(compute.gradients().values()),
+    )
+
+
+def record_of(values: torch.Tensor) -> Record:
+    network, batch = network_and_batch()
+    nothing = torch.zeros(values.shape[1], dtype=torch.float64)
+    adjoint = Adjoint(direct=values, carried=torch.zeros_like(values))
+    return Record(
+        step=0, network=network, batch=batch, adjoints=[{"h": adjoint}], raw_norm=nothing, clipped_norm=nothing
+    )
+
+
+@pytest.mark.parametrize("name", members("instrument"))
+def test_tags_begin_with_the_instruments_name_and_figures_have_the_replicas(name):
+    (instrument,) = plan(f"instrument=[{name}]").instruments
+    assert isinstance(instrument, Instrument)
+    measured = instrument.measure(record_one_step())
+    assert measured
+    for tag, measurement in measured.items():
+        assert tag.startswith(f"{name}/")
+        values = measurement.counts if isinstance(measurement, Histogram) else measurement.values
+        assert len(values) == 3
+
+
+def test_hidden_grad_norm_is_the_gradient_of_each_sequences_own_loss():
+    """Twin: torch.nn.LSTM cells unrolled, each sequence's loss by itself, gradients by autograd in float64."""
+    record = record_one_step()
+    measured = HiddenGradNorm().measure(record)
+    network, batch = network_and_batch()
+    network.double()
+    for replica in range(3):
+        norms = torch.zeros(BATCH, TASK.seq_len, dtype=torch.float64)
+        for place in range(BATCH):
+            hidden = unrolled_top_states(network, batch.inputs[:, replica, place], replica)
+            logits = network.readout_weight[replica] @ hidden[-1] + network.readout_bias[replica]
+            loss = torch.nn.functional.cross_entropy(logits[None], batch.targets[:, replica, place])
+            gradients = torch.autograd.grad(loss, hidden)
+            norms[place] = torch.stack([gradient.norm() for gradient in gradients]).detach()
+        curve = measured["hidden_grad_norm/h/layer_1/total"]
+        assert isinstance(curve, Curve)
+        assert torch.allclose(curve.values[replica], norms.mean(0), rtol=1e-4)
+
+
+def unrolled_top_states(network: Network, tokens: torch.Tensor, replica: int) -> list[torch.Tensor]:
+    assert network.embedding is not None
+    cells = []
+    for index in range(2):
+        cell = torch.nn.LSTMCell(5, 5, dtype=torch.float64)
+        weights = network.torch_state(replica)
+        cell.load_state_dict({name[:-3]: value for name, value in weights.items() if name.endswith(f"_l{index}")})
+        cells.append(cell)
+    states = [(torch.zeros(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)) for _ in cells]
+    top = []
+    for token in tokens.tolist():
+        value = network.embedding[replica, token].detach()
+        for index, cell in enumerate(cells):
+            states[index] = cell(value, states[index])
+            value = states[index][0]
+        top.append(value)
+    return top
+
+
+def test_total_is_direct_plus_carried_and_the_loss_at_the_end_reaches_the_last_step_directly():
+    measured = HiddenGradNorm().measure(record_one_step())
+    curves = {}
+    for part in ("total", "direct", "carried"):
+        curve = measured[f"hidden_grad_norm/h/layer_1/{part}"]
+        assert isinstance(curve, Curve)
+        curves[part] = curve.values
+    assert not curves["direct"][:, :-1].any()
+    assert torch.equal(curves["total"][:, -1], curves["direct"][:, -1])
+    assert torch.equal(curves["total"][:, :-1], curves["carried"][:, :-1])
+    assert not curves["carried"][:, -1].any()
+
+
+def test_histogram_counts_every_entry_in_its_bin():
+    values = torch.zeros(3, 2, BATCH, 5)
+    values[0] = 3.16e-21 / BATCH
+    values[1, 0] = 0.5 / BATCH
+    values[1, 1, 0, 0] = float("nan")
+    values[2, 0, 0] = float("inf")
+    values[2, 1, :, 0] = 1e-41
+    measured = HiddenGradHistogram(bin_width=0.5).measure(record_of(values))
+    entries = BATCH * 5
+
+    def filled(tag: str) -> list[dict[float, int]]:
+        histogram = measured[f"hidden_grad_histogram/h/layer_0/{tag}"]
+        assert isinstance(histogram, Histogram)
+        assert histogram.low == LOW
+        return [
+            {LOW + 0.5 * place: count for place, count in enumerate(row.tolist()) if count}
+            for row in histogram.counts
+        ]
+
+    # log10 of 3.16e-21 is just below -20.5 + 1e-4, in the bin from -20.5 to -20; of 0.5 it is -0.30.
+    edge = math.floor(math.log10(float(torch.tensor(3.16e-21))) / 0.5) * 0.5
+    assert filled("lag_0002") == [{edge: entries}, {edge: entries}]
+    assert filled("lag_0001") == [{-0.5: entries}, {}]
+    lag_0 = filled("lag_0000")
+    assert lag_0[0] == {}
+    # 1e-41 is subnormal in float32 and has a logarithm all the same; times the batch size it is 10^-40.4.
+    assert lag_0[1] == {-40.5: BATCH}
+    assert filled("all_steps")[0] == {edge: entries, -0.5: entries}
+
+    def count(kind: str) -> list[float]:
+        scalar = measured[f"hidden_grad_histogram/h/layer_0/{kind}_count"]
+        assert isinstance(scalar, Scalar)
+        return scalar.values.tolist()
+
+    assert count("nan") == [0, 1]
+    assert count("inf") == [5, 0]
+    assert count("subnormal") == [0, BATCH]
+    assert count("zero") == [entries - 5, entries - 1 + entries - BATCH]
+
+
+def test_grad_norm_is_raw_before_and_clipped_after_the_mitigations():
+    record = record_one_step()
+    measured = GradNorm().measure(record)
+    raw, clipped = measured["grad_norm/raw"], measured["grad_norm/clipped"]
+    assert isinstance(raw, Scalar)
+    assert isinstance(clipped, Scalar)
+    assert (raw.values > 0.1).all()
+    assert torch.allclose(clipped.values, torch.full((3,), 0.1, dtype=torch.float64), rtol=1e-4)
+
+
+def test_lags_are_few_start_at_zero_and_reach_the_first_step():
+    for num_steps in (1, 2, 3, 10, 100, 5000):
+        lags = log_spaced_lags(num_steps, 12)
+        assert lags[0] == 0
+        assert lags[-1] == num_steps - 1
+        assert len(lags) == len(set(lags)) <= 12
+
+
+def test_bad_arguments():
+    with pytest.raises(ConfigError, match="num_lags must be at least 2, got 1"):
+        HiddenGradHistogram(num_lags=1)
+    with pytest.raises(ConfigError, match="bin_width must be above 0, got 0"):
+        HiddenGradHistogram(bin_width=0.0)

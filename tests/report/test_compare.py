@@ -1,0 +1,337 @@
+"""The whole comparison: table, figures, page."""
+
+import csv
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy.stats import binomtest
+from tools.synthetic_runs import Synthetic, edit_config, edit_json, read_json, write_jsonl, write_run, write_sweep
+from typing_extensions import override
+
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.report.compare import compare
+from rnnstudy.report.naming import name_runs
+from rnnstudy.report.read import read_sweep
+from rnnstudy.report.table import columns, summarise
+
+TAG = "hidden_grad_norm/h/layer_0/total"
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load or link to."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        super().__init__()
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    @override
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a tag."""
+        self.tags.append(tag)
+        self.sources += [value or "" for key, value in attrs if key in {"src", "srcset"}]
+        self.links += [value or "" for key, value in attrs if key == "href"]
+
+    @override
+    def handle_data(self, data: str) -> None:
+        """Take note of a text."""
+        self.text += data
+
+
+def run_compare(root: Path, *, width: int = 100) -> tuple[str, Page, str]:
+    """Compare; return what the terminal showed, the page, and its source."""
+    stream = io.StringIO()
+    path = compare(root, Console(file=stream, width=width))
+    assert path == root / "report" / "report.html"
+    page = Page()
+    source = path.read_text()
+    page.feed(source)
+    return stream.getvalue(), page, source
+
+
+def cells(root: Path) -> list[dict[str, tuple[str, str]]]:
+    """Return the table for people, a dict per run."""
+    table = columns([summarise(entry) for entry in name_runs(read_sweep(root).runs)])
+    return [{column.header: column.cells[row] for column in table} for row in range(len(table[0].cells))]
+
+
+def set_curves(folder: Path, first: list[list[float]], last: list[list[float]]) -> None:
+    """Give a run two probes, one list per replica."""
+    rows = [
+        {"step": step, "replica": replica, "tag": TAG, "values": values}
+        for step, probe in ((0, first), (100, last))
+        for replica, values in enumerate(probe)
+    ]
+    write_jsonl(folder / "curves.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Page, str]:
+    """Compare a whole sweep once: its folder, the terminal, the page and its source."""
+    root = write_sweep(tmp_path_factory.mktemp("x") / "a sweep #1")
+    return root, *run_compare(root)
+
+
+def test_table_against_the_files(sweep: tuple[Path, str, Page, str]) -> None:
+    root, *_ = sweep
+    table = pd.read_csv(root / "report" / "table.csv", keep_default_na=False, na_values=[""])
+    assert len(table) == 9 * 8
+    for folder, rows in table.groupby("folder"):
+        result = read_json(root / str(folder) / "result.json")
+        metrics = [json.loads(line) for line in (root / str(folder) / "metrics.jsonl").read_text().splitlines()]
+        curves = [json.loads(line) for line in (root / str(folder) / "curves.jsonl").read_text().splitlines()]
+        assert rows["status"].tolist() == result["status"]
+        np.testing.assert_array_equal(rows["eval_loss"].astype(float), result["final"]["eval/loss"])
+        np.testing.assert_array_equal(rows["eval_accuracy"], result["final"]["eval/accuracy"])
+        assert rows["steps_to_solve"].isna().tolist() == [steps is None for steps in result["steps_to_solve"]]
+        solved = result["status"].count("solved")
+        interval = binomtest(solved, 8).proportion_ci(method="wilson")
+        assert (rows["run_solved_low"] == interval.low).all()
+        for row in rows.to_dict("records"):
+            replica = row["replica"]
+            own = [line for line in curves if line["replica"] == replica]
+            for key, line in (("first", own[0]), ("last", own[-1])):
+                expected = math.log10(line["values"][0] / line["values"][-1])
+                assert row[f"log10_ratio_{key}"] == pytest.approx(expected, abs=1e-9)
+            if "clip_norm" in str(folder):
+                active = [line["clip_norm/active"] for line in metrics if line["replica"] == replica]
+                assert row["active_clip_norm"] == pytest.approx(np.mean([x for x in active if x is not None]))
+
+
+def test_cells_show_medians_ranges_and_counts(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=4, num_steps=2000))
+    final = {"eval/loss": [1.0, 2.0, 4.0, math.nan], "eval/accuracy": [0.1, 0.2, 0.4, 0.8]}
+    status = ["solved", "solved", "solved", "diverged"]
+    edit_json(folder / "result.json", final=final, status=status, steps_to_solve=[500, 700, 1000, None])
+    metrics = [{"step": s, "replica": r, "train/skipped": s + r, "x/active": r / 4} for s in (1, 2) for r in range(4)]
+    write_jsonl(folder / "metrics.jsonl", metrics)
+    (row,) = cells(tmp_path)
+    assert row["solved"] == ("3/4", "0.30\u20130.95")
+    assert row["steps"] == ("850", "")
+    assert row["loss"] == ("3.00", "1.00\u2013∞")
+    assert row["accuracy"] == ("0.300", "0.100\u20130.800")
+    assert row["div."] == ("1", "")
+    assert row["skip"] == ("14", "")
+    assert row["active"] == ("0.38", "")
+    assert row["time"] == ("42 s", "")
+
+
+def test_a_censored_median_is_shown_as_more_than_the_steps_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=4))
+    edit_json(
+        folder / "result.json",
+        status=["solved", "solved", "finished", "finished"],
+        steps_to_solve=[10, 20, None, None],
+        steps=1500,
+    )
+    assert cells(tmp_path)[0]["steps"] == ("> 1500", "")
+    output, page, _ = run_compare(tmp_path)
+    assert "> 1500" in output
+    assert "solved 2 of 4 replicas (median > 1500 steps)" in page.text
+    (first, *_) = csv.DictReader((tmp_path / "report" / "table.csv").read_text().splitlines())
+    assert first["run_median_steps_to_solve"] == "inf"
+
+
+def test_vanishing_ratio_is_the_median_of_the_replicas(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=3))
+    set_curves(folder, [[1e-2, 1], [1e-4, 1], [1e-9, 1]], [[0.0, 1], [0.0, 1], [1e-9, 1]])
+    assert cells(tmp_path)[0]["log ratio"] == ("-4.0", "→ zero")
+    _, page, _ = run_compare(tmp_path)
+    assert "the gradient at lag 1 is exactly zero" in page.text
+
+
+def test_zeros_nan_and_infinities_are_counted(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=2))
+    set_curves(folder, [[0.0] * 5, [0.0] * 5], [[0.0, math.nan, math.inf, 1e-300, 1], [0.0, math.inf, 1, 1, 1]])
+    _, page, _ = run_compare(tmp_path)
+    assert "lstm, first probe: 10 exact zeros, 0 NaN, 0 infinite, of 10 values" in page.text
+    assert "lstm, last probe: 2 exact zeros, 1 NaN, 2 infinite, of 10 values" in page.text
+
+
+def test_headline_names_best_and_worst(sweep: tuple[Path, str, Page, str]) -> None:
+    root, output, page, _ = sweep
+    results = {name: read_json(root / name / "result.json") for name in ("gru-orthogonal_init", "rnn")}
+    steps = np.median(results["gru-orthogonal_init"]["steps_to_solve"])
+    assert f"gru + orthogonal_init solved 8 of 8 replicas (median {steps:.0f} steps); rnn solved 0 of 8" in page.text
+    assert "in rnn the gradient at lag 23 is 10^-7" in page.text
+    assert "Note" not in output
+
+
+def test_overlapping_intervals_are_told(tmp_path: Path) -> None:
+    for name, solved in (("rnn", 3), ("gru", 4)):
+        folder = write_run(tmp_path / name, Synthetic(model=name))
+        status = ["solved"] * solved + ["finished"] * (8 - solved)
+        edit_json(folder / "result.json", status=status, steps_to_solve=[9] * solved + [None] * (8 - solved))
+    assert "intervals overlap" in run_compare(tmp_path)[1].text
+
+
+def test_best_and_worst_are_of_one_task(tmp_path: Path) -> None:
+    for lag in (8, 30):
+        for model in ("rnn", "lstm"):
+            spec = Synthetic(model=model, seq_len=lag + 2, settings={"task": {"lag": lag}}, speed=lag * 20)
+            write_run(tmp_path / f"{model} {lag}", spec)
+    output, page, _ = run_compare(tmp_path)
+    sentences = re.findall(r"fastest: \w+, lag=(\d+) .*?slowest: \w+, lag=(\d+) ", " ".join(page.text.split()))
+    assert sentences == [("8", "8"), ("30", "30")]
+    assert "differ in task.lag" in output
+
+
+def test_terminal_stays_within_its_width(sweep: tuple[Path, str, Page, str]) -> None:
+    _, output, _, _ = sweep
+    lines = output.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("Report:")) <= 100
+    assert "…" not in output
+    for header in ("run", "solved", "steps", "loss", "accuracy", "log ratio", "time"):
+        assert header in lines[1] or header in lines[0]
+
+
+def test_page_needs_nothing_from_outside(sweep: tuple[Path, str, Page, str]) -> None:
+    root, _, page, source = sweep
+    assert len(page.sources) == 5
+    assert all(each.startswith("data:image/png;base64,") for each in page.sources)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert not re.search(r"url\(|@import|https?:", re.sub(r"data:[^\"]*", "", source))
+    for link in page.links:
+        assert (root / "report" / unquote(link)).exists(), link
+
+
+def test_pngs_lie_beside_the_page(sweep: tuple[Path, str, Page, str]) -> None:
+    root, *_ = sweep
+    names = {path.name for path in (root / "report").iterdir()}
+    figures = {"solved.png", "grad_norm_by_lag.png", "accuracy.png", "loss.png", "heatmaps.png"}
+    assert names == {*figures, "report.html", "table.csv"}
+    assert all((root / "report" / name).read_bytes().startswith(b"\x89PNG") for name in figures)
+
+
+def test_a_second_comparison_is_the_same_and_stale_figures_go(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic())
+    first = run_compare(tmp_path)[2]
+    assert run_compare(tmp_path)[2] == first
+    (folder / "curves.jsonl").unlink()
+    run_compare(tmp_path)
+    assert not (tmp_path / "report" / "heatmaps.png").exists()
+    assert (tmp_path / "report" / "loss.png").exists()
+
+
+def test_hostile_names_are_only_text(tmp_path: Path) -> None:
+    hostile = [
+        "<script>alert(1)</script>",
+        "[red]x[/red]",
+        "$x^{$",
+        "_hidden",
+        "a\nb",
+        "模型🙂",
+        '"><img src=x>',
+        "x" * 300,
+    ]
+    for number, name in enumerate(hostile):
+        write_run(tmp_path / f"run {number}", Synthetic(model=name, settings={"extra": name}, replicas=2))
+    output, page, _ = run_compare(tmp_path, width=2000)
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 5
+    for name in hostile:
+        assert name in page.text
+        assert all(line in output for line in name.split("\n"))
+
+
+def test_hostile_folder_name_is_only_a_link(tmp_path: Path) -> None:
+    write_run(tmp_path / '"><b>%41?#x', Synthetic())
+    _, page, _ = run_compare(tmp_path)
+    assert "b" not in page.tags
+    assert all((tmp_path / "report" / unquote(link)).exists() for link in page.links)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_one_run_and_few_replicas(tmp_path: Path, replicas: int) -> None:
+    write_run(tmp_path / "run", Synthetic(replicas=replicas))
+    output, page, _ = run_compare(tmp_path)
+    assert f"Note: Runs with {replicas} replica" in output
+    assert f"lstm solved {replicas} of {replicas} replicas" in page.text
+    rows = list(csv.DictReader((tmp_path / "report" / "table.csv").read_text().splitlines()))
+    assert [row["replica"] for row in rows] == [str(replica) for replica in range(replicas)]
+
+
+def test_the_compared_folder_may_be_the_run(tmp_path: Path) -> None:
+    run_compare(write_run(tmp_path / "run", Synthetic()))
+    assert (tmp_path / "run" / "report" / "report.html").exists()
+
+
+def test_unfinished_run_is_listed_and_drawn(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", Synthetic(model="gru"))
+    write_run(tmp_path / "b", Synthetic(finished=False))
+    gru, lstm = cells(tmp_path)
+    assert (gru["state"], lstm["state"]) == (("", ""), ("unfinished", ""))
+    assert lstm["solved"] == lstm["steps"] == ("\u2013", "")
+    assert lstm["loss"] != ("", "")
+    output, page, _ = run_compare(tmp_path)
+    assert "Note: Not ended: lstm (b)" in output
+    assert "gru solved 8 of 8" in page.text
+    assert len(page.sources) == 5
+
+
+def test_run_that_has_only_begun(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "b", Synthetic(finished=False))
+    for name in ("metrics.jsonl", "curves.jsonl"):
+        (folder / name).write_text("")
+    output, page, _ = run_compare(tmp_path)
+    assert "None of 1 runs has ended yet." in output
+    assert page.sources == []
+
+
+def test_unreadable_run_leaves_the_rest(tmp_path: Path) -> None:
+    for model in ("rnn", "gru", "lstm"):
+        write_run(tmp_path / model, Synthetic(model=model))
+    (tmp_path / "rnn" / "run.json").write_text("{")
+    output, page, _ = run_compare(tmp_path)
+    assert "Note: Not read: rnn: run.json is no JSON" in output
+    assert "Not read: rnn: run.json is no JSON" in page.text
+    assert len(cells(tmp_path)) == 2
+
+
+def test_runs_of_different_length_and_without_accuracy(tmp_path: Path) -> None:
+    for number, seq_len in enumerate((1, 12, 60)):
+        write_run(
+            tmp_path / f"{number}", Synthetic(model=f"m{number}", seq_len=seq_len, accuracy=False, probes=1 + number)
+        )
+    _, page, _ = run_compare(tmp_path)
+    assert len(page.sources) == 4
+    assert all("accuracy" not in row for row in cells(tmp_path))
+
+
+def test_everything_zero_or_nan_is_still_drawn(tmp_path: Path) -> None:
+    for name, value in (("rnn", 0.0), ("gru", math.nan)):
+        folder = write_run(tmp_path / name, Synthetic(model=name, replicas=5))
+        set_curves(folder, [[value] * 4] * 5, [[value] * 4] * 5)
+        rows = [{"step": s, "replica": r, "eval/loss": math.nan} for s in (0, 1) for r in range(5)]
+        write_jsonl(folder / "metrics.jsonl", rows)
+    assert len(run_compare(tmp_path)[1].sources) == 4
+
+
+def test_settings_that_differ_are_columns_of_the_csv(tmp_path: Path) -> None:
+    for lag in (5, 50):
+        folder = write_run(tmp_path / f"{lag}", Synthetic(seed=lag))
+        edit_config(folder, task={"lag": lag})
+    run_compare(tmp_path)
+    table = pd.read_csv(tmp_path / "report" / "table.csv")
+    assert table.groupby("folder")["task.lag"].unique().map(list).to_dict() == {5: [5], 50: [50]}
+    assert table.groupby("folder")["seed"].unique().map(list).to_dict() == {5: [5], 50: [50]}
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", Synthetic())
+    (tmp_path / "report").write_text("in the way")
+    with pytest.raises(RnnstudyError, match="cannot be written"):
+        compare(tmp_path, Console(file=io.StringIO()))

@@ -1,0 +1,194 @@
+"""Run folders, whole, torn and broken."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
+
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.report.log import read_curves, read_metrics
+from rnnstudy.report.read import read_sweep
+
+
+def unreadable(root: Path) -> str:
+    """Return the one line on the one bad run; a good run stands beside it."""
+    write_run(root / "good", Synthetic(model="gru"))
+    sweep = read_sweep(root)
+    assert [run.label for run in sweep.runs] == ["good"]
+    (line,) = sweep.unreadable
+    assert line.startswith("bad: ")
+    assert "\n" not in line
+    return line
+
+
+def test_values_are_those_of_the_file(tmp_path: Path) -> None:
+    write_run(tmp_path / "deep" / "er", Synthetic(replicas=3))
+    (run,) = read_sweep(tmp_path).runs
+    assert run.label == "deep/er"
+    track = run.metrics["eval/loss"]
+    for line in (tmp_path / "deep/er/metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert track.values[track.steps.tolist().index(row["step"]), row["replica"]] == row["eval/loss"]
+    assert track.logged.sum() == len((tmp_path / "deep/er/metrics.jsonl").read_text().splitlines())
+
+
+def test_last_value_is_carried_forward_and_nan_is_not_missing(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    rows = [(0, 0, 1.0), (0, 1, 5.0), (1, 0, math.nan), (1, 1, 4.0), (2, 1, 3.0), (3, 1, math.inf)]
+    write_jsonl(path, [{"step": s, "replica": r, "x": v} for s, r, v in rows])
+    track = read_metrics(path, 3)["x"]
+    np.testing.assert_array_equal(track.carried()[:, 0], [1.0, math.nan, math.nan, math.nan])
+    np.testing.assert_array_equal(track.carried()[:, 1], [5.0, 4.0, 3.0, math.inf])
+    assert track.logged_replicas().tolist() == [0, 1]
+    np.testing.assert_array_equal(track.first(), [1.0, 5.0])
+    np.testing.assert_array_equal(track.last(), [math.nan, math.inf])
+
+
+def test_a_repeated_step_counts_once_and_the_later_line_wins(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_jsonl(path, [{"step": 5, "replica": 0, "x": value} for value in (1.0, 2.0)])
+    assert read_metrics(path, 1)["x"].values.tolist() == [[2.0]]
+
+
+def test_torn_last_line_is_skipped(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(finished=False))
+    before = read_sweep(tmp_path).runs[0].metrics["eval/loss"].logged.sum()
+    for name in ("metrics.jsonl", "curves.jsonl"):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) - 30])
+    sweep = read_sweep(tmp_path)
+    assert not sweep.unreadable
+    assert sweep.runs[0].metrics["eval/loss"].logged.sum() == before - 1
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "curves.jsonl"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": 1, ',
+        "[1]",
+        '{"replica": 0}',
+        '{"step": 1, "replica": 8}',
+        '{"step": 1, "replica": -1, "tag": "x", "values": [1.0]}',
+        '{"step": 1, "replica": 0, "tag": 3, "values": [1], "x": "high"}',
+        '{"step": 1, "replica": 0, "tag": "x", "values": ["a"], "x": null}',
+        "\x00\x00",
+    ],
+)
+def test_corrupt_line_is_named(tmp_path: Path, name: str, line: str) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / name
+    lines = path.read_text().splitlines()
+    lines[2] = line
+    path.write_text("\n".join(lines) + "\n")
+    found = unreadable(tmp_path)
+    assert "corrupt" in found
+    assert f"{name}, line 3" in found
+
+
+def test_complete_last_line_that_is_no_json_is_corrupt(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": \n')
+    assert "corrupt" in unreadable(tmp_path)
+
+
+def test_curves_of_changing_length_are_corrupt(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / "curves.jsonl"
+    row = {"step": 9, "replica": 0, "tag": "hidden_grad_norm/h/layer_0/total", "values": [1.0]}
+    path.write_text(path.read_text() + json.dumps(row) + "\n")
+    assert "1 values, 24 in earlier lines" in unreadable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+def test_newer_format_is_refused(tmp_path: Path, name: str) -> None:
+    edit_json(write_run(tmp_path / "bad", Synthetic()) / name, format=2)
+    assert f"{name} has format 2" in unreadable(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("run.json", key) for key in ("format", "replicas", "facts", "seed", "device")]
+    + [("result.json", key) for key in ("format", "status", "steps_to_solve", "steps", "final", "wall_seconds")],
+)
+@pytest.mark.parametrize("value", ["missing", {"wrong": "type"}, None])
+def test_missing_and_wrong_keys_are_named(tmp_path: Path, name: str, key: str, value: object) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / name
+    content = read_json(path)
+    if value == "missing":
+        del content[key]
+    else:
+        content[key] = value
+    path.write_text(json.dumps(content))
+    line = unreadable(tmp_path)
+    assert name in line
+    assert f"'{key}'" in line
+
+
+@pytest.mark.parametrize("key", ["chance_loss", "chance_accuracy", "seq_len", "informative_steps", "solved_metric"])
+def test_missing_facts_are_named(tmp_path: Path, key: str) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / "run.json"
+    content = read_json(path)
+    del content["facts"][key]
+    path.write_text(json.dumps(content))
+    assert f"'{key}'" in unreadable(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("config.yaml", "a: [1", "no YAML"),
+        ("config.yaml", "- 1", "no mapping"),
+        ("config.yaml", "a: !!python/object/apply:os.getcwd []", "no YAML"),
+        ("run.json", "{", "no JSON"),
+        ("result.json", "[]", "no mapping"),
+        ("config.yaml", None, "missing"),
+        ("run.json", None, "missing"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, name: str, text: str | None, reason: str) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / name
+    path.unlink() if text is None else path.write_text(text)
+    line = unreadable(tmp_path)
+    assert name in line
+    assert reason in line
+
+
+def test_replica_count_must_agree(tmp_path: Path) -> None:
+    edit_json(write_run(tmp_path / "bad", Synthetic()) / "result.json", status=["solved"])
+    assert "1 entries for 8 replicas" in unreadable(tmp_path)
+
+
+def test_hidden_folders_checkpoints_and_the_report_hold_no_runs(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic())
+    for other in (tmp_path / ".hydra", folder / ".hydra", folder / "checkpoints", tmp_path / "report" / "x"):
+        other.mkdir(parents=True)
+        (other / "config.yaml").write_text("{}")
+    sweep = read_sweep(tmp_path)
+    assert [run.label for run in sweep.runs] == ["run"]
+    assert not sweep.unreadable
+
+
+def test_missing_and_empty_folders_say_what_to_do(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(RnnstudyError, match="rnnstudy train") as caught:
+            read_sweep(folder)
+        assert str(folder) in str(caught.value)
+
+
+def test_only_unreadable_runs_is_an_error_that_names_the_first(tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "config.yaml").write_text("{}")
+    with pytest.raises(RnnstudyError, match=r"bad: run\.json is missing"):
+        read_sweep(tmp_path)
+
+
+def test_long_logs_are_read_whole(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random(100).tolist()
+    write_jsonl(
+        tmp_path / "m", [{"step": i, "replica": 0, **{f"t{k}": 0.1 * k for k in range(8)}} for i in range(10_000)]
+    )
+    write_jsonl(tmp_path / "c", [{"step": i, "replica": 0, "tag": "t", "values": values} for i in range(1_000)])
+    assert read_metrics(tmp_path / "m", 1)["t7"].values.shape == (10_000, 1)
+    assert read_curves(tmp_path / "c", 1)["t"].values.shape == (1_000, 1, 100)

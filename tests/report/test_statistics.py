@@ -1,0 +1,56 @@
+"""The statistics against closed forms and numpy."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnstudy.report.statistics import median_range, median_steps, ordered_median, vanishing_ratios, wilson_interval
+
+
+@pytest.mark.parametrize(("successes", "total"), [(0, 8), (3, 8), (8, 8), (1, 1), (40, 100)])
+def test_wilson_against_its_formula(successes: int, total: int) -> None:
+    z, p = 1.959963984540054, successes / total
+    center = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total**2))
+    assert wilson_interval(successes, total) == pytest.approx((center - half, center + half), abs=1e-12)
+
+
+def test_censored_replicas_are_never_dropped() -> None:
+    assert median_steps([100, 300, 200]) == 200
+    assert median_steps([100, 300, None]) == 300
+    assert median_steps([100, None, None]) == math.inf
+    assert median_steps([100, None]) == math.inf
+    assert median_steps([None]) == math.inf
+
+
+def test_nan_counts_as_the_worst() -> None:
+    assert median_range([1.0, math.nan, 3.0], nan_as=math.inf) == (3.0, 1.0, math.inf)
+    assert median_range([0.5, math.nan, 0.25], nan_as=-math.inf) == (0.25, -math.inf, 0.5)
+
+
+@given(st.lists(st.floats(-300, 300), min_size=1, max_size=9))
+def test_ordered_median_of_finite_values_is_the_median(values: list[float]) -> None:
+    assert ordered_median(np.array(values), axis=0) == pytest.approx(np.median(values), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([-math.inf, -math.inf, -2.0, -1.0], -math.inf),
+        ([-math.inf, -3.0, -2.0], -3.0),
+        ([-3.0, math.inf], math.inf),
+        ([-3.0, -2.0, math.nan], -2.0),
+        ([math.inf, math.inf, 0.0], math.inf),
+        ([-1.0, math.nan, math.nan], math.nan),
+    ],
+)
+def test_ordered_median_of_zeros_and_non_finite_values(values: list[float], expected: float) -> None:
+    np.testing.assert_equal(float(ordered_median(np.array(values), axis=0)), expected)
+
+
+def test_vanishing_ratio() -> None:
+    norms = np.array([[1e-300, 1.0, 1e2], [0.0, 1.0, 1.0], [math.inf, 1.0, 1.0]])
+    np.testing.assert_allclose(vanishing_ratios(norms), [-302.0, -math.inf, math.inf])

@@ -1,0 +1,117 @@
+"""A run that is killed and started again ends as an undisturbed one, bit for bit. Real processes, real signals."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tools.members import SMALL, run_small
+
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.training.checkpoint import Checkpoints
+
+RUN = (
+    *SMALL,
+    "model.hidden_size=24",
+    "train.num_steps=260",
+    "train.checkpoint_interval=9",
+    "mitigation=[clip_norm]",
+    "mitigation.clip_norm.max_norm=0.3",
+    "instrument.hidden_grad_norm.schedule.interval=7",
+)
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "rnnstudy", "train", *RUN, f"run_dir='{folder}'"]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
+    )
+
+
+def wait_until_training(folder: RunFolder, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and not (folder.metrics.exists() and folder.metrics.stat().st_size > 0):
+        time.sleep(0.005)
+
+
+def assert_same_run(folder: RunFolder, reference: RunFolder) -> None:
+    assert folder.is_finished
+    for one, other in zip(
+        (folder.metrics, folder.curves, folder.histograms),
+        (reference.metrics, reference.curves, reference.histograms),
+        strict=True,
+    ):
+        assert one.read_bytes() == other.read_bytes()
+    ends = [Checkpoints(place.checkpoints).load()[0] for place in (folder, reference)]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    for part in ("network", "averages", "replicas"):
+        assert all(torch.equal(value, ends[1][part][name]) for name, value in ends[0][part].items())
+    for index, state in ends[0]["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, ends[1]["optimizer"]["state"][index][name])
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> RunFolder:
+    return run_small(tmp_path_factory.mktemp("reference") / "run", *RUN)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(tmp_path, reference):
+    """Killed with SIGKILL again and again, at random moments, until it ends by itself."""
+    folder, moments, kills = RunFolder(tmp_path / "run"), random.Random(0), 0
+    while not folder.is_finished and kills < 12:
+        process = start(folder.path)
+        wait_until_training(folder, process)
+        time.sleep(moments.uniform(0, 0.6))
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode in {0, -signal.SIGKILL}, errors
+        kills += process.returncode != 0
+    assert kills >= 3
+    done = subprocess.run(command(folder.path), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(folder, reference)
+
+
+def test_killed_once_and_its_newest_checkpoint_truncated(tmp_path, reference):
+    folder = RunFolder(tmp_path / "run")
+    process = start(folder.path)
+    while process.poll() is None and len(list(folder.checkpoints.glob("*.pt"))) < 2:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    newest = max(folder.checkpoints.glob("*.pt"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with folder.metrics.open("ab") as file:
+        file.write(b'{"step":')
+    done = subprocess.run(command(folder.path), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{newest.name} is damaged; going back to the checkpoint before it" in done.stdout
+    assert "resumed after" in done.stdout
+    assert_same_run(folder, reference)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_says_how_to_resume(tmp_path, reference, number):
+    folder = RunFolder(tmp_path / "run")
+    process = start(folder.path)
+    wait_until_training(folder, process)
+    os.kill(process.pid, number)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "a checkpoint is saved. To go on: rnnstudy train" in errors
+    assert not folder.is_finished
+    assert list(folder.checkpoints.glob("*.pt"))
+    done = subprocess.run(command(folder.path), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(folder, reference)

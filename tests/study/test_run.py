@@ -1,0 +1,190 @@
+import json
+import math
+
+import pytest
+import torch
+from tools.members import compose, members, run_small
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.writers.run_log import RunLog
+
+EAGER = ("task.lag=19", "model.hidden_size=64", "optimizer.lr=0.01", "train.batch_size=32", "model=gru")
+"""Learns the task within some 300 steps."""
+
+
+def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    content, _ = Checkpoints(folder.checkpoints).load()
+    assert content is not None
+    return content["network"]
+
+
+def same_weights(one: RunFolder, other: RunFolder) -> bool:
+    first, second = weights(one), weights(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def rows(folder: RunFolder, **where: int) -> list[dict]:
+    log = RunLog(folder)
+    records = [record for record in log.metrics() if all(record[key] == value for key, value in where.items())]
+    log.close()
+    return records
+
+
+@pytest.mark.parametrize("model", members("model"))
+def test_the_observer_changes_nothing(tmp_path, model):
+    """Weights and losses are bit-identical with all instruments at every step and with none."""
+    every = [f"instrument.{name}.schedule.interval=1" for name in members("instrument")]
+    watched = run_small(
+        tmp_path / "watched", f"model={model}", f"instrument=[{','.join(members('instrument'))}]", *every
+    )
+    blind = run_small(tmp_path / "blind", f"model={model}", "instrument=[]")
+    assert same_weights(watched, blind)
+    for seen, unseen in zip(
+        [row for row in rows(watched) if "eval/loss" in row],
+        [row for row in rows(blind) if "eval/loss" in row],
+        strict=True,
+    ):
+        assert unseen.items() <= seen.items()
+    assert watched.curves.stat().st_size > 0
+    assert blind.curves.stat().st_size == 0
+
+
+def test_the_same_seed_twice_gives_the_same_bytes(tmp_path):
+    one, other = run_small(tmp_path / "one"), run_small(tmp_path / "other")
+    third = run_small(tmp_path / "third", "seed=1")
+    assert same_weights(one, other)
+    assert one.metrics.read_bytes() == other.metrics.read_bytes()
+    assert one.curves.read_bytes() == other.curves.read_bytes()
+    assert one.histograms.read_bytes() == other.histograms.read_bytes()
+    assert not same_weights(one, third)
+
+
+@pytest.mark.parametrize("model", members("model"))
+def test_replica_r_alone_is_replica_r_of_a_stack(tmp_path, model):
+    stack = run_small(tmp_path / "stack", f"model={model}", "mitigation=[clip_norm]")
+    for replica in range(3):
+        alone = run_small(
+            tmp_path / str(replica), f"model={model}", "mitigation=[clip_norm]", "replicas=1", f"seed={replica}"
+        )
+        for name, value in weights(alone).items():
+            assert torch.allclose(value[0], weights(stack)[name][replica], rtol=1e-4, atol=1e-6), name
+        for one, other in zip(rows(alone), rows(stack, replica=replica), strict=True):
+            assert one.keys() == other.keys()
+            for tag in one.keys() - {"replica"}:
+                assert one[tag] == pytest.approx(other[tag], rel=1e-3, abs=1e-5), tag
+
+
+def test_a_replica_stops_when_solved_whatever_its_neighbours_do(tmp_path):
+    arguments = (*EAGER, "train.num_steps=1500", "train.eval_interval=20", "train.log_interval=20", "instrument=[]")
+    stack = run_small(tmp_path / "stack", *arguments, "replicas=3")
+    result = json.loads(stack.result.read_text())
+    assert result["status"] == ["solved"] * 3
+    assert result["steps"] == max(result["steps_to_solve"])
+    assert len(set(result["steps_to_solve"])) > 1
+    for replica, steps in enumerate(result["steps_to_solve"]):
+        mine = rows(stack, replica=replica)
+        assert mine[-1]["step"] == steps
+        assert mine[-1]["eval/accuracy"] >= 0.99
+        assert all(row.get("eval/accuracy", 0) < 0.99 for row in mine[:-1])
+        assert result["final"]["eval/accuracy"][replica] == mine[-1]["eval/accuracy"]
+
+
+def test_the_first_and_the_last_weights_of_every_replica_are_measured(tmp_path):
+    arguments = (*EAGER, "train.num_steps=1500", "train.eval_interval=20", "replicas=3")
+    stack = run_small(tmp_path / "stack", *arguments, "instrument.hidden_grad_norm.schedule.interval=1000000")
+    steps_to_solve = json.loads(stack.result.read_text())["steps_to_solve"]
+    log = RunLog(stack)
+    tag = "hidden_grad_norm/h/layer_0/total"
+    probed = {(record["replica"], record["step"]) for record in log.curves() if record["tag"] == tag}
+    log.close()
+    assert probed == {(replica, step) for replica in range(3) for step in (0, steps_to_solve[replica])}
+
+
+def test_training_goes_on_after_solving_if_asked(tmp_path):
+    folder = run_small(
+        tmp_path / "run", *EAGER, "train.num_steps=500", "train.eval_interval=100", "train.stop_when_solved=false"
+    )
+    result = json.loads(folder.result.read_text())
+    assert result["steps"] == 500
+    assert result["status"] == ["solved"] * 3
+    assert max(result["steps_to_solve"]) < 500
+
+
+def test_a_diverging_replica_is_frozen_and_the_others_go_on(tmp_path):
+    arguments = (
+        "model=rnn",
+        "model.nonlinearity=relu",
+        "optimizer=sgd",
+        "optimizer.lr=25",
+        "train.num_steps=60",
+        "train.max_skipped_in_a_row=4",
+        "replicas=6",
+        "numerics.flush_subnormals=false",
+    )
+    folder = run_small(tmp_path / "run", *arguments)
+    result = json.loads(folder.result.read_text())
+    status = result["status"]
+    assert "diverged" in status
+    assert "finished" in status
+    for replica, name in enumerate(status):
+        last = rows(folder, replica=replica)[-1]
+        assert (last["step"] == 60) == (name == "finished")
+        assert (result["skipped"][replica] >= 4) == (name == "diverged")
+        kept = torch.stack([value[replica].isfinite().all() for value in weights(folder).values()])
+        assert kept.all()
+        alone = run_small(tmp_path / f"alone{replica}", *arguments, "replicas=1", f"seed={replica}")
+        assert json.loads(alone.result.read_text())["status"] == [name]
+
+
+def test_a_run_without_steps_evaluates_the_first_weights(tmp_path):
+    folder = run_small(tmp_path / "run", "train.num_steps=0")
+    result = json.loads(folder.result.read_text())
+    assert result["steps"] == 0
+    assert result["status"] == ["finished"] * 3
+    assert all(math.isfinite(loss) for loss in result["final"]["eval/loss"])
+
+
+def test_what_a_result_says(tmp_path):
+    folder = run_small(tmp_path / "run", "seed=4")
+    result = json.loads(folder.result.read_text())
+    assert result["status"] == ["finished"] * 3
+    assert result["steps_to_solve"] == [None] * 3
+    assert result["seed"] == 4
+    assert result["versions"]["torch"] == torch.__version__
+    assert result["wall_seconds"] > 0
+    manifest = json.loads(folder.manifest.read_text())
+    assert manifest["facts"]["chance_accuracy"] == 1 / 8
+    assert manifest["facts"]["informative_steps"] == [3]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    folder = run_small(tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in sorted(folder.path.rglob("*"))}
+    run_small(tmp_path / "run")
+    assert {path: path.stat().st_mtime_ns for path in sorted(folder.path.rglob("*"))} == before
+
+
+def test_a_folder_of_another_configuration_is_refused(tmp_path):
+    run_small(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"another configuration: task\.lag \(19 there, 30 here\)"):
+        run_small(tmp_path / "run", "task.lag=30")
+    with pytest.raises(ConfigError, match=r"mitigation\.clip_norm\._target_ \(unset there"):
+        run_small(tmp_path / "run", "mitigation=[clip_norm]")
+    run_small(tmp_path / "run", "numerics.threads=2")
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "a: [", "\x00"])
+def test_a_folder_with_a_broken_configuration_is_refused(tmp_path, content):
+    folder = run_small(tmp_path / "run")
+    folder.config.write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        run_small(tmp_path / "run")
+
+
+def test_the_configuration_is_stored_resolved(tmp_path):
+    folder = run_small(tmp_path / "run")
+    stored = folder.config.read_text()
+    assert "${" not in stored
+    assert compose()["task"]["_target_"] in stored

@@ -1,0 +1,55 @@
+"""Finds the members of every group by their yaml files, and small runs to try them in."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.run import Job, run
+from rnnstudy.study.sweep import conf_folder
+
+SMALL = (
+    "replicas=3",
+    "model.hidden_size=6",
+    "train.batch_size=4",
+    "train.num_steps=12",
+    "train.eval_interval=4",
+    "train.log_interval=3",
+    "train.eval_batch_size=16",
+    "train.checkpoint_interval=5",
+)
+"""Overrides that make a run of the default configuration take well under a second."""
+
+
+def members(group: str) -> list[str]:
+    """The members of a group: its yaml files."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml") if path.stem != "default")
+
+
+def compose(*overrides: str) -> dict[str, Any]:
+    """A resolved configuration, with `choices` as the command line adds them."""
+    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = hydra.compose("config", list(overrides), return_hydra_config=True)
+    choices = config.hydra.runtime.choices
+    del config.hydra
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    names = {group: choices[group] for group in ("task", "model", "optimizer")}
+    return {"choices": {**names, "mitigation": list(plain["mitigation"])}, **plain}  # type: ignore
+
+
+def plan(*overrides: str) -> Plan:
+    """The settings of a small run, built."""
+    config = compose(*SMALL, *overrides)
+    del config["choices"]
+    return plan_run(config)
+
+
+def run_small(folder: Path, *overrides: str) -> RunFolder:
+    """Train a small run in this process, without any output on the screen."""
+    config = compose(*SMALL, f"run_dir='{folder}'", *overrides)
+    return run(Job(config=config, overrides=[], label="test"), Console(quiet=True))
