@@ -32,6 +32,9 @@ def build(node: Any, base: type[T], *, path: str) -> T:
         base: What the class must derive from.
         path: Where the node stands in the configuration, for error messages.
 
+    Returns:
+        An object of that class.
+
     Raises:
         ConfigError: The node names no such class, has an unknown or lacks a required key, or a value has the wrong
             type or is out of range.
@@ -51,6 +54,9 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
         cls: A dataclass.
         node: A mapping with its fields.
         path: Where the node stands in the configuration, for error messages.
+
+    Returns:
+        The object.
 
     Raises:
         ConfigError: As for `build`.
@@ -73,19 +79,22 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
 
 
 def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaOptimizer]:
-    """Check an optimizer's settings and return what makes it for a network.
+    """Check an optimizer's settings.
 
     Args:
         node: A mapping with `_target_`, an optimizer of torch.optim, and its arguments.
         path: Where the node stands in the configuration, for error messages.
+
+    Returns:
+        What makes the optimizer for a network.
 
     Raises:
         ConfigError: As for `build`, or the optimizer would couple the replicas.
     """
     node = _require_mapping(node, path)
     target = node.get(TARGET)
-    cls = _locate(target, f"{path}.{TARGET}")
-    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+    cls: Any = _locate(target, f"{path}.{TARGET}")
+    if not (inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)):
         raise ConfigError(f"{path}.{TARGET} must name an optimizer of torch.optim, got '{target}'.")
     if cls.__name__ not in ELEMENTWISE:
         allowed = ", ".join(f"torch.optim.{name}" for name in sorted(ELEMENTWISE))
@@ -122,8 +131,12 @@ def _require_mapping(node: Any, path: str) -> Node:
 def _locate(target: Any, path: str) -> Any:
     """Find what a dotted name names.
 
+    Returns:
+        Whatever stands there.
+
     Raises:
         ConfigError: The name is not one that a configuration may use, or there is no such thing.
+        ModuleNotFoundError: The module is there, but something that it imports is not.
     """
     if not isinstance(target, str):
         raise ConfigError(f"{path} must name a class, such as rnnstudy.models.lstm.LSTM, got {target!r}.")
@@ -152,6 +165,9 @@ def _check_keys(node: Node, known: list[str], required: set[str], path: str) -> 
 def _convert(value: Any, hint: Any, *, path: str) -> Any:
     """Check a value against a field's type; nodes inside become objects.
 
+    Returns:
+        The value, or the object made from it.
+
     Raises:
         ConfigError: The value has another type.
     """
@@ -174,6 +190,6 @@ def _check_like(value: Any, default: Any, path: str) -> None:
         if not number:
             raise ConfigError(f"{path} must be a number, got {value!r}.")
     elif isinstance(default, tuple):
-        numbers = isinstance(value, tuple) and all(isinstance(entry, int | float) for entry in value)
-        if not numbers or len(value) != len(default):
+        numbers = [entry for entry in value if isinstance(entry, int | float)] if isinstance(value, tuple) else []
+        if value != tuple(numbers) or len(numbers) != len(default):
             raise ConfigError(f"{path} must be a list of {len(default)} numbers, got {value!r}.")

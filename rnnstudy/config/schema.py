@@ -65,6 +65,9 @@ _SETTINGS = tuple(RunSettings.__dataclass_fields__)
 def plan_run(config: Mapping[str, Any]) -> Plan:
     """Check a resolved configuration and build all settings from it; nothing is computed yet.
 
+    Returns:
+        The settings.
+
     Raises:
         ConfigError: The first thing that is wrong: the configuration path, the rule, the value, what is allowed.
     """

@@ -43,10 +43,13 @@ class Numerics:
 
 
 def select_device(name: str) -> torch.device:
-    """The device a run asks for.
+    """Find the device a run asks for.
 
     Args:
         name: "cpu", "cuda", "cuda:N", or "auto" (CUDA where there is one).
+
+    Returns:
+        The device.
 
     Raises:
         ConfigError: The name is none of these, or there is no such CUDA device.

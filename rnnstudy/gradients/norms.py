@@ -13,9 +13,10 @@ KINDS = ("zero", "subnormal", "nan", "inf")
 def sequence_norms(
     adjoint: Float[Tensor, "time replica batch hidden"],
 ) -> Float[Tensor, "time replica batch"]:
-    """Norm of dL/dh_t of every sequence, per sequence: as if its loss were not divided by the batch size.
+    """Take the norm of dL/dh_t of every sequence, per sequence: as if its loss were not divided by the batch size.
 
-    Reduced in float64: in float32 the norm of values near 1e-25 is 0, of values near 1e25 infinite.
+    Returns:
+        The norms, reduced in float64: in float32 the norm of values near 1e-25 is 0, of values near 1e25 infinite.
     """
     return torch.linalg.vector_norm(adjoint, dim=-1, dtype=torch.float64) * adjoint.shape[2]
 
@@ -42,6 +43,9 @@ def count_kinds(
 
     The bits are looked at, not the values: where the processor flushes subnormal numbers to zero, a comparison would
     take one for the other.
+
+    Returns:
+        Kind, one of KINDS, to counts.
     """
     bits, magnitude, infinity = _BIT_LAYOUT[adjoint.dtype]
     patterns = adjoint.view(bits) & magnitude

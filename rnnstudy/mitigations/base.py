@@ -12,7 +12,7 @@ Diagnostics = dict[str, Float[Tensor, " replica"]]
 """Figures of one step, one per replica; the log keeps their mean since the last entry."""
 
 
-class Mitigation(ABC):
+class Mitigation(ABC):  # noqa: B024 - every phase may be left as it is
     """One way to keep gradients from vanishing or exploding.
 
     Each phase does nothing unless a member overrides it; the baseline is the same run without the member, bit for
@@ -22,15 +22,15 @@ class Mitigation(ABC):
     def prepare(self, network: nn.Module) -> None:  # noqa: B027 - doing nothing is the baseline
         """Change the network before training, in place."""
 
-    def adjoint_edit(self, step: int) -> AdjointEdit | None:  # noqa: ARG002
+    def adjoint_edit(self, step: int) -> AdjointEdit | None:
         """What to do to the carried adjoints in the backward pass of this optimizer step."""
         return None
 
-    def extra_loss(self, network: nn.Module) -> Float[Tensor, " replica"] | None:  # noqa: ARG002
+    def extra_loss(self, network: nn.Module) -> Float[Tensor, " replica"] | None:
         """A term to add to the loss before the backward pass."""
         return None
 
-    def after_backward(self, gradients: dict[str, Tensor]) -> Diagnostics:  # noqa: ARG002
+    def after_backward(self, gradients: dict[str, Tensor]) -> Diagnostics:
         """Change the parameters' gradients in place, before the optimizer sees them.
 
         Args:

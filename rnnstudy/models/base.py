@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError, require_at_least
 from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, CellWeights, Recurrence, States
@@ -89,6 +90,7 @@ class Layer(nn.Module):
         self.bias_ih = nn.Parameter(draw((rows,)))
         self.bias_hh = nn.Parameter(draw((rows,)))
 
+    @override
     def forward(
         self,
         inputs: Float[Tensor, "time replica batch input"],
@@ -134,6 +136,7 @@ class Network(nn.Module):
         self.readout_weight = nn.Parameter(uniform((interface.output_size, size)))
         self.readout_bias = nn.Parameter(uniform((interface.output_size,)))
 
+    @override
     def forward(
         self,
         inputs: Shaped[Tensor, "time replica batch ..."],
@@ -149,6 +152,9 @@ class Network(nn.Module):
             loss_steps: Time steps at which to read the output.
             recorders: One per layer, filled during `backward`.
             edit: Applied to the carried adjoints of every layer.
+
+        Returns:
+            Outputs and states.
         """
         hidden = self._embed(inputs)
         states: list[States] = []

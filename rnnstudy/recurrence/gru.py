@@ -66,6 +66,7 @@ class _GRUScan(torch.autograd.Function):
     """Weights: r and z over [x, 1, h]; the new state's over [x, 1] and over [1, h], since r stands between them."""
 
     @staticmethod
+    @override
     def forward(
         ctx: Any,
         inputs: Tensor,
@@ -101,6 +102,7 @@ class _GRUScan(torch.autograd.Function):
         return joint.hidden[1:]
 
     @staticmethod
+    @override
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, gates, recurrent, new, weight_gates, weight_input, weight_hidden = ctx.saved_tensors

@@ -64,6 +64,7 @@ class _LSTMScan(torch.autograd.Function):
     """Gates are kept in the order i f o g, so that the three sigmoids are one block."""
 
     @staticmethod
+    @override
     def forward(
         ctx: Any,
         inputs: Tensor,
@@ -101,6 +102,7 @@ class _LSTMScan(torch.autograd.Function):
         return joint.hidden[1:], cell[1:]
 
     @staticmethod
+    @override
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, gates, cell, tanh_cell, packed = ctx.saved_tensors
@@ -109,7 +111,9 @@ class _LSTMScan(torch.autograd.Function):
         direct_h = torch.zeros_like(tanh_cell) if output_h is None else output_h
         weight_hh = packed[..., ctx.input_size + 1 :].contiguous()
         grad_packed = torch.zeros_like(packed)
-        grad_inputs = values.new_empty(num_steps, *values.shape[1:3], ctx.input_size) if ctx.needs_input_grad[0] else None
+        grad_inputs = (
+            values.new_empty(num_steps, *values.shape[1:3], ctx.input_size) if ctx.needs_input_grad[0] else None
+        )
         carried_h = Carried(tanh_cell[0], num_steps, recorded=recorded)
         carried_c = Carried(tanh_cell[0], num_steps, recorded=recorded)
         direct_c = torch.empty_like(carried_c.values)

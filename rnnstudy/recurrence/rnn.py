@@ -79,6 +79,7 @@ class RNNRecurrence(Recurrence):
 
 class _RNNScan(torch.autograd.Function):
     @staticmethod
+    @override
     def forward(
         ctx: Any,
         inputs: Tensor,
@@ -104,6 +105,7 @@ class _RNNScan(torch.autograd.Function):
         return joint.hidden[1:]
 
     @staticmethod
+    @override
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, packed = ctx.saved_tensors

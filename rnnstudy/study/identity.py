@@ -51,6 +51,9 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     Args:
         config: The resolved configuration, with `choices`.
         overrides: What was set by hand, such as "task.lag=40".
+
+    Returns:
+        A name fit for a folder, such as "lstm+clip_norm_lag=40_1a2b3c4d".
     """
     choices = config["choices"]
     name = "+".join([choices["model"], *choices["mitigation"]])

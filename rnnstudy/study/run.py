@@ -2,11 +2,10 @@
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -49,6 +48,9 @@ class Job:
 
 def check(config: Config) -> Plan:
     """Check everything that can be checked before training.
+
+    Returns:
+        What the configuration asks for.
 
     Raises:
         ConfigError: What is wrong.
@@ -103,7 +105,7 @@ def _prepare(folder: RunFolder, config: Config, plan: Plan, device: torch.device
 def _manifest(config: Config, plan: Plan, device: torch.device) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "commit": commit(),
         "device": device_name(device),
@@ -226,7 +228,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
         yield requested.is_set
         return
 
-    def handle(number: int, frame: object) -> None:  # noqa: ARG001
+    def handle(number: int, frame: object) -> None:
         if requested.is_set():
             raise KeyboardInterrupt
         requested.set()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -66,9 +66,7 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
     return sorted({folder.parent for folder in folders})
 
 
-def _collect(
-    arguments: Sequence[str], task: Callable[[DictConfig], T], failures: list[RnnstudyError]
-) -> list[T]:
+def _collect(arguments: Sequence[str], task: Callable[[DictConfig], T], failures: list[RnnstudyError]) -> list[T]:
     """Let Hydra call `task` for every job; its errors for the user are kept, and the other jobs go on."""
     done: list[T] = []
 
@@ -84,6 +82,9 @@ def _collect(
 
 def _rehearse(config: DictConfig) -> str:
     """Check one job.
+
+    Returns:
+        What the run is called.
 
     Raises:
         ConfigError: What is wrong, and in a sweep with which job.
@@ -148,13 +149,17 @@ def _hydra_surroundings(arguments: Sequence[str]) -> Iterator[None]:
 def _explain_missing(error: MissingConfigException) -> str:
     name = error.missing_cfg_file or ""
     group, _, member = name.rpartition("/")
-    if not group or not error.options:
+    members = [path.stem for path in (conf_folder() / group).glob("*.yaml")] if group in _GROUPS else []
+    if not members:
         return f"There is no configuration file '{name}'."
-    return f"{group} has no member '{member}'. {suggest(member, error.options)}"
+    return f"{group} has no member '{member}'. {suggest(member, members)}"
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> str:
     """Say in one line what Hydra says in several."""
+    if isinstance(error, OverrideParseException):
+        reason = (error.message or "").partition("\n")[0]
+        return f"Cannot read '{error.override}': {reason}. An override is key=value, a list key=[a,b]."
     found = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and found:
         return _explain_key(found[1].partition("@")[0], arguments)
@@ -165,7 +170,9 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
     """Say which keys there are in place of an unknown one."""
-    others = [argument for argument in arguments if not argument.startswith("-") and not argument.lstrip("+~").startswith(key)]
+    others = [
+        argument for argument in arguments if not argument.startswith("-") and not argument.lstrip("+~").startswith(key)
+    ]
     groups = [argument for argument in others if argument.partition("=")[0] in _GROUPS and "," not in argument]
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = hydra.compose("config", groups)

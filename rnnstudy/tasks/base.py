@@ -129,9 +129,7 @@ class Task(ABC):
     ) -> dict[str, Float[Tensor, " replica"]]:
         """Figures of a batch, one per replica: "loss" as trained on, and what the answer is judged by."""
 
-    def loss(
-        self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
-    ) -> Float[Tensor, " replica"]:
+    def loss(self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch) -> Float[Tensor, " replica"]:
         """Mean loss over the counted outputs, one per replica."""
         return mean_where(self.losses(outputs, batch), batch.counted)
 

@@ -154,10 +154,13 @@ class CoconutWater(ClassificationTask):
         return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
     def words(self, tokens: Tensor) -> list[str]:
-        """The words of token ids.
+        """Look up token ids.
 
         Args:
             tokens: One sequence, shape (time,).
+
+        Returns:
+            Their words.
         """
         return [self.vocabulary[token] for token in tokens.tolist()]
 

@@ -24,15 +24,12 @@ class Averages:
         """Which replicas had a step since the last `take`."""
         return self._counts > 0
 
-    def add(
-        self, values: Mapping[str, Float[Tensor, " replica"]], counted: Bool[Tensor, " replica"]
-    ) -> None:
+    def add(self, values: Mapping[str, Float[Tensor, " replica"]], counted: Bool[Tensor, " replica"]) -> None:
         """Take in one step of the replicas that count."""
         self._counts += counted
         for tag, value in values.items():
-            value = value.to("cpu", torch.float64)
             previous = self._sums.get(tag, torch.zeros_like(self._counts))
-            self._sums[tag] = previous + torch.where(counted, value, 0)
+            self._sums[tag] = previous + torch.where(counted, value.to("cpu", torch.float64), 0)
 
     def take(self) -> dict[str, Float[Tensor, " replica"]]:
         """Return the means and start anew; NaN for a replica without a step."""

@@ -239,8 +239,7 @@ def _entries(
     measurements: Measurements, replicas: Bool[Tensor, " replica"], *, scheduled: bool = True
 ) -> dict[str, Entry]:
     return {
-        tag: Entry(measured=measured, replicas=replicas, scheduled=scheduled)
-        for tag, measured in measurements.items()
+        tag: Entry(measured=measured, replicas=replicas, scheduled=scheduled) for tag, measured in measurements.items()
     }
 
 

@@ -53,6 +53,9 @@ class TrainingStep:
             batch: With a replica axis.
             step: Optimizer steps done so far.
             record: Whether to keep the adjoints of all states.
+
+        Returns:
+            Losses, norms and, if recorded, adjoints; the gradient itself is in the parameters' `grad`.
         """
         recorders = [AdjointRecorder() for _ in self.network.layers] if record else None
         edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(step))]

@@ -36,14 +36,20 @@ def test_a_node_becomes_an_object_with_the_objects_inside():
         ({"_target_": "rnnstudy.core.schedule.Every", "interval": 1}, r"model\._target_ must name a Model"),
         ({"_target_": "rnnstudy.models.base.Model"}, r"must name a Model"),
         ({"_target_": "rnnstudy.models.rnn.dataclass"}, r"must name a Model"),
-        ({"_target_": RNN_TARGET, "hiden_size": 3}, r"model\.hiden_size is not a known key\. Did you mean 'hidden_size'"),
+        (
+            {"_target_": RNN_TARGET, "hiden_size": 3},
+            r"model\.hiden_size is not a known key\. Did you mean 'hidden_size'",
+        ),
         ({"_target_": RNN_TARGET, "hidden_size": "big"}, r"model\.hidden_size must be a valid integer, got 'big'"),
         ({"_target_": RNN_TARGET, "hidden_size": 2.5}, r"model\.hidden_size must be a valid integer, got 2\.5"),
         ({"_target_": RNN_TARGET, "hidden_size": True}, r"model\.hidden_size must be a valid integer, got True"),
         ({"_target_": RNN_TARGET, "hidden_size": None}, r"model\.hidden_size must be"),
         ({"_target_": RNN_TARGET, "hidden_size": 0}, r"model\.hidden_size must be at least 1, got 0"),
         ({"_target_": RNN_TARGET, "embedding_size": "x"}, r"model\.embedding_size must be a valid integer"),
-        ({"_target_": RNN_TARGET, "nonlinearity": "tan"}, r"model\.nonlinearity must be 'tanh', 'sigmoid' or 'relu', got"),
+        (
+            {"_target_": RNN_TARGET, "nonlinearity": "tan"},
+            r"model\.nonlinearity must be 'tanh', 'sigmoid' or 'relu', got",
+        ),
         ("rnn", r"model must be a mapping"),
     ],
 )

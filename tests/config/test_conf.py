@@ -26,7 +26,11 @@ def classes(base: type) -> set[str]:
     found = set()
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if issubclass(cls, base) and not inspect.isabstract(cls) and cls.__module__ == module.name != base.__module__:
+            if (
+                issubclass(cls, base)
+                and not inspect.isabstract(cls)
+                and cls.__module__ == module.name != base.__module__
+            ):
                 found.add(f"{cls.__module__}.{cls.__qualname__}")
     return found
 

@@ -134,8 +134,7 @@ def test_histogram_counts_every_entry_in_its_bin():
         assert isinstance(histogram, Histogram)
         assert histogram.low == LOW
         return [
-            {LOW + 0.5 * place: count for place, count in enumerate(row.tolist()) if count}
-            for row in histogram.counts
+            {LOW + 0.5 * place: count for place, count in enumerate(row.tolist()) if count} for row in histogram.counts
         ]
 
     # log10 of 3.16e-21 is just below -20.5 + 1e-4, in the bin from -20.5 to -20; of 0.5 it is -0.30.

@@ -146,7 +146,7 @@ def test_weights_go_to_torch_and_come_back(model, reference):
     inputs = inputs_for(interface)
     forward = net(inputs, STEPS)
     coefficients = torch.randn(7, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    sum((coefficients * forward.states[-1][0][:, replica]).sum() for replica in range(3)).backward()
+    (coefficients.unsqueeze(1) * forward.states[-1][0]).sum().backward()
     for replica in range(3):
         reference.load_state_dict(net.torch_state(replica))
         reference.zero_grad()

@@ -7,9 +7,10 @@ from rnnstudy.core.errors import ConfigError
 from rnnstudy.tasks.base import Batch, stack
 from rnnstudy.tasks.coconut_water import ANSWERS, CUE_STEP, FILLERS, CoconutWater
 
-CANONICAL = (
+SENTENCE = (
     "this is my favorite coconut water that I have tried I have tried a lot of different coconut water and this is the"
-).split()
+)
+CANONICAL = SENTENCE.split()
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -1,6 +1,6 @@
-
 import pytest
 import torch
+from typing_extensions import override
 
 from rnnstudy.training.checkpoint import Checkpoints
 
@@ -56,7 +56,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(tmp_path, da
 
 
 class Hostile:
-
+    @override
     def __reduce__(self):
         return (exec, ("raise SystemExit('code was run')",))
 

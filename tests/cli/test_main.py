@@ -1,0 +1,82 @@
+"""The command as a user runs it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from tools.members import SMALL
+
+import rnnstudy
+
+
+def call(folder, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run([sys.executable, "-m", "rnnstudy", *arguments], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_sweep_and_its_comparison(tmp_path):
+    told = call(tmp_path, "train", "-m", "model=rnn,lstm", "mitigation=[],[clip_norm]", *SMALL, "study=mine")
+    for number, name in enumerate(["rnn", "rnn + clip_norm", "lstm", "lstm + clip_norm"], start=1):
+        assert f"[{number}/4] {name}: solved 0 of 3 replicas" in told
+    assert "rnnstudy compare outputs/mine" in told
+    results = sorted((tmp_path / "outputs" / "mine").glob("*/result.json"))
+    assert len(results) == 4
+    for path in results:
+        result = json.loads(path.read_text())
+        assert result["status"] == ["finished"] * 3
+        assert result["steps_to_solve"] == [None] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs"]
+
+    again = call(tmp_path, "train", "-m", "model=rnn,lstm", "mitigation=[],[clip_norm]", *SMALL, "study=mine")
+    assert again.count("finished already, nothing to do") == 4
+
+    table = call(tmp_path, "compare", "outputs/mine")
+    assert "clip_norm" in table
+    report = tmp_path / "outputs" / "mine" / "report"
+    assert {"report.html", "table.csv"} <= {path.name for path in report.iterdir()}
+    assert len(list(report.glob("*.png"))) >= 4
+
+
+def test_the_folder_of_another_configuration_is_refused(tmp_path):
+    call(tmp_path, "train", *SMALL, "run_dir=here")
+    told = call(tmp_path, "train", *SMALL, "run_dir=here", "task.lag=25", code=1)
+    assert re.fullmatch(r"rnnstudy: here holds a run of another configuration: task\.lag .*\n", told)
+
+
+def test_compare_on_nothing(tmp_path):
+    for place in ("nowhere", "."):
+        told = call(tmp_path, "compare", place, code=1)
+        assert told.startswith("rnnstudy: ")
+        assert told.count("\n") == 1
+        assert "rnnstudy train" in told
+
+
+def test_compare_works_on_what_is_left(tmp_path):
+    call(tmp_path, "train", "-m", "model=rnn,gru,lstm", *SMALL, "study=mine")
+    rnn, gru, lstm = sorted((tmp_path / "outputs" / "mine").glob("*_*"), key=lambda path: "rgl".index(path.name[0]))
+    (rnn / "result.json").unlink()
+    (gru / "result.json").write_text('{"status": ')
+    told = call(tmp_path, "compare", "outputs/mine")
+    assert rnn.name in told.replace("\n", "")
+    assert gru.name in told.replace("\n", "")
+    assert "lstm" in told
+    assert lstm.is_dir()
+
+
+def test_help_and_version(tmp_path):
+    assert "compare" in call(tmp_path)
+    assert "board" in call(tmp_path, "--help")
+    assert rnnstudy.__version__ in call(tmp_path, "--version")
+    told = call(tmp_path, "train", "--help")
+    assert "model: gru, lstm, rnn" in told
+    assert "task: coconut_water" in told
+    assert "max_norm" in call(tmp_path, "train", "--cfg", "job", "mitigation=[clip_norm]")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["compare"], ["board", ".", "--port", "x"]])
+def test_misuse_exits_with_two(tmp_path, arguments):
+    assert "usage: rnnstudy" in call(tmp_path, *arguments, code=2)
