@@ -85,8 +85,7 @@ def _train(arguments: list[str], console: Console) -> int:
 def _compare(options: argparse.Namespace, console: Console) -> int:
     from rnnstudy.report.compare import compare
 
-    report = compare(options.directory, console)
-    _say(console, f"\nReport: {report}")
+    compare(options.directory, console)
     return 0
 
 

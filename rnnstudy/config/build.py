@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -112,8 +112,10 @@ def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaO
         if parameter.name in arguments:
             _check_like(arguments[parameter.name], parameter.default, f"{path}.{parameter.name}")
 
+    construct = cast(Callable[..., torch.optim.Optimizer], cls)
+
     def make(module: nn.Module) -> ReplicaOptimizer:
-        return ReplicaOptimizer(cls(module.parameters(), **arguments))
+        return ReplicaOptimizer(construct(module.parameters(), **arguments))
 
     try:
         make(nn.Linear(1, 1))

@@ -279,7 +279,10 @@ def _range_cell(values: Sequence[float | None], nan_as: float) -> tuple[str, str
     if not (found := known(values)):
         return ("", "")
     middle, low, high = median_range(found, nan_as=nan_as)
-    return (show_number(middle), f"{show_number(low)}{DASH}{show_number(high)}" if len(found) > 1 else "")
+    return (
+        show_number(middle),
+        f"{show_number(low, digits=2)}{DASH}{show_number(high, digits=2)}" if len(found) > 1 else "",
+    )
 
 
 def _ratio_cell(summary: Summary) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The coconut-water review: an adjective near the start fixes the last word."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,39 +167,23 @@ class CoconutWater(ClassificationTask):
 
     @override
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        tables = self._tables
-        cue, product, distractor = (
-            torch.randint(len(table), (batch_size,), generator=generator)
-            for table in (tables.cues, tables.products, tables.distractors)
-        )
-        parts = [
-            tables.opening.expand(batch_size, -1),
-            tables.cues[cue, None],
-            tables.products[product],
-            tables.middle.expand(batch_size, -1),
-            tables.draw_filler(self.lag - SHORTEST_LAG, batch_size, generator),
-            tables.closing.expand(batch_size, -1),
-            tables.distractors[distractor, None],
-            tables.products[product],
-            tables.ending.expand(batch_size, -1),
-        ]
-        inputs = torch.cat(parts, dim=1).T.contiguous()
-        answer_word = tables.answers[cue]
-        last = self.seq_len - 1
+        tables, last = self._tables, self.seq_len - 1
+        draw = torch.randint(tables.reviews, (batch_size,), generator=generator)
+        filler = tables.draw_filler(self.lag - SHORTEST_LAG, batch_size, generator)
+        inputs = torch.cat([tables.before[draw], filler, tables.after[draw]], dim=1).T.contiguous()
+        answer = tables.answers[draw][None]
 
         if self.target == "answer":
-            loss_steps, targets = torch.tensor([last]), answer_word[None]
+            loss_steps, targets = torch.tensor([last]), answer
         else:
-            loss_steps, targets = torch.arange(last + 1), torch.cat([inputs[1:], answer_word[None]])
-        informative = torch.zeros_like(inputs, dtype=torch.bool)
-        informative[CUE_STEP] = True
+            loss_steps, targets = torch.arange(last + 1), torch.cat([inputs[1:], answer])
         return Batch(
             inputs=inputs,
             loss_steps=loss_steps,
             targets=targets,
             counted=torch.ones_like(targets, dtype=torch.bool),
             answer=(loss_steps == last)[:, None].expand_as(targets),
-            informative=informative,
+            informative=(torch.arange(last + 1) == CUE_STEP)[:, None].expand_as(inputs),
         )
 
     @cached_property
@@ -207,7 +192,11 @@ class CoconutWater(ClassificationTask):
 
 
 class _Tables:
-    """The grammar as token ids."""
+    """The grammar as token ids.
+
+    Without its filler, a review is one of `reviews`: cue, product and distractor. `before` and `after` hold its words on
+    either side of the filler, `answers` its last word.
+    """
 
     def __init__(self, vocabulary: tuple[str, ...]) -> None:
         place = {word: token for token, word in enumerate(vocabulary)}
@@ -215,13 +204,11 @@ class _Tables:
         def tokens(phrase: str) -> list[int]:
             return [place[word] for word in phrase.split()]
 
-        self.opening, self.middle, self.closing, self.ending = (
-            torch.tensor(tokens(phrase)) for phrase in (OPENING, MIDDLE, CLOSING, ENDING)
-        )
-        self.cues = torch.tensor([place[cue] for cue in ANSWERS])
-        self.answers = torch.tensor([place[answer] for answer in ANSWERS.values()])
-        self.products = torch.tensor([tokens(product) for product in PRODUCTS])
-        self.distractors = torch.tensor([place[word] for word in DISTRACTORS])
+        choices = list(itertools.product(ANSWERS, PRODUCTS, DISTRACTORS))
+        self.reviews = len(choices)
+        self.before = torch.tensor([tokens(f"{OPENING} {cue} {product} {MIDDLE}") for cue, product, _ in choices])
+        self.after = torch.tensor([tokens(f"{CLOSING} {adj} {product} {ENDING}") for _, product, adj in choices])
+        self.answers = torch.tensor([place[ANSWERS[cue]] for cue, _, _ in choices])
 
         sentences = sorted((tokens(filler) for filler in FILLERS), key=len)
         self.lengths = torch.tensor([len(sentence) for sentence in sentences])
@@ -233,6 +220,8 @@ class _Tables:
 
     def draw_filler(self, length: int, batch_size: int, generator: torch.Generator) -> Tensor:
         """Draw sentences that are `length` words long together, shape (batch, length)."""
+        if length == 0:
+            return self.fillers.new_empty(batch_size, 0)
         most = -(-length // _LONG)
         chosen = torch.randint(self.first_long, len(self.fillers), (batch_size, most), generator=generator)
         share = torch.rand(batch_size, most, generator=generator)
