@@ -29,10 +29,10 @@ _INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "
 
 
 def conf_folder() -> Path:
-    """The folder of the configuration files: in the checkout, or inside the installed package."""
+    """The folder of the configuration files: inside the installed package, or beside it in a checkout."""
     package = Path(rnnstudy.__file__).parent
-    beside = package.parent / "conf"
-    return beside if (beside / "config.yaml").exists() else package / "conf"
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def train(arguments: Sequence[str], console: Console) -> list[Path]:

@@ -194,8 +194,8 @@ class CoconutWater(ClassificationTask):
 class _Tables:
     """The grammar as token ids.
 
-    Without its filler, a review is one of `reviews`: cue, product and distractor. `before` and `after` hold its words on
-    either side of the filler, `answers` its last word.
+    Without its filler, a review is one of `reviews`: cue, product and distractor. `before` and `after` hold its words
+    on either side of the filler, `answers` its last word.
     """
 
     def __init__(self, vocabulary: tuple[str, ...]) -> None:
