@@ -112,32 +112,6 @@ def test_training_goes_on_after_solving_if_asked(tmp_path):
     assert max(result["steps_to_solve"]) < 500
 
 
-def test_a_diverging_replica_is_frozen_and_the_others_go_on(tmp_path):
-    arguments = (
-        "model=rnn",
-        "model.nonlinearity=relu",
-        "optimizer=sgd",
-        "optimizer.lr=25",
-        "train.num_steps=60",
-        "train.max_skipped_in_a_row=4",
-        "replicas=6",
-        "numerics.flush_subnormals=false",
-    )
-    folder = run_small(tmp_path / "run", *arguments)
-    result = json.loads(folder.result.read_text())
-    status = result["status"]
-    assert "diverged" in status
-    assert "finished" in status
-    for replica, name in enumerate(status):
-        last = rows(folder, replica=replica)[-1]
-        assert (last["step"] == 60) == (name == "finished")
-        assert (result["skipped"][replica] >= 4) == (name == "diverged")
-        kept = torch.stack([value[replica].isfinite().all() for value in weights(folder).values()])
-        assert kept.all()
-        alone = run_small(tmp_path / f"alone{replica}", *arguments, "replicas=1", f"seed={replica}")
-        assert json.loads(alone.result.read_text())["status"] == [name]
-
-
 def test_a_run_without_steps_evaluates_the_first_weights(tmp_path):
     folder = run_small(tmp_path / "run", "train.num_steps=0")
     result = json.loads(folder.result.read_text())

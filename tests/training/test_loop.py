@@ -1,0 +1,98 @@
+"""The loop around a replica that diverges, put there on purpose."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tools.members import plan
+
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.models.base import Interface
+from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.training.loop import Outlets, Parts, Training
+from rnnstudy.writers.run_log import RunLog
+
+PATIENCE = 4
+STEPS = 20
+
+
+def start(folder: Path, seed: int, replicas: int, *overrides: str) -> Training:
+    folder.mkdir()
+    settings = plan(
+        f"train.num_steps={STEPS}", f"train.max_skipped_in_a_row={PATIENCE}", "mitigation=[clip_norm]", *overrides
+    )
+    task = settings.task
+    interface = Interface(input_size=task.input_size, output_size=task.output_size, has_tokens=task.has_tokens)
+    network = settings.model.build(interface, replica_generators(seed, replicas, "init"))
+    parts = Parts(
+        task=task,
+        network=network,
+        mitigations=settings.mitigations,
+        instruments=settings.instruments,
+        optimizer=settings.make_optimizer(network),
+        settings=settings.train,
+        seed=seed,
+    )
+    run_folder = RunFolder(folder)
+    return Training(parts, Outlets(log=RunLog(run_folder), checkpoints=Checkpoints(run_folder.checkpoints)))
+
+
+def records(training: Training, replica: int) -> list[dict]:
+    return [record for record in training.outlets.log.metrics() if record["replica"] == replica]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_a_diverging_replica_is_frozen_and_its_neighbours_never_notice(tmp_path, bad, optimizer):
+    training = start(tmp_path / "stack", 0, 3, f"optimizer={optimizer}")
+    with torch.no_grad():
+        training.parts.network.layers[0].weight_hh[1] = bad
+        training.parts.network.readout_weight[1] = bad
+    poisoned = training.parts.network.readout_bias[1].detach().clone()
+    training.run()
+    assert training.states.names() == ["finished", "diverged", "finished"]
+    assert training.states.skipped.tolist() == [0, PATIENCE, 0]
+    assert torch.equal(training.parts.network.readout_bias[1], poisoned)
+    assert records(training, 1)[-1]["step"] < STEPS
+    for replica in (0, 2):
+        alone = start(tmp_path / str(replica), replica, 1, f"optimizer={optimizer}")
+        alone.run()
+        for (name, one), other in zip(
+            alone.parts.network.named_parameters(), training.parts.network.parameters(), strict=True
+        ):
+            assert torch.allclose(one[0], other[replica], rtol=1e-4, atol=1e-6), name
+        for one, other in zip(records(alone, 0), records(training, replica), strict=True):
+            assert one["step"] == other["step"]
+            assert one.get("train/loss", 0) == pytest.approx(other.get("train/loss", 0), rel=1e-4)
+
+
+def test_a_single_bad_step_is_skipped_and_counted(tmp_path, monkeypatch):
+    training = start(tmp_path / "run", 0, 2)
+    compute, calls = training._compute, []
+
+    def poison_the_sixth_gradient(batch, step, *, record):
+        result = compute(batch, step, record=record)
+        calls.append(step)
+        if step == 5:
+            result.raw_norm[0] = float("nan")
+            for gradient in compute.gradients().values():
+                gradient[0] = float("nan")
+        return result
+
+    monkeypatch.setattr(training, "_compute", poison_the_sixth_gradient)
+    monkeypatch.setattr(poison_the_sixth_gradient, "gradients", compute.gradients, raising=False)
+    training.run()
+    assert training.states.names() == ["finished", "finished"]
+    assert training.states.skipped.tolist() == [1, 0]
+    assert all(parameter.isfinite().all() for parameter in training.parts.network.parameters())
+    assert records(training, 0)[-1]["train/skipped"] == 1
+
+
+def test_when_all_have_diverged_the_run_ends(tmp_path):
+    training = start(tmp_path / "run", 0, 2)
+    with torch.no_grad():
+        training.parts.network.readout_bias.fill_(float("nan"))
+    training.run()
+    assert training.step == PATIENCE
+    assert training.states.names() == ["diverged", "diverged"]
