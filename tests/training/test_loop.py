@@ -17,7 +17,21 @@ PATIENCE = 4
 STEPS = 20
 
 
-def start(folder: Path, seed: int, replicas: int, *overrides: str) -> Training:
+@pytest.fixture
+def start(tmp_path):
+    """Makes runs below `tmp_path`, and closes their logs at the end."""
+    made: list[Training] = []
+
+    def begin(name: str, seed: int, replicas: int, *overrides: str) -> Training:
+        made.append(assemble(tmp_path / name, seed, replicas, *overrides))
+        return made[-1]
+
+    yield begin
+    for training in made:
+        training.outlets.log.close()
+
+
+def assemble(folder: Path, seed: int, replicas: int, *overrides: str) -> Training:
     folder.mkdir()
     settings = plan(
         f"train.num_steps={STEPS}", f"train.max_skipped_in_a_row={PATIENCE}", "mitigation=[clip_norm]", *overrides
@@ -44,8 +58,8 @@ def records(training: Training, replica: int) -> list[dict]:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
-def test_a_diverging_replica_is_frozen_and_its_neighbours_never_notice(tmp_path, bad, optimizer):
-    training = start(tmp_path / "stack", 0, 3, f"optimizer={optimizer}")
+def test_a_diverging_replica_is_frozen_and_its_neighbours_never_notice(start, bad, optimizer):
+    training = start("stack", 0, 3, f"optimizer={optimizer}")
     with torch.no_grad():
         training.parts.network.layers[0].weight_hh[1] = bad
         training.parts.network.readout_weight[1] = bad
@@ -56,7 +70,7 @@ def test_a_diverging_replica_is_frozen_and_its_neighbours_never_notice(tmp_path,
     assert torch.equal(training.parts.network.readout_bias[1], poisoned)
     assert records(training, 1)[-1]["step"] < STEPS
     for replica in (0, 2):
-        alone = start(tmp_path / str(replica), replica, 1, f"optimizer={optimizer}")
+        alone = start(str(replica), replica, 1, f"optimizer={optimizer}")
         alone.run()
         for (name, one), other in zip(
             alone.parts.network.named_parameters(), training.parts.network.parameters(), strict=True
@@ -67,8 +81,8 @@ def test_a_diverging_replica_is_frozen_and_its_neighbours_never_notice(tmp_path,
             assert one.get("train/loss", 0) == pytest.approx(other.get("train/loss", 0), rel=1e-4)
 
 
-def test_a_single_bad_step_is_skipped_and_counted(tmp_path, monkeypatch):
-    training = start(tmp_path / "run", 0, 2)
+def test_a_single_bad_step_is_skipped_and_counted(start, monkeypatch):
+    training = start("run", 0, 2)
     compute, calls = training._compute, []
 
     def poison_the_sixth_gradient(batch, step, *, record):
@@ -89,8 +103,8 @@ def test_a_single_bad_step_is_skipped_and_counted(tmp_path, monkeypatch):
     assert records(training, 0)[-1]["train/skipped"] == 1
 
 
-def test_when_all_have_diverged_the_run_ends(tmp_path):
-    training = start(tmp_path / "run", 0, 2)
+def test_when_all_have_diverged_the_run_ends(start):
+    training = start("run", 0, 2)
     with torch.no_grad():
         training.parts.network.readout_bias.fill_(float("nan"))
     training.run()
