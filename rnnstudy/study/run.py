@@ -156,7 +156,7 @@ def _train(
         say(f"{path.name} is damaged; going back to the checkpoint before it")
         checkpoints.drop(path)
     log = RunLog(folder)
-    board = TensorBoard(folder.tensorboard, purge_step=content["step"] if content else None)
+    board = TensorBoard(folder.tensorboard, purge_step=content["step"] if content else 0)
     with _stop_requests() as stop_requested:
         outlets = Outlets(
             log=log, views=[board], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested

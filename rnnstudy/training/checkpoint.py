@@ -58,7 +58,7 @@ class Checkpoints:
             digest = _digest_path(path)
             if digest.exists() and digest.read_text() == hashlib.sha256(data).hexdigest():
                 try:
-                    return torch.load(io.BytesIO(data), weights_only=True), damaged
+                    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), damaged
                 except (RuntimeError, pickle.UnpicklingError):
                     pass
             damaged.append(path)

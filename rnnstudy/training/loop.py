@@ -103,6 +103,7 @@ class Training:
         """Draw the evaluation set; nothing else happens before `run`."""
         self.parts, self.outlets = parts, outlets
         self.step = 0
+        self.done = False
         replicas = parts.network.replicas
         self.seconds_before = 0.0
         self._started = time.monotonic()
@@ -123,23 +124,23 @@ class Training:
         Raises:
             Interrupted: A stop was requested; a checkpoint was saved.
         """
-        while self._one_step():
+        while not self.done:
+            self._one_step()
+            if self.done:
+                return
             if self.step % self.parts.settings.checkpoint_interval == 0:
                 self.save()
             if self.outlets.stop_requested():
                 self.save()
                 raise Interrupted(f"stopped after {self.step} steps")
 
-    def _one_step(self) -> bool:
-        """Do one step.
-
-        Returns:
-            Whether there is more to do.
-        """
+    def _one_step(self) -> None:
+        """Do one step, or find that there is none left."""
         settings = self.parts.settings
         training = self.states.training
         if not training.any():
-            return False
+            self.done = True
+            return
         entries: dict[str, Entry] = {}
         stopping = torch.zeros_like(training)
         out_of_steps = self.step >= settings.num_steps
@@ -168,11 +169,10 @@ class Training:
             entries |= _scalars({"train/skipped": self.states.skipped}, training)
         for writer in (self.outlets.log, *self.outlets.views):
             writer.write(self.step, entries)
-        if last:
-            return False
-        self.step += 1
-        self._tell(result)
-        return True
+        self.done = last
+        if not last:
+            self.step += 1
+            self._tell(result)
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
         return Record(
@@ -208,6 +208,7 @@ class Training:
         parts = self.parts
         content = {
             "step": self.step,
+            "done": self.done,
             "network": parts.network.state_dict(),
             "optimizer": parts.optimizer.state(),
             "mitigations": [mitigation.state() for mitigation in parts.mitigations],
@@ -222,7 +223,7 @@ class Training:
     def restore(self, content: dict[str, Any]) -> None:
         """Go on from a checkpoint; what the log holds beyond it is dropped."""
         parts = self.parts
-        self.step = content["step"]
+        self.step, self.done = content["step"], content["done"]
         parts.network.load_state_dict(content["network"])
         parts.optimizer.load_state(content["optimizer"])
         for mitigation, state in zip(parts.mitigations, content["mitigations"], strict=True):

@@ -25,10 +25,10 @@ class TensorBoard(Writer):
 
     Args:
         folder: Where the event files go.
-        purge_step: On resume, the step from which on older entries are to be forgotten.
+        purge_step: Entries of older files from this step on are to be forgotten.
     """
 
-    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+    def __init__(self, folder: Path, purge_step: int = 0) -> None:
         """Open a new event file."""
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)
         self._scalars: dict[str, dict[int, float]] = defaultdict(dict)

@@ -162,3 +162,28 @@ def test_the_configuration_is_stored_resolved(tmp_path):
     stored = folder.config.read_text()
     assert "${" not in stored
     assert compose()["task"]["_target_"] in stored
+
+
+def test_a_run_killed_before_its_result_was_written_only_writes_the_result(tmp_path):
+    folder = run_small(tmp_path / "run")
+    before = [path.read_bytes() for path in (folder.metrics, folder.curves, folder.histograms)]
+    first = json.loads(folder.result.read_text())
+    folder.result.unlink()
+    run_small(tmp_path / "run")
+    assert [path.read_bytes() for path in (folder.metrics, folder.curves, folder.histograms)] == before
+    again = json.loads(folder.result.read_text())
+    assert {key: again[key] for key in ("status", "steps", "final")} == {
+        key: first[key] for key in ("status", "steps", "final")
+    }
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("model", members("model"))
+def test_a_run_on_cuda_is_that_on_the_cpu_to_rounding(tmp_path, model):
+    arguments = (f"model={model}", "mitigation=[clip_norm]")
+    runs = [run_small(tmp_path / device, *arguments, f"device={device}") for device in ("cpu", "cuda")]
+    for one, other in zip(rows(runs[0]), rows(runs[1]), strict=True):
+        assert one.keys() == other.keys()
+        for tag in ("train/loss", "eval/loss", "grad_norm/raw"):
+            assert one.get(tag, 0) == pytest.approx(other.get(tag, 0), rel=1e-3)
