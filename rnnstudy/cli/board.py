@@ -8,8 +8,11 @@ from rich.console import Console
 
 from rnnstudy.core.errors import RnnstudyError
 
-SAMPLES = "scalars=0,images=100,histograms=0,text=10"
-"""Entries kept per tag; 0 keeps all. TensorBoard's own choice drops most histograms of a long run."""
+SAMPLES = "scalars=100000,images=1000,histograms=100000,text=100"
+"""Entries kept per tag: more than a run writes, where TensorBoard's own choice drops most images of a long run.
+
+Its help says that 0 keeps all, but its fast data server then keeps no scalars at all.
+"""
 
 
 def command(directory: Path, port: int | None) -> list[str]:

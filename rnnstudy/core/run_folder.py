@@ -57,8 +57,8 @@ class RunFolder:
 
     @property
     def tensorboard(self) -> Path:
-        """Folder of the TensorBoard event files."""
-        return self.path / "tensorboard"
+        """Folder of the TensorBoard event files: the run folder itself, whose name TensorBoard then shows."""
+        return self.path
 
     @property
     def is_finished(self) -> bool:

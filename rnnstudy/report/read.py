@@ -113,7 +113,7 @@ def find_run_folders(directory: Path) -> Iterator[RunFolder]:
         skipped = {REPORT} if folder.path == directory else set()
         if any(file.is_file() for file in files):
             yield folder
-            skipped |= {folder.checkpoints.name, folder.tensorboard.name}
+            skipped.add(folder.checkpoints.name)
         children[:] = sorted(child for child in children if child not in skipped and not child.startswith("."))
 
 

@@ -61,9 +61,11 @@ def ask_until_loaded(address: str, part: str) -> dict:
 
 @pytest.mark.slow
 def test_every_plugin_used_has_its_data(server):
-    run = "lstm/tensorboard"
+    run = "lstm"
     scalars = ask_until_loaded(f"{server}/data/plugin/scalars/tags", "eval/accuracy")
     assert run in scalars
+    values = json.loads(ask(f"{server}/data/plugin/scalars/scalars?run={run}&tag=eval/accuracy"))
+    assert [entry[1] for entry in values] == [0, 4, 8, 12]
     histograms = ask_until_loaded(f"{server}/data/plugin/histograms/tags", "all_steps")
     tag = "hidden_grad_histogram/h/layer_0/all_steps"
     assert tag in histograms[run]
