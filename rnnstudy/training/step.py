@@ -14,6 +14,9 @@ from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, States
 from rnnstudy.tasks.base import Batch, Task
 
+EVALUATED_AT_ONCE = 1 << 18
+"""States (time steps of all sequences of all replicas) that an evaluation holds at once: a bound on its memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
@@ -104,5 +107,8 @@ class _Chain(AdjointEdit):
 
 @torch.no_grad()
 def evaluate(task: Task, network: Network, batch: Batch) -> dict[str, Float[Tensor, " replica"]]:
-    """The task's metrics on a batch, per replica."""
-    return task.metrics(network(batch.inputs, batch.loss_steps).outputs, batch)
+    """The task's metrics on a batch, per replica; long sequences go through the network a few at a time."""
+    time, replicas = batch.inputs.shape[:2]
+    at_once = max(1, EVALUATED_AT_ONCE // (time * replicas))
+    parts = [network(inputs, batch.loss_steps).outputs for inputs in batch.inputs.split(at_once, dim=2)]
+    return task.metrics(torch.cat(parts, dim=2), batch)

@@ -9,8 +9,10 @@ from tools.members import plan
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.models.base import Interface
+from rnnstudy.training import step
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Parts, Training
+from rnnstudy.training.step import evaluate
 from rnnstudy.writers.run_log import RunLog
 
 PATIENCE = 4
@@ -110,3 +112,13 @@ def test_when_all_have_diverged_the_run_ends(start):
     training.run()
     assert training.step == PATIENCE
     assert training.states.names() == ["diverged", "diverged"]
+
+
+def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
+    training = start("run", 0, 2)
+    network, task, batch = training.parts.network, training.parts.task, training._eval_batch
+    whole = evaluate(task, network, batch)
+    monkeypatch.setattr(step, "EVALUATED_AT_ONCE", 23 * 2 * 5)
+    parts = evaluate(task, network, batch)
+    for name, values in whole.items():
+        assert torch.allclose(values, parts[name], rtol=1e-5), name
