@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tools.members import SMALL, run_small
 
 from rnnstudy.core.run_folder import RunFolder
@@ -41,6 +42,12 @@ def wait_until_training(folder: RunFolder, process: subprocess.Popen[str]) -> No
         time.sleep(0.005)
 
 
+def last_heatmap(folder: RunFolder) -> tuple[int, bytes]:
+    events = EventAccumulator(str(folder.tensorboard)).Reload()
+    image = events.Images("hidden_grad_norm/h/layer_0/total/heatmap")[-1]
+    return image.step, image.encoded_image_string
+
+
 def assert_same_run(folder: RunFolder, reference: RunFolder) -> None:
     assert folder.is_finished
     for one, other in zip(
@@ -49,6 +56,8 @@ def assert_same_run(folder: RunFolder, reference: RunFolder) -> None:
         strict=True,
     ):
         assert one.read_bytes() == other.read_bytes()
+    shown = [last_heatmap(place) for place in (folder, reference)]
+    assert shown[0] == shown[1]
     ends = [Checkpoints(place.checkpoints).load()[0] for place in (folder, reference)]
     assert ends[0] is not None
     assert ends[1] is not None
