@@ -21,7 +21,7 @@ from rnnstudy.models.base import Interface
 from rnnstudy.study.identity import find_run_folder, fingerprint, require_same
 from rnnstudy.study.progress import RunProgress
 from rnnstudy.study.provenance import commit, device_name, versions
-from rnnstudy.tasks.base import Task
+from rnnstudy.tasks.base import Facts
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Parts, Training
 from rnnstudy.training.replicas import NEVER
@@ -112,32 +112,32 @@ def _manifest(config: Config, plan: Plan, device: torch.device) -> dict[str, Any
         "seed": plan.run.seed,
         "replicas": plan.run.replicas,
         "fingerprint": fingerprint(config),
-        "facts": _facts(plan.task),
+        "facts": _facts(plan.task.facts),
     }
 
 
-def _facts(task: Task) -> dict[str, Any]:
+def _facts(facts: Facts) -> dict[str, Any]:
     return {
-        "seq_len": task.seq_len,
-        "chance_loss": task.chance_loss,
-        "chance_accuracy": task.chance_accuracy,
-        "solved_metric": task.solved.metric,
-        "solved_at": task.solved.threshold,
-        "solved_when": task.solved.direction,
-        "informative_steps": list(task.informative_steps),
+        "seq_len": facts.seq_len,
+        "chance_loss": facts.chance_loss,
+        "chance_accuracy": facts.chance_accuracy,
+        "solved_metric": facts.solved.metric,
+        "solved_at": facts.solved.threshold,
+        "solved_when": facts.solved.direction,
+        "informative_steps": list(facts.informative_steps),
     }
 
 
 def _assemble(plan: Plan, device: torch.device) -> Parts:
-    task = plan.task
-    interface = Interface(input_size=task.input_size, output_size=task.output_size, has_tokens=task.has_tokens)
+    facts = plan.task.facts
+    interface = Interface(input_size=facts.input_size, output_size=facts.output_size, has_tokens=facts.has_tokens)
     generators = replica_generators(plan.run.seed, plan.run.replicas, "init")
     network = plan.model.build(interface, generators)
     for mitigation in plan.mitigations:
         mitigation.prepare(network)
     network.to(device)
     return Parts(
-        task=task,
+        task=plan.task,
         network=network,
         mitigations=plan.mitigations,
         instruments=plan.instruments,

@@ -67,6 +67,31 @@ class Criterion:
         return value >= self.threshold if self.direction == "at_least" else value <= self.threshold
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a task before anything is trained.
+
+    Args:
+        seq_len: Time steps of a sequence.
+        input_size: Features of an input, or the number of different tokens.
+        output_size: Classes or values to put out.
+        has_tokens: Whether inputs are token ids, which the model embeds, rather than features.
+        chance_loss: Loss at the answer of the best guess that does not know the informative steps.
+        chance_accuracy: Accuracy of that guess; None where nothing is classified.
+        solved: When the task counts as solved.
+        informative_steps: Time steps that can carry the information; a batch says which do in each sequence.
+    """
+
+    seq_len: int
+    input_size: int
+    output_size: int
+    has_tokens: bool
+    chance_loss: float
+    chance_accuracy: float | None
+    solved: Criterion
+    informative_steps: tuple[int, ...]
+
+
 class Task(ABC):
     """A problem with long dependencies.
 
@@ -75,43 +100,8 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def seq_len(self) -> int:
-        """Time steps of a sequence."""
-
-    @property
-    @abstractmethod
-    def input_size(self) -> int:
-        """Features of an input, or the number of different tokens."""
-
-    @property
-    @abstractmethod
-    def output_size(self) -> int:
-        """Classes or values to put out."""
-
-    @property
-    @abstractmethod
-    def has_tokens(self) -> bool:
-        """Whether inputs are token ids, which the model embeds, rather than features."""
-
-    @property
-    @abstractmethod
-    def chance_loss(self) -> float:
-        """Loss at the answer of the best guess that does not know the informative steps."""
-
-    @property
-    @abstractmethod
-    def chance_accuracy(self) -> float | None:
-        """Accuracy of that guess; None where nothing is classified."""
-
-    @property
-    @abstractmethod
-    def solved(self) -> Criterion:
-        """When the task counts as solved."""
-
-    @property
-    @abstractmethod
-    def informative_steps(self) -> tuple[int, ...]:
-        """Time steps that can carry the information, for drawing; a batch says which do in each sequence."""
+    def facts(self) -> Facts:
+        """What is known of the task."""
 
     @abstractmethod
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_at_least
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion
+from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts
 
 ANSWERS = {
     "favorite": "best",
@@ -110,43 +110,17 @@ class CoconutWater(ClassificationTask):
 
     @property
     @override
-    def seq_len(self) -> int:
-        return CUE_STEP + self.lag + 1
-
-    @property
-    @override
-    def input_size(self) -> int:
-        return len(self.vocabulary)
-
-    @property
-    @override
-    def output_size(self) -> int:
-        return len(self.vocabulary)
-
-    @property
-    @override
-    def has_tokens(self) -> bool:
-        return True
-
-    @property
-    @override
-    def chance_loss(self) -> float:
-        return math.log(len(ANSWERS))
-
-    @property
-    @override
-    def chance_accuracy(self) -> float:
-        return 1 / len(ANSWERS)
-
-    @property
-    @override
-    def solved(self) -> Criterion:
-        return Criterion(metric="accuracy", threshold=0.99, direction="at_least")
-
-    @property
-    @override
-    def informative_steps(self) -> tuple[int, ...]:
-        return (CUE_STEP,)
+    def facts(self) -> Facts:
+        return Facts(
+            seq_len=CUE_STEP + self.lag + 1,
+            input_size=len(self.vocabulary),
+            output_size=len(self.vocabulary),
+            has_tokens=True,
+            chance_loss=math.log(len(ANSWERS)),
+            chance_accuracy=1 / len(ANSWERS),
+            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
+            informative_steps=(CUE_STEP,),
+        )
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
@@ -167,7 +141,7 @@ class CoconutWater(ClassificationTask):
 
     @override
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        tables, last = self._tables, self.seq_len - 1
+        tables, last = self._tables, CUE_STEP + self.lag
         draw = torch.randint(tables.reviews, (batch_size,), generator=generator)
         filler = tables.draw_filler(self.lag - SHORTEST_LAG, batch_size, generator)
         inputs = torch.cat([tables.before[draw], filler, tables.after[draw]], dim=1).T.contiguous()

@@ -147,7 +147,7 @@ class Training:
         if out_of_steps or self.step % settings.eval_interval == 0:
             metrics = evaluate(self.parts.task, self.parts.network, self._eval_batch)
             entries |= _scalars({f"eval/{name}": values for name, values in metrics.items()}, training)
-            solved = self.parts.task.solved.is_met(metrics).cpu()
+            solved = self.parts.task.facts.solved.is_met(metrics).cpu()
             stopping = self.states.mark_solved(solved, self.step, stop=settings.stop_when_solved)
         last = out_of_steps or not self.states.training.any()
 

@@ -27,7 +27,7 @@ BATCH = 4
 
 
 def network_and_batch() -> tuple[Network, Batch]:
-    interface = Interface(input_size=TASK.input_size, output_size=TASK.output_size, has_tokens=True)
+    interface = Interface(input_size=TASK.facts.input_size, output_size=TASK.facts.output_size, has_tokens=True)
     network = LSTM(hidden_size=5, num_layers=2).build(interface, replica_generators(0, 3, "init"))
     batch = stack([TASK.sample(BATCH, generator) for generator in replica_generators(0, 3, "train")])
     return network, batch
@@ -75,7 +75,7 @@ def test_hidden_grad_norm_is_the_gradient_of_each_sequences_own_loss():
     network, batch = network_and_batch()
     network.double()
     for replica in range(3):
-        norms = torch.zeros(BATCH, TASK.seq_len, dtype=torch.float64)
+        norms = torch.zeros(BATCH, TASK.facts.seq_len, dtype=torch.float64)
         for place in range(BATCH):
             hidden = unrolled_top_states(network, batch.inputs[:, replica, place], replica)
             logits = network.readout_weight[replica] @ hidden[-1] + network.readout_bias[replica]

@@ -26,7 +26,7 @@ def test_the_canonical_sentence_is_drawn_and_its_lag_is_19():
     # "favorite" is word 4 and "the", the last word read, word 23: 19 time steps apart.
     assert CANONICAL.index("favorite") == CUE_STEP == 3
     assert len(CANONICAL) - 1 - CANONICAL.index("favorite") == 19
-    assert len(CANONICAL) == task.seq_len == 23
+    assert len(CANONICAL) == task.facts.seq_len == 23
 
 
 @settings(deadline=None, max_examples=40)
@@ -63,7 +63,7 @@ def test_cues_answers_and_fillers_are_all_drawn_and_balanced():
     assert len(ANSWERS) == len(set(ANSWERS.values())) == 8
     task = CoconutWater(lag=60)
     batch = task.sample(40_000, generator())
-    counts = torch.bincount(batch.targets.flatten(), minlength=task.output_size)
+    counts = torch.bincount(batch.targets.flatten(), minlength=task.facts.output_size)
     shares = counts[counts > 0] / 40_000
     assert len(shares) == 8
     # Five standard deviations of a share of 1/8 in 40 000 draws.
@@ -92,9 +92,9 @@ def test_chance_is_what_the_best_guess_without_the_cue_gets(target):
     """Monte Carlo over 100 000 sequences through the project's own loss; ± 0.5 %."""
     task = CoconutWater(lag=19, target=target)
     answers = torch.tensor([task.vocabulary.index(answer) for answer in ANSWERS.values()])
-    guess = torch.full((task.output_size,), -30.0, dtype=torch.float64)
+    guess = torch.full((task.facts.output_size,), -30.0, dtype=torch.float64)
     guess[answers] = 0.0
-    jitter = torch.randn(task.output_size, generator=generator(7), dtype=torch.float64) * 1e-9
+    jitter = torch.randn(task.facts.output_size, generator=generator(7), dtype=torch.float64) * 1e-9
     losses, accuracies = [], []
     for seed in range(10):
         batch = stack([task.sample(10_000, generator(seed))])
@@ -102,15 +102,15 @@ def test_chance_is_what_the_best_guess_without_the_cue_gets(target):
         metrics = task.metrics(outputs, batch)
         losses.append(float(metrics["answer_loss"]))
         accuracies.append(float(metrics["accuracy"]))
-    assert sum(losses) / 10 == pytest.approx(task.chance_loss, rel=0.005)
+    assert sum(losses) / 10 == pytest.approx(task.facts.chance_loss, rel=0.005)
     # Three standard deviations of an accuracy of 1/8 over 100 000 sequences are 2.5 %.
-    assert sum(accuracies) / 10 == pytest.approx(task.chance_accuracy, rel=0.025)
+    assert sum(accuracies) / 10 == pytest.approx(task.facts.chance_accuracy, rel=0.025)
 
 
 def test_next_word_asks_for_every_next_word_and_judges_at_the_blank():
     task = CoconutWater(lag=25, target="next_word")
     batch = task.sample(7, generator())
-    assert batch.loss_steps.tolist() == list(range(task.seq_len))
+    assert batch.loss_steps.tolist() == list(range(task.facts.seq_len))
     assert torch.equal(batch.targets[:-1], batch.inputs[1:])
     assert batch.answer.sum(0).tolist() == [1] * 7
     assert batch.answer[-1].all()
@@ -118,7 +118,7 @@ def test_next_word_asks_for_every_next_word_and_judges_at_the_blank():
     answer_only = CoconutWater(lag=25).sample(7, generator())
     assert torch.equal(answer_only.targets[-1], batch.targets[-1])
 
-    outputs = torch.nn.functional.one_hot(batch.targets, task.output_size).double()[:, None] * 50
+    outputs = torch.nn.functional.one_hot(batch.targets, task.facts.output_size).double()[:, None] * 50
     outputs[:-1] = 0
     metrics = task.metrics(outputs, stack([batch]))
     assert float(metrics["accuracy"]) == 1

@@ -30,18 +30,18 @@ def test_shapes_and_types(name):
     task = make(name)
     batch = task.sample(5, generator())
     steps = len(batch.loss_steps)
-    assert batch.inputs.shape[:2] == (task.seq_len, 5)
+    assert batch.inputs.shape[:2] == (task.facts.seq_len, 5)
     assert batch.targets.shape[:2] == batch.counted.shape == batch.answer.shape == (steps, 5)
-    assert batch.informative.shape == (task.seq_len, 5)
+    assert batch.informative.shape == (task.facts.seq_len, 5)
     assert batch.informative.any(0).all()
     assert batch.counted.any()
     assert batch.answer.any()
-    assert set(batch.informative.any(1).nonzero().flatten().tolist()) <= set(task.informative_steps)
-    if task.has_tokens:
+    assert set(batch.informative.any(1).nonzero().flatten().tolist()) <= set(task.facts.informative_steps)
+    if task.facts.has_tokens:
         assert not batch.inputs.is_floating_point()
-        assert 0 <= int(batch.inputs.min()) <= int(batch.inputs.max()) < task.input_size
+        assert 0 <= int(batch.inputs.min()) <= int(batch.inputs.max()) < task.facts.input_size
     else:
-        assert batch.inputs.shape[2:] == (task.input_size,)
+        assert batch.inputs.shape[2:] == (task.facts.input_size,)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -60,13 +60,13 @@ def test_samples_depend_on_the_generator_alone(name):
 def test_loss_and_metrics_are_per_replica(name):
     task = make(name)
     batch = stack([task.sample(5, generator(seed)) for seed in range(3)])
-    outputs = torch.randn(*batch.targets.shape[:3], task.output_size, generator=generator())
+    outputs = torch.randn(*batch.targets.shape[:3], task.facts.output_size, generator=generator())
     outputs[:, 1] = float("nan")
     loss, metrics = task.loss(outputs, batch), task.metrics(outputs, batch)
     assert loss.shape == (3,)
     assert loss.isfinite().tolist() == [True, False, True]
     assert torch.equal(metrics["loss"], loss) or torch.allclose(metrics["loss"], loss, equal_nan=True)
-    assert not task.solved.is_met(metrics)[1]
+    assert not task.facts.solved.is_met(metrics)[1]
     alone = task.sample(5, generator(2))
     assert torch.allclose(task.loss(outputs[:, 2:], stack([alone])), loss[2:])
 
@@ -82,7 +82,9 @@ def test_the_docstring_says_what_is_built(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_facts(name):
     task = make(name)
-    assert math.isfinite(task.chance_loss)
-    assert task.chance_accuracy is None or 0 < task.chance_accuracy < 1
+    assert math.isfinite(task.facts.chance_loss)
+    assert task.facts.chance_accuracy is None or 0 < task.facts.chance_accuracy < 1
     batch = stack([task.sample(4, generator())])
-    assert task.solved.metric in task.metrics(torch.zeros(*batch.targets.shape[:3], task.output_size), batch)
+    assert task.facts.solved.metric in task.metrics(
+        torch.zeros(*batch.targets.shape[:3], task.facts.output_size), batch
+    )

@@ -39,7 +39,9 @@ def assemble(folder: Path, seed: int, replicas: int, *overrides: str) -> Trainin
         f"train.num_steps={STEPS}", f"train.max_skipped_in_a_row={PATIENCE}", "mitigation=[clip_norm]", *overrides
     )
     task = settings.task
-    interface = Interface(input_size=task.input_size, output_size=task.output_size, has_tokens=task.has_tokens)
+    interface = Interface(
+        input_size=task.facts.input_size, output_size=task.facts.output_size, has_tokens=task.facts.has_tokens
+    )
     network = settings.model.build(interface, replica_generators(seed, replicas, "init"))
     parts = Parts(
         task=task,
