@@ -40,6 +40,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
         require_at_least("replicas", self.replicas, 1)
+        if self.study in {"", ".", ".."} or "/" in self.study or "\\" in self.study:
+            raise ConfigError(f"study must be a plain folder name, such as lags, got '{self.study}'.")
+        if self.run_dir is not None and not self.run_dir.strip():
+            raise ConfigError("run_dir must name a folder, or be null to have one named by the configuration, got ''.")
 
 
 @dataclass(frozen=True, kw_only=True)

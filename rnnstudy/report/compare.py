@@ -15,6 +15,9 @@ from rnnstudy.report.naming import name_runs
 from rnnstudy.report.read import REPORT, read_sweep
 from rnnstudy.report.table import columns, summarise, terminal_table, to_csv
 
+EXPLAINED = {"solved", "log ratio", "active"}
+"""Columns whose headers do not speak for themselves."""
+
 
 def compare(directory: Path, console: Console) -> Path:
     """Compare all runs at or below a folder.
@@ -34,6 +37,9 @@ def compare(directory: Path, console: Console) -> Path:
     table = columns(summaries)
     sentences, remarks = headline(summaries), notes(sweep, summaries)
     console.print(terminal_table(table))
+    for column in table:
+        if column.header in EXPLAINED:
+            console.print(Text(f"{column.header}: {column.meaning}", style="dim"))
     for line in (*sentences, *(f"Note: {remark}" for remark in remarks)):
         console.print(Text(line))
     drawings = draw_all(entries)

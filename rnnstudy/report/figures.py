@@ -13,10 +13,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnstudy.report.canvas import DPI, INK, Layout, Line, add_legend, arrange, panel_figure, plain, tidy, to_png
 from rnnstudy.report.naming import Entry
+from rnnstudy.report.read import Facts
 from rnnstudy.report.statistics import ordered_median, top_curve, wilson_interval
 from rnnstudy.writers.heatmap import draw_heatmap, extend_of, log10_norms, shared_range, special_handles
 
 MAX_MAPS = 60
+_MOST_MARKS = 4  # lags that can be told apart in a small figure
 """Heatmaps drawn; a sweep of more runs is cut, and the report says so."""
 
 FILES = ("solved.png", "grad_norm_by_lag.png", "accuracy.png", "loss.png", "heatmaps.png")
@@ -162,6 +164,7 @@ def lag_figure(layout: Layout) -> Figure | None:
         return None
     figure, grid = panel_figure(layout)
     grid[0].set_yscale("log")
+    marked = False
     for panel, axes in zip(layout.panels, grid, strict=True):
         zeros = others = 0
         for line in panel.lines:
@@ -172,6 +175,7 @@ def lag_figure(layout: Layout) -> Figure | None:
                 _draw_lags(axes, norms, color=line.color, style=style)
                 zeros += int((norms == 0).sum())
                 others += int((~np.isfinite(norms)).sum())
+        marked |= _mark_information(axes, panel.lines[0].entry.run.facts)
         axes.set_xlabel(f"lag (time steps before the end){_undrawn(zeros, others)}", color=INK)
     _tick_decades(grid[0])
     for axes in grid[:: layout.columns]:
@@ -180,8 +184,23 @@ def lag_figure(layout: Layout) -> Figure | None:
         Line2D([], [], color="#666666", linestyle="--", linewidth=1.6, label="first probe"),
         Line2D([], [], color="#666666", linestyle="-", linewidth=2.0, label="last probe"),
     ]
+    if marked:
+        extra.append(Line2D([], [], color="#666666", linestyle=":", linewidth=1.6, label="lag of the information"))
     add_legend(figure, grid, layout, extra=extra)
     return figure
+
+
+def _mark_information(axes: Axes, facts: Facts) -> bool:
+    """Mark the lags that carry the information, unless they are many.
+
+    Returns:
+        Whether any was marked.
+    """
+    if not 0 < len(facts.informative_steps) <= _MOST_MARKS:
+        return False
+    for step in facts.informative_steps:
+        axes.axvline(facts.seq_len - 1 - step, color="#666666", linestyle=":", linewidth=1.6)
+    return True
 
 
 def _tick_decades(axes: Axes) -> None:
@@ -218,7 +237,7 @@ def heatmap_figure(entries: Sequence[Entry]) -> Figure | None:
         return None
     maps = [ordered_median(log10_norms(track.carried()[:, track.logged_replicas()]), axis=1) for _, track in tracks]
     color_range = shared_range(maps)
-    columns = 1 if len(maps) == 1 else 2 if len(maps) in {2, 4} else 3
+    columns = 1 if len(maps) == 1 else 2 if len(maps) in {2, 4, 6, 8} else 3
     rows = -(-len(maps) // columns)
     width = 7.6 if columns == 1 else 4.2 * columns
     figure = Figure(figsize=(width, 3.0 * rows + 0.6), dpi=DPI, layout="constrained")

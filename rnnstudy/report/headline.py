@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rnnstudy.report.naming import confounded, natural
 from rnnstudy.report.read import Sweep
-from rnnstudy.report.statistics import FEW_REPLICAS, median_range, top_curve
+from rnnstudy.report.statistics import FEW_REPLICAS, median_range, reference_step
 from rnnstudy.report.table import Summary, known, median_ratio, show_number, show_steps
 
 _MAX_TASKS = 4  # sentences that still are a headline
@@ -66,6 +66,16 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     """
     found = [f"Not read: {line}" for line in sweep.unreadable]
     found += [f"Not ended: {s.entry.name} ({s.entry.run.label})" for s in summaries if not s.is_finished]
+    found += [
+        f"Nothing logged: {s.entry.run.label} has no metrics.jsonl, or an empty one"
+        for s in summaries
+        if not s.entry.run.metrics
+    ]
+    found += [
+        f"No gradients: {s.entry.run.label} has no curves.jsonl, or an empty one"
+        for s in summaries
+        if not s.entry.run.curves
+    ]
     few = sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS})
     if few:
         counts = " or ".join(map(str, few))
@@ -102,12 +112,14 @@ def _loss(summary: Summary) -> str:
 def _gradients(summaries: Sequence[Summary]) -> list[str]:
     parts: list[str] = []
     for summary in summaries:
-        ratio, curve = median_ratio(summary.ratio_last), top_curve(summary.entry.run)
-        if ratio is None or curve is None:
+        ratio, run = median_ratio(summary.ratio_last), summary.entry.run
+        if ratio is None:
             continue
         if math.isfinite(ratio):
             size = f"10^{ratio:.1f} of that at lag 0"
         else:
             size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
-        parts.append(f"in {summary.entry.name} the gradient at lag {curve.values.shape[2] - 1} is {size}")
+        parts.append(
+            f"in {summary.entry.name} the gradient at lag {run.facts.seq_len - 1 - reference_step(run)} is {size}"
+        )
     return [f"At the last probe, {'; '.join(parts)}."] if parts else []

@@ -64,14 +64,20 @@ def top_curve(run: Run, *, state: str = "h", part: str = "total") -> Track | Non
     return found[max(found)] if found else None
 
 
-def vanishing_ratios(norms: np.ndarray) -> np.ndarray:
-    """Return `log10(norm at the largest lag / norm at lag 0)` of each row.
+def reference_step(run: Run) -> int:
+    """Return the time step that the gradient must reach: the earliest that can carry the information, or the first."""
+    return min((step for step in run.facts.informative_steps if 0 <= step < run.facts.seq_len), default=0)
+
+
+def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
+    """Return `log10(norm at a time step / norm at the last)` of each row.
 
     Args:
         norms: Shape `(replica, time)`.
+        step: The time step.
 
     Returns:
-        Shape `(replica,)`; `-inf` where the gradient at the largest lag is exactly zero.
+        Shape `(replica,)`; `-inf` where the gradient at the time step is exactly zero.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(norms[:, 0]) - np.log10(norms[:, -1])
+        return np.log10(norms[:, step]) - np.log10(norms[:, -1])

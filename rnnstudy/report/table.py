@@ -14,7 +14,14 @@ from rich.text import Text
 from rnnstudy.report.log import Track
 from rnnstudy.report.naming import Entry, short_labels
 from rnnstudy.report.read import Run
-from rnnstudy.report.statistics import median_range, median_steps, ordered_median, top_curve, vanishing_ratios
+from rnnstudy.report.statistics import (
+    median_range,
+    median_steps,
+    ordered_median,
+    reference_step,
+    top_curve,
+    vanishing_ratios,
+)
 from rnnstudy.report.statistics import wilson_interval as wilson
 
 DASH = "\N{EN DASH}"
@@ -34,7 +41,8 @@ class Summary:
         accuracy: Last evaluation accuracy, from 0 to 1.
         skipped: Steps whose update was skipped; the log counts them from the start of the run.
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
-        ratio_first: log10 of the gradient norm at the largest lag over that at lag 0, first probe.
+        ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
+            first probe.
         ratio_last: Likewise at the last probe.
     """
 
@@ -132,7 +140,11 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         ("steps", "median training steps to solve; > n when half or more were not solved in n", _steps_cell),
         ("loss", "last evaluation loss: median; minimum to maximum", lambda s: _range_cell(s.loss, math.inf)),
         ("accuracy", "last accuracy: median; minimum to maximum", lambda s: _range_cell(s.accuracy, -math.inf)),
-        ("log ratio", "log10 of gradient norm at the largest lag over lag 0: first → last probe", _ratio_cell),
+        (
+            "log ratio",
+            "log10 of gradient norm at the earliest step with the information over the last step: first → last probe",
+            _ratio_cell,
+        ),
         ("div.", "diverged replicas", lambda s: _count_cell(s.status.count("diverged"))),
         ("skip", "skipped steps, all replicas", lambda s: _count_cell(sum(x or 0 for x in s.skipped))),
         ("active", "fraction of training steps at which the mitigation acted, as logged", _active_cell),
@@ -226,7 +238,9 @@ def _final(run: Run, tag: str) -> tuple[float | None, ...]:
 def _ratios(run: Run, curve: Track | None, norms: np.ndarray | None) -> tuple[float | None, ...]:
     found: list[float | None] = [None] * run.replicas
     if curve is not None and norms is not None:
-        for replica, ratio in zip(curve.logged_replicas(), vanishing_ratios(norms), strict=True):
+        for replica, ratio in zip(
+            curve.logged_replicas(), vanishing_ratios(norms, min(reference_step(run), norms.shape[1] - 1)), strict=True
+        ):
             found[replica] = float(ratio)
     return tuple(found)
 

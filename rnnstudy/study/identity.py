@@ -60,7 +60,7 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     values = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if "." in key or key in {"seed", "replicas"}:
+        if "." in key or key in {"task", "optimizer", "seed", "replicas"}:
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in value)
             values.append(f"{key.rpartition('.')[2]}={short[:24]}")
     return "_".join([name, *values, fingerprint(config)])
@@ -76,6 +76,32 @@ def find_run_folder(config: Mapping[str, Any], overrides: list[str]) -> RunFolde
             if folder.name.endswith(f"_{fingerprint(config)}") and folder.is_dir():
                 return RunFolder(folder)
     return RunFolder(parent / telling_name(config, overrides))
+
+
+def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Refuse a folder in which this configuration cannot be run or resumed.
+
+    Raises:
+        ConfigError: It is a file, holds something else, another run, or a damaged one.
+    """
+    if not folder.path.exists():
+        return
+    if not folder.path.is_dir():
+        raise ConfigError(f"{folder.path} is a file, not a folder; choose another run_dir.")
+    if folder.config.exists():
+        require_same(folder, config)
+    elif any(folder.path.iterdir()):
+        raise ConfigError(
+            f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
+            "Move it away, or choose another run_dir."
+        )
+    for path in (folder.manifest, folder.result):
+        if not path.exists() and path == folder.manifest and folder.is_finished:
+            raise ConfigError(f"{folder.path} is damaged: {path.name} is missing. Move the folder away to run it anew.")
+        try:
+            json.loads(path.read_bytes() if path.exists() else b"{}")
+        except ValueError:
+            raise ConfigError(f"{path} is damaged: it is no JSON. Move the folder away to run it anew.") from None
 
 
 def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.models.base import Interface
-from rnnstudy.study.identity import find_run_folder, fingerprint, require_same
+from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit
 from rnnstudy.study.progress import RunProgress
 from rnnstudy.study.provenance import commit, device_name, versions
 from rnnstudy.tasks.base import Facts
@@ -71,16 +71,36 @@ def run(job: Job, console: Console) -> RunFolder:
     """
     plan = check(job.config)
     folder = find_run_folder(job.config, job.overrides)
-    if folder.config.exists():
-        require_same(folder, job.config)
+    require_fit(folder, job.config)
     if folder.is_finished:
         _say(console, f"{job.label}: finished already, nothing to do ({folder.path})")
         return folder
     device = select_device(plan.run.device)
     _prepare(folder, job.config, plan, device)
-    with plan.numerics.applied(), RunProgress(console, job.label, plan.train.num_steps) as progress:
+    progress = RunProgress(console, job.label, plan.train.num_steps)
+    with _told_of_memory(folder), plan.numerics.applied(), progress:
         _train(folder, plan, device, progress=progress, say=lambda line: _say(console, f"{job.label}: {line}"))
     return folder
+
+
+@contextmanager
+def _told_of_memory(folder: RunFolder) -> Iterator[None]:
+    """Say what to do when memory runs out.
+
+    Raises:
+        RnnstudyError: Memory ran out.
+        RuntimeError: Something else that torch found wrong.
+    """
+    advice = "lower model.hidden_size, train.batch_size, replicas or the length of the sequences."
+    try:
+        yield
+    except MemoryError:
+        raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {advice}") from None
+    except RuntimeError as error:
+        # On the CPU torch says only in words that memory ran out.
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {advice}") from None
 
 
 def _say(console: Console, line: str) -> None:
@@ -155,26 +175,25 @@ def _train(
     for path in damaged:
         say(f"{path.name} is damaged; going back to the checkpoint before it")
         checkpoints.drop(path)
-    log = RunLog(folder)
-    board = TensorBoard(folder.tensorboard, purge_step=content["step"] if content else 0)
-    with _stop_requests() as stop_requested:
+    purge_step = content["step"] if content else 0
+    with (
+        closing(RunLog(folder)) as log,
+        closing(TensorBoard(folder.tensorboard, purge_step)) as board,
+        _stop_requests() as stop_requested,
+    ):
         outlets = Outlets(
             log=log, views=[board], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested
         )
         training = Training(_assemble(plan, device), outlets)
-        try:
-            if content is None:
-                log.resume([0, 0, 0])
-                board.text("config", f"```yaml\n{folder.config.read_text()}```")
-            else:
-                training.restore(content)
-                board.restore(log.metrics(), log.curves())
-                say(f"resumed after {training.step} steps")
-            training.run()
-            training.save()
-        finally:
-            board.close()
-            log.close()
+        if content is None:
+            log.resume([0, 0, 0])
+            board.text("config", f"```yaml\n{folder.config.read_text()}```")
+        else:
+            training.restore(content)
+            board.restore(log.metrics(), log.curves())
+            say(f"resumed after {training.step} steps")
+        training.run()
+        training.save()
     write_json(folder.result, _result(folder, plan, training, device))
     say(_summary(training, folder))
 
@@ -199,12 +218,11 @@ def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.dev
 def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | None]]:
     """The last logged figure of every tag and replica; None where there is none."""
     final: dict[str, list[float | None]] = {}
-    log = RunLog(folder)
-    for record in log.metrics():
-        for tag, figure in record.items():
-            if tag not in {"step", "replica"}:
-                final.setdefault(tag, [None] * replicas)[record["replica"]] = figure
-    log.close()
+    with closing(RunLog(folder)) as log:
+        for record in log.metrics():
+            for tag, figure in record.items():
+                if tag not in {"step", "replica"}:
+                    final.setdefault(tag, [None] * replicas)[record["replica"]] = figure
     return final
 
 

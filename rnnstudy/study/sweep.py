@@ -1,11 +1,13 @@
 """The way from a command line to runs, through Hydra: one run or a sweep of them."""
 
+import itertools
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +22,7 @@ from rich.console import Console
 
 import rnnstudy
 from rnnstudy.core.errors import ConfigError, RnnstudyError, suggest
+from rnnstudy.study.identity import find_run_folder, flatten, require_fit
 from rnnstudy.study.run import Job, check, run
 
 T = TypeVar("T")
@@ -59,8 +62,9 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
         jobs = _collect(rehearsal, _rehearse, wrong)
     if wrong:
         raise wrong[0]
+    _require_folders_apart(jobs)
     failed: list[RnnstudyError] = []
-    folders = _collect(arguments, lambda config: _perform(config, len(jobs), console), failed)
+    folders = _collect(arguments, lambda config: _perform(config, jobs, console), failed)
     if failed:
         raise RnnstudyError("; ".join(map(str, failed)))
     return sorted({folder.parent for folder in folders})
@@ -80,38 +84,59 @@ def _collect(arguments: Sequence[str], task: Callable[[DictConfig], T], failures
     return done
 
 
-def _rehearse(config: DictConfig) -> str:
+def _rehearse(config: DictConfig) -> Job:
     """Check one job.
 
     Returns:
-        What the run is called.
+        The job.
 
     Raises:
         ConfigError: What is wrong, and in a sweep with which job.
     """
-    job = _job(config, total=1)
+    job = _job(config)
     try:
         check(job.config)
+        require_fit(find_run_folder(job.config, job.overrides), job.config)
     except ConfigError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise ConfigError(f"{error} (in the run {' '.join(job.overrides)})") from None
         raise
-    return job.label
+    return job
 
 
-def _perform(config: DictConfig, total: int, console: Console) -> Path:
-    return run(_job(config, total), console).path
+def _require_folders_apart(jobs: Sequence[Job]) -> None:
+    """Refuse a sweep that would put different runs into one folder.
+
+    Raises:
+        ConfigError: `run_dir` is set, and there are several configurations.
+    """
+    for one, other in itertools.pairwise(jobs):
+        if one.config["run_dir"] is not None and one.config["run_dir"] == other.config["run_dir"]:
+            raise ConfigError(
+                f"run_dir={one.config['run_dir']} is one folder, but the sweep has {len(jobs)} runs; leave run_dir "
+                "out, and each run has a folder named by its configuration."
+            )
 
 
-def _job(config: DictConfig, total: int) -> Job:
+def _perform(config: DictConfig, jobs: Sequence[Job], console: Console) -> Path:
+    """Do one job; its label tells what it does not share with the other jobs."""
+    job = _job(config)
+    if len(jobs) > 1:
+        shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
+        own = [override for override in job.overrides if override not in shared]
+        values = [override for override in own if not override.startswith(("model=", "mitigation="))]
+        number = HydraConfig.get().job.num + 1
+        job = replace(job, label=" ".join([f"[{number}/{len(jobs)}] {job.label}", *values]))
+    return run(job, console).path
+
+
+def _job(config: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
     mitigations = list(plain.get("mitigation") or {})
     choices = {group: hydra_config.runtime.choices.get(group) for group in ("task", "model", "optimizer")}
     plain = {"choices": {**choices, "mitigation": mitigations}, **plain}
     label = " + ".join([str(choices["model"]), *mitigations])
-    if total > 1:
-        label = f"[{hydra_config.job.num + 1}/{total}] {label}"
     return Job(config=plain, overrides=list(hydra_config.overrides.task), label=label)
 
 
@@ -160,12 +185,22 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         reason = (error.message or "").partition("\n")[0]
         return f"Cannot read '{error.override}': {reason}. An override is key=value, a list key=[a,b]."
+    if "Ambiguous value for argument" in str(error):
+        argument = str(error).partition("'")[2].partition("'")[0]
+        return f"{argument} holds several values: add -m to run each of them, or quote the value to have it as one."
     found = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and found:
         return _explain_key(found[1].partition("@")[0], arguments)
     text = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("object_type")]
     return " ".join(lines)
+
+
+def _elsewhere(key: str, config: DictConfig) -> str:
+    """Say where a key of this name is, if it is further in."""
+    known = flatten({str(name): node for name, node in OmegaConf.to_container(config).items()})  # type: ignore
+    places = [place for place in known if place.endswith(f".{key}")]
+    return f"Did you mean {' or '.join(places)}? " if places else ""
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
@@ -181,6 +216,6 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
     for part in parts:
         if not isinstance(node, DictConfig) or part not in node:
             allowed = [name for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
-            return f"{key} is not a known key. {suggest(part, map(str, allowed))}"
+            return f"{key} is not a known key. {_elsewhere(key, config)}{suggest(part, map(str, allowed))}"
         known, node = f"{known}.{part}".lstrip("."), node[part]
     return f"{key} cannot be overridden."

@@ -8,6 +8,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar, Writer
 
@@ -96,9 +97,20 @@ class RunLog(Writer):
         return [file.sync() for file in self._files]
 
     def resume(self, lengths: list[int]) -> None:
-        """Drop what was written after `sync` had returned `lengths`."""
-        for file, length in zip(self._files, lengths, strict=True):
+        """Drop what was written after `sync` had returned `lengths`.
+
+        Raises:
+            RnnstudyError: A file has lost records that it had then, or holds something else.
+        """
+        for file, path, length in zip(self._files, self._paths, lengths, strict=True):
+            if path.stat().st_size < length:
+                raise RnnstudyError(
+                    f"{path} is damaged: records that the checkpoint counts on are gone. "
+                    "Move the run folder away to run it anew."
+                )
             file.cut(length)
+            for _ in _records(path):
+                pass
 
     def metrics(self) -> Iterator[Record]:
         """The metrics records so far."""
@@ -121,5 +133,10 @@ def shorten(figure: float) -> float:
 
 def _records(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
-        for line in file:
-            yield json.loads(line)
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise RnnstudyError(
+                    f"{path} is damaged: line {number} is no JSON. Move the run folder away to run it anew."
+                ) from None

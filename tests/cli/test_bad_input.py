@@ -53,6 +53,11 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
         ([*SWEEP, "train.num_steps=-1"], "train.num_steps must be at least 0, got -1. (in the run model=rnn"),
         ([*SWEEP, "task.lga=1"], "task.lga is not a known key. Did you mean 'lag'?"),
         (["-m", "model=rnn,lstn"], "model has no member 'lstn'. Did you mean 'lstm'?"),
+        (["model=rnn,lstm"], "model=rnn,lstm holds several values: add -m to run each of them"),
+        (["hidden_size=4"], "hidden_size is not a known key. Did you mean model.hidden_size?"),
+        (["study=../elsewhere"], "study must be a plain folder name, such as lags, got '../elsewhere'."),
+        (["run_dir=''"], "run_dir must name a folder"),
+        ([*SWEEP, "run_dir=one"], "run_dir=one is one folder, but the sweep has 2 runs"),
         (["-m", "train.num_steps=5,-5"], "train.num_steps must be at least 0, got -5. (in the run train.num_steps=-5)"),
     ],
 )

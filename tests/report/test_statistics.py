@@ -53,4 +53,5 @@ def test_ordered_median_of_zeros_and_non_finite_values(values: list[float], expe
 
 def test_vanishing_ratio() -> None:
     norms = np.array([[1e-300, 1.0, 1e2], [0.0, 1.0, 1.0], [math.inf, 1.0, 1.0]])
-    np.testing.assert_allclose(vanishing_ratios(norms), [-302.0, -math.inf, math.inf])
+    np.testing.assert_allclose(vanishing_ratios(norms, 0), [-302.0, -math.inf, math.inf])
+    np.testing.assert_allclose(vanishing_ratios(norms, 1), [-2.0, 0.0, 0.0])

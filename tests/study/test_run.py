@@ -5,7 +5,7 @@ import pytest
 import torch
 from tools.members import compose, members, run_small
 
-from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.writers.run_log import RunLog
@@ -175,6 +175,47 @@ def test_a_run_killed_before_its_result_was_written_only_writes_the_result(tmp_p
     assert {key: again[key] for key in ("status", "steps", "final")} == {
         key: first[key] for key in ("status", "steps", "final")
     }
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "curves.jsonl", "histograms.jsonl"])
+@pytest.mark.parametrize("damage", ["gone", "not JSON"])
+def test_a_damaged_log_is_named_and_not_resumed(tmp_path, name, damage):
+    folder = run_small(tmp_path / "run")
+    folder.result.unlink()
+    path = folder.path / name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"xx" + path.read_bytes()[2:])
+    with pytest.raises(RnnstudyError, match=rf"{name} is damaged: .*Move the run folder away"):
+        run_small(tmp_path / "run")
+    assert not folder.is_finished
+
+
+def test_a_damaged_finished_run_is_not_called_finished(tmp_path):
+    for file in ("config.yaml", "run.json"):
+        folder = run_small(tmp_path / f"without {file}")
+        (folder.path / file).unlink()
+        with pytest.raises(ConfigError, match=file):
+            run_small(folder.path)
+    folder = run_small(tmp_path / "broken")
+    folder.result.write_text("zz")
+    with pytest.raises(ConfigError, match=r"result\.json is damaged: it is no JSON"):
+        run_small(folder.path)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(ConfigError, match="is not empty and holds no"):
+        run_small(tmp_path / "mine")
+    with pytest.raises(ConfigError, match="is a file, not a folder"):
+        run_small(tmp_path / "mine" / "thesis.tex")
+
+
+def test_running_out_of_memory_says_what_to_lower(tmp_path):
+    with pytest.raises(RnnstudyError, match=r"not enough memory for this run; lower model\.hidden_size"):
+        run_small(tmp_path / "run", "model.hidden_size=100000000")
 
 
 @pytest.mark.gpu
