@@ -45,7 +45,7 @@ class Mitigation(ABC):  # noqa: B024 - every phase may be left as it is
         """What a checkpoint must hold to go on exactly; none for most."""
         return {}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027
+    def load_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - nothing is kept unless a member says so
         """Take up what `state` gave."""
 
 

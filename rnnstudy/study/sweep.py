@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -132,7 +132,7 @@ def _perform(config: DictConfig, jobs: Sequence[Job], console: Console) -> Path:
 
 def _job(config: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     mitigations = list(plain.get("mitigation") or {})
     choices = {group: hydra_config.runtime.choices.get(group) for group in ("task", "model", "optimizer")}
     plain = {"choices": {**choices, "mitigation": mitigations}, **plain}
@@ -198,7 +198,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> str:
 
 def _elsewhere(key: str, config: DictConfig) -> str:
     """Say where a key of this name is, if it is further in."""
-    known = flatten({str(name): node for name, node in OmegaConf.to_container(config).items()})  # type: ignore
+    known = flatten(cast(dict[str, Any], OmegaConf.to_container(config)))
     places = [place for place in known if place.endswith(f".{key}")]
     return f"Did you mean {' or '.join(places)}? " if places else ""
 

@@ -1,7 +1,7 @@
 """Finds the members of every group by their yaml files, and small runs to try them in."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from omegaconf import OmegaConf
@@ -36,10 +36,9 @@ def compose(*overrides: str) -> dict[str, Any]:
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
     choices = config.hydra.runtime.choices
     del config.hydra
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     names = {group: choices[group] for group in ("task", "model", "optimizer")}
-    return {"choices": {**names, "mitigation": list(plain["mitigation"])}, **plain}  # type: ignore
+    return {"choices": {**names, "mitigation": list(plain["mitigation"])}, **plain}
 
 
 def plan(*overrides: str) -> Plan:
