@@ -10,6 +10,7 @@ help:
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rnnstudy needs Python 3.11 or newer; make study PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into .venv; this takes a minute or two."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
