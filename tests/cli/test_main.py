@@ -40,6 +40,7 @@ def test_a_sweep_and_its_comparison(tmp_path):
     assert len(list(report.glob("*.png"))) >= 4
 
 
+@pytest.mark.slow
 def test_the_folder_of_another_configuration_is_refused(tmp_path):
     call(tmp_path, "train", *SMALL, "run_dir=here")
     told = call(tmp_path, "train", *SMALL, "run_dir=here", "task.lag=25", code=1)
@@ -54,6 +55,7 @@ def test_compare_on_nothing(tmp_path):
         assert "rnnstudy train" in told
 
 
+@pytest.mark.slow
 def test_compare_works_on_what_is_left(tmp_path):
     call(tmp_path, "train", "-m", "model=rnn,gru,lstm", *SMALL, "study=mine")
     rnn, gru, lstm = sorted((tmp_path / "outputs" / "mine").glob("*_*"), key=lambda path: "rgl".index(path.name[0]))

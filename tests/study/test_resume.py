@@ -16,6 +16,8 @@ from tools.members import SMALL, run_small
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.slow
+
 RUN = (
     *SMALL,
     "model.hidden_size=24",
@@ -73,7 +75,6 @@ def reference(tmp_path_factory) -> RunFolder:
     return run_small(tmp_path_factory.mktemp("reference") / "run", *RUN)
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path, reference):
     """Killed with SIGKILL again and again, at random moments, until it ends by itself."""
     folder, moments, kills = RunFolder(tmp_path / "run"), random.Random(0), 0

@@ -102,6 +102,7 @@ def test_the_first_and_the_last_weights_of_every_replica_are_measured(tmp_path):
     assert probed == {(replica, step) for replica in range(3) for step in (0, steps_to_solve[replica])}
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_solving_if_asked(tmp_path):
     folder = run_small(
         tmp_path / "run", *EAGER, "train.num_steps=500", "train.eval_interval=100", "train.stop_when_solved=false"
