@@ -17,6 +17,7 @@ def call(folder, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_and_its_comparison(tmp_path):
     told = call(tmp_path, "train", "-m", "model=rnn,lstm", "mitigation=[],[clip_norm]", *SMALL, "study=mine")
     for number, name in enumerate(["rnn", "rnn + clip_norm", "lstm", "lstm + clip_norm"], start=1):
