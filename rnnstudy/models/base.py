@@ -11,7 +11,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError, require_at_least
-from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, CellWeights, Recurrence, States
+from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, CellWeights, Recurrence, ScanOptions, States
 
 Draw = Callable[[tuple[int, ...]], Tensor]
 """Draws values of a shape for one replica."""
@@ -96,15 +96,14 @@ class Layer(nn.Module):
         inputs: Float[Tensor, "time replica batch input"],
         *,
         state: States | None = None,
-        recorder: AdjointRecorder | None = None,
-        edit: AdjointEdit | None = None,
-    ) -> States:
-        """Unroll from `state`, or from zero."""
+        options: ScanOptions | None = None,
+    ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
+        """Scan from `state`, or from zero; gives all states, and the output at the steps to read."""
         weights = CellWeights(
             weight_ih=self.weight_ih, weight_hh=self.weight_hh, bias_ih=self.bias_ih, bias_hh=self.bias_hh
         )
         state = self.recurrence.zero_state(inputs, self.hidden_size) if state is None else state
-        return self.recurrence.unroll(inputs, state, weights, recorder=recorder, edit=edit)
+        return self.recurrence.scan(inputs, state, weights, options or ScanOptions())
 
 
 class Network(nn.Module):
@@ -158,11 +157,17 @@ class Network(nn.Module):
         """
         hidden = self._embed(inputs)
         states: list[States] = []
+        read = hidden
         for index, layer in enumerate(self.layers):
-            recorder = recorders[index] if recorders else None
-            states.append(layer(hidden, recorder=recorder, edit=edit))
-            hidden = states[-1][0]
-        return Forward(outputs=self._read_out(hidden[loss_steps]), states=states)
+            options = ScanOptions(
+                read_steps=loss_steps.tolist() if index == len(self.layers) - 1 else (),
+                recorder=recorders[index] if recorders else None,
+                edit=edit,
+            )
+            layer_states, read = layer(hidden, options=options)
+            states.append(layer_states)
+            hidden = layer_states[0]
+        return Forward(outputs=self._read_out(read), states=states)
 
     def _embed(self, inputs: Tensor) -> Float[Tensor, "time replica batch feature"]:
         if self.embedding is None:

@@ -8,21 +8,26 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from rnnstudy.core import buffers
+from rnnstudy.core.products import StepProduct
 from rnnstudy.recurrence.base import (
     Adjoint,
-    AdjointEdit,
-    AdjointRecorder,
     Carried,
     CellWeights,
+    Direct,
+    Gradient,
     Joint,
     Recurrence,
+    ScanOptions,
     States,
-    by_replica,
-    chunks,
+    add_direct,
+    after,
+    backward_spans,
     pack,
     per_step,
     refuse_second_derivative,
-    scatter_inputs,
+    spans,
+    tanh_of_half,
     wants_gradient,
 )
 
@@ -44,108 +49,111 @@ class GRURecurrence(Recurrence):
     gates: ClassVar[int] = 3
 
     @override
-    def unroll(
+    def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
         weights: CellWeights,
-        *,
-        recorder: AdjointRecorder | None = None,
-        edit: AdjointEdit | None = None,
-    ) -> States:
-        size = state[0].shape[-1]
-        bias = weights.bias_ih + weights.bias_hh
-        gates = pack(weights.weight_ih[:, : 2 * size], bias[:, : 2 * size], weights.weight_hh[:, : 2 * size])
-        new_input = torch.cat([weights.weight_ih[:, 2 * size :], weights.bias_ih[:, 2 * size :, None]], dim=-1)
-        new_hidden = torch.cat([weights.bias_hh[:, 2 * size :, None], weights.weight_hh[:, 2 * size :]], dim=-1)
-        keep = wants_gradient(inputs, gates, new_input, new_hidden, *state)
-        return (_GRUScan.apply(inputs, state[0], gates, new_input, new_hidden, keep, recorder, edit),)
+        options: ScanOptions,
+    ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
+        packed = _pack(weights)
+        keep = wants_gradient(inputs, packed, *state)
+        hidden, read = _GRUScan.apply(inputs, state[0], packed, keep, options)
+        return (hidden,), read
+
+
+def _pack(weights: CellWeights) -> Float[Tensor, "replica rows joint"]:
+    """Four blocks of rows: r, z, and the two parts of n between which r stands, the recurrent one before the other."""
+    r_ih, z_ih, n_ih = weights.weight_ih.chunk(3, dim=1)
+    r_hh, z_hh, n_hh = weights.weight_hh.chunk(3, dim=1)
+    bias_ih, bias_hh = weights.bias_ih.chunk(3, dim=1), weights.bias_hh.chunk(3, dim=1)
+    return pack(
+        torch.cat([r_ih, z_ih, torch.zeros_like(n_ih), n_ih], dim=1),
+        torch.cat([bias_ih[0] + bias_hh[0], bias_ih[1] + bias_hh[1], bias_hh[2], bias_ih[2]], dim=1),
+        torch.cat([r_hh, z_hh, n_hh, torch.zeros_like(n_hh)], dim=1),
+    )
 
 
 class _GRUScan(torch.autograd.Function):
-    """Weights: r and z over [x, 1, h]; the new state's over [x, 1] and over [1, h], since r stands between them."""
+    """Keeps, in three blocks, r, z and twice the recurrent part of n; and n itself."""
 
     @staticmethod
     @override
     def forward(
-        ctx: Any,
-        inputs: Tensor,
-        h0: Tensor,
-        weight_gates: Tensor,
-        weight_input: Tensor,
-        weight_hidden: Tensor,
-        keep: bool,
-        recorder: AdjointRecorder | None,
-        edit: AdjointEdit | None,
-    ) -> Tensor:
+        ctx: Any, inputs: Tensor, h0: Tensor, packed: Tensor, keep: bool, options: ScanOptions
+    ) -> tuple[Tensor, Tensor]:
         joint = Joint(inputs, h0)
-        num_steps, size, split = len(inputs), h0.shape[-1], joint.input_size
+        num_steps, size, split = len(inputs), h0.shape[-1], joint.input_size + 1
         kept = num_steps if keep else 1
-        gates = h0.new_empty(kept, *h0.shape[:2], 2 * size)
-        recurrent, new = h0.new_empty(kept, *h0.shape), h0.new_empty(kept, *h0.shape)
-        for_gates, for_input, for_hidden = (
-            weight.transpose(1, 2) for weight in (weight_gates, weight_input, weight_hidden)
-        )
+        gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
+        new = buffers.empty((kept, *h0.shape), h0)
+        doubled = packed.clone()
+        doubled[:, 2 * size :].mul_(2)
+        product = StepProduct(doubled[:, : 3 * size], h0.shape[1])
+        for_input = doubled[:, 3 * size :, :split].transpose(1, 2)
 
-        hidden = joint.hidden.unbind(0)
-        gate_steps, recurrent_steps, new_steps = (per_step(buffer, num_steps) for buffer in (gates, recurrent, new))
-        for t, row in enumerate(joint.values[:-1].unbind(0)):
-            gate, n = gate_steps[t], new_steps[t]
-            torch.bmm(row, for_gates, out=gate).sigmoid_()
-            r, z = gate.chunk(2, dim=-1)
-            torch.bmm(row[..., split:], for_hidden, out=recurrent_steps[t])
-            torch.bmm(row[..., : split + 1], for_input, out=n).addcmul_(r, recurrent_steps[t]).tanh_()
-            torch.lerp(n, hidden[t], z, out=hidden[t + 1])
+        before = joint.hidden[0]
+        for steps in spans(num_steps):
+            rows, gate_steps, new_steps = (per_step(buffer, steps) for buffer in (joint.values, gates, new))
+            blocks = (per_step(block, steps) for block in gates.chunk(3, dim=-1))
+            from_input = per_step(joint.values[..., :split], steps)
+            sigmoids, hidden = per_step(gates[..., : 2 * size], steps), after(joint.hidden, steps)
+            for row, x, gate, both, r, z, recurrent, n, h in zip(
+                rows, from_input, gate_steps, sigmoids, *blocks, new_steps, hidden, strict=True
+            ):
+                product(row, gate)
+                both.sigmoid_()
+                tanh_of_half(torch.bmm(x, for_input, out=n).addcmul_(r, recurrent), n)
+                torch.lerp(n, before, z, out=h)
+                before = h
 
-        ctx.save_for_backward(joint.values, gates, recurrent, new, weight_gates, weight_input, weight_hidden)
-        ctx.input_size, ctx.recorder, ctx.edit = split, recorder, edit
-        return joint.hidden[1:]
+        ctx.save_for_backward(joint.values, gates, new, packed)
+        ctx.input_size, ctx.options = joint.input_size, options
+        ctx.set_materialize_grads(False)
+        return joint.hidden[1:], joint.read(options.read_steps)
 
     @staticmethod
     @override
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
-        values, gates, recurrent, new, weight_gates, weight_input, weight_hidden = ctx.saved_tensors
-        (direct,) = grad_outputs
-        num_steps, size, split = len(new), new.shape[-1], ctx.input_size
-        # Rows of the deltas: r z, the recurrent part of n, n itself. The first three come from h_{t-1}.
-        weight_hh = torch.cat([weight_gates[..., split + 1 :], weight_hidden[..., 1:]], dim=1)
-        grad_gates, grad_input, grad_hidden = (
-            torch.zeros_like(weight) for weight in (weight_gates, weight_input, weight_hidden)
-        )
-        grad_inputs = values.new_empty(num_steps, *values.shape[1:3], split) if ctx.needs_input_grad[0] else None
-        carried = Carried(new[0], num_steps, recorded=ctx.recorder is not None)
-        total = torch.empty_like(carried.initial)
+        values, gates, new, packed = ctx.saved_tensors
+        options, split = ctx.options, ctx.input_size + 1
+        like, num_steps, size = new[0], len(new), new.shape[-1]
+        hidden = values[..., split:]
+        direct = Direct(grad_outputs[0], options.read_steps, grad_outputs[1])
+        from_state = slice(0, 3 * size)
+        product = StepProduct(packed[:, from_state, split:].transpose(1, 2), like.shape[1])
+        gradient = Gradient(values, packed, ctx.input_size, of_inputs=ctx.needs_input_grad[0])
+        carried = Carried(like, num_steps, recorded=options.recorder is not None)
+        sum_of_both, through_z = torch.empty_like(like), torch.empty_like(like)
 
-        hidden = values[..., split + 1 :].unbind(0)
-        for steps in chunks(num_steps, 4 * total.numel()):
-            deltas = total.new_empty(len(steps), *total.shape[:2], 4 * size)
-            for t, delta in zip(reversed(steps), reversed(deltas.unbind(0)), strict=True):
-                n, before = new[t], carried.at(t - 1)
-                r, z = gates[t].chunk(2, dim=-1)
-                delta_r, delta_z, delta_recurrent, delta_n = delta.chunk(4, dim=-1)
-                torch.add(direct[t], carried.at(t), out=total)
-                torch.sub(hidden[t], n, out=delta_z).mul_(total)
-                torch.mul(total, z, out=before)
-                _aten.tanh_backward.grad_input(total.sub_(before), n, grad_input=delta_n)
-                torch.mul(delta_n, recurrent[t], out=delta_r)
-                torch.mul(delta_n, r, out=delta_recurrent)
-                slopes = delta[..., : 2 * size]
-                _aten.sigmoid_backward.grad_input(slopes, gates[t], grad_input=slopes)
+        for span in backward_spans(num_steps, like, blocks=4):
+            steps = span.steps
+            during = slice(steps.start, steps.stop)
+            r, z, recurrent = gates[during].chunk(3, dim=-1)
+            for_r, for_z, for_recurrent, for_n = span.deltas.chunk(4, dim=-1)
+            n = new[during]
+            torch.sub(1, z, out=for_n)
+            _aten.tanh_backward.grad_input(for_n, n, grad_input=for_n)
+            torch.mul(for_n, r, out=for_recurrent)
+            torch.mul(for_n, recurrent, out=for_r).mul_(0.5)
+            torch.sub(hidden[during], n, out=for_z)
+            both = span.deltas[..., : 2 * size]
+            _aten.sigmoid_backward.grad_input(both, gates[during][..., : 2 * size], grad_input=both)
 
-                before.baddbmm_(delta[..., : 3 * size], weight_hh)
-                if ctx.edit is not None:
-                    ctx.edit.apply((before,), t - 1, num_steps)
-            span = slice(steps.start, steps.stop)
-            rows, joint = by_replica(deltas), by_replica(values[span])
-            by_gates, by_hidden, by_input = rows.split([2 * size, size, size], dim=-1)
-            grad_gates.baddbmm_(by_gates.transpose(1, 2), joint)
-            grad_hidden.baddbmm_(by_hidden.transpose(1, 2), joint[..., split:])
-            grad_input.baddbmm_(by_input.transpose(1, 2), joint[..., : split + 1])
-            if grad_inputs is not None:
-                arriving = torch.bmm(by_gates, weight_gates[..., :split])
-                scatter_inputs(arriving.baddbmm_(by_input, weight_input[..., :split]), grad_inputs[span])
+            arriving, leaving = carried.views(steps)
+            directs, keeps = direct.views(steps), z.unbind(0)
+            in_blocks = span.deltas.unflatten(-1, (4, size)).unbind(0)
+            back = span.deltas[..., from_state].unbind(0)
+            for k in range(len(steps) - 1, -1, -1):
+                total = add_direct(arriving[k], directs[k], out=sum_of_both)
+                in_blocks[k].mul_(total.unsqueeze(-2))
+                torch.mul(total, keeps[k], out=through_z)
+                product(back[k], leaving[k]).add_(through_z)
+                if options.edit is not None:
+                    options.edit.apply((leaving[k],), steps[k] - 1, num_steps)
+            gradient.add(span)
 
-        if ctx.recorder is not None:
-            ctx.recorder.adjoints["h"] = Adjoint(direct=direct.contiguous().clone(), carried=carried.values)
-        return grad_inputs, carried.initial, grad_gates, grad_input, grad_hidden, None, None, None
+        if options.recorder is not None:
+            options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
+        return gradient.inputs, carried.initial, gradient.packed, None, None

@@ -8,21 +8,27 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from rnnstudy.core import buffers
+from rnnstudy.core.products import StepProduct
 from rnnstudy.recurrence.base import (
+    MINUS_ONE,
     Adjoint,
-    AdjointEdit,
-    AdjointRecorder,
     Carried,
     CellWeights,
+    Direct,
+    Gradient,
     Joint,
     Recurrence,
+    ScanOptions,
     States,
-    by_replica,
-    chunks,
+    add_direct,
+    after,
+    backward_spans,
     pack,
     per_step,
     refuse_second_derivative,
-    scatter_inputs,
+    spans,
+    tanh_of_half,
     wants_gradient,
 )
 
@@ -44,114 +50,104 @@ class LSTMRecurrence(Recurrence):
     gates: ClassVar[int] = 4
 
     @override
-    def unroll(
+    def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
         weights: CellWeights,
-        *,
-        recorder: AdjointRecorder | None = None,
-        edit: AdjointEdit | None = None,
-    ) -> States:
+        options: ScanOptions,
+    ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
         packed = pack(weights.weight_ih, weights.bias_ih + weights.bias_hh, weights.weight_hh)
-        i, f, g, o = packed.chunk(4, dim=1)
-        packed = torch.cat([i, f, o, g], dim=1)
         keep = wants_gradient(inputs, packed, *state)
-        return _LSTMScan.apply(inputs, *state, packed, keep, recorder, edit)
+        hidden, cell, read = _LSTMScan.apply(inputs, *state, packed, keep, options)
+        return (hidden, cell), read
 
 
 class _LSTMScan(torch.autograd.Function):
-    """Gates are kept in the order i f o g, so that the three sigmoids are one block."""
+    """Keeps s, the sigmoid of all four blocks, the third of twice its argument: g = tanh(a) = 2 sigmoid(2a) - 1."""
 
     @staticmethod
     @override
     def forward(
-        ctx: Any,
-        inputs: Tensor,
-        h0: Tensor,
-        c0: Tensor,
-        packed: Tensor,
-        keep: bool,
-        recorder: AdjointRecorder | None,
-        edit: AdjointEdit | None,
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, inputs: Tensor, h0: Tensor, c0: Tensor, packed: Tensor, keep: bool, options: ScanOptions
+    ) -> tuple[Tensor, Tensor, Tensor]:
         joint = Joint(inputs, h0)
         num_steps, size = len(inputs), h0.shape[-1]
-        kept = num_steps if keep else 1
-        gates = h0.new_empty(kept, *h0.shape[:2], 4 * size)
-        tanh_cell = h0.new_empty(kept, *h0.shape)
-        cell = h0.new_empty(num_steps + 1, *h0.shape)
+        gates = buffers.empty((num_steps if keep else 1, *h0.shape[:2], 4 * size), h0)
+        cell = buffers.empty((num_steps + 1, *h0.shape), h0)
         cell[0].copy_(c0)
-        transposed = packed.transpose(1, 2)
+        tanh_c = torch.empty_like(h0)
+        doubled = packed.clone()
+        doubled[:, 2 * size : 3 * size].mul_(2)
+        product = StepProduct(doubled, h0.shape[1])
 
-        hidden, cells = joint.hidden.unbind(0), cell.unbind(0)
-        gate_steps, tanh_steps = per_step(gates, num_steps), per_step(tanh_cell, num_steps)
-        for t, row in enumerate(joint.values[:-1].unbind(0)):
-            gate, c = gate_steps[t], cells[t + 1]
-            torch.bmm(row, transposed, out=gate)
-            gate[..., : 3 * size].sigmoid_()
-            gate[..., 3 * size :].tanh_()
-            i, f, o, g = gate.chunk(4, dim=-1)
-            torch.mul(f, cells[t], out=c).addcmul_(i, g)
-            torch.tanh(c, out=tanh_steps[t])
-            torch.mul(o, tanh_steps[t], out=hidden[t + 1])
+        before = cell[0]
+        for steps in spans(num_steps):
+            rows, gate_steps = per_step(joint.values, steps), per_step(gates, steps)
+            blocks = (per_step(block, steps) for block in gates.chunk(4, dim=-1))
+            hidden, cells = after(joint.hidden, steps), after(cell, steps)
+            for row, gate, i, f, s, o, c, h in zip(rows, gate_steps, *blocks, cells, hidden, strict=True):
+                product(row, gate).sigmoid_()
+                torch.mul(f, before, out=c).addcmul_(i, s, value=2).sub_(i)
+                tanh_of_half(torch.add(c, c, out=tanh_c), tanh_c)
+                torch.mul(o, tanh_c, out=h)
+                before = c
 
-        ctx.save_for_backward(joint.values, gates, cell, tanh_cell, packed)
-        ctx.input_size, ctx.recorder, ctx.edit = joint.input_size, recorder, edit
+        ctx.save_for_backward(joint.values, gates, cell, packed)
+        ctx.input_size, ctx.options = joint.input_size, options
         ctx.set_materialize_grads(False)
-        return joint.hidden[1:], cell[1:]
+        return joint.hidden[1:], cell[1:], joint.read(options.read_steps)
 
     @staticmethod
     @override
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
-        values, gates, cell, tanh_cell, packed = ctx.saved_tensors
-        num_steps, size, recorded = len(tanh_cell), tanh_cell.shape[-1], ctx.recorder is not None
-        output_h, output_c = grad_outputs
-        direct_h = torch.zeros_like(tanh_cell) if output_h is None else output_h
-        weight_hh = packed[..., ctx.input_size + 1 :].contiguous()
-        grad_packed = torch.zeros_like(packed)
-        grad_inputs = (
-            values.new_empty(num_steps, *values.shape[1:3], ctx.input_size) if ctx.needs_input_grad[0] else None
-        )
-        carried_h = Carried(tanh_cell[0], num_steps, recorded=recorded)
-        carried_c = Carried(tanh_cell[0], num_steps, recorded=recorded)
-        direct_c = torch.empty_like(carried_c.values)
-        direct_c_steps = per_step(direct_c, num_steps)
-        total_h, total_c = torch.empty_like(carried_h.initial), torch.empty_like(carried_c.initial)
+        values, gates, cell, packed = ctx.saved_tensors
+        options, recorded = ctx.options, ctx.options.recorder is not None
+        like, num_steps, size = cell[0], len(gates), cell.shape[-1]
+        direct_h = Direct(grad_outputs[0], options.read_steps, grad_outputs[2])
+        output_c = Direct(grad_outputs[1])
+        product = StepProduct(packed[..., ctx.input_size + 1 :].transpose(1, 2), like.shape[1])
+        gradient = Gradient(values, packed, ctx.input_size, of_inputs=ctx.needs_input_grad[0])
+        carried_h = Carried(like, num_steps, recorded=recorded)
+        carried_c = Carried(like, num_steps, recorded=recorded)
+        direct_c = buffers.empty((num_steps if recorded else 1, *like.shape), like)
+        sum_of_both, total_c = torch.empty_like(like), torch.empty_like(like)
+        total_c_thrice = total_c.unsqueeze(-2)
 
-        for steps in chunks(num_steps, 4 * total_h.numel()):
-            deltas = total_h.new_empty(len(steps), *total_h.shape[:2], 4 * size)
-            for t, delta in zip(reversed(steps), reversed(deltas.unbind(0)), strict=True):
-                gate, tanh_c, through_h = gates[t], tanh_cell[t], direct_c_steps[t]
-                i, f, o, g = gate.chunk(4, dim=-1)
-                torch.add(direct_h[t], carried_h.at(t), out=total_h)
-                torch.mul(total_h, o, out=through_h)
-                _aten.tanh_backward.grad_input(through_h, tanh_c, grad_input=through_h)
-                if output_c is not None:
-                    through_h.add_(output_c[t])
-                torch.add(through_h, carried_c.at(t), out=total_c)
+        for span in backward_spans(num_steps, like, blocks=4):
+            steps = span.steps
+            s, c = gates[steps.start : steps.stop], cell[steps.start + 1 : steps.stop + 1]
+            i, f, new, o = s.chunk(4, dim=-1)
+            for_i, for_f, for_new, for_o = span.deltas.chunk(4, dim=-1)
+            torch.add(MINUS_ONE, new, alpha=2, out=for_i)
+            for_f.copy_(cell[steps.start : steps.stop])
+            torch.mul(i, 4, out=for_new)
+            slope = torch.add(c, c)
+            tanh_of_half(slope, for_o)
+            _aten.tanh_backward.grad_input(o, for_o, grad_input=slope)
+            _aten.sigmoid_backward.grad_input(span.deltas, s, grad_input=span.deltas)
 
-                delta_i, delta_f, delta_o, delta_g = delta.chunk(4, dim=-1)
-                torch.mul(total_c, g, out=delta_i)
-                torch.mul(total_c, cell[t], out=delta_f)
-                torch.mul(total_h, tanh_c, out=delta_o)
-                torch.mul(total_c, i, out=delta_g)
-                sigmoids, slopes = gate[..., : 3 * size], delta[..., : 3 * size]
-                _aten.sigmoid_backward.grad_input(slopes, sigmoids, grad_input=slopes)
-                _aten.tanh_backward.grad_input(delta_g, g, grad_input=delta_g)
-
-                torch.mul(total_c, f, out=carried_c.at(t - 1))
-                torch.bmm(delta, weight_hh, out=carried_h.at(t - 1))
-                if ctx.edit is not None:
-                    ctx.edit.apply((carried_h.at(t - 1), carried_c.at(t - 1)), t - 1, num_steps)
-            span = slice(steps.start, steps.stop)
-            rows = by_replica(deltas)
-            grad_packed.baddbmm_(rows.transpose(1, 2), by_replica(values[span]))
-            if grad_inputs is not None:
-                scatter_inputs(torch.bmm(rows, packed[..., : ctx.input_size]), grad_inputs[span])
+            arriving_h, leaving_h = carried_h.views(steps)
+            arriving_c, leaving_c = carried_c.views(steps)
+            directs, others, throughs = direct_h.views(steps), output_c.views(steps), per_step(direct_c, steps)
+            by_cell = span.deltas[..., : 3 * size].unflatten(-1, (3, size)).unbind(0)
+            by_output, slopes, forget, deltas = (part.unbind(0) for part in (for_o, slope, f, span.deltas))
+            for k in range(len(steps) - 1, -1, -1):
+                total_h = add_direct(arriving_h[k], directs[k], out=sum_of_both)
+                through_h = torch.mul(total_h, slopes[k], out=throughs[k])
+                if others[k] is not None:
+                    through_h.add_(others[k])
+                torch.add(through_h, arriving_c[k], out=total_c)
+                by_cell[k].mul_(total_c_thrice)
+                by_output[k].mul_(total_h)
+                torch.mul(total_c, forget[k], out=leaving_c[k])
+                product(deltas[k], leaving_h[k])
+                if options.edit is not None:
+                    options.edit.apply((leaving_h[k], leaving_c[k]), steps[k] - 1, num_steps)
+            gradient.add(span)
 
         if recorded:
-            ctx.recorder.adjoints["h"] = Adjoint(direct=direct_h.contiguous().clone(), carried=carried_h.values)
-            ctx.recorder.adjoints["c"] = Adjoint(direct=direct_c, carried=carried_c.values)
-        return grad_inputs, carried_h.initial, carried_c.initial, grad_packed, None, None, None
+            options.recorder.adjoints["h"] = Adjoint(carried=carried_h.values, source=direct_h)
+            options.recorder.adjoints["c"] = Adjoint(carried=carried_c.values, source=Direct(direct_c))
+        return gradient.inputs, carried_h.initial, carried_c.initial, gradient.packed, None, None

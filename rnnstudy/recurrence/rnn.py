@@ -9,42 +9,80 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from rnnstudy.core.products import StepProduct
 from rnnstudy.recurrence.base import (
     Adjoint,
-    AdjointEdit,
-    AdjointRecorder,
     Carried,
     CellWeights,
+    Direct,
+    Gradient,
     Joint,
     Recurrence,
+    ScanOptions,
     States,
-    by_replica,
-    chunks,
+    add_direct,
+    after,
+    backward_spans,
     pack,
+    per_step,
     refuse_second_derivative,
-    scatter_inputs,
+    spans,
+    tanh_of_half,
 )
 
 Nonlinearity = Literal["tanh", "sigmoid", "relu"]
 
+
 _aten = torch.ops.aten
 
 
-def _relu_backward(grad: Tensor, output: Tensor, *, grad_input: Tensor) -> Tensor:
-    return _aten.threshold_backward.grad_input(grad, output, 0, grad_input=grad_input)
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """A nonlinearity, and its derivative in two parts: what can be computed for many steps at once, and the rest.
+
+    Args:
+        gain: What the pre-activation is multiplied by before `apply`.
+        apply: Of the pre-activation, which may be overwritten, into the second argument.
+        slope: Of the output, into the second argument.
+        through: Of the slope, overwritten, and the adjoint of the output: the adjoint of the pre-activation.
+    """
+
+    gain: int = 1
+    apply: Callable[[Tensor, Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], object]
+    through: Callable[[Tensor, Tensor], Tensor]
 
 
-def _relu(values: Tensor, *, out: Tensor) -> Tensor:
+def _tanh_slope(output: Tensor, out: Tensor) -> Tensor:
+    return torch.addcmul(output.new_ones(()), output, output, value=-1, out=out)
+
+
+def _sigmoid_slope(output: Tensor, out: Tensor) -> Tensor:
+    return torch.addcmul(output, output, output, value=-1, out=out)
+
+
+def _sigmoid(values: Tensor, out: Tensor) -> Tensor:
+    return torch.sigmoid(values, out=out)
+
+
+def _relu(values: Tensor, out: Tensor) -> Tensor:
     return torch.clamp_min(values, 0, out=out)
 
 
-FORWARD: dict[Nonlinearity, Callable[..., Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": _relu}
-BACKWARD: dict[Nonlinearity, Callable[..., Tensor]] = {
-    "tanh": _aten.tanh_backward.grad_input,
-    "sigmoid": _aten.sigmoid_backward.grad_input,
-    "relu": _relu_backward,
+def _copy(output: Tensor, out: Tensor) -> Tensor:
+    return out.copy_(output)
+
+
+def _through_relu(output: Tensor, total: Tensor) -> Tensor:
+    return _aten.threshold_backward.grad_input(total, output, 0, grad_input=output)
+
+
+ACTIVATIONS: dict[Nonlinearity, Activation] = {
+    "tanh": Activation(gain=2, apply=tanh_of_half, slope=_tanh_slope, through=Tensor.mul_),
+    "sigmoid": Activation(apply=_sigmoid, slope=_sigmoid_slope, through=Tensor.mul_),
+    "relu": Activation(apply=_relu, slope=_copy, through=_through_relu),
 }
-"""Derivatives through the activation, in terms of its output; relu'(0) = 0 as in torch."""
+"""As in torch: relu'(0) = 0, and no gradient passes a relu that is off, not even one that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,76 +102,67 @@ class RNNRecurrence(Recurrence):
     nonlinearity: Nonlinearity = "tanh"
 
     @override
-    def unroll(
+    def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
         weights: CellWeights,
-        *,
-        recorder: AdjointRecorder | None = None,
-        edit: AdjointEdit | None = None,
-    ) -> States:
+        options: ScanOptions,
+    ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
         packed = pack(weights.weight_ih, weights.bias_ih + weights.bias_hh, weights.weight_hh)
-        return (_RNNScan.apply(inputs, state[0], packed, self.nonlinearity, recorder, edit),)
+        hidden, read = _RNNScan.apply(inputs, state[0], packed, self.nonlinearity, options)
+        return (hidden,), read
 
 
 class _RNNScan(torch.autograd.Function):
     @staticmethod
     @override
     def forward(
-        ctx: Any,
-        inputs: Tensor,
-        h0: Tensor,
-        packed: Tensor,
-        nonlinearity: Nonlinearity,
-        recorder: AdjointRecorder | None,
-        edit: AdjointEdit | None,
-    ) -> Tensor:
+        ctx: Any, inputs: Tensor, h0: Tensor, packed: Tensor, nonlinearity: Nonlinearity, options: ScanOptions
+    ) -> tuple[Tensor, Tensor]:
         joint = Joint(inputs, h0)
-        activation = FORWARD[nonlinearity]
-        transposed = packed.transpose(1, 2)
+        activation = ACTIVATIONS[nonlinearity]
+        apply = activation.apply
+        product = StepProduct(packed * activation.gain, h0.shape[1])
         preactivation = torch.empty_like(h0)
 
-        hidden = joint.hidden.unbind(0)
-        for t, row in enumerate(joint.values[:-1].unbind(0)):
-            torch.bmm(row, transposed, out=preactivation)
-            activation(preactivation, out=hidden[t + 1])
+        for steps in spans(len(inputs)):
+            for row, h in zip(per_step(joint.values, steps), after(joint.hidden, steps), strict=True):
+                apply(product(row, preactivation), h)
 
         ctx.save_for_backward(joint.values, packed)
         ctx.input_size = joint.input_size
-        ctx.nonlinearity, ctx.recorder, ctx.edit = nonlinearity, recorder, edit
-        return joint.hidden[1:]
+        ctx.nonlinearity, ctx.options = nonlinearity, options
+        ctx.set_materialize_grads(False)
+        return joint.hidden[1:], joint.read(options.read_steps)
 
     @staticmethod
     @override
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, packed = ctx.saved_tensors
-        (direct,) = grad_outputs
-        num_steps, size = len(direct), ctx.input_size
-        derivative = BACKWARD[ctx.nonlinearity]
-        weight_hh = packed[..., size + 1 :].contiguous()
-        weight_ih = packed[..., :size]
-        grad_packed = torch.zeros_like(packed)
-        grad_inputs = direct.new_empty(*direct.shape[:3], size) if ctx.needs_input_grad[0] else None
-        carried = Carried(direct[0], num_steps, recorded=ctx.recorder is not None)
-        total = torch.empty_like(carried.initial)
+        options, size = ctx.options, ctx.input_size
+        direct = Direct(grad_outputs[0], options.read_steps, grad_outputs[1])
+        activation = ACTIVATIONS[ctx.nonlinearity]
+        hidden = values[..., size + 1 :]
+        like, num_steps = hidden[0], len(hidden) - 1
+        product = StepProduct(packed[..., size + 1 :].transpose(1, 2), like.shape[1])
+        gradient = Gradient(values, packed, size, of_inputs=ctx.needs_input_grad[0])
+        carried = Carried(like, num_steps, recorded=options.recorder is not None)
+        sum_of_both = torch.empty_like(carried.initial)
 
-        hidden = values[1:, ..., size + 1 :].unbind(0)
-        for steps in chunks(num_steps, total.numel()):
-            deltas = total.new_empty(len(steps), *total.shape)
-            for t, delta in zip(reversed(steps), reversed(deltas.unbind(0)), strict=True):
-                torch.add(direct[t], carried.at(t), out=total)
-                derivative(total, hidden[t], grad_input=delta)
-                torch.bmm(delta, weight_hh, out=carried.at(t - 1))
-                if ctx.edit is not None:
-                    ctx.edit.apply((carried.at(t - 1),), t - 1, num_steps)
-            span = slice(steps.start, steps.stop)
-            rows = by_replica(deltas)
-            grad_packed.baddbmm_(rows.transpose(1, 2), by_replica(values[span]))
-            if grad_inputs is not None:
-                scatter_inputs(torch.bmm(rows, weight_ih), grad_inputs[span])
+        for span in backward_spans(num_steps, like, blocks=1):
+            steps = span.steps
+            activation.slope(hidden[steps.start + 1 : steps.stop + 1], span.deltas)
+            arriving, leaving = carried.views(steps)
+            directs, deltas = direct.views(steps), span.deltas.unbind(0)
+            for k in range(len(steps) - 1, -1, -1):
+                total = add_direct(arriving[k], directs[k], out=sum_of_both)
+                product(activation.through(deltas[k], total), leaving[k])
+                if options.edit is not None:
+                    options.edit.apply((leaving[k],), steps[k] - 1, num_steps)
+            gradient.add(span)
 
-        if ctx.recorder is not None:
-            ctx.recorder.adjoints["h"] = Adjoint(direct=direct.contiguous().clone(), carried=carried.values)
-        return grad_inputs, carried.initial, grad_packed, None, None, None
+        if options.recorder is not None:
+            options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
+        return gradient.inputs, carried.initial, gradient.packed, None, None

@@ -208,6 +208,7 @@ def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.dev
         "skipped": training.states.skipped.tolist(),
         "final": _final_figures(folder, plan.run.replicas),
         "wall_seconds": round(training.seconds, 2),
+        "phase_seconds": {phase: round(seconds, 3) for phase, seconds in training.phases.seconds.items()},
         "seed": plan.run.seed,
         "device": device_name(device),
         "versions": versions(),

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from rnnstudy.core.errors import Interrupted
+from rnnstudy.core.phases import Phases
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record
@@ -111,7 +112,10 @@ class Training:
         self._averages = Averages(replicas)
         self._device = parts.network.readout_bias.device
         self._generators = replica_generators(parts.seed, replicas, "train")
-        self._compute = TrainingStep(task=parts.task, network=parts.network, mitigations=parts.mitigations)
+        self.phases = Phases()
+        self._compute = TrainingStep(
+            task=parts.task, network=parts.network, mitigations=parts.mitigations, phases=self.phases
+        )
         held_out = replica_generators(parts.seed, replicas, "eval")
         self._eval_batch = self._draw(parts.settings.eval_batch_size, held_out)
 
@@ -129,7 +133,8 @@ class Training:
             if self.done:
                 return
             if self.step % self.parts.settings.checkpoint_interval == 0:
-                self.save()
+                with self.phases.during("checkpoints"):
+                    self.save()
             if self.outlets.stop_requested():
                 self.save()
                 raise Interrupted(f"stopped after {self.step} steps")
@@ -145,7 +150,8 @@ class Training:
         stopping = torch.zeros_like(training)
         out_of_steps = self.step >= settings.num_steps
         if out_of_steps or self.step % settings.eval_interval == 0:
-            metrics = evaluate(self.parts.task, self.parts.network, self._eval_batch)
+            with self.phases.during("evaluation"):
+                metrics = evaluate(self.parts.task, self.parts.network, self._eval_batch)
             entries |= _scalars({f"eval/{name}": values for name, values in metrics.items()}, training)
             solved = self.parts.task.facts.solved.is_met(metrics).cpu()
             stopping = self.states.mark_solved(solved, self.step, stop=settings.stop_when_solved)
@@ -153,22 +159,26 @@ class Training:
 
         due = [instrument for instrument in self.parts.instruments if last or instrument.schedule.is_due(self.step)]
         measuring = self.parts.instruments if stopping.any() else due
-        batch = self._draw(settings.batch_size, self._generators)
+        with self.phases.during("data"):
+            batch = self._draw(settings.batch_size, self._generators)
         result = self._compute(batch, self.step, record=bool(measuring))
         if measuring:
-            record = self._record(batch, result)
-            for instrument in measuring:
-                scheduled = instrument in due
-                whose = training if scheduled else stopping
-                entries |= _entries(instrument.measure(record), whose, scheduled=scheduled)
+            with self.phases.during("instruments"):
+                record = self._record(batch, result)
+                for instrument in measuring:
+                    scheduled = instrument in due
+                    whose = training if scheduled else stopping
+                    entries |= _entries(instrument.measure(record), whose, scheduled=scheduled)
         if not last:
-            self._update(result)
+            with self.phases.during("optimizer"):
+                self._update(result)
         if self.step % settings.log_interval == 0 or last:
             whose = training & self._averages.counted
             entries |= _scalars(self._averages.take(), whose)
             entries |= _scalars({"train/skipped": self.states.skipped}, training)
-        for writer in (self.outlets.log, *self.outlets.views):
-            writer.write(self.step, entries)
+        with self.phases.during("writers"):
+            for writer in (self.outlets.log, *self.outlets.views):
+                writer.write(self.step, entries)
         self.done = last
         if not last:
             self.step += 1

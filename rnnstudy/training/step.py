@@ -1,13 +1,14 @@
 """One training step: forward, loss, backward, mitigations. The weights do not change here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from rnnstudy.core.phases import Phases
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.mitigations.base import Diagnostics, Mitigation
 from rnnstudy.models.base import Network
@@ -43,11 +44,13 @@ class TrainingStep:
         task: Gives the loss.
         network: Gets the gradients, in its parameters' `grad`.
         mitigations: Act in this order.
+        phases: Told how long the parts take.
     """
 
     task: Task
     network: Network
     mitigations: Sequence[Mitigation]
+    phases: Phases = field(default_factory=Phases)
 
     def __call__(self, batch: Batch, step: int, *, record: bool) -> StepResult:
         """Run one step on a batch.
@@ -62,23 +65,25 @@ class TrainingStep:
         """
         recorders = [AdjointRecorder() for _ in self.network.layers] if record else None
         edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(step))]
-        self.network.zero_grad(set_to_none=True)
-        forward = self.network(
-            batch.inputs, batch.loss_steps, recorders=recorders, edit=_Chain(edits) if edits else None
-        )
-        losses = self.task.loss(forward.outputs, batch)
-        objective = losses.sum()
-        for mitigation in self.mitigations:
-            extra = mitigation.extra_loss(self.network)
-            if extra is not None:
-                objective = objective + extra.sum()
-        objective.backward()
+        with self.phases.during("engine"):
+            self.network.zero_grad(set_to_none=True)
+            forward = self.network(
+                batch.inputs, batch.loss_steps, recorders=recorders, edit=_Chain(edits) if edits else None
+            )
+            losses = self.task.loss(forward.outputs, batch)
+            objective = losses.sum()
+            for mitigation in self.mitigations:
+                extra = mitigation.extra_loss(self.network)
+                if extra is not None:
+                    objective = objective + extra.sum()
+            objective.backward()
 
-        gradients = self.gradients()
-        raw_norm = replica_norms(gradients.values())
-        diagnostics: Diagnostics = {}
-        for mitigation in self.mitigations:
-            diagnostics |= mitigation.after_backward(gradients)
+        with self.phases.during("mitigations"):
+            gradients = self.gradients()
+            raw_norm = replica_norms(gradients.values())
+            diagnostics: Diagnostics = {}
+            for mitigation in self.mitigations:
+                diagnostics |= mitigation.after_backward(gradients)
         return StepResult(
             losses=losses.detach(),
             raw_norm=raw_norm,

@@ -16,7 +16,7 @@ from rnnstudy.instruments.hidden_grad_norm import HiddenGradNorm
 from rnnstudy.mitigations.clip_norm import ClipNorm
 from rnnstudy.models.base import Interface, Network
 from rnnstudy.models.lstm import LSTM
-from rnnstudy.recurrence.base import Adjoint
+from rnnstudy.recurrence.base import Adjoint, Direct
 from rnnstudy.tasks.base import Batch, stack
 from rnnstudy.tasks.coconut_water import CoconutWater
 from rnnstudy.training.step import TrainingStep
@@ -50,7 +50,7 @@ def record_one_step() -> Record:
 def record_of(values: torch.Tensor) -> Record:
     network, batch = network_and_batch()
     nothing = torch.zeros(values.shape[1], dtype=torch.float64)
-    adjoint = Adjoint(direct=values, carried=torch.zeros_like(values))
+    adjoint = Adjoint(source=Direct(values), carried=torch.zeros_like(values))
     return Record(
         step=0, network=network, batch=batch, adjoints=[{"h": adjoint}], raw_norm=nothing, clipped_norm=nothing
     )

@@ -122,7 +122,7 @@ def rest_of_the_loss(net: Network, inputs: torch.Tensor, start: list[list[torch.
     hidden = inputs
     with torch.no_grad():
         for layer, state in zip(net.layers, start, strict=True):
-            hidden = layer(hidden, state=tuple(state))[0]
+            hidden = layer(hidden, state=tuple(state))[0][0]
         outputs = torch.einsum("rbh,roh->rbo", hidden[-1], net.readout_weight) + net.readout_bias[:, None]
     return float(outputs.square().sum())
 

@@ -1,0 +1,1 @@
+"""What things cost: the engine against torch.nn, a run's step by its parts, memory."""

@@ -1,0 +1,155 @@
+"""One training step, forward, loss at the last time step, backward, done in four ways."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rnnstudy.core.seeding import make_generator, replica_generators
+from rnnstudy.models.base import Interface, Model
+from rnnstudy.models.gru import GRU
+from rnnstudy.models.lstm import LSTM
+from rnnstudy.models.rnn import RNN
+from rnnstudy.recurrence.base import AdjointRecorder
+
+Work = Callable[[], None]
+
+OUTPUT_SIZE = 10
+"""Classes of the readout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell, as it is called here and in torch.nn."""
+
+    model: type[Model]
+    module: type[nn.RNNBase]
+    one_step: type[nn.RNNCellBase]
+
+
+CELLS = {
+    "rnn": Cell(model=RNN, module=nn.RNN, one_step=nn.RNNCell),
+    "gru": Cell(model=GRU, module=nn.GRU, one_step=nn.GRUCell),
+    "lstm": Cell(model=LSTM, module=nn.LSTM, one_step=nn.LSTMCell),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The sizes of a problem."""
+
+    batch_size: int
+    seq_len: int
+    input_size: int
+    hidden_size: int
+
+
+SIZES = {
+    "S1": Size(batch_size=32, seq_len=20, input_size=16, hidden_size=32),
+    "S2": Size(batch_size=32, seq_len=100, input_size=8, hidden_size=64),
+    "S3": Size(batch_size=32, seq_len=200, input_size=8, hidden_size=128),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What every contestant does: one step of `replicas` networks, each on its own batch.
+
+    Args:
+        cell: One of `CELLS`.
+        size: How large.
+        replicas: How many networks.
+        device: Where.
+    """
+
+    cell: Cell
+    size: Size
+    replicas: int
+    device: torch.device
+
+    def data(self) -> tuple[Tensor, Tensor]:
+        """Inputs (time, replica, batch, input) and target classes (replica, batch)."""
+        size, generator = self.size, make_generator(0, "data")
+        shape = (size.seq_len, self.replicas, size.batch_size)
+        inputs = torch.randn(*shape, size.input_size, generator=generator)
+        targets = torch.randint(OUTPUT_SIZE, shape[1:], generator=generator)
+        return inputs.to(self.device), targets.to(self.device)
+
+    def ours(self, *, record: bool = True) -> Work:
+        """All replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step."""
+        size = self.size
+        inputs, targets = self.data()
+        interface = Interface(input_size=size.input_size, output_size=OUTPUT_SIZE, has_tokens=False)
+        generators = replica_generators(0, self.replicas, "init")
+        network = self.cell.model(hidden_size=size.hidden_size).build(interface, generators).to(self.device)
+        last = torch.tensor([size.seq_len - 1], device=self.device)
+
+        def step() -> None:
+            network.zero_grad(set_to_none=True)
+            recorders = [AdjointRecorder()] if record else None
+            outputs = network(inputs, last, recorders=recorders).outputs
+            losses = functional.cross_entropy(outputs[0].flatten(0, 1), targets.flatten(), reduction="none")
+            losses.unflatten(0, targets.shape).mean(dim=1).sum().backward()
+
+        return step
+
+    def torch_nn(self) -> Work:
+        """One network after the other: the fused module of torch.nn and a linear head, recording nothing."""
+        size = self.size
+        inputs, targets = self.data()
+        bodies = [self.cell.module(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
+        heads = [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
+
+        def step() -> None:
+            for replica, (body, head) in enumerate(zip(bodies, heads, strict=True)):
+                body.zero_grad(set_to_none=True)
+                head.zero_grad(set_to_none=True)
+                states, _ = body(inputs[:, replica])
+                functional.cross_entropy(head(states[-1]), targets[replica]).backward()
+
+        return step
+
+    def unrolled(self) -> Work:
+        """One network after the other: a Python loop over the one-step cell of torch.nn, every state retained."""
+        size = self.size
+        inputs, targets = self.data()
+        cells = [self.cell.one_step(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
+        heads = [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
+
+        def step() -> None:
+            for replica, (cell, head) in enumerate(zip(cells, heads, strict=True)):
+                cell.zero_grad(set_to_none=True)
+                head.zero_grad(set_to_none=True)
+                state = None
+                kept: list[Tensor] = []
+                for frame in inputs[:, replica]:
+                    state = cell(frame, state)
+                    for part in state if isinstance(state, tuple) else (state,):
+                        part.retain_grad()
+                        kept.append(part)
+                hidden = state[0] if isinstance(state, tuple) else state
+                functional.cross_entropy(head(hidden), targets[replica]).backward()
+
+        return step
+
+    def floor(self) -> Work:
+        """The arithmetic of the step's matrix products, as one large square product per replica."""
+        edge = round((self.flops() / 2) ** (1 / 3))
+        generator = make_generator(0, "data")
+        left, right = (torch.randn(edge, edge, generator=generator).to(self.device) for _ in range(2))
+        out = torch.empty_like(left)
+
+        def step() -> None:
+            for _ in range(self.replicas):
+                torch.mm(left, right, out=out)
+
+        return step
+
+    def flops(self) -> int:
+        """Operations of one replica's matrix products: forward, weight gradient, and the adjoint of the state."""
+        size = self.size
+        rows = self.cell.model().recurrence().gates * size.hidden_size
+        forward = rows * (size.input_size + size.hidden_size)
+        return 2 * size.batch_size * size.seq_len * (2 * forward + rows * size.hidden_size)
