@@ -22,11 +22,11 @@ OUTPUT_SIZE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell, as it is called here and in torch.nn."""
+    """A cell, here and in torch.nn; those are called with the sizes of input and state."""
 
     model: type[Model]
-    module: type[nn.RNNBase]
-    one_step: type[nn.RNNCellBase]
+    module: Callable[[int, int], nn.RNNBase]
+    one_step: Callable[[int, int], nn.RNNCellBase]
 
 
 CELLS = {

@@ -1,6 +1,5 @@
 """`rnnstudy bench engine`: a training step with every hidden state's gradient, against plain torch.nn without."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from rnnstudy.core.run_folder import write_json
 AS_SHIPPED = "as shipped"
 """Marks the size S3 with torch's own settings: as many threads as it starts with, subnormal numbers kept."""
 
-OTHERS = {"torch_nn": "torch.nn", "unrolled": "unrolled", "floor": "matmul floor"}
-"""What a training step of ours is compared with."""
+OTHERS = {"bare": "unrecorded", "torch_nn": "torch.nn", "unrolled": "unrolled", "floor": "floor"}
+"""What our step is compared with, and how it is called in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,6 @@ class EngineBenchmark:
         replicas: How many networks at once.
         device: Where.
         seconds: At least this long per line, and at least five rounds.
-        as_shipped: Whether to add a line per cell with torch's own settings.
     """
 
     cells: Sequence[str]
@@ -74,16 +72,14 @@ class EngineBenchmark:
     replicas: Sequence[int]
     device: torch.device
     seconds: float
-    as_shipped: bool
 
     def run(self, console: Console, path: Path | None) -> None:
-        """Measure, print the table and write the rows as JSON, if a file is given."""
-        rows = []
+        """Measure, print every line as it is done and the medians at the end, and write the rows to a file if given."""
+        rows: list[Row] = []
         for row in self._rows():
             rows.append(row)
-            console.print(_line(row), highlight=False, soft_wrap=True)
-        console.print(_table(rows))
-        console.print(_summary(rows))
+            console.print(_described(row), highlight=False, soft_wrap=True)
+        console.print(_ratios(rows))
         if path is not None:
             write_json(path, [row.as_record() for row in rows])
 
@@ -93,31 +89,50 @@ class EngineBenchmark:
             for size in self.sizes:
                 for replicas in self.replicas:
                     yield self._row(cell, size, replicas, Numerics())
-            if self.as_shipped:
+            if self.device.type == "cpu" and "S3" in self.sizes:
                 yield self._row(cell, "S3", max(self.replicas), shipped)
 
     def _row(self, cell: str, size: str, replicas: int, numerics: Numerics) -> Row:
         problem = Problem(cell=CELLS[cell], size=SIZES[size], replicas=replicas, device=self.device)
         ways = {
             "ours": problem.ours(),
+            "bare": problem.ours(record=False),
             "torch_nn": problem.torch_nn(),
             "unrolled": problem.unrolled(),
             "floor": problem.floor(),
         }
         with numerics.applied():
-            timings = Stopwatch(device=self.device, min_rounds=5, seconds=self.seconds).measure(ways)
+            timings = Stopwatch(device=self.device, seconds=self.seconds).measure(ways)
         name = size if numerics == Numerics() else f"{size} {AS_SHIPPED}"
         return Row(cell=cell, size=name, replicas=replicas, timings=timings)
 
 
-def _line(row):
-    return " ".join(
-        [
-            f"{row.cell:5}{row.size:14}{row.replicas:3}",
-            *(
-                f"{w} {row.per_replica(t.median):8.2f} [{row.per_replica(t.quartiles[0]):.2f} {row.per_replica(t.quartiles[1]):.2f}]"
-                for w, t in row.timings.items()
-            ),
-            *(f"{w} {row.ratio(w):5.2f}" for w in OTHERS),
-        ]
+def _described(row: Row) -> str:
+    """Milliseconds per replica and step with their quartiles."""
+    ours, other = row.timings["ours"], row.timings["torch_nn"]
+    spread = [
+        f"{row.per_replica(timing.median):.2f} ms ({', '.join(f'{row.per_replica(q):.2f}' for q in timing.quartiles)})"
+        for timing in (ours, other)
+    ]
+    replicas = "replica" if row.replicas == 1 else "replicas"
+    return f"{row.cell} {row.size}, {row.replicas} {replicas}: ours {spread[0]}, torch.nn {spread[1]} per replica"
+
+
+def _ratios(rows: Sequence[Row]) -> Table:
+    """The table of ratios, with the medians over the sizes."""
+    table = Table(
+        title="Time of a training step that records every dL/dh_t, over the time of ...",
+        caption="Forward, loss at the last step, backward. As shipped: torch's own threads and subnormal numbers.",
     )
+    for name in ("cell", "size", "replicas"):
+        table.add_column(name, justify="right" if name == "replicas" else "left")
+    for title in OTHERS.values():
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(row.cell, row.size, str(row.replicas), *(f"{row.ratio(way):.2f}" for way in OTHERS))
+    table.add_section()
+    for cell, replicas in dict.fromkeys((row.cell, row.replicas) for row in rows):
+        group = [row for row in rows if (row.cell, row.replicas) == (cell, replicas) and row.size in SIZES]
+        medians = (median(row.ratio(way) for row in group) for way in OTHERS)
+        table.add_row(cell, "median", str(replicas), *(f"{ratio:.2f}" for ratio in medians), style="bold")
+    return table

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 import rnnstudy
+from rnnstudy.cli.bench import add_bench
 from rnnstudy.core.errors import Interrupted, RnnstudyError
 
 INTERRUPTED = 130
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("directory", type=Path, help="folder with runs at any depth")
     board.add_argument("--port", type=int, default=None, help="default: 6006, or the next that is free")
     board.set_defaults(function=_board)
+    add_bench(commands)
     return parser
 
 

@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 FORMAT = 1
 """Version of the layout; raised when a reader of the old one would misread the new one."""
@@ -84,6 +83,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write `content` as indented JSON, whole or not at all."""
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

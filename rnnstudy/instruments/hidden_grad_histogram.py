@@ -1,5 +1,6 @@
 """Histogram of the gradient's entries with respect to the hidden state."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -56,12 +57,14 @@ class HiddenGradHistogram(Instrument):
     def _count(self, total: Float[Tensor, "time replica batch hidden"]) -> Int[Tensor, "time replica bin"]:
         """Histogram of every time step and replica."""
         bins = round((HIGH - LOW) / self.bin_width)
-        logs = (total.double().abs() * total.shape[2]).log10()
-        place = ((logs - LOW) / self.bin_width).floor().clamp(0, bins - 1)
+        logs = total.abs().log10_()
+        place = ((logs + (math.log10(total.shape[2]) - LOW)) / self.bin_width).floor_().clamp_(0, bins - 1)
         # One bin more, dropped again, takes what has no finite logarithm.
-        place = torch.where(logs.isfinite(), place, bins).long().flatten(2)
-        counts = torch.zeros(*place.shape[:2], bins + 1, dtype=torch.long, device=place.device)
-        return counts.scatter_add_(2, place, torch.ones_like(place))[..., :bins]
+        place = torch.where(logs.isfinite(), place, bins).int().flatten(2)
+        rows = place.shape[0] * place.shape[1]
+        place += torch.arange(rows, dtype=torch.int32, device=place.device).view(*place.shape[:2], 1) * (bins + 1)
+        counts = torch.bincount(place.flatten(), minlength=rows * (bins + 1))
+        return counts.view(*place.shape[:2], bins + 1)[..., :bins]
 
     def _histogram(self, counts: Int[Tensor, "replica bin"]) -> Histogram:
         return Histogram(counts=counts, low=LOW, width=self.bin_width)

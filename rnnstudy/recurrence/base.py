@@ -355,7 +355,11 @@ class Gradient:
 def tanh_of_half(doubled: Tensor, out: Tensor) -> Tensor:
     """tanh(a), given 2a, which is overwritten: 2 sigmoid(2a) - 1 is several times faster on a CPU than torch's tanh.
 
-    In float32 the absolute error is below 2e-7; torch's tanh has 1e-7. What is lost is relative precision near zero.
+    In float32 its absolute error stays below 2e-7, that of torch's tanh below 4e-8. What is lost is the relative
+    precision of states near zero, not that of gradients, which depend on 1 - tanh(a)^2.
+
+    Returns:
+        `out`.
     """
     return torch.add(MINUS_ONE, doubled.sigmoid_(), alpha=2, out=out)
 

@@ -136,8 +136,8 @@ class _LSTMScan(torch.autograd.Function):
             for k in range(len(steps) - 1, -1, -1):
                 total_h = add_direct(arriving_h[k], directs[k], out=sum_of_both)
                 through_h = torch.mul(total_h, slopes[k], out=throughs[k])
-                if others[k] is not None:
-                    through_h.add_(others[k])
+                if (other := others[k]) is not None:
+                    through_h.add_(other)
                 torch.add(through_h, arriving_c[k], out=total_c)
                 by_cell[k].mul_(total_c_thrice)
                 by_output[k].mul_(total_h)

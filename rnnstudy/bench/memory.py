@@ -1,0 +1,157 @@
+"""`rnnstudy bench memory`: peak memory of a training step, and how time and memory grow with the sequence."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rnnstudy.bench.contestants import CELLS, SIZES, Problem, Size
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.numerics import Numerics
+from rnnstudy.core.run_folder import write_json
+
+SHORT, LONG = 1_000, 10_000
+"""Time steps of the sequences whose cost per time step is compared."""
+
+STEPS = 5
+"""Training steps of a measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A measurement in a process of its own, so that no other work's memory counts.
+
+    Args:
+        way: "ours", recording, or "torch_nn".
+        cell: One of `CELLS`.
+        replicas: Networks per step.
+        batch_size: Sequences.
+        seq_len: Time steps.
+        input_size: Features.
+        hidden_size: Units.
+    """
+
+    way: str
+    cell: str
+    replicas: int
+    batch_size: int
+    seq_len: int
+    input_size: int
+    hidden_size: int
+
+    def taken(self) -> "Cost":
+        """Take the measurement in a new process.
+
+        Returns:
+            What it cost.
+
+        Raises:
+            RnnstudyError: The process failed, for want of memory as a rule.
+        """
+        command = [sys.executable, "-m", "rnnstudy.bench.memory", json.dumps(asdict(self))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RnnstudyError(f"measuring {self} failed with exit code {done.returncode}: {done.stderr[-300:]}")
+        return Cost(**json.loads(done.stdout))
+
+    def _work(self, seq_len: int) -> tuple[Problem, Any]:
+        size = Size(
+            batch_size=self.batch_size, seq_len=seq_len, input_size=self.input_size, hidden_size=self.hidden_size
+        )
+        problem = Problem(cell=CELLS[self.cell], size=size, replicas=self.replicas, device=torch.device("cpu"))
+        return problem, problem.ours() if self.way == "ours" else problem.torch_nn()
+
+    def take(self) -> "Cost":
+        """Take the measurement in this process."""
+        with Numerics().applied():
+            _, short = self._work(2)
+            short()
+            _, step = self._work(self.seq_len)
+            before = _forget_peak()
+            seconds = []
+            for _ in range(STEPS):
+                started = time.perf_counter()
+                step()
+                seconds.append(time.perf_counter() - started)
+        return Cost(peak_mb=(_status("VmHWM") - before) / 1024, seconds=median(seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a measurement found.
+
+    Args:
+        peak_mb: Megabytes of memory at the peak of the steps, beyond what was used before them.
+        seconds: Median time of a step.
+    """
+
+    peak_mb: float
+    seconds: float
+
+
+def _status(key: str) -> int:
+    """A figure of this process in kB, as Linux keeps it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1])
+
+
+def _forget_peak() -> int:
+    """Make the present memory the peak so far; gives it in kB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def run(console: Console, cells: Sequence[str], path: Path | None) -> None:
+    """Measure, print and write as JSON if a file is given.
+
+    Raises:
+        RnnstudyError: There is no Linux here, whose account of peak memory is needed, or a measurement failed.
+    """
+    if not Path("/proc/self/clear_refs").exists():
+        raise RnnstudyError("bench memory reads the peak memory of a process from Linux's /proc, which is not here.")
+    records = [record for cell in cells for record in _rows(cell)]
+    table = Table(title="Memory at the peak of a recorded training step, and time per time step")
+    for name in records[0]:
+        table.add_column(name.replace("_", " "), justify="left" if name in {"cell", "what"} else "right")
+    for record in records:
+        table.add_row(*(f"{figure:.2f}" if isinstance(figure, float) else str(figure) for figure in record.values()))
+    console.print(table)
+    if path is not None:
+        write_json(path, records)
+
+
+def _rows(cell: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    other = Measurement(way="torch_nn", cell=cell, replicas=1, **asdict(SIZES["S3"])).taken()
+    for replicas in (8, 1):
+        ours = Measurement(way="ours", cell=cell, replicas=replicas, **asdict(SIZES["S3"])).taken()
+        what = f"MB per replica at S3, {replicas} at once"
+        rows.append(_row(cell, what, (ours.peak_mb / replicas, other.peak_mb), "torch.nn, recording nothing"))
+    long, short = (
+        Measurement(way="ours", cell=cell, replicas=1, batch_size=8, seq_len=seq_len, input_size=8, hidden_size=64)
+        for seq_len in (LONG, SHORT)
+    )
+    many, few = long.taken(), short.taken()
+    peaks = (many.peak_mb / LONG * 1000, few.peak_mb / SHORT * 1000)
+    times = (many.seconds / LONG * 1e6, few.seconds / SHORT * 1e6)
+    rows.append(_row(cell, f"MB per 1000 time steps, {LONG} of them", peaks, f"{SHORT} time steps"))
+    rows.append(_row(cell, f"microseconds per time step, {LONG} of them", times, f"{SHORT} time steps"))
+    return rows
+
+
+def _row(cell: str, what: str, figures: tuple[float, float], against: str) -> dict[str, Any]:
+    ours, other = figures
+    return {"cell": cell, "what": what, "ours": ours, "against": against, "other": other, "ratio": ours / other}
+
+
+if __name__ == "__main__":
+    json.dump(asdict(Measurement(**json.loads(sys.argv[1])).take()), sys.stdout)
