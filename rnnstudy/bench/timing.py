@@ -63,9 +63,12 @@ class Stopwatch:
         repeats = {name: math.ceil(TURN / self._time(work, 1)) for name, work in ways.items()}
         rounds: dict[str, list[float]] = {name: [] for name in ways}
         done, started = 0, time.perf_counter()
+        names = list(ways)
         while done < self.min_rounds or time.perf_counter() - started < self.seconds:
-            for name, work in ways.items():
-                rounds[name].append(self._time(work, repeats[name]))
+            # Another one begins every round, so that none always follows the same.
+            first = done % len(names)
+            for name in names[first:] + names[:first]:
+                rounds[name].append(self._time(ways[name], repeats[name]))
             done += 1
         return {name: Timing(seconds=tuple(seconds)) for name, seconds in rounds.items()}
 

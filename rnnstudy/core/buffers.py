@@ -16,34 +16,41 @@ SMALLEST = 1 << 16
 """Bytes from which a buffer is kept; the allocators keep smaller ones by themselves."""
 
 
+SLACK = 1.25
+"""Held at most: this times what was in use at once at the most."""
+
+
 class _Pool:
-    """Blocks of memory that no tensor uses any more."""
+    """Blocks of memory that no tensor uses any more, the one given back last at the end."""
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
+        self._in_use = self._most = 0
         self._lock = threading.Lock()
 
     def take(self, size: int) -> Tensor:
-        """Find the smallest free block of at least `size` bytes, or make one.
-
-        One that is more than twice as large does not count. When none fits, the sizes have changed and all free
-        blocks go back to the system: what is held here never exceeds what one step needed.
+        """Find the smallest free block of at least `size` bytes and at most twice as many, or make one.
 
         Returns:
             A block of bytes.
         """
         with self._lock:
             fitting = [block for block in self._free if size <= len(block) <= 2 * size]
-            if fitting:
-                best = min(fitting, key=len)
-                self._free = [block for block in self._free if block is not best]
-                return best
-            self._free.clear()
+            found = min(fitting, key=len) if fitting else None
+            self._free = [block for block in self._free if block is not found]
+            self._in_use += size if found is None else len(found)
+            self._most = max(self._most, self._in_use)
+            if found is not None:
+                return found
+            held = self._in_use + sum(map(len, self._free))
+            while self._free and held > SLACK * self._most:
+                held -= len(self._free.pop(0))
         return torch.empty(size, dtype=torch.uint8)
 
     def give_back(self, block: Tensor) -> None:
         """Take a block back; called when the last tensor that looks into it is gone."""
         with self._lock:
+            self._in_use -= len(block)
             self._free.append(block)
 
 

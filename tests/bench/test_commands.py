@@ -1,0 +1,100 @@
+"""The commands measure for real, at the smallest sizes, and write what they print."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rnnstudy.bench.memory import Measurement
+from rnnstudy.cli.main import main
+
+
+def test_engine_writes_a_row_per_cell_size_and_number_of_replicas(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    place = tmp_path / "engine.json"
+    wanted = "bench engine --cells rnn,lstm --sizes S1 --replicas 2,1 --seconds 0.01 --json"
+    assert main([*wanted.split(), str(place)]) == 0
+    rows = json.loads(place.read_text())
+    assert [(row["cell"], row["size"], row["replicas"]) for row in rows] == [
+        ("rnn", "S1", 2),
+        ("rnn", "S1", 1),
+        ("lstm", "S1", 2),
+        ("lstm", "S1", 1),
+    ]
+    for row in rows:
+        assert {"ours_ms", "torch_nn_ms", "unrolled_ms", "floor_ms", "bare_ms"} <= row.keys()
+        for way in ("ours", "torch_nn", "unrolled", "floor", "bare"):
+            low, high = row[f"{way}_quartiles_ms"]
+            assert 0 < low <= row[f"{way}_ms"] <= high
+        assert row["unrolled_ms"] > row["floor_ms"]
+    printed = capsys.readouterr().out
+    assert "rnn S1, 2 replicas: ours" in printed
+    ratio = rows[0]["ours_ms"] / rows[0]["torch_nn_ms"]
+    assert f"{ratio:.2f}" in printed
+
+
+@pytest.mark.slow
+def test_settings_as_shipped_get_a_line_of_their_own(tmp_path: Path):
+    place = tmp_path / "engine.json"
+    wanted = "bench engine --cells rnn --sizes S3 --replicas 1 --seconds 0.01 --json"
+    assert main([*wanted.split(), str(place)]) == 0
+    assert [row["size"] for row in json.loads(place.read_text())] == ["S3", "S3 as shipped"]
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_the_states_and_grows_with_the_sequence():
+    """Measured in new processes: what is kept of 2000 steps of 64 sequences is at least the inputs and states."""
+
+    def cost(seq_len: int) -> float:
+        return (
+            Measurement(
+                way="ours", cell="rnn", replicas=1, batch_size=64, seq_len=seq_len, input_size=8, hidden_size=64
+            )
+            .taken()
+            .peak_mb
+        )
+
+    short, long = cost(1000), cost(2000)
+    kept = 1000 * 64 * (8 + 1 + 64 + 64) * 4 / 2**20
+    assert long - short == pytest.approx(kept, rel=0.5)
+
+
+@pytest.mark.slow
+def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    place = tmp_path / "train.json"
+    assert main(["bench", "train", "--models", "rnn", "--steps", "5", "--json", str(place)]) == 0
+    (row,) = json.loads(place.read_text())
+    parts = ("engine", "data", "mitigations", "optimizer", "instruments", "writers", "evaluation", "checkpoints")
+    assert row["all_ms"] == pytest.approx(sum(row[f"{part}_ms"] for part in (*parts, "other")), rel=1e-6)
+    assert row["engine_ms"] > 0
+    assert row["other_ms"] < row["all_ms"] / 2
+    assert row["step_over_engine"] > 1
+    assert 0 < row["observing_share"] < 1
+    assert "rnn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("engine --cells rnm", "--cells does not know 'rnm'. Did you mean 'rnn'?"),
+        ("engine --sizes S4", "--sizes does not know 'S4'."),
+        ("engine --replicas 0", "--replicas must be at least 1, got 0."),
+        ("engine --replicas 8,x", "--replicas takes whole numbers such as 8,1, got 'x'."),
+        ("engine --seconds 0", "--seconds must be above 0, got 0.0."),
+        ("engine --seconds nan", "--seconds must be above 0, got nan."),
+        ("engine --device tpu", "device must be cpu, cuda, cuda:N or auto, got 'tpu'."),
+        ("engine --json /nowhere/e.json", "--json must name a file in a folder that exists; there is no /nowhere."),
+        ("memory --cells lstn", "--cells does not know 'lstn'. Did you mean 'lstm'?"),
+        ("train --models gru,", "--models does not know ''."),
+        ("train --steps 0", "--steps must be at least 1, got 0."),
+    ],
+)
+def test_bad_options_are_told_before_anything_is_measured(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Console, "width", 200)
+    assert main(["bench", *arguments.split()]) == 1
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.startswith(f"rnnstudy: {message}")
+    assert seen.err.count("\n") == 1
