@@ -1,6 +1,7 @@
 """Time several ways of doing the same work, in turn, so that a busy machine slows all of them alike."""
 
 import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,8 +32,9 @@ class Timing:
         return low, high
 
 
-TURN = 0.01
-"""Seconds that a turn lasts at least: work that takes less is repeated, so that it is measured as it runs in a loop."""
+TURN = 0.05
+"""Seconds that a turn lasts at least: work that takes less is repeated, so that it is measured as in a training loop,
+not as it is after other work has emptied the caches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,11 @@ class Stopwatch:
         repeats = {name: math.ceil(TURN / self._time(work, 1)) for name, work in ways.items()}
         rounds: dict[str, list[float]] = {name: [] for name in ways}
         done, started = 0, time.perf_counter()
-        names = list(ways)
+        names, order = list(ways), random.Random(0)
         while done < self.min_rounds or time.perf_counter() - started < self.seconds:
-            # Another one begins every round, so that none always follows the same.
-            first = done % len(names)
-            for name in names[first:] + names[:first]:
+            # In another order every round, so that none always follows the same.
+            order.shuffle(names)
+            for name in names:
                 rounds[name].append(self._time(ways[name], repeats[name]))
             done += 1
         return {name: Timing(seconds=tuple(seconds)) for name, seconds in rounds.items()}

@@ -12,7 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-SMALLEST = 1 << 16
+SMALLEST = 1 << 17
 """Bytes from which a buffer is kept; the allocators keep smaller ones by themselves."""
 
 
