@@ -90,8 +90,8 @@ class Problem:
             network.zero_grad(set_to_none=True)
             recorders = [AdjointRecorder()] if record else None
             outputs = network(inputs, last, recorders=recorders).outputs
-            losses = functional.cross_entropy(outputs[0].flatten(0, 1), targets.flatten(), reduction="none")
-            losses.unflatten(0, targets.shape).mean(dim=1).sum().backward()
+            total = functional.cross_entropy(outputs[0].flatten(0, 1), targets.flatten(), reduction="sum")
+            (total / size.batch_size).backward()
 
         return step
 

@@ -47,6 +47,10 @@ class CellWeights:
     bias_ih: Float[Tensor, "replica gates_hidden"]
     bias_hh: Float[Tensor, "replica gates_hidden"]
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All of them, in this order."""
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+
 
 class Direct:
     """What reaches a state other than through the next time step: zero but where something arrives."""
@@ -243,13 +247,17 @@ class Joint:
         return self.hidden[torch.tensor(steps, dtype=torch.int64, device=self.hidden.device) + 1]
 
 
-def pack(
-    weight_ih: Float[Tensor, "replica rows input"],
-    bias: Float[Tensor, "replica rows"],
-    weight_hh: Float[Tensor, "replica rows hidden"],
-) -> Float[Tensor, "replica rows joint"]:
+def pack(weights: CellWeights) -> Float[Tensor, "replica rows joint"]:
     """Weights in the order of a `Joint` row."""
-    return torch.cat([weight_ih, bias.unsqueeze(-1), weight_hh], dim=-1)
+    bias = (weights.bias_ih + weights.bias_hh).unsqueeze(-1)
+    return torch.cat([weights.weight_ih, bias, weights.weight_hh], dim=-1)
+
+
+def unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradient of packed weights as that of the weights, in the order of `CellWeights`."""
+    weight_ih, bias, weight_hh = gradient.split([input_size, 1, gradient.shape[-1] - input_size - 1], dim=-1)
+    bias = bias.squeeze(-1)
+    return weight_ih, weight_hh, bias, bias.clone()
 
 
 def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:

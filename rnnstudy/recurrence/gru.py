@@ -23,7 +23,6 @@ from rnnstudy.recurrence.base import (
     add_direct,
     after,
     backward_spans,
-    pack,
     per_step,
     refuse_second_derivative,
     spans,
@@ -56,21 +55,36 @@ class GRURecurrence(Recurrence):
         weights: CellWeights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        packed = _pack(weights)
-        keep = wants_gradient(inputs, packed, *state)
-        hidden, read = _GRUScan.apply(inputs, state[0], packed, keep, options)
+        keep = wants_gradient(inputs, *state, *weights.tensors())
+        hidden, read = _GRUScan.apply(inputs, state[0], *weights.tensors(), keep, options)
         return (hidden,), read
 
 
 def _pack(weights: CellWeights) -> Float[Tensor, "replica rows joint"]:
     """Four blocks of rows: r, z, and the two parts of n between which r stands, the recurrent one before the other."""
-    r_ih, z_ih, n_ih = weights.weight_ih.chunk(3, dim=1)
-    r_hh, z_hh, n_hh = weights.weight_hh.chunk(3, dim=1)
-    bias_ih, bias_hh = weights.bias_ih.chunk(3, dim=1), weights.bias_hh.chunk(3, dim=1)
-    return pack(
-        torch.cat([r_ih, z_ih, torch.zeros_like(n_ih), n_ih], dim=1),
-        torch.cat([bias_ih[0] + bias_hh[0], bias_ih[1] + bias_hh[1], bias_hh[2], bias_ih[2]], dim=1),
-        torch.cat([r_hh, z_hh, n_hh, torch.zeros_like(n_hh)], dim=1),
+    rows, input_size = weights.weight_ih.shape[1:]
+    size = rows // 3
+    gates, recurrent, of_input = slice(0, 2 * size), slice(2 * size, 3 * size), slice(3 * size, 4 * size)
+    packed = weights.weight_ih.new_zeros(len(weights.weight_ih), 4 * size, input_size + 1 + size)
+    packed[:, gates, :input_size] = weights.weight_ih[:, gates]
+    packed[:, of_input, :input_size] = weights.weight_ih[:, recurrent]
+    packed[:, gates, input_size] = weights.bias_ih[:, gates] + weights.bias_hh[:, gates]
+    packed[:, recurrent, input_size] = weights.bias_hh[:, recurrent]
+    packed[:, of_input, input_size] = weights.bias_ih[:, recurrent]
+    packed[:, : 3 * size, input_size + 1 :] = weights.weight_hh
+    return packed
+
+
+def _unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradient of packed weights as that of the weights, in the order of `CellWeights`."""
+    size = gradient.shape[1] // 4
+    without_recurrent = torch.cat([gradient[:, : 2 * size], gradient[:, 3 * size :]], dim=1)
+    without_input = gradient[:, : 3 * size]
+    return (
+        without_recurrent[..., :input_size],
+        without_input[..., input_size + 1 :],
+        without_recurrent[..., input_size],
+        without_input[..., input_size],
     )
 
 
@@ -80,8 +94,17 @@ class _GRUScan(torch.autograd.Function):
     @staticmethod
     @override
     def forward(
-        ctx: Any, inputs: Tensor, h0: Tensor, packed: Tensor, keep: bool, options: ScanOptions
+        ctx: Any,
+        inputs: Tensor,
+        h0: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        keep: bool,
+        options: ScanOptions,
     ) -> tuple[Tensor, Tensor]:
+        packed = _pack(CellWeights(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh))
         joint = Joint(inputs, h0)
         num_steps, size, split = len(inputs), h0.shape[-1], joint.input_size + 1
         kept = num_steps if keep else 1
@@ -156,4 +179,4 @@ class _GRUScan(torch.autograd.Function):
 
         if options.recorder is not None:
             options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
-        return gradient.inputs, carried.initial, gradient.packed, None, None
+        return gradient.inputs, carried.initial, *_unpack(gradient.packed, ctx.input_size), None, None

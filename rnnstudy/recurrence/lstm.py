@@ -29,6 +29,7 @@ from rnnstudy.recurrence.base import (
     refuse_second_derivative,
     spans,
     tanh_of_half,
+    unpack,
     wants_gradient,
 )
 
@@ -57,9 +58,8 @@ class LSTMRecurrence(Recurrence):
         weights: CellWeights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        packed = pack(weights.weight_ih, weights.bias_ih + weights.bias_hh, weights.weight_hh)
-        keep = wants_gradient(inputs, packed, *state)
-        hidden, cell, read = _LSTMScan.apply(inputs, *state, packed, keep, options)
+        keep = wants_gradient(inputs, *state, *weights.tensors())
+        hidden, cell, read = _LSTMScan.apply(inputs, *state, *weights.tensors(), keep, options)
         return (hidden, cell), read
 
 
@@ -69,8 +69,18 @@ class _LSTMScan(torch.autograd.Function):
     @staticmethod
     @override
     def forward(
-        ctx: Any, inputs: Tensor, h0: Tensor, c0: Tensor, packed: Tensor, keep: bool, options: ScanOptions
+        ctx: Any,
+        inputs: Tensor,
+        h0: Tensor,
+        c0: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        keep: bool,
+        options: ScanOptions,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        packed = pack(CellWeights(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh))
         joint = Joint(inputs, h0)
         num_steps, size = len(inputs), h0.shape[-1]
         gates = buffers.empty((num_steps if keep else 1, *h0.shape[:2], 4 * size), h0)
@@ -150,4 +160,5 @@ class _LSTMScan(torch.autograd.Function):
         if recorded:
             options.recorder.adjoints["h"] = Adjoint(carried=carried_h.values, source=direct_h)
             options.recorder.adjoints["c"] = Adjoint(carried=carried_c.values, source=Direct(direct_c))
-        return gradient.inputs, carried_h.initial, carried_c.initial, gradient.packed, None, None
+        of_weights = unpack(gradient.packed, ctx.input_size)
+        return gradient.inputs, carried_h.initial, carried_c.initial, *of_weights, None, None

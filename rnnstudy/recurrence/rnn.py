@@ -28,6 +28,7 @@ from rnnstudy.recurrence.base import (
     refuse_second_derivative,
     spans,
     tanh_of_half,
+    unpack,
 )
 
 Nonlinearity = Literal["tanh", "sigmoid", "relu"]
@@ -109,8 +110,7 @@ class RNNRecurrence(Recurrence):
         weights: CellWeights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        packed = pack(weights.weight_ih, weights.bias_ih + weights.bias_hh, weights.weight_hh)
-        hidden, read = _RNNScan.apply(inputs, state[0], packed, self.nonlinearity, options)
+        hidden, read = _RNNScan.apply(inputs, state[0], *weights.tensors(), self.nonlinearity, options)
         return (hidden,), read
 
 
@@ -118,8 +118,17 @@ class _RNNScan(torch.autograd.Function):
     @staticmethod
     @override
     def forward(
-        ctx: Any, inputs: Tensor, h0: Tensor, packed: Tensor, nonlinearity: Nonlinearity, options: ScanOptions
+        ctx: Any,
+        inputs: Tensor,
+        h0: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        nonlinearity: Nonlinearity,
+        options: ScanOptions,
     ) -> tuple[Tensor, Tensor]:
+        packed = pack(CellWeights(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh))
         joint = Joint(inputs, h0)
         activation = ACTIVATIONS[nonlinearity]
         apply = activation.apply
@@ -165,4 +174,4 @@ class _RNNScan(torch.autograd.Function):
 
         if options.recorder is not None:
             options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
-        return gradient.inputs, carried.initial, gradient.packed, None, None
+        return gradient.inputs, carried.initial, *unpack(gradient.packed, size), None, None
