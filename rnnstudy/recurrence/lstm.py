@@ -86,7 +86,7 @@ class _LSTMScan(torch.autograd.Function):
         gates = buffers.empty((num_steps if keep else 1, *h0.shape[:2], 4 * size), h0)
         cell = buffers.empty((num_steps + 1, *h0.shape), h0)
         cell[0].copy_(c0)
-        tanh_c = torch.empty_like(h0)
+        tanh_c, preactivation = torch.empty_like(h0), torch.empty_like(gates[0])
         doubled = packed.clone()
         doubled[:, 2 * size : 3 * size].mul_(2)
         product = StepProduct(doubled, h0.shape[1])
@@ -97,7 +97,7 @@ class _LSTMScan(torch.autograd.Function):
             blocks = (per_step(block, steps) for block in gates.chunk(4, dim=-1))
             hidden, cells = after(joint.hidden, steps), after(cell, steps)
             for row, gate, i, f, s, o, c, h in zip(rows, gate_steps, *blocks, cells, hidden, strict=True):
-                product(row, gate).sigmoid_()
+                torch.sigmoid(product(row, preactivation), out=gate)
                 torch.mul(f, before, out=c).addcmul_(i, s, value=2).sub_(i)
                 tanh_of_half(torch.add(c, c, out=tanh_c), tanh_c)
                 torch.mul(o, tanh_c, out=h)
