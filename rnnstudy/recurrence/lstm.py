@@ -10,17 +10,12 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import (
+from rnnstudy.recurrence.base import Adjoint, CellWeights, Direct, Recurrence, ScanOptions, States
+from rnnstudy.recurrence.scan import (
     MINUS_ONE,
-    Adjoint,
     Carried,
-    CellWeights,
-    Direct,
     Gradient,
     Joint,
-    Recurrence,
-    ScanOptions,
-    States,
     add_direct,
     after,
     backward_spans,

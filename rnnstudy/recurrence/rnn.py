@@ -10,16 +10,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import (
-    Adjoint,
+from rnnstudy.recurrence.base import Adjoint, CellWeights, Direct, Recurrence, ScanOptions, States
+from rnnstudy.recurrence.scan import (
     Carried,
-    CellWeights,
-    Direct,
     Gradient,
     Joint,
-    Recurrence,
-    ScanOptions,
-    States,
     add_direct,
     after,
     backward_spans,

@@ -27,8 +27,8 @@ def saved_gradients(work, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]
             if node is None or node in visited:
                 continue
             visited.add(node)
-            if hasattr(node, "variable"):
-                leaves.append(node.variable)
+            if (leaf := getattr(node, "variable", None)) is not None:
+                leaves.append(leaf)
             pending += [following for following, _ in node.next_functions]
         backward(self)
         seen.extend(leaf.grad for leaf in leaves)

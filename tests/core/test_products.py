@@ -8,6 +8,8 @@ from rnnstudy.core.products import MANY, StepProduct, add_products
 
 SMALL, LARGE = (2, 3, 5, 7), (9, 32, 137, 256)
 """Time, batch and the widths left and right; the second is for oneDNN."""
+MIDDLE = (2, 16, 50, 256)
+"""Large only if replicas were counted."""
 sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 libraries = pytest.mark.parametrize("onednn", [True, False], ids=["onednn", "blas"])
 
@@ -60,7 +62,7 @@ def test_large_products_go_through_onednn_where_there_is_one():
     assert (packed is not None) == products._HAS_ONEDNN
 
 
-@sizes
+@pytest.mark.parametrize("size", [SMALL, MIDDLE, LARGE], ids=["small", "middle", "large"])
 def test_a_replica_has_the_same_bits_alone_and_stacked(size: tuple[int, ...]):
     time, batch, left, right = size
     weight, rows = draw(8, right, left, dtype=torch.float32), draw(time, 8, batch, left, dtype=torch.float32)

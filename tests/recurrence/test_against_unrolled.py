@@ -17,7 +17,7 @@ from reference.problems import (
     sizes,
 )
 
-from rnnstudy.recurrence import base
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import Recurrence
 
 members = pytest.mark.parametrize("recurrence", RECURRENCES, ids=repr)
@@ -55,7 +55,7 @@ def test_smallest_problem(recurrence: Recurrence) -> None:
 def test_any_chunk_length(recurrence: Recurrence, size: Sizes, chunk_elements: int) -> None:
     """Where the backward scan gathers its steps does not show, also when the last run is a short one."""
     problem = make_problem(recurrence, size)
-    with mock.patch.object(base, "CHUNK_ELEMENTS", chunk_elements):
+    with mock.patch.object(scan, "CHUNK_ELEMENTS", chunk_elements):
         outcome = run_engine(recurrence, problem)
     assert_same(outcome, run_reference(recurrence, problem))
 
@@ -67,7 +67,7 @@ def test_chunks_around_the_sequence_length(recurrence: Recurrence, chunk_element
     """Chunks of one step, that do and do not divide 11 steps, of all of them, and longer; with and without recorder."""
     problem = make_problem(recurrence, Sizes(time=11, replica=2, batch=2, input=3, hidden=3))
     expected = run_engine(recurrence, problem, recorded=recorded)
-    with mock.patch.object(base, "CHUNK_ELEMENTS", chunk_elements):
+    with mock.patch.object(scan, "CHUNK_ELEMENTS", chunk_elements):
         actual = run_engine(recurrence, problem, recorded=recorded)
     assert_same(actual, expected, rtol=1e-12)
 
@@ -77,7 +77,7 @@ def test_sequence_longer_than_one_chunk(recurrence: Recurrence) -> None:
     """The shipped chunk length, crossed at least twice and not a divisor of the length."""
     size = Sizes(time=137, replica=2, batch=16, input=2, hidden=128 // recurrence.gates, gain=0.8)
     step_elements = size.replica * size.batch * size.hidden * recurrence.gates
-    assert size.time * step_elements > 2 * base.CHUNK_ELEMENTS
+    assert size.time * step_elements > 2 * scan.CHUNK_ELEMENTS
     problem = make_problem(recurrence, size)
     outcome, reference = run_engine(recurrence, problem), run_reference(recurrence, problem)
     assert_same(outcome, reference)

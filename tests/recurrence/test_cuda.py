@@ -3,6 +3,7 @@
 import pytest
 import torch
 from reference.problems import RECURRENCES, Sizes, assert_same, losses, make_problem, run_engine
+from typing_extensions import override
 
 from rnnstudy.recurrence.base import AdjointEdit, Recurrence, States
 
@@ -16,6 +17,7 @@ members = pytest.mark.parametrize("recurrence", RECURRENCES, ids=repr)
 class Halved(AdjointEdit):
     """Carries half of it back."""
 
+    @override
     def apply(self, carried: States, time_step: int, num_steps: int) -> None:
         for part in carried:
             part.mul_(0.5)

@@ -5,7 +5,7 @@ import torch
 from reference.problems import RECURRENCES, Sizes, assert_near, make_problem, run_engine
 
 from rnnstudy.core import products
-from rnnstudy.recurrence import base
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import Recurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
 
@@ -18,8 +18,8 @@ LARGE = Sizes(time=40, replica=2, batch=32, input=8, hidden=128, gain=0.5)
 def test_float32_against_float64(recurrence: Recurrence) -> None:
     """The bound of the small sizes: the rounding of one step, for each of the steps forward and back."""
     rows = recurrence.gates * LARGE.hidden
-    assert base.CHUNK_ELEMENTS * (LARGE.input + 1 + LARGE.hidden) >= products.MANY
-    assert LARGE.batch * rows * LARGE.time > base.CHUNK_ELEMENTS, "one chunk only"
+    assert scan.CHUNK_ELEMENTS * (LARGE.input + 1 + LARGE.hidden) >= products.MANY
+    assert LARGE.batch * rows * LARGE.time > scan.CHUNK_ELEMENTS, "one chunk only"
     problem = make_problem(recurrence, LARGE)
     if recurrence == RNNRecurrence(nonlinearity="relu"):
         # Of so many units one would be within rounding of the kink; positive weights keep all of them on one side.

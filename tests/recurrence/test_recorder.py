@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference.problems import RECURRENCES, Sizes, assert_identical, losses, make_problem, run_engine
 
-from rnnstudy.recurrence import base
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import AdjointRecorder, Recurrence
 
 members = pytest.mark.parametrize("recurrence", RECURRENCES, ids=repr)
@@ -21,7 +21,7 @@ def test_on_and_off_are_bit_identical(recurrence: Recurrence, dtype: torch.dtype
     """States and gradients do not know whether there is a recorder, within one chunk and over several."""
     problem = make_problem(recurrence, size, dtype)
     loss = losses()[loss_name]
-    with mock.patch.object(base, "CHUNK_ELEMENTS", 4000):
+    with mock.patch.object(scan, "CHUNK_ELEMENTS", 4000):
         on, off = (run_engine(recurrence, problem, loss, recorded=recorded) for recorded in (True, False))
     assert on.adjoints
     assert not off.adjoints
