@@ -12,7 +12,11 @@ from torch import Tensor
 MANY = 1 << 20
 """Multiplications in one replica's product from which oneDNN is worth its overhead."""
 
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_HAS_ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
 
 
 def _by_onednn(like: Tensor, multiplications: int) -> bool:

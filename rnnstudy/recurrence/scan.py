@@ -23,7 +23,7 @@ the cache), then enter the weight gradient in one matrix product."""
 MINUS_ONE = torch.tensor(-1.0, device="cpu")
 """For 2x - 1 in one operation; without axes, so that it goes with every device and dtype."""
 
-SPAN = 32
+SPAN = 48
 """Time steps for which views are made at once; many more live objects would call Python's garbage collector."""
 
 SPAN_ELEMENTS = 1 << 18
