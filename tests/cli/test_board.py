@@ -28,15 +28,22 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     run_small(folder / "lstm", "mitigation=[clip_norm]")
     port = free_port()
+    # What a shell puts into the background is deaf to Ctrl-C, and children inherit that.
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(
         [sys.executable, "-m", "rnnstudy", "board", str(folder), "--port", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    yield f"http://localhost:{port}"
-    process.send_signal(signal.SIGINT)
-    process.wait(20)
+    signal.signal(signal.SIGINT, previous)
+    try:
+        yield f"http://localhost:{port}"
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def ask(address: str) -> bytes:
