@@ -1,6 +1,7 @@
 """What autograd promises of any differentiable function holds for the hand-derived scan too."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -92,6 +93,19 @@ def test_backward_twice(recurrence: Recurrence) -> None:
         assert not torch.equal(before, different)
     with pytest.raises(RuntimeError, match="a second time"):
         torch.autograd.grad(loss, leaves)
+
+
+@members
+def test_gradients_share_no_memory(recurrence: Recurrence) -> None:
+    """Overwriting one that was handed out changes no other."""
+    problem = make_problem(recurrence, Sizes())
+    states = recurrence.unroll(problem.inputs, problem.state, problem.weights)
+    gradients = torch.autograd.grad(every_state_loss(states), list(problem.leaves().values()))
+    for number, gradient in enumerate(gradients):
+        kept = gradient.clone()
+        gradient.fill_(math.nan)
+        assert not any(bool(other.isnan().any()) for place, other in enumerate(gradients) if place != number)
+        gradient.copy_(kept)
 
 
 @members
