@@ -45,7 +45,7 @@ class _Pool:
             held = self._in_use + sum(map(len, self._free))
             while self._free and held > SLACK * self._most:
                 held -= len(self._free.pop(0))
-        return torch.empty(size, dtype=torch.uint8)
+        return torch.empty(size, dtype=torch.uint8, device="cpu")
 
     def give_back(self, block: Tensor) -> None:
         """Take a block back; called when the last tensor that looks into it is gone."""

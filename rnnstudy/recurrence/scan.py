@@ -26,8 +26,8 @@ MINUS_ONE = torch.tensor(-1.0, device="cpu")
 SPAN = 48
 """Time steps for which views are made at once; many more live objects would call Python's garbage collector."""
 
-SPAN_ELEMENTS = 1 << 18
-"""Numbers that a run of backward steps computes at once, of all replicas: 1 MB in float32."""
+SPAN_ELEMENTS = 1 << 19
+"""Numbers that a run of backward steps computes at once, of all replicas: 2 MB in float32."""
 
 
 def wants_gradient(*tensors: Tensor) -> bool:
