@@ -15,6 +15,7 @@ from rnnstudy.models.rnn import RNN
 from rnnstudy.recurrence.base import AdjointRecorder
 
 Work = Callable[[], None]
+"""One training step of all replicas."""
 
 OUTPUT_SIZE = 10
 """Classes of the readout."""
@@ -22,7 +23,13 @@ OUTPUT_SIZE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell, here and in torch.nn; those are called with the sizes of input and state."""
+    """A cell, here and in torch.nn.
+
+    Args:
+        model: Ours.
+        module: The fused module of torch.nn, called with the sizes of input and state.
+        one_step: The cell of torch.nn for one time step, likewise.
+    """
 
     model: type[Model]
     module: Callable[[int, int], nn.RNNBase]
@@ -38,7 +45,14 @@ CELLS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """The sizes of a problem."""
+    """The sizes of a problem.
+
+    Args:
+        batch_size: Sequences per replica.
+        seq_len: Time steps.
+        input_size: Features of an input.
+        hidden_size: Units of the one layer.
+    """
 
     batch_size: int
     seq_len: int

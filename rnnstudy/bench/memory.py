@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rnnstudy.bench.contestants import CELLS, SIZES, Problem, Size
+from rnnstudy.bench.contestants import CELLS, SIZES, Problem, Size, Work
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_json
@@ -63,19 +63,18 @@ class Measurement:
             raise RnnstudyError(f"measuring {self} failed with exit code {done.returncode}: {done.stderr[-300:]}")
         return Cost(**json.loads(done.stdout))
 
-    def _work(self, seq_len: int) -> tuple[Problem, Any]:
+    def _work(self, seq_len: int) -> Work:
         size = Size(
             batch_size=self.batch_size, seq_len=seq_len, input_size=self.input_size, hidden_size=self.hidden_size
         )
         problem = Problem(cell=CELLS[self.cell], size=size, replicas=self.replicas, device=torch.device("cpu"))
-        return problem, problem.ours() if self.way == "ours" else problem.torch_nn()
+        return problem.ours() if self.way == "ours" else problem.torch_nn()
 
     def take(self) -> "Cost":
         """Take the measurement in this process."""
         with Numerics().applied():
-            _, short = self._work(2)
-            short()
-            _, step = self._work(self.seq_len)
+            self._work(2)()
+            step = self._work(self.seq_len)
             before = _forget_peak()
             seconds = []
             for _ in range(STEPS):
@@ -90,7 +89,7 @@ class Cost:
     """What a measurement found.
 
     Args:
-        peak_mb: Megabytes of memory at the peak of the steps, beyond what was used before them.
+        peak_mb: Memory at the peak of the steps, in MB of 2^20 bytes, beyond what was used before them.
         seconds: Median time of a step.
     """
 

@@ -10,6 +10,7 @@ from rnnstudy.core.errors import RnnstudyError, require_above, require_at_least,
 
 CELLS = ("rnn", "gru", "lstm")
 SIZES = ("S1", "S2", "S3")
+"""The names in bench/contestants.py, which imports torch: too slow for an error or a help text."""
 
 
 def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -6,8 +6,8 @@ backward scan whose running variable is the total derivative of the loss with re
     dL/dh_t = direct_t + carried_t,
 
 *direct* what reaches h_t through the layer's output at t (readout, next layer), *carried* what reaches it through
-the state at t+1. Recording it is a copy, editing `carried` on its way back in time is how truncated backpropagation,
-h-detach and per-step clipping are done.
+the state at t+1. Recording it means keeping it; editing `carried` on its way back in time is how truncated
+backpropagation, h-detach and per-step clipping are done.
 """
 
 from abc import ABC, abstractmethod

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rnnstudy.bench import contestants
 from rnnstudy.bench.memory import Measurement
+from rnnstudy.cli import bench
 from rnnstudy.cli.main import main
 
 
@@ -71,6 +73,11 @@ def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.Ca
     assert row["step_over_engine"] > 1
     assert 0 < row["observing_share"] < 1
     assert "rnn" in capsys.readouterr().out
+
+
+def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
+    assert tuple(contestants.CELLS) == bench.CELLS
+    assert tuple(contestants.SIZES) == bench.SIZES
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every instrument against the same quantity computed plainly from the record."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -156,6 +157,19 @@ def test_histogram_counts_every_entry_in_its_bin():
     assert count("inf") == [5, 0]
     assert count("subnormal") == [0, BATCH]
     assert count("zero") == [entries - 5, entries - 1 + entries - BATCH]
+
+
+def test_entries_beside_an_edge_are_on_their_side_of_it():
+    """Float32 is a little above or below a power of ten; its logarithm is taken in float64."""
+    beside = torch.tensor([10.0 ** (power / 2) for power in range(-60, 61)])
+    values = (beside / BATCH).view(1, 1, 1, -1).expand(1, 1, BATCH, -1)
+    histogram = HiddenGradHistogram(bin_width=0.5).measure(record_of(values))[
+        "hidden_grad_histogram/h/layer_0/lag_0000"
+    ]
+    assert isinstance(histogram, Histogram)
+    expected = Counter(math.floor((math.log10(float(value) * BATCH) - LOW) / 0.5) for value in beside / BATCH)
+    found = {place: count // BATCH for place, count in enumerate(histogram.counts[0].tolist()) if count}
+    assert found == dict(expected)
 
 
 def test_grad_norm_is_raw_before_and_clipped_after_the_mitigations():
