@@ -202,13 +202,15 @@ def assert_near(actual: Tensor, expected: Tensor, name: str, rtol: float = RTOL,
     """Largest error within `rtol` of the largest value, in every slice of the first axis by itself.
 
     The first axis is time for states and adjoints: a small adjoint early in a sequence is not measured against a
-    large one at its end. `floor`, relative to the whole tensor, is for slices that are small by cancellation.
+    large one at its end. `floor`, relative to the whole tensor or to one, is for what is small by cancellation: in a
+    saturated unit the slope 1 - h^2 is a few 1e-9 and its rounding a few 1e-16, in any implementation, while weights
+    and coefficients of the loss are of size one.
     """
     assert actual.shape == expected.shape, f"{name}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
     assert actual.dtype == expected.dtype, f"{name}: {actual.dtype}, expected {expected.dtype}"
     error = (actual - expected).abs().flatten(1).amax(1)
     size = expected.abs().flatten(1).amax(1)
-    allowed = rtol * size + floor * size.max()
+    allowed = rtol * size + floor * size.max().clamp(min=1)
     assert bool((error <= allowed).all()), f"{name}: error {error.tolist()} with values up to {size.tolist()}"
 
 
