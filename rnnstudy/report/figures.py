@@ -91,7 +91,7 @@ def solved_figure(entries: Sequence[Entry], layout: Layout) -> Figure | None:
 
 
 def curves_figure(layout: Layout, tag: str) -> Figure | None:
-    """Draw a metric over training: median line, band from minimum to maximum, chance dashed.
+    """Draw a metric over training: median line, band from minimum to maximum, no memory dashed.
 
     Args:
         layout: Who shares an axes with whom.
@@ -119,13 +119,13 @@ def curves_figure(layout: Layout, tag: str) -> Figure | None:
     name = "evaluation accuracy" if accuracy else "evaluation loss"
     for axes in grid[:: layout.columns]:
         axes.set_ylabel(name, color=INK)
-    extra = Line2D([], [], color="#666666", linestyle=(0, (5, 4)), linewidth=1.3, label="chance")
+    extra = Line2D([], [], color="#666666", linestyle=(0, (5, 4)), linewidth=1.3, label="without memory")
     add_legend(figure, grid, layout, extra=[extra])
     return figure
 
 
 def _chance(entry: Entry, *, accuracy: bool) -> float | None:
-    return entry.run.facts.chance_accuracy if accuracy else entry.run.facts.chance_loss
+    return entry.run.facts.chance_accuracy if accuracy else entry.run.facts.memoryless_loss
 
 
 def _spans_decades(drawn: Sequence[np.ndarray]) -> bool:

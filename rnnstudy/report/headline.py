@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rnnstudy.report.naming import confounded, natural
-from rnnstudy.report.read import Sweep
+from rnnstudy.report.read import NO_CRITERION, Sweep
 from rnnstudy.report.statistics import FEW_REPLICAS, median_range, reference_step
 from rnnstudy.report.table import Summary, known, median_ratio, show_number, show_steps
 
@@ -45,6 +45,8 @@ def _compared(ended: Sequence[Summary]) -> list[str]:
         return [f"{_outcome(best)}.", *_gradients([best])]
     if best.solved == 0:
         first = f"None of {len(ended)} runs solved the task in any replica"
+        if best.entry.run.facts.solved_when == NO_CRITERION:
+            first = f"{len(ended)} runs of a task that has no criterion to be solved"
         sentences = [f"{first}; lowest final loss: {_loss(best)}; highest: {_loss(worst)}."]
     elif all(each.solved == each.replicas for each in ended):
         first = f"All {len(ended)} runs solved the task in every replica"
@@ -105,8 +107,9 @@ def _steps(summary: Summary) -> str:
 def _loss(summary: Summary) -> str:
     losses = known(summary.loss)
     middle = show_number(median_range(losses, nan_as=math.inf)[0], digits=4) if losses else "not logged"
-    chance = summary.entry.run.facts.chance_loss
-    return f"{summary.entry.name} ({middle}{'' if chance is None else f', chance {show_number(chance, digits=4)}'})"
+    level = summary.entry.run.facts.memoryless_loss
+    without = "" if level is None else f", without memory {show_number(level, digits=4)}"
+    return f"{summary.entry.name} ({middle}{without})"
 
 
 def _gradients(summaries: Sequence[Summary]) -> list[str]:

@@ -94,7 +94,8 @@ def _sections(summaries: Sequence[Summary], drawings: Mapping[str, Drawing]) -> 
         ),
         (
             "Learning curves",
-            f"{bands} Dashed grey: the best answer that ignores the input. A loss that is not a number counts as "
+            f"{bands} Dashed grey: the best guess without memory, from the time step and the present input alone (of "
+            "the accuracy: that of chance). A loss that is not a number counts as "
             "infinite in the median, and is not drawn.",
             ("accuracy.png", "loss.png"),
         ),

@@ -18,13 +18,18 @@ REPORT = "report"
 """Name of the folder, within the compared one, that holds the report."""
 
 
+NO_CRITERION = "no criterion"
+"""Said of a task that nobody has said when it is solved."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a run's task said of itself.
 
     Args:
-        chance_loss: Loss of the best answer that ignores the input; None if unknown.
+        chance_loss: Loss at the answer of the best guess that does not know what it depends on; None if unknown.
         chance_accuracy: Likewise, from 0 to 1; None if the task has no accuracy.
+        memoryless_loss: Loss as trained on of the best guess that remembers nothing; None if unknown.
         solved_when: The rule, for people, e.g. "accuracy at least 0.99".
         seq_len: Time steps per sequence.
         informative_steps: Time steps that hold what the answer depends on.
@@ -32,6 +37,7 @@ class Facts:
 
     chance_loss: float | None
     chance_accuracy: float | None
+    memoryless_loss: float | None
     solved_when: str
     seq_len: int
     informative_steps: tuple[int, ...]
@@ -198,7 +204,7 @@ def _check_format(fields: Fields) -> None:
 def _facts(fields: Fields) -> Facts:
     solved_at = fields.optional_number("solved_at")
     if solved_at is None:
-        rule = "never"
+        rule = NO_CRITERION
     else:
         rule = f"{fields.text('solved_metric')} {fields.text('solved_when').replace('_', ' ')} {solved_at:g}"
     steps = fields.items("informative_steps")
@@ -207,6 +213,7 @@ def _facts(fields: Fields) -> Facts:
     return Facts(
         chance_loss=fields.optional_number("chance_loss"),
         chance_accuracy=fields.optional_number("chance_accuracy"),
+        memoryless_loss=fields.optional_number("memoryless_loss"),
         solved_when=rule,
         seq_len=fields.integer("seq_len", minimum=1),
         informative_steps=tuple(steps),

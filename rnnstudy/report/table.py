@@ -3,8 +3,10 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rich import box
@@ -25,7 +27,8 @@ from rnnstudy.report.statistics import (
 from rnnstudy.report.statistics import wilson_interval as wilson
 
 DASH = "\N{EN DASH}"
-LOSS, ACCURACY = "eval/loss", "eval/accuracy"
+LOSS, ACCURACY, ANSWER_LOSS = "eval/loss", "eval/accuracy", "eval/answer_loss"
+_ELSEWHERE = re.compile(r"eval_at_(?P<seq_len>\d+)/(?P<metric>loss|answer_loss|accuracy)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,9 @@ class Summary:
         steps_to_solve: Optimizer steps; None where not solved.
         steps_run: Optimizer steps; None for a run that has not ended.
         loss: Last evaluation loss; NaN where that is what it was.
+        answer_loss: Last evaluation loss at the answer alone.
         accuracy: Last evaluation accuracy, from 0 to 1.
+        elsewhere: The last figures of evaluations at other lengths, by length (time steps) and metric.
         skipped: Steps whose update was skipped; the log counts them from the start of the run.
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
@@ -51,7 +56,9 @@ class Summary:
     steps_to_solve: tuple[int | None, ...]
     steps_run: int | None
     loss: tuple[float | None, ...]
+    answer_loss: tuple[float | None, ...]
     accuracy: tuple[float | None, ...]
+    elsewhere: dict[tuple[int, str], tuple[float | None, ...]]
     skipped: tuple[float | None, ...]
     active: dict[str, tuple[float | None, ...]]
     ratio_first: tuple[float | None, ...]
@@ -114,7 +121,13 @@ def summarise(entry: Entry) -> Summary:
         steps_to_solve=run.result.steps_to_solve if run.result else (None,) * run.replicas,
         steps_run=run.result.steps if run.result else None,
         loss=_final(run, LOSS),
+        answer_loss=_final(run, ANSWER_LOSS),
         accuracy=_final(run, ACCURACY),
+        elsewhere={
+            (int(match["seq_len"]), match["metric"]): _final(run, tag)
+            for tag in run.metrics
+            if (match := _ELSEWHERE.fullmatch(tag))
+        },
         skipped=_per_replica(run, run.metrics.get("train/skipped"), lambda values: values[-1]),
         active=active,
         ratio_first=_ratios(run, curve, curve.first() if curve else None),
@@ -135,11 +148,22 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         Column(header=labels[key], meaning=key, cells=tuple((s.entry.settings[key], "") for s in summaries))
         for key in keys
     ]
+    lengths = sorted(
+        {seq_len for summary in summaries for seq_len, metric in summary.elsewhere if metric == "accuracy"}
+    )
     rules: list[tuple[str, str, Callable[[Summary], tuple[str, str]]]] = [
         ("solved", "replicas that solved the task; Wilson 95 % interval of the fraction", _solved_cell),
         ("steps", "median training steps to solve; > n when half or more were not solved in n", _steps_cell),
         ("loss", "last evaluation loss: median; minimum to maximum", lambda s: _range_cell(s.loss, math.inf)),
         ("accuracy", "last accuracy: median; minimum to maximum", lambda s: _range_cell(s.accuracy, -math.inf)),
+        *(
+            (
+                f"at {seq_len}",
+                f"last accuracy on sequences of {seq_len} time steps: median; minimum to maximum",
+                partial(_elsewhere_cell, seq_len=seq_len),
+            )
+            for seq_len in lengths
+        ),
         (
             "log ratio",
             "log10 of gradient norm at the earliest step with the information over the last step: first → last probe",
@@ -202,6 +226,7 @@ def _tidy(summary: Summary) -> list[dict[str, object]]:
             "steps_to_solve": summary.steps_to_solve[replica],
             "steps_run": summary.steps_run,
             "eval_loss": summary.loss[replica],
+            "eval_answer_loss": summary.answer_loss[replica],
             "eval_accuracy": summary.accuracy[replica],
             "skipped_steps": summary.skipped[replica],
             "log10_ratio_first": summary.ratio_first[replica],
@@ -214,7 +239,8 @@ def _tidy(summary: Summary) -> list[dict[str, object]]:
             "run_median_steps_to_solve": summary.median_steps if summary.is_finished else None,
         }
         active = {f"active_{name}": values[replica] for name, values in summary.active.items()}
-        rows.append(fixed | active | {key: v for key, v in entry.settings.items() if key not in fixed})
+        elsewhere = {f"eval_at_{n}_{metric}": values[replica] for (n, metric), values in summary.elsewhere.items()}
+        rows.append(fixed | elsewhere | active | {key: v for key, v in entry.settings.items() if key not in fixed})
     return rows
 
 
@@ -297,6 +323,10 @@ def _range_cell(values: Sequence[float | None], nan_as: float) -> tuple[str, str
         show_number(middle),
         f"{show_number(low, digits=2)}{DASH}{show_number(high, digits=2)}" if len(found) > 1 else "",
     )
+
+
+def _elsewhere_cell(summary: Summary, *, seq_len: int) -> tuple[str, str]:
+    return _range_cell(summary.elsewhere.get((seq_len, "accuracy"), ()), -math.inf)
 
 
 def _ratio_cell(summary: Summary) -> tuple[str, str]:

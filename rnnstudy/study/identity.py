@@ -61,7 +61,9 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if "." in key or key in {"task", "optimizer", "seed", "replicas"}:
-            short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in value)
+            # A list such as [50,200] reads 50-200.
+            plain = value.removeprefix("[").removesuffix("]")
+            short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)
             values.append(f"{key.rpartition('.')[2]}={short[:24]}")
     return "_".join([name, *values, fingerprint(config)])
 

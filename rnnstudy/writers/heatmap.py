@@ -74,9 +74,9 @@ def draw_heatmap(
         if special.any():
             layer = np.ma.masked_where(~special, np.ones_like(values))
             axes.pcolormesh(x_edges, y_edges, layer, cmap=ListedColormap([color]), rasterized=True)
-    _mark(axes, informative_steps)
     axes.set_xlim(x_edges[0], x_edges[-1])
     axes.set_ylim(y_edges[0], y_edges[-1])
+    _mark(axes, informative_steps)
     ticks = MaxNLocator(6, integer=True).tick_values(float(steps[0]), float(steps[-1]))
     # The first cell reaches below its step: without this the axis would count negative steps.
     axes.set_yticks([tick for tick in ticks if steps[0] <= tick <= steps[-1]] or [float(steps[0])])
@@ -140,7 +140,9 @@ def _edges(centers: np.ndarray) -> np.ndarray:
 
 
 def _mark(axes: Axes, informative_steps: Sequence[int]) -> None:
-    if not informative_steps:
+    low, high = axes.get_xlim()
+    # Where information can be at any time step, marks would say nothing.
+    if not informative_steps or len(informative_steps) >= high - low:
         return
     if len(informative_steps) <= _MAX_LINES:
         outline = [Stroke(linewidth=3.0, foreground="black", alpha=0.6), Normal()]

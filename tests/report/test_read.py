@@ -126,7 +126,9 @@ def test_missing_and_wrong_keys_are_named(tmp_path: Path, name: str, key: str, v
     assert f"'{key}'" in line
 
 
-@pytest.mark.parametrize("key", ["chance_loss", "chance_accuracy", "seq_len", "informative_steps", "solved_metric"])
+@pytest.mark.parametrize(
+    "key", ["chance_loss", "chance_accuracy", "memoryless_loss", "seq_len", "informative_steps", "solved_metric"]
+)
 def test_missing_facts_are_named(tmp_path: Path, key: str) -> None:
     path = write_run(tmp_path / "bad", Synthetic()) / "run.json"
     content = read_json(path)

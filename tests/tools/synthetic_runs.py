@@ -51,6 +51,7 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
         "facts": {
             "chance_loss": 2.08,
             "chance_accuracy": 0.125 if spec.accuracy else None,
+            "memoryless_loss": 2.08,
             "solved_metric": "accuracy",
             "solved_at": 0.99,
             "solved_when": "at_least",
