@@ -95,7 +95,7 @@ class Problem:
         """All replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step."""
         size = self.size
         inputs, targets = self.data()
-        interface = Interface(input_size=size.input_size, output_size=OUTPUT_SIZE, has_tokens=False)
+        interface = Interface(input_size=size.input_size, output_size=OUTPUT_SIZE, encoding="features")
         generators = replica_generators(0, self.replicas, "init")
         network = self.cell.model(hidden_size=size.hidden_size).build(interface, generators).to(self.device)
         last = torch.tensor([size.seq_len - 1], device=self.device)

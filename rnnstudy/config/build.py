@@ -39,12 +39,29 @@ def build(node: Any, base: type[T], *, path: str) -> T:
         ConfigError: The node names no such class, has an unknown or lacks a required key, or a value has the wrong
             type or is out of range.
     """
-    node = _require_mapping(node, path)
-    target = node.get(TARGET)
+    cls = find_class(node, base, path=path)
+    return build_section(cls, {key: value for key, value in node.items() if key != TARGET}, path=path)
+
+
+def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
+    """Find the class that a node names.
+
+    Args:
+        node: A mapping with `_target_`.
+        base: What the class must derive from.
+        path: Where the node stands in the configuration, for error messages.
+
+    Returns:
+        The class.
+
+    Raises:
+        ConfigError: The node names no such class.
+    """
+    target = _require_mapping(node, path).get(TARGET)
     cls = _locate(target, f"{path}.{TARGET}")
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
         raise ConfigError(f"{path}.{TARGET} must name a {base.__name__}, got '{target}'.")
-    return build_section(cls, {key: value for key, value in node.items() if key != TARGET}, path=path)
+    return cls
 
 
 def build_section(cls: type[T], node: Any, *, path: str) -> T:

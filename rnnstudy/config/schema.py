@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from rnnstudy.config.build import build, build_section, optimizer_factory
+from rnnstudy.config.build import build, build_section, find_class, optimizer_factory
 from rnnstudy.core.errors import ConfigError, require_at_least, suggest
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.instruments.base import Instrument
@@ -14,7 +14,7 @@ from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Model
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.optimizer import ReplicaOptimizer
-from rnnstudy.training.settings import TrainSettings
+from rnnstudy.training.settings import EvalSettings, TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +48,36 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that a configuration asks for, checked."""
+    """All that a configuration asks for, checked.
+
+    Args:
+        task: With the longest sequences that are trained on.
+        seq_lens: Least and most time steps of a sequence to train on.
+        model: Of the network.
+        mitigations: In the order in which they act.
+        instruments: What is measured.
+        make_optimizer: For a network.
+        train: How long and how often.
+        eval: What else is evaluated.
+        numerics: How numbers are treated.
+        run: The plain values.
+    """
 
     task: Task
+    seq_lens: tuple[int, int]
     model: Model
     mitigations: list[Mitigation]
     instruments: list[Instrument]
     make_optimizer: Callable[[nn.Module], ReplicaOptimizer]
     train: TrainSettings
+    eval: EvalSettings
     numerics: Numerics
     run: RunSettings
 
 
 M = TypeVar("M")
 
-_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "numerics")
+_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "eval", "numerics")
 _SETTINGS = tuple(RunSettings.__dataclass_fields__)
 
 
@@ -85,16 +100,58 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
         run = build_section(RunSettings, {key: config[key] for key in _SETTINGS if key in config}, path="")
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix(".")) from None
+    task, seq_lens = _build_task(config["task"])
     return Plan(
-        task=build(config["task"], Task, path="task"),
+        task=task,
+        seq_lens=seq_lens,
         model=build(config["model"], Model, path="model"),
         mitigations=_build_members(config["mitigation"], Mitigation, "mitigation"),
         instruments=_build_members(config["instrument"], Instrument, "instrument"),
         make_optimizer=optimizer_factory(config["optimizer"], path="optimizer"),
         train=build_section(TrainSettings, config["train"], path="train"),
+        eval=_build_eval(config["eval"], task),
         numerics=build_section(Numerics, config["numerics"], path="numerics"),
         run=run,
     )
+
+
+def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
+    """Build the task; its length may be two numbers, the least and the most.
+
+    Returns:
+        The task at its longest, and the least and most time steps of its sequences.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    name = find_class(node, Task, path="task").length_field
+    lengths = node.get(name)
+    if not isinstance(lengths, list):
+        task = build(node, Task, path="task")
+        return task, (task.facts.seq_len, task.facts.seq_len)
+    whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool)]
+    if len(whole) != 2 or whole != sorted(lengths):
+        raise ConfigError(f"task.{name} must be a number, or the least and the most such as [50,200], got {lengths}.")
+    shortest, longest = (build({**node, name: length}, Task, path="task") for length in whole)
+    return longest, (shortest.facts.seq_len, longest.facts.seq_len)
+
+
+def _build_eval(node: Any, task: Task) -> EvalSettings:
+    """Check what else is to be evaluated.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    settings = build_section(EvalSettings, node, path="eval")
+    for seq_len in settings.seq_lens:
+        try:
+            task.held_out().with_seq_len(seq_len)
+        except ConfigError as error:
+            raise ConfigError(f"eval.seq_lens holds {seq_len}, but {error}") from None
+    return settings
 
 
 def _build_members(nodes: Any, base: type[M], path: str) -> list[M]:

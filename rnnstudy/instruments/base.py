@@ -20,9 +20,9 @@ class Record:
     Attributes:
         step: Optimizer steps done so far.
         network: The network, not to be changed.
-        batch: The training batch of this step.
-        adjoints: Of each layer, state name to adjoint of the mean loss over the batch.
-        raw_norm: Norm of the gradient of all parameters, before any mitigation.
+        batch: The training batch of this step, or, where their lengths vary, a fixed one of the greatest length.
+        adjoints: Of each layer, state name to adjoint of the mean loss over this batch.
+        raw_norm: Norm of the gradient of all parameters on the training batch, before any mitigation.
         clipped_norm: The same after all mitigations.
     """
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from rnnstudy.core.encoding import Encoding
 from rnnstudy.core.errors import RnnstudyError, require_at_least
 from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, CellWeights, Recurrence, ScanOptions, States
 
@@ -24,12 +25,12 @@ class Interface:
     Args:
         input_size: Features of an input, or the number of different tokens.
         output_size: Values to put out.
-        has_tokens: Whether inputs are token ids, to be embedded.
+        encoding: How the inputs enter.
     """
 
     input_size: int
     output_size: int
-    has_tokens: bool
+    encoding: Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ class Model(ABC):
     Args:
         hidden_size: Units of each layer, at least 1.
         num_layers: Layers of recurrence, at least 1; each reads the states of the one below.
-        embedding_size: Features of a word embedding, for tasks of tokens; null is `hidden_size`.
+        embedding_size: Features of the embedding of tokens; null is `hidden_size` for words, and no embedding for
+            symbols, which then enter one-hot, as published.
     """
 
     hidden_size: int = 64
@@ -107,7 +109,7 @@ class Layer(nn.Module):
 
 
 class Network(nn.Module):
-    """Embedding (for tokens), recurrent layers, linear readout; `replicas` networks side by side."""
+    """Embedding or one-hot code (for tokens), recurrent layers, linear readout; `replicas` networks side by side."""
 
     def __init__(
         self, model: Model, interface: Interface, generators: Sequence[torch.Generator], dtype: torch.dtype
@@ -125,9 +127,13 @@ class Network(nn.Module):
             return (torch.stack(draws) * 2 - 1) / size**0.5
 
         self.embedding = None
-        if interface.has_tokens:
+        if interface.encoding == "words" or (interface.encoding == "symbols" and model.embedding_size):
             features = model.embedding_size or size
             self.embedding = nn.Parameter(normal((interface.input_size, features)))
+        self.one_hot: Tensor | None
+        self.register_buffer("one_hot", None)
+        if interface.encoding == "symbols" and self.embedding is None:
+            self.register_buffer("one_hot", torch.eye(features, dtype=dtype), persistent=False)
         recurrence = model.recurrence()
         self.layers = nn.ModuleList(
             Layer(recurrence, size if layer else features, size, draw=uniform) for layer in range(model.num_layers)
@@ -141,6 +147,7 @@ class Network(nn.Module):
         inputs: Shaped[Tensor, "time replica batch ..."],
         loss_steps: Int[Tensor, " loss_step"],
         *,
+        initial: Sequence[States] | None = None,
         recorders: Sequence[AdjointRecorder] | None = None,
         edit: AdjointEdit | None = None,
     ) -> Forward:
@@ -149,6 +156,7 @@ class Network(nn.Module):
         Args:
             inputs: Token ids or features.
             loss_steps: Time steps at which to read the output.
+            initial: The state of each layer before the first time step; zero if None.
             recorders: One per layer, filled during `backward`.
             edit: Applied to the carried adjoints of every layer.
 
@@ -164,14 +172,16 @@ class Network(nn.Module):
                 recorder=recorders[index] if recorders else None,
                 edit=edit,
             )
-            layer_states, read = layer(hidden, options=options)
+            layer_states, read = layer(hidden, state=initial[index] if initial else None, options=options)
             states.append(layer_states)
             hidden = layer_states[0]
         return Forward(outputs=self._read_out(read), states=states)
 
     def _embed(self, inputs: Tensor) -> Float[Tensor, "time replica batch feature"]:
+        if self.one_hot is not None:
+            return functional.embedding(inputs, self.one_hot)
         if self.embedding is None:
-            return inputs
+            return inputs.to(self.readout_bias.dtype)
         offsets = torch.arange(self.replicas, device=inputs.device) * self.embedding.shape[1]
         return functional.embedding(inputs + offsets[:, None], self.embedding.flatten(0, 1))
 

@@ -1,5 +1,6 @@
 """One run: a configuration becomes parts, the parts a loop, the loop a result in a run folder."""
 
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from rnnstudy.config.schema import Plan, plan_run
-from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import replica_generators
@@ -72,6 +73,7 @@ def run(job: Job, console: Console) -> RunFolder:
     plan = check(job.config)
     folder = find_run_folder(job.config, job.overrides)
     require_fit(folder, job.config)
+    _require_same_data(folder, plan)
     if folder.is_finished:
         _say(console, f"{job.label}: finished already, nothing to do ({folder.path})")
         return folder
@@ -107,6 +109,22 @@ def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _require_same_data(folder: RunFolder, plan: Plan) -> None:
+    """Refuse to go on with a run on other data than it was begun with.
+
+    Raises:
+        ConfigError: The user's data has changed.
+    """
+    if not folder.manifest.exists():
+        return
+    begun_with = json.loads(folder.manifest.read_bytes()).get("data_digest")
+    if begun_with != plan.task.data_digest:
+        raise ConfigError(
+            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
+            "run_dir for the new one, or move the folder away."
+        )
+
+
 def _prepare(folder: RunFolder, config: Config, plan: Plan, device: torch.device) -> None:
     """Make the folder with the configuration and what is known before training.
 
@@ -132,25 +150,28 @@ def _manifest(config: Config, plan: Plan, device: torch.device) -> dict[str, Any
         "seed": plan.run.seed,
         "replicas": plan.run.replicas,
         "fingerprint": fingerprint(config),
-        "facts": _facts(plan.task.facts),
+        "data_digest": plan.task.data_digest,
+        "facts": _facts(plan.task.held_out().facts),
     }
 
 
 def _facts(facts: Facts) -> dict[str, Any]:
+    solved = facts.solved
     return {
         "seq_len": facts.seq_len,
         "chance_loss": facts.chance_loss,
         "chance_accuracy": facts.chance_accuracy,
-        "solved_metric": facts.solved.metric,
-        "solved_at": facts.solved.threshold,
-        "solved_when": facts.solved.direction,
+        "memoryless_loss": facts.memoryless_loss,
+        "solved_metric": solved and solved.metric,
+        "solved_at": solved and solved.threshold,
+        "solved_when": solved and solved.direction,
         "informative_steps": list(facts.informative_steps),
     }
 
 
 def _assemble(plan: Plan, device: torch.device) -> Parts:
     facts = plan.task.facts
-    interface = Interface(input_size=facts.input_size, output_size=facts.output_size, has_tokens=facts.has_tokens)
+    interface = Interface(input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding)
     generators = replica_generators(plan.run.seed, plan.run.replicas, "init")
     network = plan.model.build(interface, generators)
     for mitigation in plan.mitigations:
@@ -158,6 +179,8 @@ def _assemble(plan: Plan, device: torch.device) -> Parts:
     network.to(device)
     return Parts(
         task=plan.task,
+        seq_lens=plan.seq_lens,
+        other_seq_lens=plan.eval.seq_lens,
         network=network,
         mitigations=plan.mitigations,
         instruments=plan.instruments,
@@ -195,7 +218,7 @@ def _train(
         training.run()
         training.save()
     write_json(folder.result, _result(folder, plan, training, device))
-    say(_summary(training, folder))
+    say(_summary(training, folder, judged=plan.task.facts.solved is not None))
 
 
 def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.device) -> dict[str, Any]:
@@ -227,9 +250,9 @@ def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | N
     return final
 
 
-def _summary(training: Training, folder: RunFolder) -> str:
+def _summary(training: Training, folder: RunFolder, *, judged: bool) -> str:
     names = training.states.names()
-    told = [f"solved {names.count('solved')} of {len(names)} replicas"]
+    told = [f"solved {names.count('solved')} of {len(names)} replicas" if judged else f"trained {len(names)} replicas"]
     steps = training.states.steps_to_solve
     solved = steps[steps != NEVER]
     if len(solved):

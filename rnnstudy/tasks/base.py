@@ -1,15 +1,18 @@
-"""What a task is: a few facts, and fresh samples from an explicit generator."""
+"""What a task is: a few facts, and samples from an explicit generator."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
+
+from rnnstudy.core.encoding import Encoding
+from rnnstudy.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,8 @@ class Batch:
         counted: Which of the outputs enter the loss.
         answer: Which of the outputs are the answer, on which the task is judged.
         informative: Which inputs decide the answer.
+        ends: Where in the data each sequence ends, for a task that reads on from there; None where all sequences are
+            independent of those before.
     """
 
     inputs: Shaped[Tensor, "time ..."]
@@ -31,20 +36,49 @@ class Batch:
     counted: Bool[Tensor, "loss_step ..."]
     answer: Bool[Tensor, "loss_step ..."]
     informative: Bool[Tensor, "time ..."]
+    ends: Int[Tensor, "..."] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        tensors: list[Tensor | None] = [getattr(self, field.name) for field in fields(self)]
+        moved = [tensor if tensor is None else tensor.to(device) for tensor in tensors]
+        return replace(self, **{field.name: tensor for field, tensor in zip(fields(self), moved, strict=True)})
 
 
 def stack(batches: Sequence[Batch]) -> Batch:
-    """Put batches of several replicas side by side on a new second axis."""
+    """Put batches of several replicas side by side, on a new axis before that of the sequences."""
     stacked = {
         field.name: torch.stack([getattr(batch, field.name) for batch in batches], dim=1)
         for field in fields(Batch)
-        if field.name != "loss_steps"
+        if field.name not in {"loss_steps", "ends"}
     }
-    return Batch(loss_steps=batches[0].loss_steps, **stacked)
+    ends = [batch.ends for batch in batches if batch.ends is not None]
+    return Batch(loss_steps=batches[0].loss_steps, ends=torch.stack(ends) if ends else None, **stacked)
+
+
+def ask_at_end(
+    inputs: Shaped[Tensor, "time batch ..."], targets: Shaped[Tensor, "batch ..."], informative: Bool[Tensor, "..."]
+) -> Batch:
+    """A batch with one question, at the last time step.
+
+    Args:
+        inputs: The sequences.
+        targets: What is to be put out there, one per sequence.
+        informative: Which inputs decide it; one per time step will do where all sequences agree.
+
+    Returns:
+        The batch.
+    """
+    time, batch = inputs.shape[:2]
+    everywhere = torch.ones(1, batch, dtype=torch.bool)
+    return Batch(
+        inputs=inputs,
+        loss_steps=torch.tensor([time - 1]),
+        targets=targets[None],
+        counted=everywhere,
+        answer=everywhere,
+        informative=informative if informative.ndim == 2 else informative[:, None].expand(time, batch),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,39 +107,101 @@ class Facts:
 
     Args:
         seq_len: Time steps of a sequence.
-        input_size: Features of an input, or the number of different tokens.
-        output_size: Classes or values to put out.
-        has_tokens: Whether inputs are token ids, which the model embeds, rather than features.
-        chance_loss: Loss at the answer of the best guess that does not know the informative steps.
-        chance_accuracy: Accuracy of that guess; None where nothing is classified.
-        solved: When the task counts as solved.
+        encoding: How the inputs enter a network.
+        input_names: Names of the features of an input, or of the tokens, for people to read.
+        output_names: Names of the classes, or of the values to put out.
+        chance_loss: Loss at the answer of the best guess that does not know the informative inputs.
+        chance_accuracy: Accuracy of that guess.
+        memoryless_loss: Loss as trained on, over all counted outputs, of the best guess that sees the time step and the
+            present input but remembers nothing; None where it is not known.
+        solved: When the task counts as solved; None where nobody has said.
         informative_steps: Time steps that can carry the information; a batch says which do in each sequence.
     """
 
     seq_len: int
-    input_size: int
-    output_size: int
-    has_tokens: bool
+    encoding: Encoding
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
     chance_loss: float
-    chance_accuracy: float | None
-    solved: Criterion
+    chance_accuracy: float
+    memoryless_loss: float | None
+    solved: Criterion | None
     informative_steps: tuple[int, ...]
 
+    @property
+    def input_size(self) -> int:
+        """Features of an input, or the number of different tokens."""
+        return len(self.input_names)
 
+    @property
+    def output_size(self) -> int:
+        """Classes or values to put out."""
+        return len(self.output_names)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """A problem with long dependencies.
 
     Losses are means over the sequences and over the counted time steps of a batch, one per replica.
     """
 
+    length_field: ClassVar[str | None] = "seq_len"
+    """The argument that sets how long the sequences are, one time step longer for every 1 more; None if none does. In a
+    configuration it may be two numbers, the least and the most: then every batch draws its own."""
+
+    loss_name: ClassVar[str]
+    """What the loss is, for people."""
+
     @property
     @abstractmethod
     def facts(self) -> Facts:
         """What is known of the task."""
 
+    @property
+    def data_digest(self) -> str | None:
+        """SHA-256 of the data that the user brought, by which a run knows it again; None where there is none."""
+        return None
+
     @abstractmethod
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """Draw fresh sequences of one replica; all randomness comes from `generator`."""
+        """Draw sequences of one replica; all randomness comes from `generator`."""
+
+    def sample_after(self, ends: Int[Tensor, " batch"] | None, batch_size: int, generator: torch.Generator) -> Batch:
+        """Draw the next sequences to train on: fresh ones, unless the task reads on where the last batch ended.
+
+        Args:
+            ends: `ends` of the last batch; None for the first.
+            batch_size: Sequences.
+            generator: All randomness comes from it.
+
+        Returns:
+            The batch.
+        """
+        return self.sample(batch_size, generator)
+
+    def held_out(self) -> "Task":
+        """The task as networks are evaluated on it: itself, unless its data is a fixed set with a part kept apart."""
+        return self
+
+    def with_seq_len(self, seq_len: int) -> "Task":
+        """The same task with sequences of another length.
+
+        Args:
+            seq_len: Time steps.
+
+        Returns:
+            The task.
+
+        Raises:
+            ConfigError: The task has no sequences of that length.
+        """
+        now = self.facts.seq_len
+        if self.length_field is None:
+            if seq_len != now:
+                raise ConfigError(f"this task has sequences of {now} time steps only, not of {seq_len}.")
+            return self
+        return replace(self, **{self.length_field: getattr(self, self.length_field) + seq_len - now})
 
     @abstractmethod
     def losses(
@@ -124,8 +220,28 @@ class Task(ABC):
         return mean_where(self.losses(outputs, batch), batch.counted)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SyntheticTask(Task):
+    """A task whose sequences are made up, and whose targets follow from the inputs by a rule."""
+
+    @abstractmethod
+    def draw(self, batch_size: int, generator: torch.Generator) -> Shaped[Tensor, "time batch ..."]:
+        """Draw the inputs of fresh sequences; all randomness comes from `generator`."""
+
+    @abstractmethod
+    def pose(self, inputs: Shaped[Tensor, "time batch ..."]) -> Batch:
+        """Ask the task's question of any inputs that `draw` could have drawn: the rule, nothing is random here."""
+
+    @override
+    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+        return self.pose(self.draw(batch_size, generator))
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassificationTask(Task):
     """A task whose outputs are logits of classes: cross entropy in nats, accuracy at the answer."""
+
+    loss_name: ClassVar[str] = "cross entropy in nats"
 
     @override
     def losses(
@@ -142,6 +258,36 @@ class ClassificationTask(Task):
         correct = (outputs.argmax(-1) == batch.targets).to(outputs.dtype)
         # An answer of NaN logits is wrong, whatever argmax makes of it.
         correct = correct * outputs.isfinite().all(-1)
+        return {
+            "loss": mean_where(losses, batch.counted),
+            "answer_loss": mean_where(losses, batch.answer),
+            "accuracy": mean_where(correct, batch.answer),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionTask(Task):
+    """A task whose outputs are values: squared error; an answer counts as correct if its error is below `tolerance`."""
+
+    loss_name: ClassVar[str] = "squared error"
+
+    @property
+    @abstractmethod
+    def tolerance(self) -> float:
+        """The absolute error below which an answer is correct."""
+
+    @override
+    def losses(
+        self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
+    ) -> Float[Tensor, "loss_step replica batch"]:
+        return (outputs - batch.targets).square().mean(-1)
+
+    @override
+    def metrics(
+        self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
+    ) -> dict[str, Float[Tensor, " replica"]]:
+        losses = self.losses(outputs, batch)
+        correct = ((outputs - batch.targets).abs() < self.tolerance).all(-1).to(outputs.dtype)
         return {
             "loss": mean_where(losses, batch.counted),
             "answer_loss": mean_where(losses, batch.answer),

@@ -2,16 +2,17 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_at_least
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts
+from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
 
 ANSWERS = {
     "favorite": "best",
@@ -78,7 +79,7 @@ _LONG = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoconutWater(ClassificationTask):
+class CoconutWater(SyntheticTask, ClassificationTask):
     """Read a review, tell the last word: the cue adjective after "my" fixes it, `lag` time steps earlier.
 
     Example: this is my favorite coconut water that I have tried I have tried a lot of different coconut water and
@@ -102,6 +103,8 @@ class CoconutWater(ClassificationTask):
             blank either way.
     """
 
+    length_field = "lag"
+
     lag: int = SHORTEST_LAG
     target: Literal["answer", "next_word"] = "answer"
 
@@ -113,11 +116,12 @@ class CoconutWater(ClassificationTask):
     def facts(self) -> Facts:
         return Facts(
             seq_len=CUE_STEP + self.lag + 1,
-            input_size=len(self.vocabulary),
-            output_size=len(self.vocabulary),
-            has_tokens=True,
+            encoding="words",
+            input_names=self.vocabulary,
+            output_names=self.vocabulary,
             chance_loss=math.log(len(ANSWERS)),
             chance_accuracy=1 / len(ANSWERS),
+            memoryless_loss=math.log(len(ANSWERS)) if self.target == "answer" else None,
             solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=(CUE_STEP,),
         )
@@ -140,24 +144,25 @@ class CoconutWater(ClassificationTask):
         return [self.vocabulary[token] for token in tokens.tolist()]
 
     @override
-    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        tables, last = self._tables, CUE_STEP + self.lag
+    def draw(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "time batch"]:
+        tables = self._tables
         draw = torch.randint(tables.reviews, (batch_size,), generator=generator)
         filler = tables.draw_filler(self.lag - SHORTEST_LAG, batch_size, generator)
-        inputs = torch.cat([tables.before[draw], filler, tables.after[draw]], dim=1).T.contiguous()
-        answer = tables.answers[draw][None]
+        return torch.cat([tables.before[draw], filler, tables.after[draw]], dim=1).T.contiguous()
 
+    @override
+    def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
+        asked = ask_at_end(inputs, self._tables.answer_of[inputs[CUE_STEP]], torch.arange(len(inputs)) == CUE_STEP)
         if self.target == "answer":
-            loss_steps, targets = torch.tensor([last]), answer
-        else:
-            loss_steps, targets = torch.arange(last + 1), torch.cat([inputs[1:], answer])
-        return Batch(
-            inputs=inputs,
-            loss_steps=loss_steps,
+            return asked
+        targets = torch.cat([inputs[1:], asked.targets])
+        steps = torch.arange(len(inputs))
+        return replace(
+            asked,
+            loss_steps=steps,
             targets=targets,
             counted=torch.ones_like(targets, dtype=torch.bool),
-            answer=(loss_steps == last)[:, None].expand_as(targets),
-            informative=(torch.arange(last + 1) == CUE_STEP)[:, None].expand_as(inputs),
+            answer=(steps == steps[-1])[:, None].expand_as(targets),
         )
 
     @cached_property
@@ -169,7 +174,7 @@ class _Tables:
     """The grammar as token ids.
 
     Without its filler, a review is one of `reviews`: cue, product and distractor. `before` and `after` hold its words
-    on either side of the filler, `answers` its last word.
+    on either side of the filler. `answer_of` has the answer to every word that is a cue.
     """
 
     def __init__(self, vocabulary: tuple[str, ...]) -> None:
@@ -182,7 +187,7 @@ class _Tables:
         self.reviews = len(choices)
         self.before = torch.tensor([tokens(f"{OPENING} {cue} {product} {MIDDLE}") for cue, product, _ in choices])
         self.after = torch.tensor([tokens(f"{CLOSING} {adj} {product} {ENDING}") for _, product, adj in choices])
-        self.answers = torch.tensor([place[ANSWERS[cue]] for cue, _, _ in choices])
+        self.answer_of = torch.tensor([place[ANSWERS.get(word, word)] for word in vocabulary])
 
         sentences = sorted((tokens(filler) for filler in FILLERS), key=len)
         self.lengths = torch.tensor([len(sentence) for sentence in sentences])

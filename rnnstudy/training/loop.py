@@ -17,9 +17,10 @@ from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Network
-from rnnstudy.tasks.base import Batch, Task, stack
+from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.training.averages import Averages
 from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.training.data import TrainingData, draw
 from rnnstudy.training.optimizer import ReplicaOptimizer
 from rnnstudy.training.replicas import ReplicaStates
 from rnnstudy.training.settings import TrainSettings
@@ -33,7 +34,9 @@ class Parts:
     """Everything a run is made of.
 
     Args:
-        task: The problem.
+        task: The problem, with the longest sequences that are trained on.
+        seq_lens: Least and most time steps of a sequence to train on; equal if all are of one length.
+        other_seq_lens: Other lengths to evaluate at.
         network: All replicas side by side, on its device.
         mitigations: In the order in which they act.
         instruments: What is measured.
@@ -43,6 +46,8 @@ class Parts:
     """
 
     task: Task
+    seq_lens: tuple[int, int]
+    other_seq_lens: Sequence[int]
     network: Network
     mitigations: Sequence[Mitigation]
     instruments: Sequence[Instrument]
@@ -98,10 +103,14 @@ class Training:
 
     Step k works on the weights after k updates: evaluation, a fresh batch, gradient, measurements, then update k + 1.
     The last step has everything but the update, so that the final weights are evaluated and measured too.
+
+    Evaluation is on the task's held-out data, at the greatest length trained on and at the other lengths asked for.
+    Where the lengths that are trained on vary, gradients through time are measured on one fixed batch of the greatest
+    length, which is not trained on: measured at other lengths each time, they could not be compared.
     """
 
     def __init__(self, parts: Parts, outlets: Outlets) -> None:
-        """Draw the evaluation set; nothing else happens before `run`."""
+        """Draw the evaluation sets; nothing else happens before `run`."""
         self.parts, self.outlets = parts, outlets
         self.step = 0
         self.done = False
@@ -111,16 +120,29 @@ class Training:
         self.states = ReplicaStates.fresh(replicas)
         self._averages = Averages(replicas)
         self._device = parts.network.readout_bias.device
-        self._generators = replica_generators(parts.seed, replicas, "train")
+        settings = parts.settings
+        self._data = TrainingData(
+            parts.task,
+            parts.seq_lens,
+            batch_size=settings.batch_size,
+            seed=parts.seed,
+            replicas=replicas,
+            device=self._device,
+        )
         self.phases = Phases()
         self._compute = TrainingStep(
             task=parts.task, network=parts.network, mitigations=parts.mitigations, phases=self.phases
         )
-        held_out = replica_generators(parts.seed, replicas, "eval")
-        self._eval_batch = self._draw(parts.settings.eval_batch_size, held_out)
+        held_out = parts.task.held_out()
+        judged = {"eval": held_out}
+        judged |= {f"eval_at_{seq_len}": held_out.with_seq_len(seq_len) for seq_len in parts.other_seq_lens}
+        self._eval_batches = {name: self._draw(task, settings.eval_batch_size, "eval") for name, task in judged.items()}
+        varies = parts.seq_lens[0] < parts.seq_lens[1]
+        self._probe_batch = self._draw(parts.task, settings.batch_size, "probe") if varies else None
 
-    def _draw(self, batch_size: int, generators: Sequence[torch.Generator]) -> Batch:
-        return stack([self.parts.task.sample(batch_size, generator) for generator in generators]).to(self._device)
+    def _draw(self, task: Task, batch_size: int, stream: str) -> Batch:
+        generators = replica_generators(self.parts.seed, self.parts.network.replicas, stream)
+        return draw(task, batch_size, generators, self._device)
 
     def run(self) -> None:
         """Train until the steps are done or no replica trains any more.
@@ -151,17 +173,16 @@ class Training:
         out_of_steps = self.step >= settings.num_steps
         if out_of_steps or self.step % settings.eval_interval == 0:
             with self.phases.during("evaluation"):
-                metrics = evaluate(self.parts.task, self.parts.network, self._eval_batch)
-            entries |= _scalars({f"eval/{name}": values for name, values in metrics.items()}, training)
-            solved = self.parts.task.facts.solved.is_met(metrics).cpu()
-            stopping = self.states.mark_solved(solved, self.step, stop=settings.stop_when_solved)
+                stopping = self._evaluate(entries)
         last = out_of_steps or not self.states.training.any()
 
         due = [instrument for instrument in self.parts.instruments if last or instrument.schedule.is_due(self.step)]
         measuring = self.parts.instruments if stopping.any() else due
         with self.phases.during("data"):
-            batch = self._draw(settings.batch_size, self._generators)
-        result = self._compute(batch, self.step, record=bool(measuring))
+            batch = self._data.next(self.step)
+        recorded = bool(measuring) and self._probe_batch is None
+        result = self._compute(batch, self.step, record=recorded, initial=self._data.initial)
+        self._data.keep(result.final)
         if measuring:
             with self.phases.during("instruments"):
                 record = self._record(batch, result)
@@ -184,12 +205,29 @@ class Training:
             self.step += 1
             self._tell(result)
 
+    def _evaluate(self, entries: dict[str, Entry]) -> Bool[Tensor, " replica"]:
+        """Evaluate on all evaluation sets, and add what they gave to the entries.
+
+        Returns:
+            Which replicas stop, for having solved the task.
+        """
+        training, parts = self.states.training, self.parts
+        metrics = {name: evaluate(parts.task, parts.network, batch) for name, batch in self._eval_batches.items()}
+        for name, figures in metrics.items():
+            entries |= _scalars({f"{name}/{metric}": values for metric, values in figures.items()}, training)
+        criterion = parts.task.facts.solved
+        solved = torch.zeros_like(training) if criterion is None else criterion.is_met(metrics["eval"]).cpu()
+        return self.states.mark_solved(solved, self.step, stop=parts.settings.stop_when_solved)
+
     def _record(self, batch: Batch, result: StepResult) -> Record:
+        adjoints = result.adjoints
+        if self._probe_batch is not None:
+            batch, adjoints = self._probe_batch, self._compute.probe(self._probe_batch, self.step)
         return Record(
             step=self.step,
             network=self.parts.network,
             batch=batch,
-            adjoints=result.adjoints,
+            adjoints=adjoints,
             raw_norm=result.raw_norm,
             clipped_norm=replica_norms(self._compute.gradients().values()),
         )
@@ -222,7 +260,7 @@ class Training:
             "network": parts.network.state_dict(),
             "optimizer": parts.optimizer.state(),
             "mitigations": [mitigation.state() for mitigation in parts.mitigations],
-            "generators": [generator.get_state() for generator in self._generators],
+            "data": self._data.state(),
             "replicas": self.states.state(),
             "averages": self._averages.state(),
             "log": self.outlets.log.sync(),
@@ -238,8 +276,7 @@ class Training:
         parts.optimizer.load_state(content["optimizer"])
         for mitigation, state in zip(parts.mitigations, content["mitigations"], strict=True):
             mitigation.load_state(state)
-        for generator, state in zip(self._generators, content["generators"], strict=True):
-            generator.set_state(state)
+        self._data.load_state(content["data"])
         self.states = ReplicaStates.from_state(content["replicas"])
         self._averages.load_state(content["averages"])
         self.outlets.log.resume(content["log"])

@@ -1,6 +1,6 @@
 """Settings of the training loop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rnnstudy.core.errors import require_at_least
 
@@ -37,3 +37,14 @@ class TrainSettings:
             require_at_least(name, getattr(self, name), 1)
         require_at_least("checkpoint_interval", self.checkpoint_interval, 1)
         require_at_least("max_skipped_in_a_row", self.max_skipped_in_a_row, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings:
+    """What is evaluated beside the length that is trained on.
+
+    Args:
+        seq_lens: Other lengths of sequences to evaluate at, in time steps; each costs as much as an evaluation.
+    """
+
+    seq_lens: list[int] = field(default_factory=list)

@@ -28,12 +28,14 @@ class StepResult:
         raw_norm: Norm of the gradient of all parameters before the mitigations, float64.
         diagnostics: What the mitigations tell.
         adjoints: Of each layer, state name to adjoint; empty unless recorded.
+        final: The state of each layer after the last time step, if the task reads on from there; empty otherwise.
     """
 
     losses: Float[Tensor, " replica"]
     raw_norm: Float[Tensor, " replica"]
     diagnostics: Diagnostics
     adjoints: Sequence[dict[str, Adjoint]]
+    final: Sequence[States]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +54,23 @@ class TrainingStep:
     mitigations: Sequence[Mitigation]
     phases: Phases = field(default_factory=Phases)
 
-    def __call__(self, batch: Batch, step: int, *, record: bool) -> StepResult:
+    def __call__(self, batch: Batch, step: int, *, record: bool, initial: Sequence[States] | None = None) -> StepResult:
         """Run one step on a batch.
 
         Args:
             batch: With a replica axis.
             step: Optimizer steps done so far.
             record: Whether to keep the adjoints of all states.
+            initial: The state of each layer before the first time step; zero if None.
 
         Returns:
             Losses, norms and, if recorded, adjoints; the gradient itself is in the parameters' `grad`.
         """
-        recorders = [AdjointRecorder() for _ in self.network.layers] if record else None
-        edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(step))]
+        recorders = self._recorders() if record else None
         with self.phases.during("engine"):
             self.network.zero_grad(set_to_none=True)
             forward = self.network(
-                batch.inputs, batch.loss_steps, recorders=recorders, edit=_Chain(edits) if edits else None
+                batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=self._edit(step)
             )
             losses = self.task.loss(forward.outputs, batch)
             objective = losses.sum()
@@ -89,13 +91,41 @@ class TrainingStep:
             raw_norm=raw_norm,
             diagnostics=diagnostics,
             adjoints=[recorder.adjoints for recorder in recorders or ()],
+            final=[_last(states) for states in forward.states] if batch.ends is not None else [],
         )
+
+    def probe(self, batch: Batch, step: int) -> Sequence[dict[str, Adjoint]]:
+        """Adjoints of the loss on a batch that is not trained on; the parameters' `grad` stays as it is.
+
+        Args:
+            batch: With a replica axis.
+            step: Optimizer steps done so far.
+
+        Returns:
+            Of each layer, state name to adjoint.
+        """
+        recorders = self._recorders()
+        forward = self.network(batch.inputs, batch.loss_steps, recorders=recorders, edit=self._edit(step))
+        torch.autograd.grad(self.task.loss(forward.outputs, batch).sum(), list(self.network.parameters()))
+        return [recorder.adjoints for recorder in recorders]
+
+    def _recorders(self) -> list[AdjointRecorder]:
+        return [AdjointRecorder() for _ in self.network.layers]
+
+    def _edit(self, step: int) -> AdjointEdit | None:
+        edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(step))]
+        return _Chain(edits) if edits else None
 
     def gradients(self) -> dict[str, Tensor]:
         """The parameters' gradients as they stand, by name."""
         return {
             name: parameter.grad for name, parameter in self.network.named_parameters() if parameter.grad is not None
         }
+
+
+def _last(states: States) -> States:
+    """The states after the last time step, in memory of their own."""
+    return tuple(state[-1].detach().clone() for state in states)
 
 
 class _Chain(AdjointEdit):

@@ -28,7 +28,7 @@ BATCH = 4
 
 
 def network_and_batch() -> tuple[Network, Batch]:
-    interface = Interface(input_size=TASK.facts.input_size, output_size=TASK.facts.output_size, has_tokens=True)
+    interface = Interface(input_size=TASK.facts.input_size, output_size=TASK.facts.output_size, encoding="words")
     network = LSTM(hidden_size=5, num_layers=2).build(interface, replica_generators(0, 3, "init"))
     batch = stack([TASK.sample(BATCH, generator) for generator in replica_generators(0, 3, "train")])
     return network, batch

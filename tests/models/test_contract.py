@@ -13,8 +13,8 @@ from rnnstudy.models.rnn import RNN
 from rnnstudy.recurrence.base import AdjointRecorder
 
 MODELS = members("model")
-FEATURES = Interface(input_size=3, output_size=2, has_tokens=False)
-TOKENS = Interface(input_size=11, output_size=11, has_tokens=True)
+FEATURES = Interface(input_size=3, output_size=2, encoding="features")
+TOKENS = Interface(input_size=11, output_size=11, encoding="words")
 STEPS = torch.tensor([2, 6])
 
 
@@ -28,7 +28,7 @@ def network(model: Model, interface: Interface, replicas: int = 3, seed: int = 0
 
 def inputs_for(interface: Interface, replicas: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    if interface.has_tokens:
+    if interface.encoding == "words":
         return torch.randint(interface.input_size, (7, replicas, 4), generator=generator)
     return torch.randn(7, replicas, 4, interface.input_size, generator=generator, dtype=torch.float64)
 
@@ -141,7 +141,7 @@ def rest_of_the_loss(net: Network, inputs: torch.Tensor, start: list[list[torch.
     ids=["rnn-tanh", "rnn-relu", "gru", "lstm"],
 )
 def test_weights_go_to_torch_and_come_back(model, reference):
-    interface = Interface(input_size=4, output_size=2, has_tokens=False)
+    interface = Interface(input_size=4, output_size=2, encoding="features")
     net = network(model, interface)
     inputs = inputs_for(interface)
     forward = net(inputs, STEPS)

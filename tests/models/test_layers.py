@@ -40,7 +40,7 @@ def layers_of(net: Network) -> list[Layer]:
 def test_every_layer(name: str, layer: int) -> None:
     """Total, direct and carried part of every state at every time step, and all weights."""
     model = plan(f"model={name}", "model.hidden_size=5", f"model.num_layers={LAYERS}").model
-    interface = Interface(input_size=3, output_size=2, has_tokens=False)
+    interface = Interface(input_size=3, output_size=2, encoding="features")
     net = model.build(interface, replica_generators(0, REPLICAS, "init"), torch.float64)
     inputs = torch.randn(9, REPLICAS, 4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 

@@ -40,11 +40,13 @@ def assemble(folder: Path, seed: int, replicas: int, *overrides: str) -> Trainin
     )
     task = settings.task
     interface = Interface(
-        input_size=task.facts.input_size, output_size=task.facts.output_size, has_tokens=task.facts.has_tokens
+        input_size=task.facts.input_size, output_size=task.facts.output_size, encoding=task.facts.encoding
     )
     network = settings.model.build(interface, replica_generators(seed, replicas, "init"))
     parts = Parts(
         task=task,
+        seq_lens=settings.seq_lens,
+        other_seq_lens=settings.eval.seq_lens,
         network=network,
         mitigations=settings.mitigations,
         instruments=settings.instruments,
@@ -89,8 +91,8 @@ def test_a_single_bad_step_is_skipped_and_counted(start, monkeypatch):
     training = start("run", 0, 2)
     compute, calls = training._compute, []
 
-    def poison_the_sixth_gradient(batch, step, *, record):
-        result = compute(batch, step, record=record)
+    def poison_the_sixth_gradient(batch, step, **options):
+        result = compute(batch, step, **options)
         calls.append(step)
         if step == 5:
             result.raw_norm[0] = float("nan")
@@ -118,7 +120,7 @@ def test_when_all_have_diverged_the_run_ends(start):
 
 def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
     training = start("run", 0, 2)
-    network, task, batch = training.parts.network, training.parts.task, training._eval_batch
+    network, task, batch = training.parts.network, training.parts.task, training._eval_batches["eval"]
     whole = evaluate(task, network, batch)
     monkeypatch.setattr(step, "EVALUATED_AT_ONCE", 23 * 2 * 5)
     parts = evaluate(task, network, batch)

@@ -1,0 +1,96 @@
+"""The batches of a run: every replica draws its own, and they are stacked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from rnnstudy.core.seeding import make_generator, replica_generators
+from rnnstudy.recurrence.base import States
+from rnnstudy.tasks.base import Batch, Task, stack
+
+
+def draw(task: Task, batch_size: int, generators: Sequence[torch.Generator], device: torch.device) -> Batch:
+    """Sample a batch for every replica, each from its own generator, and stack them."""
+    return stack([task.sample(batch_size, generator) for generator in generators]).to(device)
+
+
+class TrainingData:
+    """The batches to train on, one after the other.
+
+    Where lengths vary, that of the batch of step k depends on k alone: all replicas have sequences of the same length,
+    and a replica sees the same ones whatever its seed is and whatever stands beside it.
+
+    Args:
+        task: At its longest.
+        seq_lens: Least and most time steps of a sequence.
+        batch_size: Sequences per replica.
+        seed: Replica r draws from the seed `seed + r`.
+        replicas: How many.
+        device: Where the batches are to be.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seq_lens: tuple[int, int],
+        *,
+        batch_size: int,
+        seed: int,
+        replicas: int,
+        device: torch.device,
+    ) -> None:
+        """Nothing is drawn yet."""
+        self._task, self._seq_lens, self._batch_size, self._device = task, seq_lens, batch_size, device
+        self._generators = replica_generators(seed, replicas, "train")
+        self._ends: Tensor | None = None
+        self._final: list[States] | None = None
+
+    def next(self, step: int) -> Batch:
+        """Draw the batch of a step; fresh sequences, or those that follow the last ones where the task reads on."""
+        low, high = self._seq_lens
+        task = self._task
+        if low < high:
+            length = torch.randint(low, high + 1, (), generator=make_generator(step, "seq_len"))
+            task = task.with_seq_len(int(length))
+        ends = [None] * len(self._generators) if self._ends is None else self._ends
+        drawn = [
+            task.sample_after(end, self._batch_size, generator)
+            for end, generator in zip(ends, self._generators, strict=True)
+        ]
+        batch = stack(drawn)
+        self._ends = batch.ends
+        return batch.to(self._device)
+
+    @property
+    def initial(self) -> list[States] | None:
+        """The state of each layer before the next batch: where the last one ended, if the task reads on."""
+        return self._final
+
+    def keep(self, final: Sequence[States]) -> None:
+        """Take the states after the last batch; what is not finite begins anew from zero."""
+        self._final = [tuple(_finite(state) for state in states) for states in final] or None
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "generators": [generator.get_state() for generator in self._generators],
+            "ends": self._ends,
+            "final": [list(states) for states in self._final] if self._final else None,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        for generator, stored in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(stored)
+        self._ends = state["ends"]
+        if state["final"] is not None:
+            self._final = [tuple(tensor.to(self._device) for tensor in states) for states in state["final"]]
+
+
+def _finite(state: Tensor) -> Tensor:
+    """The state, with the sequences that have anything that is not finite set to zero."""
+    whole: Bool[Tensor, "replica batch 1"] = state.isfinite().all(-1, keepdim=True)
+    return torch.where(whole, state, 0)
