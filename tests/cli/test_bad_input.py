@@ -13,6 +13,23 @@ from rnnstudy.study.sweep import train
 SWEEP = ("-m", "model=rnn,gru")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "task.path must name a text, but text.txt has no characters in it."),
+        (b"caf\xe9", "task.path must name a text in UTF-8, but byte 3 of text.txt is not; convert it, such as with"),
+        (b"short", "task.seq_len must be below 0, the characters in the shorter part of text.txt, got 100"),
+    ],
+)
+def test_a_text_that_will_not_do(tmp_path, monkeypatch, content, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        train(["task=text", "task.path=text.txt"], Console(quiet=True))
+    assert str(caught.value).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
 def fail(tmp_path, monkeypatch, *arguments: str) -> str:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
@@ -55,6 +72,35 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
         (["-m", "model=rnn,lstn"], "model has no member 'lstn'. Did you mean 'lstm'?"),
         (["model=rnn,lstm"], "model=rnn,lstm holds several values: add -m to run each of them"),
         (["hidden_size=4"], "hidden_size is not a known key. Did you mean model.hidden_size?"),
+        (["task=adding", "task.seq_len=1"], "task.seq_len must be at least 2, got 1."),
+        (["task=adding", "task.variant=pascanu", "task.seq_len=9"], "task.seq_len must be at least 10, got 9."),
+        (["task=adding", "task.variant=both"], "task.variant must be 'half', 'hochreiter' or 'pascanu', got 'both'."),
+        (["task=adding", "task.seq_len=[50]"], "task.seq_len must be a number, or the least and the most such as"),
+        (["task=adding", "task.seq_len=[50,20]"], "task.seq_len must be a number, or the least and the most such as"),
+        (["task=adding", "task.seq_len=[1,20]"], "task.seq_len must be at least 2, got 1."),
+        (["task.lag=[3,20]"], "task.lag must be at least 19, got 3."),
+        (["task=adding", "eval.seq_lens=[1,20]"], "eval.seq_lens holds 1, but seq_len must be at least 2, got 1."),
+        (["task=copy_memory", "eval.seq_lens=[20]"], "eval.seq_lens holds 20, but delay must be at least 1, got 0."),
+        (["eval.seq_lens=100"], "eval.seq_lens must be a valid list, got 100."),
+        (["task=sequential_digits", "eval.seq_lens=[9]"], "eval.seq_lens holds 9, but this task has sequences of 64"),
+        (["task=sequential_digits", "+task.seq_len=64"], "task.seq_len is not a known key."),
+        (["task=copy_memory", "task.delay=0"], "task.delay must be at least 1, got 0."),
+        (["task=copy_memory", "task.alphabet_size=1"], "task.alphabet_size must be at least 2, got 1."),
+        (["task=delayed_recall", "task.num_symbols=27"], "task.num_symbols must be between 2 and 26, got 27."),
+        (["task=latch", "task.seq_len=3"], "task.seq_len must be at least 4, got 3."),
+        (["task=latch", "task.noise_variance=0"], "task.noise_variance must be above 0, got 0"),
+        (["task=temporal_order", "task.num_symbols=4"], "task.num_symbols must be 2 or 3, got 4."),
+        (["task=temporal_order", "task.seq_len=9"], "task.seq_len must be at least 10, got 9."),
+        (["task=random_permutation", "task.num_symbols=2"], "task.num_symbols must be at least 3, got 2."),
+        (["task=reber", "task.seq_len=6"], "task.seq_len must be at least 7, got 6."),
+        (["task=associative_recall", "task.seq_len=15"], "task.seq_len must be at least 4 * num_pairs, 16, to hold"),
+        (["task=associative_recall", "task.vocab_size=9"], "task.vocab_size must be at least 10, got 9."),
+        (["task=text"], "task.path has no default and must be given; conf/task/text.yaml says what it is."),
+        (
+            ["task=text", "task.path=/nowhere"],
+            "task.path must name a text file that can be read, but /nowhere: No such",
+        ),
+        (["task=text", "task.path=/"], "task.path must name a text file that can be read, but /: Is a directory."),
         (["study=../elsewhere"], "study must be a plain folder name, such as lags, got '../elsewhere'."),
         (["run_dir=''"], "run_dir must name a folder"),
         ([*SWEEP, "run_dir=one"], "run_dir=one is one folder, but the sweep has 2 runs"),

@@ -75,7 +75,7 @@ def test_help_and_version(tmp_path):
     assert rnnstudy.__version__ in call(tmp_path, "--version")
     told = call(tmp_path, "train", "--help")
     assert "model: gru, lstm, rnn" in told
-    assert "task: coconut_water" in told
+    assert "task: adding, associative_recall, coconut_water, copy_memory" in told
     assert "max_norm" in call(tmp_path, "train", "--cfg", "job", "mitigation=[clip_norm]")
     assert list(tmp_path.iterdir()) == []
 

@@ -24,6 +24,9 @@ SMALL = (
 )
 """Overrides that make a run of the default configuration take well under a second."""
 
+SAMPLE_TEXT = Path(__file__).parent / "sample.txt"
+"""What stands in for the file that a task asks its user for."""
+
 
 def members(group: str) -> list[str]:
     """The members of a group: its yaml files."""
@@ -34,6 +37,8 @@ def compose(*overrides: str) -> dict[str, Any]:
     """A resolved configuration, with `choices` as the command line adds them."""
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
+    if OmegaConf.is_missing(config.task, "path"):
+        config.task.path = str(SAMPLE_TEXT)
     choices = config.hydra.runtime.choices
     del config.hydra
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))

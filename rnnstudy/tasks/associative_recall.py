@@ -1,0 +1,125 @@
+"""Multi-query associative recall."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import ConfigError, require_above, require_at_least
+from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
+
+BLANK = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssociativeRecall(SyntheticTask, ClassificationTask):
+    """Read pairs of key and value; later, wherever a key comes again, name its value (MQAR).
+
+    Example (2 pairs): k3 v5 k1 v2 k1 . . . k3 . -> v2 at k1, v5 at k3
+
+    >>> task = AssociativeRecall(seq_len=10, num_pairs=2, vocab_size=12)
+    >>> names = task.facts.input_names
+    >>> tokens = [names.index(name) for name in "k3 v5 k1 v2 k1 . . . k3 .".split()]
+    >>> batch = task.pose(torch.tensor(tokens)[:, None])
+    >>> [names[target] for target in batch.targets[batch.counted]]
+    ['v2', 'v5']
+
+    Keys differ from each other, and so do values. Every key is asked for once, at an even distance from the end of
+    the pairs, 2g with a weight of (g + 1)^(power - 1), drawn without replacement: small powers ask soon, and for
+    the first pairs first on average. Pairs and questions are what is informative. Loss and judgement are at those
+    time steps alone. The other time steps are blank, or hold random values (`filler=values`), which ask nothing;
+    the published code's random filler may be any token. Solved: 99 % of the values right; the paper shows
+    accuracies and names no criterion. Data is drawn fresh for every batch, where the paper has 100 000 fixed
+    sequences.
+
+    References:
+        Arora et al., Zoology: measuring and improving recall in efficient language models, 2023 (arXiv:2312.04927),
+        the definition of MQAR, and the authors' code (a vocabulary of 8 192, power 0.01).
+
+    Args:
+        seq_len: Time steps, at least 4 * num_pairs.
+        num_pairs: Pairs to remember, at least 1.
+        vocab_size: Tokens: a blank, keys up to the middle, values from there on; at least 2 * num_pairs + 2.
+        power: How late the questions come, above 0; 1 is evenly.
+        filler: What stands where nothing is asked.
+    """
+
+    seq_len: int = 64
+    num_pairs: int = 4
+    vocab_size: int = 64
+    power: float = 0.01
+    filler: Literal["blank", "values"] = "blank"
+
+    def __post_init__(self) -> None:
+        require_at_least("num_pairs", self.num_pairs, 1)
+        require_above("power", self.power, 0)
+        require_at_least("vocab_size", self.vocab_size, 2 * self.num_pairs + 2)
+        if self.seq_len < 4 * self.num_pairs:
+            raise ConfigError(
+                f"seq_len must be at least 4 * num_pairs, {4 * self.num_pairs}, to hold the pairs and a question for "
+                f"each, got {self.seq_len}."
+            )
+
+    @property
+    @override
+    def facts(self) -> Facts:
+        keys, values = self._first_value - 1, self.vocab_size - self._first_value
+        names = (".", *(f"k{key + 1}" for key in range(keys)), *(f"v{value + 1}" for value in range(values)))
+        start = 2 * self.num_pairs
+        return Facts(
+            seq_len=self.seq_len,
+            encoding="words",
+            input_names=names,
+            output_names=names,
+            chance_loss=math.log(values),
+            chance_accuracy=1 / values,
+            memoryless_loss=math.log(values),
+            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
+            informative_steps=(*range(start), *range(start, start + 2 * len(self._gap_weights), 2)),
+        )
+
+    @property
+    def _first_value(self) -> int:
+        return self.vocab_size // 2
+
+    @cached_property
+    def _gap_weights(self) -> Tensor:
+        """How likely a question is at each even distance from the end of the pairs."""
+        gaps = torch.arange(1, -(-(self.seq_len - 2 * self.num_pairs) // 2) + 1, dtype=torch.float64)
+        return gaps ** (self.power - 1)
+
+    @override
+    def draw(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "time batch"]:
+        pairs, start = self.num_pairs, 2 * self.num_pairs
+        keys = 1 + torch.rand(batch_size, self._first_value - 1, generator=generator).topk(pairs).indices
+        number = self.vocab_size - self._first_value
+        values = self._first_value + torch.rand(batch_size, number, generator=generator).topk(pairs).indices
+        gaps = torch.multinomial(self._gap_weights.expand(batch_size, -1), pairs, generator=generator)
+        inputs = torch.full((batch_size, self.seq_len), BLANK)
+        if self.filler == "values":
+            inputs = torch.randint(self._first_value, self.vocab_size, (batch_size, self.seq_len), generator=generator)
+        inputs[:, :start:2], inputs[:, 1:start:2] = keys, values
+        inputs.scatter_(1, start + 2 * gaps, keys)
+        return inputs.T.contiguous()
+
+    @override
+    def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
+        start = 2 * self.num_pairs
+        keys, values, rest = inputs[:start:2], inputs[1:start:2], inputs[start:]
+        # Which pair each later token asks for; keys differ, so it is one at most.
+        asks = rest[:, None] == keys
+        asked = asks.any(1)
+        informative = torch.cat([torch.ones_like(inputs[:start], dtype=torch.bool), asked])
+        return Batch(
+            inputs=inputs,
+            loss_steps=torch.arange(start, len(inputs)),
+            targets=torch.where(asks, values, 0).sum(1),
+            counted=asked,
+            answer=asked,
+            informative=informative,
+        )

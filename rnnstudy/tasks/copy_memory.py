@@ -1,0 +1,77 @@
+"""The copy memory problem."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+from rnnstudy.tasks.recall import RecallTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyMemory(RecallTask):
+    """Put out, after a long pause and a delimiter, the symbols that were shown at the start.
+
+    Example (3 symbols of an alphabet of 8, delay 4): 5 2 7 . . . > . . . -> . . . . . . . 5 2 7
+
+    >>> import torch
+    >>> task = CopyMemory(delay=4, num_symbols=3)
+    >>> batch = task.pose(torch.tensor([5, 2, 7, 8, 8, 8, 9, 8, 8, 8])[:, None])
+    >>> " ".join(task.facts.output_names[target] for target in batch.targets[:, 0])
+    '. . . . . . . 5 2 7'
+
+    fixed: symbols, delay - 1 blanks, the delimiter, blanks for the answer: delay + 2 num_symbols time steps, 20 more
+    than the delay as published.
+    variable: as long as that, but the delimiter comes after 0 to delay - 1 blanks, equally likely, and after the
+    answer blanks fill the sequence up: counting time steps does not help. The delimiter then counts as informative.
+
+    The loss is the cross entropy over *all* time steps, as published; "answer_loss" and "accuracy" are those of the
+    recall alone, without the blanks that hide the truth. Without memory the best loss (fixed) is
+    10 ln 8 / (delay + 20). Solved: 99 % of the recalled symbols right; the papers show curves and name no criterion.
+    Data is drawn fresh for every batch.
+
+    References:
+        Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5: its ancestors.
+        Arjovsky, Shah & Bengio, Unitary evolution recurrent neural networks, 2016 (arXiv:1511.06464), section 5:
+        `fixed` with 10 symbols of 8; "T" there is the delay.
+        Henaff, Szlam & LeCun, Recurrent orthogonal networks and long-memory tasks, 2016 (arXiv:1602.06662): `variable`,
+        here with the sequence kept at one length.
+
+    Args:
+        delay: Time steps that lie between the last symbol shown and the first put out (at most, if variable), at least
+            1; from a symbol to its copy it is delay + num_symbols.
+        num_symbols: Symbols to copy, at least 1.
+        alphabet_size: Different symbols, at least 2.
+        variant: Whether the delimiter stands at a fixed place.
+    """
+
+    num_symbols: int = 10
+    alphabet_size: int = 8
+    variant: Literal["fixed", "variable"] = "fixed"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least("num_symbols", self.num_symbols, 1)
+        require_at_least("alphabet_size", self.alphabet_size, 2)
+
+    @property
+    @override
+    def shown(self) -> int:
+        return self.num_symbols
+
+    @property
+    @override
+    def choices(self) -> int:
+        return self.alphabet_size
+
+    @property
+    @override
+    def cue_lead(self) -> int:
+        return 1
+
+    @property
+    @override
+    def cue_places(self) -> range:
+        last = self.num_symbols + self.delay - 1
+        return range(self.num_symbols if self.variant == "variable" else last, last + 1)

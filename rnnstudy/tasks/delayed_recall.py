@@ -1,0 +1,76 @@
+"""Delayed recall: one cue among distractors."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least, require_between
+from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedRecall(SyntheticTask, ClassificationTask):
+    """Name at the end the one symbol that was marked, `lag` time steps before; all others distract.
+
+    Example (lag 5, lead 2): c a d! b b d a c -> d
+
+    >>> task = DelayedRecall(lag=5, lead=2)
+    >>> symbols = [task.facts.input_names.index(symbol) for symbol in "c a d! b b d a c".split()]
+    >>> task.facts.output_names[int(task.pose(torch.tensor(symbols)[:, None]).targets)]
+    'd'
+
+    Cue and distractors are of the same symbols, uniform and independent; a marked symbol is a token of its own. The
+    cue is at one time step, `lag` before the last: the plainest question of how far back a network can learn. Solved:
+    99 % correct. Data is drawn fresh for every batch.
+
+    References:
+        Defined here. Its relatives: Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.2 (noise-free
+        sequences with long time lags), and, with many cues, associative recall (Arora et al., Zoology, 2023,
+        arXiv:2312.04927).
+
+    Args:
+        lag: Time steps between the cue and the last symbol, at least 1.
+        lead: Distractors before the cue, at least 0.
+        num_symbols: Different symbols, 2 to 26.
+    """
+
+    length_field = "lag"
+
+    lag: int = 50
+    lead: int = 10
+    num_symbols: int = 8
+
+    def __post_init__(self) -> None:
+        require_at_least("lag", self.lag, 1)
+        require_at_least("lead", self.lead, 0)
+        require_between("num_symbols", self.num_symbols, 2, 26)
+
+    @property
+    @override
+    def facts(self) -> Facts:
+        names = tuple(chr(ord("a") + symbol) for symbol in range(self.num_symbols))
+        return Facts(
+            seq_len=self.lead + self.lag + 1,
+            encoding="symbols",
+            input_names=(*names, *(f"{name}!" for name in names)),
+            output_names=names,
+            chance_loss=math.log(self.num_symbols),
+            chance_accuracy=1 / self.num_symbols,
+            memoryless_loss=math.log(self.num_symbols),
+            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
+            informative_steps=(self.lead,),
+        )
+
+    @override
+    def draw(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "time batch"]:
+        inputs = torch.randint(self.num_symbols, (self.lead + self.lag + 1, batch_size), generator=generator)
+        inputs[self.lead] += self.num_symbols
+        return inputs
+
+    @override
+    def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
+        return ask_at_end(inputs, inputs[self.lead] - self.num_symbols, torch.arange(len(inputs)) == self.lead)
