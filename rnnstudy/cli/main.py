@@ -49,6 +49,8 @@ def _dispatch(given: list[str], console: Console) -> int:
     # What follows "train" is Hydra's, flags included.
     if given[:1] == ["train"]:
         return _train(given[1:], console)
+    if given[:1] == ["show"] and not {"-h", "--help"} & set(given):
+        return _show(given[1:], console)
     parser = _parser()
     options = parser.parse_args(given)
     if options.command is None:
@@ -64,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rnnstudy {rnnstudy.__version__}")
     commands = parser.add_subparsers(dest="command", title="commands")
     commands.add_parser("train", help="train one configuration or a sweep: train model=lstm task.lag=40; train --help")
+    show = commands.add_parser(
+        "show",
+        help="print a sequence of a task, what is asked and what chance gets: show task=copy_memory",
+        description="Print a sequence of a task as a run would train on it, what is asked of it and what chance gets.",
+    )
+    show.add_argument("overrides", nargs="*", help="as for train, such as task=copy_memory task.delay=20 seed=3")
     compare = commands.add_parser("compare", help="compare the runs below a folder: table and report")
     compare.add_argument("directory", type=Path, help="folder with runs at any depth")
     compare.set_defaults(function=_compare)
@@ -81,6 +89,13 @@ def _train(arguments: list[str], console: Console) -> int:
     for folder in train(arguments, console):
         place = shlex.quote(str(folder))
         _say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
+    return 0
+
+
+def _show(arguments: list[str], console: Console) -> int:
+    from rnnstudy.study.show import show
+
+    show(arguments, console)
     return 0
 
 

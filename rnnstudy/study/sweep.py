@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
 import rnnstudy
@@ -55,19 +55,49 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
     if not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments):
         _call_hydra(lambda config: None, arguments)
         return []
-    wrong: list[RnnstudyError] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        kept = [argument for argument in arguments if not argument.startswith(("hydra/launcher", "hydra.launcher"))]
-        rehearsal = [*kept, "hydra/launcher=basic", f"hydra.sweep.dir={scratch}"]
-        jobs = _collect(rehearsal, _rehearse, wrong)
-    if wrong:
-        raise wrong[0]
+    jobs = _compose(arguments, _rehearse)
     _require_folders_apart(jobs)
     failed: list[RnnstudyError] = []
     folders = _collect(arguments, lambda config: _perform(config, jobs, console), failed)
     if failed:
         raise RnnstudyError("; ".join(map(str, failed)))
     return sorted({folder.parent for folder in folders})
+
+
+def first_job(arguments: Sequence[str]) -> Job:
+    """The run that overrides ask for, checked but not done; of a sweep the first.
+
+    Args:
+        arguments: Overrides, such as "task=adding".
+
+    Returns:
+        The job.
+
+    Raises:
+        ConfigError: Something about the configuration is wrong.
+    """
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise ConfigError(f"{argument} is not known here; overrides are, such as task=adding task.seq_len=20.")
+    return _compose(arguments, _job)[0]
+
+
+def _compose(arguments: Sequence[str], task: Callable[[DictConfig], T]) -> list[T]:
+    """Call `task` for every job, whatever the launcher; Hydra writes nothing that stays.
+
+    Returns:
+        What it gave.
+
+    Raises:
+        RnnstudyError: The first that was raised.
+    """
+    wrong: list[RnnstudyError] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = [argument for argument in arguments if not argument.startswith(("hydra/launcher", "hydra.launcher"))]
+        done = _collect([*kept, "hydra/launcher=basic", f"hydra.sweep.dir={scratch}"], task, wrong)
+    if wrong:
+        raise wrong[0]
+    return done
 
 
 def _collect(arguments: Sequence[str], task: Callable[[DictConfig], T], failures: list[RnnstudyError]) -> list[T]:
@@ -131,8 +161,21 @@ def _perform(config: DictConfig, jobs: Sequence[Job], console: Console) -> Path:
 
 
 def _job(config: DictConfig) -> Job:
+    """Read one job off its configuration.
+
+    Returns:
+        The job.
+
+    Raises:
+        ConfigError: A value that has no default is not given.
+    """
     hydra_config = HydraConfig.get()
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    try:
+        plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        group = str(error.full_key).partition(".")[0]
+        file = f"conf/{group}/{hydra_config.runtime.choices.get(group)}.yaml"
+        raise ConfigError(f"{error.full_key} has no default and must be given; {file} says what it is.") from None
     mitigations = list(plain.get("mitigation") or {})
     choices = {group: hydra_config.runtime.choices.get(group) for group in ("task", "model", "optimizer")}
     plain = {"choices": {**choices, "mitigation": mitigations}, **plain}

@@ -1,0 +1,236 @@
+"""`rnnstudy show`: a task and one of its sequences, in words a person can read."""
+
+import inspect
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.study.sweep import first_job
+from rnnstudy.tasks.base import Batch, Facts, Task
+from rnnstudy.training.data import TrainingData
+
+LONG = 40
+"""Sequences of more time steps have the stretches left out where nothing happens."""
+
+QUIET = 8
+"""Such a stretch is at least so long; a little of it stays at both ends."""
+
+MOST = 240
+"""Time steps shown of a sequence in which much happens; the middle is left out."""
+
+LABEL = 13
+"""Width of the column on the left."""
+
+INFORMATIVE, JUDGED, UNASKED = "^", "*", "-"
+
+
+def show(arguments: Sequence[str], console: Console) -> None:
+    """Print what a task is, and the first sequence that replica 0 would train on.
+
+    Args:
+        arguments: Overrides, as for `rnnstudy train`.
+        console: Where to print.
+
+    Raises:
+        ConfigError: The configuration is wrong.
+    """
+    job = first_job(arguments)
+    plan = plan_run({key: value for key, value in job.config.items() if key != "choices"})
+    batch = _first_batch(plan)
+    task = plan.task.with_seq_len(len(batch.inputs))
+    name = job.config["choices"]["task"]
+    lines = [
+        f"{name}: {(inspect.getdoc(type(task)) or '').splitlines()[0]}",
+        "",
+        *_described(plan.task, plan.seq_lens, batch),
+        "",
+        *_sequence(task.facts, batch, console.width),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _first_batch(plan: Plan) -> Batch:
+    """The first batch of replica 0, without its replica axis."""
+    data = TrainingData(
+        plan.task,
+        plan.seq_lens,
+        batch_size=plan.train.batch_size,
+        seed=plan.run.seed,
+        replicas=1,
+        device=torch.device("cpu"),
+    )
+    stacked = data.next(0)
+    return Batch(
+        inputs=stacked.inputs[:, 0],
+        loss_steps=stacked.loss_steps,
+        targets=stacked.targets[:, 0],
+        counted=stacked.counted[:, 0],
+        answer=stacked.answer[:, 0],
+        informative=stacked.informative[:, 0],
+    )
+
+
+def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[str]:
+    """What is known of the task, a fact a line.
+
+    Yields:
+        The lines.
+    """
+    facts = task.facts
+    low, high = seq_lens
+    varied = f"{low} to {high} time steps, every batch draws its length; what follows is for {high}"
+    yield _fact("sequences", f"{high} time steps" if low == high else varied)
+    inputs = ", ".join(facts.input_names) if facts.encoding == "features" else _listed(facts.input_names)
+    entering = {"features": "as they are", "symbols": "one-hot", "words": "through an embedding"}[facts.encoding]
+    kind = "feature" if facts.encoding == "features" else "token"
+    several = "" if facts.input_size == 1 else "s"
+    yield _fact("inputs", f"{facts.input_size} {kind}{several} ({inputs}), {entering}")
+    outputs = "value" if facts.output_size == 1 else "classes"
+    yield _fact("outputs", f"{facts.output_size} {outputs} ({_listed(facts.output_names)})")
+    steps, judged = len(batch.loss_steps), int(batch.answer[:, 0].sum())
+    counted = int(batch.counted[:, 0].sum())
+    where = "at the last time step" if steps == 1 else f"mean over {counted} time steps; judged at {judged} of them"
+    yield _fact("loss", f"{task.loss_name}, {where}")
+    yield _fact("chance", f"loss {facts.chance_loss:.4g}, accuracy {facts.chance_accuracy:.4g}, where it is judged")
+    if facts.memoryless_loss is not None:
+        yield _fact(
+            "memoryless", f"loss {facts.memoryless_loss:.4g}: the best guess from the time step and the present input"
+        )
+    solved = facts.solved
+    rule = f"{solved.metric} {solved.direction.replace('_', ' ')} {solved.threshold:g}" if solved else "no criterion"
+    yield _fact("solved", rule)
+    informative = len(facts.informative_steps)
+    where = "at any time step" if informative == facts.seq_len else f"at {_ranges(facts.informative_steps)}"
+    yield _fact("information", where)
+
+
+def _fact(name: str, text: str) -> str:
+    return f"{name:<{LABEL}}{text}"
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row, the middle ones left out if there are many."""
+    shown = [_visible(name) for name in names]
+    return " ".join(shown if len(shown) <= most else [*shown[: most - 3], "...", *shown[-2:]])
+
+
+def _visible(name: str) -> str:
+    """A name that can be seen: white space has signs of its own."""
+    return {" ": "\N{OPEN BOX}", "\n": "\N{RETURN SYMBOL}", "\t": "\N{RIGHTWARDS ARROW}"}.get(name, name)
+
+
+def _ranges(steps: Sequence[int]) -> str:
+    """Time steps as ranges, such as "time steps 5-9, 25-29"."""
+    ordered = sorted(steps)
+    starts = [step for step in ordered if step - 1 not in steps]
+    ends = [step for step in ordered if step + 1 not in steps]
+    parts = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=True)]
+    listed = ", ".join(parts if len(parts) <= 6 else [*parts[:4], "...", parts[-1]])
+    return f"time step{'s' if len(ordered) > 1 else ''} {listed}"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What is shown of one time step, or of a stretch that is left out."""
+
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        return max(len(cell) for cell in self.cells)
+
+
+def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
+    """The first sequence of a batch, as rows of a table that is cut into pieces of the screen's width.
+
+    Yields:
+        The lines.
+    """
+    if facts.encoding == "features":
+        labels = list(facts.input_names)
+        inputs = [[_number(value) for value in batch.inputs[:, 0, index].tolist()] for index in range(len(labels))]
+    else:
+        labels, inputs = ["input"], [[_visible(facts.input_names[token]) for token in batch.inputs[:, 0].tolist()]]
+    targets, judged = _asked(facts, batch)
+    marks = batch.informative[:, 0]
+    informative = [INFORMATIVE if mark and not marks.all() else "" for mark in marks.tolist()]
+    rows = [list(map(str, range(len(targets)))), *inputs, informative, targets, judged]
+    names = ["time step", *labels, "information", "target", "judged"]
+
+    busy = [bool(mark) or bool(star) for mark, star in zip(marks.tolist(), judged, strict=True)]
+    columns = [
+        _Column(("...",) + ("",) * (len(rows) - 1)) if step is None else _Column(tuple(row[step] for row in rows))
+        for step in _shown(busy)
+    ]
+    for piece in _pieces(columns, max(width - LABEL, 20)):
+        for index, name in enumerate(names):
+            cells = " ".join(column.cells[index].rjust(column.width) for column in piece)
+            if cells.strip():
+                yield f"{name:<{LABEL}}{cells}".rstrip()
+        yield ""
+    legend = {INFORMATIVE: "what decides the answer", JUDGED: "the answer", UNASKED: "not asked for"}
+    used = "".join(cell for row in (informative, judged, targets) for cell in row)
+    yield "   ".join(f"{sign} {meaning}" for sign, meaning in legend.items() if sign in used)
+
+
+def _asked(facts: Facts, batch: Batch) -> tuple[list[str], list[str]]:
+    """What is to be put out at each time step, and whether it is the answer; empty where nothing is read."""
+    targets, judged = [""] * len(batch.inputs), [""] * len(batch.inputs)
+    for index, step in enumerate(batch.loss_steps.tolist()):
+        target = batch.targets[index, 0]
+        named = (
+            _visible(facts.output_names[int(target)]) if target.ndim == 0 else " ".join(map(_number, target.tolist()))
+        )
+        targets[step] = named if batch.counted[index, 0] else UNASKED
+        judged[step] = JUDGED if batch.answer[index, 0] else ""
+    return targets, judged
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if value == int(value) else f"{value:.2f}".replace("0.", ".", 1)
+
+
+def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
+    """The time steps to show; None stands for a stretch that is left out.
+
+    Yields:
+        Time steps in order.
+    """
+    steps = len(busy)
+    kept = [True] * steps
+    if steps > LONG:
+        near = [step for step in range(steps) if busy[step] or step in {0, steps - 1}]
+        kept = [any(abs(step - other) <= QUIET // 2 for other in _around(near, step)) for step in range(steps)]
+    if sum(kept) > MOST:
+        kept = [keep and not MOST // 2 <= step < steps - MOST // 2 for step, keep in enumerate(kept)]
+    for step in range(steps):
+        if kept[step]:
+            yield step
+        elif step == 0 or kept[step - 1]:
+            yield None
+
+
+def _around(sorted_steps: Sequence[int], step: int) -> Sequence[int]:
+    """The nearest of some time steps on either side."""
+    place = bisect(sorted_steps, step)
+    return sorted_steps[max(place - 1, 0) : place + 1]
+
+
+def _pieces(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
+    """Columns that fit side by side.
+
+    Yields:
+        At least one column at a time.
+    """
+    piece: list[_Column] = []
+    for column in columns:
+        if piece and sum(each.width + 1 for each in piece) + column.width > width:
+            yield piece
+            piece = []
+        piece.append(column)
+    yield piece
