@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tools.members import members
 
 from rnnstudy.bench import contestants
 from rnnstudy.bench.memory import Measurement
@@ -75,6 +76,20 @@ def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.Ca
     assert "rnn" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_tasks_measures_every_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    place = tmp_path / "tasks.json"
+    assert main(["bench", "tasks", "--seconds", "0.01", "--json", str(place)]) == 0
+    rows = json.loads(place.read_text())
+    assert [row["task"] for row in rows] == members("task")
+    for row in rows:
+        assert row["seq_len"] == (64 if row["task"] == "sequential_digits" else 100)
+        assert row["data_ms"] > 0
+        assert row["step_ms"] > 0
+        assert row["share"] > 0
+    assert "copy_memory" in capsys.readouterr().out
+
+
 def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
     assert tuple(contestants.CELLS) == bench.CELLS
     assert tuple(contestants.SIZES) == bench.SIZES
@@ -93,6 +108,8 @@ def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
         ("engine --json /nowhere/e.json", "--json must name a file in a folder that exists; there is no /nowhere."),
         ("memory --cells lstn", "--cells does not know 'lstn'. Did you mean 'lstm'?"),
         ("train --models gru,", "--models does not know ''."),
+        ("tasks --seconds 0", "--seconds must be above 0, got 0.0."),
+        ("tasks --json /nowhere/e.json", "--json must name a file in a folder that exists; there is no /nowhere."),
         ("train --steps 0", "--steps must be at least 1, got 0."),
     ],
 )
