@@ -18,7 +18,7 @@ SWEEP = ("-m", "model=rnn,gru")
     [
         (b"", "task.path must name a text, but text.txt has no characters in it."),
         (b"caf\xe9", "task.path must name a text in UTF-8, but byte 3 of text.txt is not; convert it, such as with"),
-        (b"short", "task.seq_len must be below 0, the characters in the shorter part of text.txt, got 100"),
+        (b"short", "task.seq_len must be below 0, the number of characters in the shorter part of text.txt, got 100"),
     ],
 )
 def test_a_text_that_will_not_do(tmp_path, monkeypatch, content, message):
