@@ -1,5 +1,6 @@
 """Next-character or next-word prediction on a text of the user's own."""
 
+import copy
 import hashlib
 import re
 from collections import Counter
@@ -149,6 +150,14 @@ class Text(ClassificationTask):
     @override
     def sample_after(self, ends: Int[Tensor, " batch"] | None, batch_size: int, generator: torch.Generator) -> Batch:
         return self.sample(batch_size, generator) if ends is None else self._read_on(ends)
+
+    @override
+    def with_seq_len(self, seq_len: int) -> "Text":
+        # A copy takes along what has been made of the file: it is neither read nor counted again.
+        other = copy.copy(self)
+        object.__setattr__(other, "seq_len", seq_len)
+        other.__post_init__()
+        return other
 
     @override
     def held_out(self) -> "Text":

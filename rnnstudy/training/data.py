@@ -44,17 +44,14 @@ class TrainingData:
     ) -> None:
         """Nothing is drawn yet."""
         self._task, self._seq_lens, self._batch_size, self._device = task, seq_lens, batch_size, device
+        self._tasks = {seq_lens[1]: task}
         self._generators = replica_generators(seed, replicas, "train")
         self._ends: Tensor | None = None
         self._final: list[States] | None = None
 
     def next(self, step: int) -> Batch:
         """Draw the batch of a step; fresh sequences, or those that follow the last ones where the task reads on."""
-        low, high = self._seq_lens
-        task = self._task
-        if low < high:
-            length = torch.randint(low, high + 1, (), generator=make_generator(step, "seq_len"))
-            task = task.with_seq_len(int(length))
+        task = self._at(self._length(step))
         ends = [None] * len(self._generators) if self._ends is None else self._ends
         drawn = [
             task.sample_after(end, self._batch_size, generator)
@@ -63,6 +60,18 @@ class TrainingData:
         batch = stack(drawn)
         self._ends = batch.ends
         return batch.to(self._device)
+
+    def _length(self, step: int) -> int:
+        low, high = self._seq_lens
+        if low == high:
+            return high
+        return int(torch.randint(low, high + 1, (), generator=make_generator(step, "seq_len")))
+
+    def _at(self, seq_len: int) -> Task:
+        """The task at a length; kept, as tasks make tables for their length when they are first sampled."""
+        if seq_len not in self._tasks:
+            self._tasks[seq_len] = self._task.with_seq_len(seq_len)
+        return self._tasks[seq_len]
 
     @property
     def initial(self) -> list[States] | None:

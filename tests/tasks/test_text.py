@@ -354,6 +354,19 @@ def test_arguments_at_the_edge_of_their_range(write):
         assert task.held_out().sample(2, generator()).inputs.shape == (1, 2)
 
 
+def test_another_length_is_of_the_same_text_though_the_file_has_changed(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab" * 100)
+    task = Text(path=str(path), seq_len=3)
+    path.write_text("xyz" * 100)
+    longer = task.with_seq_len(7)
+    assert longer.vocabulary == ("a", "b")
+    assert longer.facts.seq_len == len(longer.sample(2, torch.Generator()).inputs) == 7
+    assert task.facts.seq_len == len(task.sample(2, torch.Generator()).inputs) == 3
+    with pytest.raises(ConfigError, match="seq_len must be below 20"):
+        task.with_seq_len(20)
+
+
 def test_a_file_that_has_changed_is_read_again(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("ab" * 100)
