@@ -23,8 +23,8 @@ class Batch:
         inputs: Token ids (integers, no feature axis) or features.
         loss_steps: The time steps at which the network's output is read, the same for all sequences.
         targets: What is to be put out there: class ids, or values (with an output axis).
-        counted: Which of the outputs enter the loss.
-        answer: Which of the outputs are the answer, on which the task is judged.
+        counted: Which of the outputs enter the loss; as many in every sequence.
+        answer: Which of the outputs are the answer, on which the task is judged; as many in every sequence.
         informative: Which inputs decide the answer.
         ends: Where in the data each sequence ends, for a task that reads on from there; None where all sequences are
             independent of those before.
@@ -37,6 +37,16 @@ class Batch:
     answer: Bool[Tensor, "loss_step ..."]
     informative: Bool[Tensor, "time ..."]
     ends: Int[Tensor, "..."] | None = None
+
+    def sequences(self, start: int, stop: int) -> "Batch":
+        """The sequences start..stop-1 of a batch that has a replica axis."""
+        chosen = {
+            field.name: getattr(self, field.name)[:, :, start:stop]
+            for field in fields(self)
+            if field.name not in {"loss_steps", "ends"}
+        }
+        ends = None if self.ends is None else self.ends[:, start:stop]
+        return Batch(loss_steps=self.loss_steps, ends=ends, **chosen)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

@@ -63,7 +63,7 @@ class Text(ClassificationTask):
     unit: Literal["character", "word"] = "character"
     windows: Literal["consecutive", "independent"] = "consecutive"
     validation: float = 0.1
-    max_vocabulary: int = 10_000
+    max_vocabulary: int = 2000
     part: Literal["train", "validation"] = "train"
 
     def __post_init__(self) -> None:

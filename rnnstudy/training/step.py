@@ -18,6 +18,9 @@ from rnnstudy.tasks.base import Batch, Task
 EVALUATED_AT_ONCE = 1 << 18
 """States (time steps of all sequences of all replicas) that an evaluation holds at once: a bound on its memory."""
 
+OUTPUTS_AT_ONCE = 1 << 25
+"""Numbers put out that it holds at once: with many classes at many time steps they are more than the states."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
@@ -142,8 +145,20 @@ class _Chain(AdjointEdit):
 
 @torch.no_grad()
 def evaluate(task: Task, network: Network, batch: Batch) -> dict[str, Float[Tensor, " replica"]]:
-    """The task's metrics on a batch, per replica; long sequences go through the network a few at a time."""
-    time, replicas = batch.inputs.shape[:2]
-    at_once = max(1, EVALUATED_AT_ONCE // (time * replicas))
-    parts = [network(inputs, batch.loss_steps).outputs for inputs in batch.inputs.split(at_once, dim=2)]
-    return task.metrics(torch.cat(parts, dim=2), batch)
+    """Evaluate a network; what is too large goes through it a few sequences at a time.
+
+    Every sequence has as many outputs that count, so the mean over the parts is that over the batch.
+
+    Returns:
+        The task's metrics on the batch.
+    """
+    time, replicas, sequences = batch.inputs.shape[:3]
+    outputs = len(batch.loss_steps) * replicas * network.readout_bias.shape[-1]
+    at_once = max(1, min(EVALUATED_AT_ONCE // (time * replicas), OUTPUTS_AT_ONCE // outputs))
+    total: dict[str, Tensor] = {}
+    for start in range(0, sequences, at_once):
+        part = batch.sequences(start, start + at_once)
+        metrics = task.metrics(network(part.inputs, part.loss_steps).outputs, part)
+        share = part.inputs.shape[2] / sequences
+        total = {name: total.get(name, 0) + share * values for name, values in metrics.items()}
+    return total

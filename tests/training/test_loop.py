@@ -124,5 +124,9 @@ def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
     whole = evaluate(task, network, batch)
     monkeypatch.setattr(step, "EVALUATED_AT_ONCE", 23 * 2 * 5)
     parts = evaluate(task, network, batch)
+    monkeypatch.setattr(step, "EVALUATED_AT_ONCE", 1 << 18)
+    monkeypatch.setattr(step, "OUTPUTS_AT_ONCE", 2 * task.facts.output_size * 3)
+    few = evaluate(task, network, batch)
     for name, values in whole.items():
         assert torch.allclose(values, parts[name], rtol=1e-5), name
+        assert torch.allclose(values, few[name], rtol=1e-5), name
