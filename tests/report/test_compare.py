@@ -18,7 +18,9 @@ from tools.synthetic_runs import Synthetic, edit_config, edit_json, read_json, w
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.report.canvas import arrange
 from rnnstudy.report.compare import compare
+from rnnstudy.report.figures import curves_figure
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.read import read_sweep
 from rnnstudy.report.table import columns, summarise
@@ -328,6 +330,69 @@ def test_settings_that_differ_are_columns_of_the_csv(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "report" / "table.csv")
     assert table.groupby("folder")["task.lag"].unique().map(list).to_dict() == {5: [5], 50: [50]}
     assert table.groupby("folder")["seed"].unique().map(list).to_dict() == {5: [5], 50: [50]}
+
+
+def add_elsewhere(folder: Path, seq_len: int, accuracies: list[float]) -> None:
+    """Have a synthetic run evaluated at another length too, once at its first step and once at its end."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    for step, shown in ((0, [0.5] * len(accuracies)), (2000, accuracies)):
+        for replica, accuracy in enumerate(shown):
+            row = {"step": step, "replica": replica, f"eval_at_{seq_len}/accuracy": accuracy}
+            lines.append(json.dumps(row | {f"eval_at_{seq_len}/loss": 1 - accuracy}))
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_other_lengths_have_columns(tmp_path: Path) -> None:
+    for name, seq_len in (("one", 1000), ("two", 60)):
+        folder = write_run(tmp_path / name, Synthetic(replicas=3, model=name))
+        add_elsewhere(folder, seq_len, [0.9, 0.2, 0.3])
+    entries = name_runs(read_sweep(tmp_path).runs)
+    table = {column.header: column for column in columns([summarise(entry) for entry in entries])}
+    headers = list(table)
+    # In the order of the lengths, not of their names; a run that was not evaluated there has no figure.
+    assert headers.index("at 60") + 1 == headers.index("at 1000")
+    place = [entry.model for entry in entries].index("one")
+    assert table["at 1000"].cells[place] == ("0.300", "0.20\N{EN DASH}0.90")
+    assert table["at 1000"].cells[1 - place] == ("", "")
+    run_compare(tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    mine = [row for row in rows if row["model"] == "one"]
+    assert [float(row["eval_at_1000_accuracy"]) for row in mine] == [0.9, 0.2, 0.3]
+    assert [float(row["eval_at_1000_loss"]) for row in mine] == pytest.approx([0.1, 0.8, 0.7])
+    assert {row["eval_at_1000_accuracy"] for row in rows if row["model"] == "two"} == {""}
+
+
+def test_the_dashed_line_of_the_loss_is_the_memoryless_one(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(speed=0))
+    manifest = read_json(folder / "run.json")
+    manifest["facts"] |= {"chance_loss": 2.08, "memoryless_loss": 0.17}
+    (folder / "run.json").write_text(json.dumps(manifest))
+    entries = name_runs(read_sweep(tmp_path).runs)
+
+    def levels(tag: str) -> set[float]:
+        figure = curves_figure(arrange(entries), tag)
+        assert figure is not None
+        dashed = [line for line in figure.axes[0].lines if line.get_color() == "#666666"]
+        return {float(y) for line in dashed for y in np.asarray(line.get_ydata()).tolist()}
+
+    assert levels("eval/loss") == {0.17}
+    assert levels("eval/accuracy") == {0.125}
+    shown, _, _ = run_compare(tmp_path, width=200)
+    assert "without memory" not in shown  # nobody to compare with: one run is not named best
+    write_run(tmp_path / "other", Synthetic(speed=0, model="gru"))
+    edit_json(tmp_path / "other" / "run.json", facts=manifest["facts"])
+    shown, _, _ = run_compare(tmp_path, width=200)
+    assert "without memory 0.1700" in shown
+
+
+def test_a_task_without_a_criterion_is_not_called_unsolved(tmp_path: Path) -> None:
+    for model in ("rnn", "gru"):
+        folder = write_run(tmp_path / model, Synthetic(model=model, speed=0))
+        facts = read_json(folder / "run.json")["facts"]
+        edit_json(folder / "run.json", facts=facts | {"solved_metric": None, "solved_at": None, "solved_when": None})
+    shown, page, _ = run_compare(tmp_path, width=200)
+    assert "2 runs of a task that has no criterion to be solved; lowest final loss" in shown
+    assert "no criterion" in page.text
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -59,6 +59,18 @@ def test_cells_lie_on_their_step_and_time() -> None:
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1, 1], [1]]
 
 
+def test_marks_only_where_they_say_something() -> None:
+    def marks(informative: tuple[int, ...]) -> list[float]:
+        axes = Figure().add_subplot()
+        draw_heatmap(axes, steps=np.arange(3), values=np.zeros((3, 6)), informative_steps=informative)
+        return [x for line in axes.lines if line.get_marker() == "v" for x in np.asarray(line.get_xdata()).tolist()]
+
+    assert marks(()) == []
+    assert marks((2,)) == [2]
+    assert marks((0, 1, 2, 3, 4)) == [0, 1, 2, 3, 4]
+    assert marks((0, 1, 2, 3, 4, 5)) == []
+
+
 def test_one_range_for_all_maps() -> None:
     low, high = shared_range([np.linspace(-3, 0, 1001), np.array([math.nan, -math.inf, math.inf])])
     assert (low, high) == pytest.approx((-2.97, -0.03), abs=1e-9)

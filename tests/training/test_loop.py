@@ -118,6 +118,29 @@ def test_when_all_have_diverged_the_run_ends(start):
     assert training.states.names() == ["diverged", "diverged"]
 
 
+def test_evaluation_is_on_what_was_held_out(start):
+    training = start("run", 0, 2, "task=sequential_digits")
+    task = training.parts.task
+    batch = training._eval_batches["eval"]
+    generators = replica_generators(0, 2, "eval")
+    for replica, generator in enumerate(generators):
+        wanted = task.held_out().sample(batch.inputs.shape[2], generator)
+        assert torch.equal(batch.inputs[:, replica], wanted.inputs)
+        assert torch.equal(batch.targets[:, replica], wanted.targets)
+    assert task.held_out() != task
+
+
+def test_a_probe_leaves_the_gradient_as_it_is(start):
+    training = start("run", 0, 2, "task=adding", "task.seq_len=[5,9]")
+    assert training._probe_batch is not None
+    training._compute(training._data.next(0), 0, record=False)
+    before = {name: gradient.clone() for name, gradient in training._compute.gradients().items()}
+    (adjoints,) = training._compute.probe(training._probe_batch, 0)
+    assert adjoints["h"].total.shape[0] == 9
+    for name, gradient in training._compute.gradients().items():
+        assert torch.equal(before[name], gradient), name
+
+
 def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
     training = start("run", 0, 2)
     network, task, batch = training.parts.network, training.parts.task, training._eval_batches["eval"]
