@@ -94,7 +94,9 @@ class TrainingStep:
             raw_norm=raw_norm,
             diagnostics=diagnostics,
             adjoints=[recorder.adjoints for recorder in recorders or ()],
-            final=[_last(states) for states in forward.states] if batch.ends is not None else [],
+            final=[
+                tuple(state[-1].detach() for state in states) for states in forward.states if batch.ends is not None
+            ],
         )
 
     def probe(self, batch: Batch, step: int) -> Sequence[dict[str, Adjoint]]:
@@ -124,11 +126,6 @@ class TrainingStep:
         return {
             name: parameter.grad for name, parameter in self.network.named_parameters() if parameter.grad is not None
         }
-
-
-def _last(states: States) -> States:
-    """The states after the last time step, in memory of their own."""
-    return tuple(state[-1].detach().clone() for state in states)
 
 
 class _Chain(AdjointEdit):

@@ -191,3 +191,34 @@ def test_initialisation_is_that_of_torch(name):
 def test_sizes_below_one_are_refused(name, key):
     with pytest.raises(ConfigError, match=rf"model\.{key} must be at least 1, got 0"):
         make(name, f"model.{key}=0")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_symbols_enter_one_hot(name):
+    symbols = Interface(input_size=6, output_size=2, encoding="symbols")
+    features = Interface(input_size=6, output_size=2, encoding="features")
+    inputs = torch.randint(6, (7, 3, 4), generator=torch.Generator().manual_seed(1))
+    one_hot = torch.nn.functional.one_hot(inputs, 6)
+    outputs = network(make(name), symbols)(inputs, STEPS).outputs
+    # Features of another type enter in the network's own.
+    assert torch.equal(outputs, network(make(name), features)(one_hot, STEPS).outputs)
+
+
+@pytest.mark.parametrize("encoding", ["symbols", "words"])
+def test_an_embedding_of_a_size_that_is_asked_for(encoding):
+    interface = Interface(input_size=6, output_size=2, encoding=encoding)
+    embedded = network(make("gru", "model.embedding_size=4"), interface)
+    assert embedded.embedding is not None
+    assert embedded.embedding.shape == (3, 6, 4)
+    assert embedded.one_hot is None
+    assert (network(make("gru"), interface).embedding is None) == (encoding == "symbols")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sequence_can_be_cut_and_gone_on_with(name):
+    net = network(make(name, "model.num_layers=2"), FEATURES)
+    inputs = inputs_for(FEATURES)
+    whole = net(inputs, torch.arange(7))
+    before = [tuple(state[3] for state in states) for states in whole.states]
+    rest = net(inputs[4:], torch.arange(3), initial=before)
+    assert torch.allclose(rest.outputs, whole.outputs[4:], rtol=1e-12)

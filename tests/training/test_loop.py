@@ -153,3 +153,10 @@ def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
     for name, values in whole.items():
         assert torch.allclose(values, parts[name], rtol=1e-5), name
         assert torch.allclose(values, few[name], rtol=1e-5), name
+
+
+def test_training_and_evaluation_are_of_different_streams(start):
+    training = start("run", 0, 2, "train.eval_batch_size=4", "train.batch_size=4")
+    trained, judged = training._data.next(0), training._eval_batches["eval"]
+    assert trained.inputs.shape == judged.inputs.shape
+    assert not torch.equal(trained.inputs, judged.inputs)
