@@ -89,10 +89,12 @@ class CoconutWater(SyntheticTask, ClassificationTask):
     nothing about the answer; fillers hold cue adjectives too, which are not the cue. A filler stands between the two
     sentences of the review, so that any lag from 19 on is met exactly. Data is drawn fresh for every batch.
 
+    >>> review = ("this is my favorite coconut water that I have tried I have tried a lot of different coconut water "
+    ...           "and this is the")
     >>> task = CoconutWater(lag=19)
-    >>> batch = task.sample(1, torch.Generator().manual_seed(4))
-    >>> len(task.words(batch.inputs[:, 0]))
-    23
+    >>> tokens = torch.tensor([task.vocabulary.index(word) for word in review.split()])
+    >>> task.words(task.pose(tokens[:, None]).targets[0])
+    ['best']
 
     References:
         A lesson's example of a long dependency; its network predicts the next word at every step (`next_word`).

@@ -23,7 +23,13 @@ PIXELS = 64
 class SequentialDigits(ClassificationTask):
     """Read the 64 pixels of a handwritten digit one after the other; tell at the end which digit it was.
 
-    Example: 0 0 .31 .81 .56 .06 0 0 (the first row of a zero) ... -> 0
+    Example: 0 0 5/16 13/16 9/16 1/16 0 0 (the first row of an image) ... -> 0
+
+    >>> everything = SequentialDigits().sample(1437, torch.Generator())
+    >>> rows = everything.inputs[:8, :, 0].T * 16
+    >>> place = int((rows == torch.tensor([0, 0, 5, 13, 9, 1, 0, 0])).all(1).nonzero()[0])
+    >>> int(everything.targets[0, place])
+    0
 
     The 1 797 images of 8 x 8 pixels that scikit-learn ships, grey values from 0 to 1. A fixed set, in contrast to the
     made-up tasks: 1 437 images to train on, 360 others, always the same, to be evaluated on; a batch has no image

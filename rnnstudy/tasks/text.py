@@ -30,6 +30,16 @@ class Text(ClassificationTask):
 
     Example: h e l l -> e l l o
 
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "text.txt"
+    ...     _ = file.write_text("hello " * 20)
+    ...     task = Text(path=str(file), seq_len=4)
+    >>> batch = task.sample(100, torch.Generator().manual_seed(0))
+    >>> spelt = lambda tokens: "".join(task.vocabulary[token] for token in tokens)
+    >>> dict(zip(map(spelt, batch.inputs.T), map(spelt, batch.targets.T)))["hell"]
+    'ello'
+
     The last part of the file is kept apart to be evaluated on. consecutive: training reads the rest the usual way
     of truncated backpropagation through time: every sequence of a batch starts where that of the batch before
     ended, with the state it had reached there, and the gradient stops at the start of the window. (The places where
