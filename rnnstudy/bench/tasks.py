@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch
-from rnnstudy.config.schema import plan_run
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_json
+from rnnstudy.study.run import check
 from rnnstudy.study.sweep import conf_folder, first_job
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.data import TrainingData
@@ -77,8 +78,8 @@ def _tasks(seq_len: int) -> Iterator[tuple[str, Task]]:
         for file in sorted((conf_folder() / "task").glob("*.yaml")):
             overrides = [f"task={file.stem}"]
             # A task that asks its user for a file gets one.
-            overrides += [f"task.path={text}"] if "path: ???" in file.read_text() else []
-            task = plan_run({k: v for k, v in first_job(overrides).config.items() if k != "choices"}).task
+            overrides += [f"task.path={text}"] if yaml.safe_load(file.read_text()).get("path") == "???" else []
+            task = check(first_job(overrides).config).task
             with contextlib.suppress(ConfigError):
                 task = task.with_seq_len(seq_len)
             yield file.stem, task

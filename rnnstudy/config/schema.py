@@ -131,7 +131,9 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
         return task, (task.facts.seq_len, task.facts.seq_len)
     whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool)]
     if len(whole) != 2 or whole != sorted(lengths):
-        raise ConfigError(f"task.{name} must be a number, or the least and the most such as [50,200], got {lengths}.")
+        raise ConfigError(
+            f"task.{name} must be a number, or two, the least and then the most, such as [50,200], got {lengths}."
+        )
     shortest, longest = (build({**node, name: length}, Task, path="task") for length in whole)
     return longest, (shortest.facts.seq_len, longest.facts.seq_len)
 
@@ -150,7 +152,8 @@ def _build_eval(node: Any, task: Task) -> EvalSettings:
         try:
             task.held_out().with_seq_len(seq_len)
         except ConfigError as error:
-            raise ConfigError(f"eval.seq_lens holds {seq_len}, but {error}") from None
+            now = task.facts.seq_len
+            raise ConfigError(f"eval.seq_lens holds {seq_len} (time steps; in training {now}), but {error}") from None
     return settings
 
 

@@ -18,6 +18,17 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
         raise ConfigError(f"{name} must be at least {minimum}, got {value}.")
 
 
+MOST = 1_000_000
+"""Time steps, symbols and the like that anything may have: far beyond what can be computed, not beyond the memory."""
+
+
+def require_size(name: str, value: int, minimum: int) -> None:
+    """Raise ConfigError unless `minimum <= value <= 1 000 000`."""
+    require_at_least(name, value, minimum)
+    if value > MOST:
+        raise ConfigError(f"{name} must be at most {MOST}, got {value}.")
+
+
 def require_above(name: str, value: float, bound: float) -> None:
     """Raise ConfigError unless `value > bound` (NaN never is)."""
     if not value > bound:

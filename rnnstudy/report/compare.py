@@ -38,7 +38,7 @@ def compare(directory: Path, console: Console) -> Path:
     sentences, remarks = headline(summaries), notes(sweep, summaries)
     console.print(terminal_table(table))
     for column in table:
-        if column.header in EXPLAINED:
+        if column.header in EXPLAINED or column.header.startswith("at "):
             console.print(Text(f"{column.header}: {column.meaning}", style="dim"))
     for line in (*sentences, *(f"Note: {remark}" for remark in remarks)):
         console.print(Text(line))

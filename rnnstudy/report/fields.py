@@ -74,6 +74,17 @@ class Fields:
         """Return a number, or None for null."""
         return None if self.take(key) is None else self.number(key)
 
+    def flag(self, key: str) -> bool:
+        """Return true or false.
+
+        Raises:
+            UnreadableRunError: It is neither.
+        """
+        value = self.take(key)
+        if not isinstance(value, bool):
+            raise UnreadableRunError(f"{self.source}: '{key}' must be true or false, is {value!r:.60}")
+        return value
+
     def text(self, key: str) -> str:
         """Return a string.
 

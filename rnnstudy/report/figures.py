@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnstudy.report.canvas import DPI, INK, Layout, Line, add_legend, arrange, panel_figure, plain, tidy, to_png
 from rnnstudy.report.naming import Entry
-from rnnstudy.report.read import Facts
+from rnnstudy.report.read import NO_CRITERION, Facts
 from rnnstudy.report.statistics import ordered_median, top_curve, wilson_interval
 from rnnstudy.writers.heatmap import draw_heatmap, extend_of, log10_norms, shared_range, special_handles
 
@@ -67,8 +67,12 @@ def draw_all(entries: Sequence[Entry]) -> dict[str, Drawing]:
 
 
 def solved_figure(entries: Sequence[Entry], layout: Layout) -> Figure | None:
-    """Return a figure of the solved fraction of each finished run with its Wilson 95 % interval."""
-    ended = [(entry, entry.run.result) for entry in entries if entry.run.result is not None]
+    """Return a figure of the solved fraction of each finished run that has a criterion, with its Wilson interval."""
+    ended = [
+        (entry, entry.run.result)
+        for entry in entries
+        if entry.run.result is not None and entry.run.facts.solved_when != NO_CRITERION
+    ]
     if not ended:
         return None
     figure = Figure(figsize=(6.4, 1.1 + 0.44 * len(ended)), dpi=DPI, layout="constrained")
@@ -119,7 +123,8 @@ def curves_figure(layout: Layout, tag: str) -> Figure | None:
     name = "evaluation accuracy" if accuracy else "evaluation loss"
     for axes in grid[:: layout.columns]:
         axes.set_ylabel(name, color=INK)
-    extra = Line2D([], [], color="#666666", linestyle=(0, (5, 4)), linewidth=1.3, label="without memory")
+    level = "chance" if accuracy else "without memory"
+    extra = Line2D([], [], color="#666666", linestyle=(0, (5, 4)), linewidth=1.3, label=level)
     add_legend(figure, grid, layout, extra=[extra])
     return figure
 

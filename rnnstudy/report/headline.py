@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rnnstudy.report.naming import confounded, natural
-from rnnstudy.report.read import NO_CRITERION, Sweep
+from rnnstudy.report.read import Sweep
 from rnnstudy.report.statistics import FEW_REPLICAS, median_range, reference_step
 from rnnstudy.report.table import Summary, known, median_ratio, show_number, show_steps
 
@@ -45,7 +45,7 @@ def _compared(ended: Sequence[Summary]) -> list[str]:
         return [f"{_outcome(best)}.", *_gradients([best])]
     if best.solved == 0:
         first = f"None of {len(ended)} runs solved the task in any replica"
-        if best.entry.run.facts.solved_when == NO_CRITERION:
+        if not best.is_judged:
             first = f"{len(ended)} runs of a task that has no criterion to be solved"
         sentences = [f"{first}; lowest final loss: {_loss(best)}; highest: {_loss(worst)}."]
     elif all(each.solved == each.replicas for each in ended):
@@ -82,6 +82,11 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     if few:
         counts = " or ".join(map(str, few))
         found.append(f"Runs with {counts} replica{'s' if few != [1] else ''}: too few to say much; take 5 or more.")
+    if spread := [s.entry.name for s in summaries if not s.entry.run.facts.loss_at_end and s.entry.run.curves]:
+        found.append(
+            f"No log ratio for {', '.join(spread[:3])}{' and others' if len(spread) > 3 else ''}: the loss is at many "
+            "time steps there, so the gradient at each of them is also that of the outputs close to it."
+        )
     if tasks := _task_settings(summaries[0]):
         found.append(f"The runs differ in {', '.join(tasks)}: compare within one task only.")
     if mixed := confounded(sweep.runs):
@@ -96,6 +101,8 @@ def _merit(summary: Summary) -> tuple[float, float, float]:
 
 
 def _outcome(summary: Summary) -> str:
+    if not summary.is_judged:
+        return f"Final loss of {_loss(summary)}"
     solved = f"{summary.entry.name} solved {summary.solved} of {summary.replicas} replicas"
     return f"{solved} (median {show_steps(summary)} steps)" if summary.solved else solved
 

@@ -89,7 +89,8 @@ def _sections(summaries: Sequence[Summary], drawings: Mapping[str, Drawing]) -> 
             "Norm of the total derivative of the loss with respect to the hidden state of the top layer, per sequence, "
             "mean over the batch, at each distance back from the last time step. Dashed: first probe; solid: last "
             "probe of each replica. Line: median of the replicas; band: smallest to largest finite, last probe. "
-            "The scale is logarithmic, so exact zeros are gaps: half or more of the replicas were zero there.",
+            "The scale is logarithmic, so exact zeros are gaps: half or more of the replicas were zero there. Where "
+            "the loss is at many time steps, the gradient at each is also that of the outputs close to it.",
             ("grad_norm_by_lag.png",),
         ),
         (

@@ -33,6 +33,8 @@ class Facts:
         solved_when: The rule, for people, e.g. "accuracy at least 0.99".
         seq_len: Time steps per sequence.
         informative_steps: Time steps that hold what the answer depends on.
+        loss_at_end: Whether the loss is at the last time step alone; elsewhere the gradient at a time step is also that
+            of the outputs around it, and does not tell how far the gradient of the answer reaches.
     """
 
     chance_loss: float | None
@@ -41,6 +43,7 @@ class Facts:
     solved_when: str
     seq_len: int
     informative_steps: tuple[int, ...]
+    loss_at_end: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +220,7 @@ def _facts(fields: Fields) -> Facts:
         solved_when=rule,
         seq_len=fields.integer("seq_len", minimum=1),
         informative_steps=tuple(steps),
+        loss_at_end=fields.flag("loss_at_end"),
     )
 
 

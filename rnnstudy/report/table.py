@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rnnstudy.report.log import Track
 from rnnstudy.report.naming import Entry, short_labels
-from rnnstudy.report.read import Run
+from rnnstudy.report.read import NO_CRITERION, Run
 from rnnstudy.report.statistics import (
     median_range,
     median_steps,
@@ -47,7 +47,7 @@ class Summary:
         skipped: Steps whose update was skipped; the log counts them from the start of the run.
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
-            first probe.
+            first probe; None where the loss is not at the last step alone.
         ratio_last: Likewise at the last probe.
     """
 
@@ -63,6 +63,11 @@ class Summary:
     active: dict[str, tuple[float | None, ...]]
     ratio_first: tuple[float | None, ...]
     ratio_last: tuple[float | None, ...]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether anybody has said when the task is solved."""
+        return self.entry.run.facts.solved_when != NO_CRITERION
 
     @property
     def is_finished(self) -> bool:
@@ -109,7 +114,7 @@ def summarise(entry: Entry) -> Summary:
     """Return a run reduced to the figures of the table."""
     run = entry.run
     unfinished = ("unfinished",) * run.replicas
-    curve = top_curve(run)
+    curve = top_curve(run) if run.facts.loss_at_end else None
     active = {
         tag.removesuffix("/active"): _per_replica(run, track, np.nanmean)
         for tag, track in run.metrics.items()
@@ -211,7 +216,8 @@ def to_csv(summaries: Sequence[Summary]) -> str:
 
 def _tidy(summary: Summary) -> list[dict[str, object]]:
     entry, run = summary.entry, summary.entry.run
-    low, high = summary.interval if summary.is_finished else (None, None)
+    told = summary.is_finished and summary.is_judged
+    low, high = summary.interval if told else (None, None)
     rows: list[dict[str, object]] = []
     for replica in range(summary.replicas):
         fixed: dict[str, object] = {
@@ -233,10 +239,10 @@ def _tidy(summary: Summary) -> list[dict[str, object]]:
             "log10_ratio_last": summary.ratio_last[replica],
             "wall_seconds": run.result.wall_seconds if run.result else None,
             "device": run.device,
-            "run_solved": summary.solved if summary.is_finished else None,
+            "run_solved": summary.solved if told else None,
             "run_solved_low": low,
             "run_solved_high": high,
-            "run_median_steps_to_solve": summary.median_steps if summary.is_finished else None,
+            "run_median_steps_to_solve": summary.median_steps if told else None,
         }
         active = {f"active_{name}": values[replica] for name, values in summary.active.items()}
         elsewhere = {f"eval_at_{n}_{metric}": values[replica] for (n, metric), values in summary.elsewhere.items()}
@@ -305,14 +311,14 @@ def show_steps(summary: Summary) -> str:
 
 
 def _solved_cell(summary: Summary) -> tuple[str, str]:
-    if not summary.is_finished:
+    if not summary.is_finished or not summary.is_judged:
         return (DASH, "")
     low, high = summary.interval
     return (f"{summary.solved}/{summary.replicas}", f"{low:.2f}{DASH}{high:.2f}")
 
 
 def _steps_cell(summary: Summary) -> tuple[str, str]:
-    return (show_steps(summary), "") if summary.is_finished else (DASH, "")
+    return (show_steps(summary), "") if summary.is_finished and summary.is_judged else (DASH, "")
 
 
 def _range_cell(values: Sequence[float | None], nan_as: float) -> tuple[str, str]:

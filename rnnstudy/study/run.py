@@ -17,12 +17,12 @@ from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
-from rnnstudy.core.seeding import replica_generators
+from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Interface
 from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit
 from rnnstudy.study.progress import RunProgress
 from rnnstudy.study.provenance import commit, device_name, versions
-from rnnstudy.tasks.base import Facts
+from rnnstudy.tasks.base import Task
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Parts, Training
 from rnnstudy.training.replicas import NEVER
@@ -73,7 +73,7 @@ def run(job: Job, console: Console) -> RunFolder:
     plan = check(job.config)
     folder = find_run_folder(job.config, job.overrides)
     require_fit(folder, job.config)
-    _require_same_data(folder, plan)
+    require_same_data(folder, plan)
     if folder.is_finished:
         _say(console, f"{job.label}: finished already, nothing to do ({folder.path})")
         return folder
@@ -109,7 +109,7 @@ def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _require_same_data(folder: RunFolder, plan: Plan) -> None:
+def require_same_data(folder: RunFolder, plan: Plan) -> None:
     """Refuse to go on with a run on other data than it was begun with.
 
     Raises:
@@ -151,13 +151,15 @@ def _manifest(config: Config, plan: Plan, device: torch.device) -> dict[str, Any
         "replicas": plan.run.replicas,
         "fingerprint": fingerprint(config),
         "data_digest": plan.task.data_digest,
-        "facts": _facts(plan.task.held_out().facts),
+        "facts": _facts(plan.task.held_out()),
     }
 
 
-def _facts(facts: Facts) -> dict[str, Any]:
-    solved = facts.solved
+def _facts(task: Task) -> dict[str, Any]:
+    facts, solved = task.facts, task.facts.solved
+    asked = task.sample(1, make_generator(0, "facts"))
     return {
+        "loss_at_end": asked.loss_steps.tolist() == [facts.seq_len - 1],
         "seq_len": facts.seq_len,
         "chance_loss": facts.chance_loss,
         "chance_accuracy": facts.chance_accuracy,

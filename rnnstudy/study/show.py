@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from rich.cells import cell_len
 from rich.console import Console
 
-from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.config.schema import Plan
+from rnnstudy.study.run import check
 from rnnstudy.study.sweep import first_job
-from rnnstudy.tasks.base import Batch, Facts, Task
+from rnnstudy.tasks.base import Batch, Facts, RegressionTask, Task
 from rnnstudy.training.data import TrainingData
 
 LONG = 40
@@ -25,11 +27,13 @@ MOST = 240
 LABEL = 13
 """Width of the column on the left."""
 
-INFORMATIVE, JUDGED, UNASKED = "^", "*", "-"
+INFORMATIVE, JUDGED, UNASKED = "^", "*", "\N{MIDDLE DOT}"
+
+WHITE_SPACE = {" ": "\N{OPEN BOX}", "\n": "\N{RETURN SYMBOL}", "\t": "\N{RIGHTWARDS ARROW}"}
 
 
 def show(arguments: Sequence[str], console: Console) -> None:
-    """Print what a task is, and the first sequence that replica 0 would train on.
+    """Print what a task is, and the first sequence that replica 0 would train on; the longest, if lengths vary.
 
     Args:
         arguments: Overrides, as for `rnnstudy train`.
@@ -39,16 +43,15 @@ def show(arguments: Sequence[str], console: Console) -> None:
         ConfigError: The configuration is wrong.
     """
     job = first_job(arguments)
-    plan = plan_run({key: value for key, value in job.config.items() if key != "choices"})
+    plan = check(job.config)
     batch = _first_batch(plan)
-    task = plan.task.with_seq_len(len(batch.inputs))
     name = job.config["choices"]["task"]
     lines = [
-        f"{name}: {(inspect.getdoc(type(task)) or '').splitlines()[0]}",
+        f"{name}: {(inspect.getdoc(type(plan.task)) or '').splitlines()[0]}",
         "",
         *_described(plan.task, plan.seq_lens, batch),
         "",
-        *_sequence(task.facts, batch, console.width),
+        *_sequence(plan.task.facts, batch, console.width),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -56,23 +59,16 @@ def show(arguments: Sequence[str], console: Console) -> None:
 
 def _first_batch(plan: Plan) -> Batch:
     """The first batch of replica 0, without its replica axis."""
+    longest = plan.seq_lens[1]
     data = TrainingData(
         plan.task,
-        plan.seq_lens,
+        (longest, longest),
         batch_size=plan.train.batch_size,
         seed=plan.run.seed,
         replicas=1,
         device=torch.device("cpu"),
     )
-    stacked = data.next(0)
-    return Batch(
-        inputs=stacked.inputs[:, 0],
-        loss_steps=stacked.loss_steps,
-        targets=stacked.targets[:, 0],
-        counted=stacked.counted[:, 0],
-        answer=stacked.answer[:, 0],
-        informative=stacked.informative[:, 0],
-    )
+    return data.next(0).replica(0)
 
 
 def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[str]:
@@ -84,14 +80,14 @@ def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[
     facts = task.facts
     low, high = seq_lens
     varied = f"{low} to {high} time steps, every batch draws its length; what follows is for {high}"
-    yield _fact("sequences", f"{high} time steps" if low == high else varied)
+    yield _fact("sequences", _many(high, "time step") if low == high else varied)
     inputs = ", ".join(facts.input_names) if facts.encoding == "features" else _listed(facts.input_names)
     entering = {"features": "as they are", "symbols": "one-hot", "words": "through an embedding"}[facts.encoding]
     kind = "feature" if facts.encoding == "features" else "token"
-    several = "" if facts.input_size == 1 else "s"
-    yield _fact("inputs", f"{facts.input_size} {kind}{several} ({inputs}), {entering}")
-    outputs = "value" if facts.output_size == 1 else "classes"
-    yield _fact("outputs", f"{facts.output_size} {outputs} ({_listed(facts.output_names)})")
+    yield _fact("inputs", f"{_many(facts.input_size, kind)} ({inputs}), {entering}")
+    values = isinstance(task, RegressionTask)
+    outputs = _many(facts.output_size, "value") if values else f"{facts.output_size} classes"
+    yield _fact("outputs", f"{outputs} ({_listed(facts.output_names)})")
     steps, judged = len(batch.loss_steps), int(batch.answer[:, 0].sum())
     counted = int(batch.counted[:, 0].sum())
     where = "at the last time step" if steps == 1 else f"mean over {counted} time steps; judged at {judged} of them"
@@ -109,6 +105,10 @@ def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[
     yield _fact("information", where)
 
 
+def _many(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 def _fact(name: str, text: str) -> str:
     return f"{name:<{LABEL}}{text}"
 
@@ -120,15 +120,19 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 
 
 def _visible(name: str) -> str:
-    """A name that can be seen: white space has signs of its own."""
-    return {" ": "\N{OPEN BOX}", "\n": "\N{RETURN SYMBOL}", "\t": "\N{RIGHTWARDS ARROW}"}.get(name, name)
+    """A name that can be seen: white space has signs of its own, what a screen does not show is spelt out."""
+    if name in WHITE_SPACE:
+        return WHITE_SPACE[name]
+    return "".join(
+        sign if sign.isprintable() and cell_len(sign) else sign.encode("unicode_escape").decode() for sign in name
+    )
 
 
 def _ranges(steps: Sequence[int]) -> str:
     """Time steps as ranges, such as "time steps 5-9, 25-29"."""
-    ordered = sorted(steps)
-    starts = [step for step in ordered if step - 1 not in steps]
-    ends = [step for step in ordered if step + 1 not in steps]
+    ordered, every = sorted(steps), set(steps)
+    starts = [step for step in ordered if step - 1 not in every]
+    ends = [step for step in ordered if step + 1 not in every]
     parts = [f"{start}" if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=True)]
     listed = ", ".join(parts if len(parts) <= 6 else [*parts[:4], "...", parts[-1]])
     return f"time step{'s' if len(ordered) > 1 else ''} {listed}"
@@ -142,7 +146,11 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(len(cell) for cell in self.cells)
+        return max(map(cell_len, self.cells))
+
+    def row(self, index: int) -> str:
+        """One cell, set to the right; letters of double width count twice."""
+        return " " * (self.width - cell_len(self.cells[index])) + self.cells[index]
 
 
 def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
@@ -169,12 +177,12 @@ def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
     ]
     for piece in _pieces(columns, max(width - LABEL, 20)):
         for index, name in enumerate(names):
-            cells = " ".join(column.cells[index].rjust(column.width) for column in piece)
+            cells = " ".join(column.row(index) for column in piece)
             if cells.strip():
                 yield f"{name:<{LABEL}}{cells}".rstrip()
         yield ""
     legend = {INFORMATIVE: "what decides the answer", JUDGED: "the answer", UNASKED: "not asked for"}
-    used = "".join(cell for row in (informative, judged, targets) for cell in row)
+    used = {*informative, *judged, *targets}
     yield "   ".join(f"{sign} {meaning}" for sign, meaning in legend.items() if sign in used)
 
 

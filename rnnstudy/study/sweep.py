@@ -23,7 +23,7 @@ from rich.console import Console
 import rnnstudy
 from rnnstudy.core.errors import ConfigError, RnnstudyError, suggest
 from rnnstudy.study.identity import find_run_folder, flatten, require_fit
-from rnnstudy.study.run import Job, check, run
+from rnnstudy.study.run import Job, check, require_same_data, run
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def first_job(arguments: Sequence[str]) -> Job:
     """
     for argument in arguments:
         if argument.startswith("-"):
-            raise ConfigError(f"{argument} is not known here; overrides are, such as task=adding task.seq_len=20.")
+            raise ConfigError(f"{argument} is not known here: there is one run, and overrides.")
     return _compose(arguments, _job)[0]
 
 
@@ -125,8 +125,9 @@ def _rehearse(config: DictConfig) -> Job:
     """
     job = _job(config)
     try:
-        check(job.config)
-        require_fit(find_run_folder(job.config, job.overrides), job.config)
+        plan, folder = check(job.config), find_run_folder(job.config, job.overrides)
+        require_fit(folder, job.config)
+        require_same_data(folder, plan)
     except ConfigError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise ConfigError(f"{error} (in the run {' '.join(job.overrides)})") from None
@@ -188,6 +189,7 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> 
 
     Raises:
         ConfigError: What Hydra finds wrong, in one line.
+        ValueError: Something else, of nobody's intention.
     """
     main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
     with _hydra_surroundings(arguments):
@@ -197,6 +199,12 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> 
             raise ConfigError(_explain_missing(error)) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_explain(error, arguments)) from None
+        except ValueError as error:
+            # Of all that Hydra refuses, this has no class of its own.
+            if "Config group override must be" not in str(error):
+                raise
+            wrong = " ".join(each for each in arguments if each.partition("=")[2] in {"null", "true", "false"})
+            raise ConfigError(f"{wrong or 'A group'} must name a member of its group, such as task=adding.") from None
 
 
 @contextmanager

@@ -26,18 +26,17 @@ class Adding(MarkedPairTask, RegressionTask):
 
     Three definitions go by this name; data is drawn fresh for every batch in all of them:
 
-    half (the common one): values uniform in [0, 1], a marker in each half (the first has seq_len // 2 steps), target
-    x1 + x2. Always answering 1 costs
-    the variance, 1/6 (several papers print 0.1767). Solved here: mean squared error at most 0.01; the papers show
-    curves and name no criterion.
+    half (the common one): values uniform in [0, 1], a marker in each half (the first has seq_len // 2 steps), target x1
+    + x2. Always answering 1 costs the variance, 1/6 (several papers print 0.1767). Solved here: mean squared error at
+    most 0.01; the papers show curves and name no criterion.
     hochreiter: values uniform in [-1, 1], target 0.5 + (x1 + x2)/4, correct if the error is below 0.04. The first
     marker is among the first ten steps, the second among the first seq_len // 2 - 1 of the others, the ends have the
     marker -1; if the very first step is marked, its value is 0, so that the variance of the target, what always
     answering 0.5 costs, is somewhat below 1/24 and depends on the length. The paper stops at 2 000 correct sequences in
     a row, here it is 99 % of the evaluation set. Its lengths are random in [T, 1.1 T]: seq_len=[100,110].
-    pascanu: values uniform in [0, 1], a marker in the first tenth and one in the four tenths after it, target the
-    mean, correct if the *squared* error is below 0.04, so that always
-    answering 0.5 is correct in 64 % of the cases. Solved: 99 % correct. Lengths random in [T, 1.1 T) likewise.
+    pascanu: values uniform in [0, 1], a marker in the first tenth and one in the four tenths after it, target the mean,
+    correct if the *squared* error is below 0.04, so that always answering 0.5 is correct in 64 % of the cases. Solved:
+    99 % correct. Lengths random in [T, 1.1 T) likewise.
 
     References:
         Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.4: the task, and `hochreiter`.
@@ -64,7 +63,7 @@ class Adding(MarkedPairTask, RegressionTask):
             seq_len=self.seq_len,
             encoding="features",
             input_names=("value", "marker"),
-            output_names=("mean" if self.variant == "pascanu" else "sum",),
+            output_names=({"half": "sum", "hochreiter": "0.5 + sum / 4", "pascanu": "mean"}[self.variant],),
             chance_loss=loss,
             chance_accuracy=self._chance_accuracy(),
             # If the last value is marked, it is seen: the guess has the variance of the other alone.

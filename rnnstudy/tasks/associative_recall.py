@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import ConfigError, require_above, require_at_least
+from rnnstudy.core.errors import ConfigError, require_above, require_between, require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
 
 BLANK = 0
@@ -45,7 +45,7 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
         seq_len: Time steps, at least 4 * num_pairs.
         num_pairs: Pairs to remember, at least 1.
         vocab_size: Tokens: a blank, keys up to the middle, values from there on; at least 2 * num_pairs + 2.
-        power: How late the questions come, above 0; 1 is evenly.
+        power: How late the questions come, above 0, at most 10; 1 is evenly.
         filler: What stands where nothing is asked.
     """
 
@@ -56,9 +56,10 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
     filler: Literal["blank", "values"] = "blank"
 
     def __post_init__(self) -> None:
-        require_at_least("num_pairs", self.num_pairs, 1)
+        require_size("num_pairs", self.num_pairs, 1)
         require_above("power", self.power, 0)
-        require_at_least("vocab_size", self.vocab_size, 2 * self.num_pairs + 2)
+        require_between("power", self.power, 0, 10)
+        require_size("vocab_size", self.vocab_size, 2 * self.num_pairs + 2)
         if self.seq_len < 4 * self.num_pairs:
             raise ConfigError(
                 f"seq_len must be at least 4 * num_pairs, {4 * self.num_pairs}, to hold the pairs and a question for "
@@ -117,9 +118,9 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
         informative = torch.cat([torch.ones_like(inputs[:start], dtype=torch.bool), asked])
         return Batch(
             inputs=inputs,
-            loss_steps=torch.arange(start, len(inputs)),
-            targets=torch.where(asks, values, 0).sum(1),
-            counted=asked,
-            answer=asked,
+            loss_steps=torch.arange(start, len(inputs), 2),
+            targets=torch.where(asks, values, 0).sum(1)[::2],
+            counted=asked[::2],
+            answer=asked[::2],
             informative=informative,
         )

@@ -38,6 +38,15 @@ class Batch:
     informative: Bool[Tensor, "time ..."]
     ends: Int[Tensor, "..."] | None = None
 
+    def replica(self, number: int) -> "Batch":
+        """The batch of one replica, without the replica axis."""
+        chosen = {
+            field.name: getattr(self, field.name)[:, number]
+            for field in fields(self)
+            if field.name not in {"loss_steps", "ends"}
+        }
+        return Batch(loss_steps=self.loss_steps, ends=None if self.ends is None else self.ends[number], **chosen)
+
     def sequences(self, start: int, stop: int) -> "Batch":
         """The sequences start..stop-1 of a batch that has a replica axis."""
         chosen = {
@@ -121,7 +130,7 @@ class Facts:
         input_names: Names of the features of an input, or of the tokens, for people to read.
         output_names: Names of the classes, or of the values to put out.
         chance_loss: Loss at the answer of the best guess that does not know the informative inputs.
-        chance_accuracy: Accuracy of that guess.
+        chance_accuracy: Accuracy at the answer of the best guess likewise, best by its accuracy.
         memoryless_loss: Loss as trained on, over all counted outputs, of the best guess that sees the time step and the
             present input but remembers nothing; None where it is not known.
         solved: When the task counts as solved; None where nobody has said.

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
 
 ANSWERS = {
@@ -111,7 +111,7 @@ class CoconutWater(SyntheticTask, ClassificationTask):
     target: Literal["answer", "next_word"] = "answer"
 
     def __post_init__(self) -> None:
-        require_at_least("lag", self.lag, SHORTEST_LAG)
+        require_size("lag", self.lag, SHORTEST_LAG)
 
     @property
     @override

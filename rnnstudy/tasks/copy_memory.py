@@ -5,7 +5,7 @@ from typing import Literal
 
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.recall import RecallTask
 
 
@@ -52,8 +52,8 @@ class CopyMemory(RecallTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least("num_symbols", self.num_symbols, 1)
-        require_at_least("alphabet_size", self.alphabet_size, 2)
+        require_size("num_symbols", self.num_symbols, 1)
+        require_size("alphabet_size", self.alphabet_size, 2)
 
     @property
     @override

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least, require_between
+from rnnstudy.core.errors import require_between, require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
 
 
@@ -45,8 +45,8 @@ class DelayedRecall(SyntheticTask, ClassificationTask):
     num_symbols: int = 8
 
     def __post_init__(self) -> None:
-        require_at_least("lag", self.lag, 1)
-        require_at_least("lead", self.lead, 0)
+        require_size("lag", self.lag, 1)
+        require_size("lead", self.lead, 0)
         require_between("num_symbols", self.num_symbols, 2, 26)
 
     @property

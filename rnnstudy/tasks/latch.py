@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_above, require_at_least
+from rnnstudy.core.errors import ConfigError, require_above, require_between, require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
 
 
@@ -44,9 +44,12 @@ class Latch(SyntheticTask, ClassificationTask):
     noise_variance: float = 0.2
 
     def __post_init__(self) -> None:
-        require_at_least("class_steps", self.class_steps, 1)
-        require_at_least("seq_len", self.seq_len, self.class_steps + 1)
+        require_size("class_steps", self.class_steps, 1)
+        require_size("seq_len", self.seq_len, 2)
+        if self.seq_len <= self.class_steps:
+            raise ConfigError(f"seq_len must be above class_steps, {self.class_steps}, got {self.seq_len}.")
         require_above("noise_variance", self.noise_variance, 0)
+        require_between("noise_variance", self.noise_variance, 0, 1e6)
 
     @property
     @override

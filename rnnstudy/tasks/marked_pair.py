@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import ConfigError, require_size
 from rnnstudy.tasks.base import Batch, SyntheticTask, ask_at_end
 
 Variant = Literal["half", "hochreiter", "pascanu"]
@@ -40,7 +40,10 @@ class MarkedPairTask(SyntheticTask):
     """The value of the very first step where hochreiter marks it."""
 
     def __post_init__(self) -> None:
-        require_at_least("seq_len", self.seq_len, SHORTEST[self.variant])
+        if self.seq_len < SHORTEST[self.variant]:
+            least = f"{SHORTEST[self.variant]} with variant={self.variant}"
+            raise ConfigError(f"seq_len must be at least {least}, got {self.seq_len}.")
+        require_size("seq_len", self.seq_len, 2)
 
     @abstractmethod
     def draw_values(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "time batch"]:

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
 
 
@@ -27,6 +27,8 @@ class Parity(SyntheticTask, ClassificationTask):
     Solved: 99 % correct. Data is drawn fresh for every batch.
 
     References:
+        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: parity
+        among its tasks.
         Hochreiter & Schmidhuber, Bridging long time lags by weight guessing and "long short-term memory", 1996: parity
         of long sequences as a benchmark.
         Delétang et al., Neural networks and the Chomsky hierarchy, 2023 (arXiv:2207.02098), parity check: trained on
@@ -39,7 +41,7 @@ class Parity(SyntheticTask, ClassificationTask):
     seq_len: int = 20
 
     def __post_init__(self) -> None:
-        require_at_least("seq_len", self.seq_len, 1)
+        require_size("seq_len", self.seq_len, 1)
 
     @property
     @override

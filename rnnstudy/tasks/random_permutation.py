@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
 
 
@@ -46,8 +46,8 @@ class RandomPermutation(SyntheticTask, ClassificationTask):
     variant: Literal["next_symbol", "last"] = "next_symbol"
 
     def __post_init__(self) -> None:
-        require_at_least("seq_len", self.seq_len, 2)
-        require_at_least("num_symbols", self.num_symbols, 3)
+        require_size("seq_len", self.seq_len, 2)
+        require_size("num_symbols", self.num_symbols, 3)
 
     @property
     @override

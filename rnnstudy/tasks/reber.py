@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
 
 SYMBOLS = "BTPSXVE"
@@ -60,7 +60,7 @@ class Reber(SyntheticTask, ClassificationTask):
     seq_len: int = 20
 
     def __post_init__(self) -> None:
-        require_at_least("seq_len", self.seq_len, 7)
+        require_size("seq_len", self.seq_len, 7)
 
     @property
     @override
@@ -90,9 +90,11 @@ class Reber(SyntheticTask, ClassificationTask):
         reach[0, LAST] = 1.0
         first, second = (torch.tensor([edges[which][1] for edges in GRAMMAR]) for which in (0, 1))
         for left in range(1, self._walk + 1):
-            reach[left, :LAST] = (reach[left - 1][first] + reach[left - 1][second]) / 2
-        left = torch.arange(self._walk, 0, -1)
-        return (reach[left - 1][:, first] / 2 / reach[left][:, :LAST]).nan_to_num(0.0)
+            reach[left, :LAST] = reach[left - 1][first] + reach[left - 1][second]
+            # Only ratios within a row matter: kept near 1, they hold out for any length.
+            reach[left] /= reach[left].max()
+        before = reach[torch.arange(self._walk - 1, -1, -1)]
+        return (before[:, first] / (before[:, first] + before[:, second])).nan_to_num(0.0)
 
     @cached_property
     def _memoryless_loss(self) -> float:
@@ -111,7 +113,8 @@ class Reber(SyntheticTask, ClassificationTask):
         seen: defaultdict[tuple[int, str], float] = defaultdict(float)
         for (step, symbol, _), probability in pairs.items():
             seen[step, symbol] += probability
-        walk = -sum(p * math.log(p / seen[step, symbol]) for (step, symbol, _), p in pairs.items())
+        # Of what is so rare that it rounds to never, nothing is to be added.
+        walk = -sum(p * math.log(p / seen[step, symbol]) for (step, symbol, _), p in pairs.items() if p > 0)
         # T or P is open at the first step, and at the last one.
         return (2 * math.log(2) + walk) / self.seq_len
 

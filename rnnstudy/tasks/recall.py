@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
 
 
@@ -31,7 +31,7 @@ class RecallTask(SyntheticTask, ClassificationTask):
     delay: int = 100
 
     def __post_init__(self) -> None:
-        require_at_least("delay", self.delay, 1)
+        require_size("delay", self.delay, 1)
 
     @property
     @abstractmethod

@@ -1,7 +1,7 @@
 """Sequential digits: real images, read pixel by pixel."""
 
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -32,25 +32,24 @@ class SequentialDigits(ClassificationTask):
     0
 
     The 1 797 images of 8 x 8 pixels that scikit-learn ships, grey values from 0 to 1. A fixed set, in contrast to the
-    made-up tasks: 1 437 images to train on, 360 others, always the same, to be evaluated on; a batch has no image
-    twice unless it is larger than its part. Nobody marked the pixels that matter, so all time steps count as
-    informative, though corners say little. Solved here: 95 % of the evaluation images right (no paper names a
-    criterion).
+    made-up tasks: 1 437 images to train on, and 360 others, always the same, of which every replica is evaluated on as
+    many as train.eval_batch_size says, drawn once. A batch has no image twice unless it is larger than its part. Nobody
+    marked the pixels that matter, so all time steps count as informative, though corners say little. Solved here: 95 %
+    of the evaluation images right (no paper names a criterion).
 
     References:
         Le, Jaitly & Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015
-        (arXiv:1504.00941), section 4.3: pixel by pixel, in row order or permuted, there with the larger MNIST.
+        (arXiv:1504.00941), section 4.2: pixel by pixel, in row order or permuted, there with the larger MNIST.
         Alpaydin & Kaynak, Optical recognition of handwritten digits, 1998, UCI repository: the images.
 
     Args:
         variant: Pixels in row order, or in one random order that is the same for all images, runs and seeds.
-        part: The images that batches are drawn from; evaluation always takes the test part.
     """
 
     length_field = None
 
     variant: Literal["row", "permuted"] = "row"
-    part: Literal["train", "test"] = "train"
+    part: Literal["train", "test"] = field(init=False, default="train")
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("sklearn") is None:
@@ -89,7 +88,9 @@ class SequentialDigits(ClassificationTask):
 
     @override
     def held_out(self) -> "SequentialDigits":
-        return replace(self, part="test")
+        other = replace(self)
+        object.__setattr__(other, "part", "test")
+        return other
 
 
 @cache

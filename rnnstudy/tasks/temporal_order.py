@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
 
 NOISE = ("c", "d", "e", "f")
@@ -48,7 +48,7 @@ class TemporalOrder(SyntheticTask, ClassificationTask):
     num_symbols: Literal[2, 3] = 2
 
     def __post_init__(self) -> None:
-        require_at_least("seq_len", self.seq_len, 10)
+        require_size("seq_len", self.seq_len, 10)
 
     @property
     @override

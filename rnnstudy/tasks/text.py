@@ -3,19 +3,23 @@
 import copy
 import hashlib
 import re
+import stat
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import ConfigError, require_at_least, require_between
+from rnnstudy.core.errors import ConfigError, require_between, require_size
 from rnnstudy.tasks.base import Batch, ClassificationTask, Facts
+
+Unit = Literal["character", "word"]
 
 UNKNOWN = "<unknown>"
 WORD = re.compile(r"\w+|[^\w\s]")
@@ -50,8 +54,8 @@ class Text(ClassificationTask):
     the whole file, the most frequent first; if it is larger than `max_vocabulary`, the rarest are one, <unknown>, which
     then is the last. Line ends count as one character.
     Chance is the best guess from frequencies alone, memoryless the best one from the present character (or word), both
-    fitted to the part itself. Which inputs decide is not known, so all time steps count as informative, and every
-    prediction as an answer. There is no criterion for a text to be solved.
+    fitted to the training part and judged on the part at hand. Which inputs decide is not known, so all time steps
+    count as informative, and every prediction as an answer. There is no criterion for a text to be solved.
 
     References:
         Mikolov et al., Recurrent neural network based language model, 2010: the task.
@@ -59,80 +63,94 @@ class Text(ClassificationTask):
         1990: truncated backpropagation through time.
 
     Args:
-        path: The file, UTF-8.
+        path: The file, UTF-8; ~ is the home folder.
         seq_len: Time steps of a window, at least 1.
         unit: What is predicted.
         windows: Where the windows of training lie.
         validation: Share of the text that is kept apart, at its end, rounded down; from 0.01 to 0.5.
         max_vocabulary: Different characters or words at most, <unknown> included; at least 2.
-        part: What batches are drawn from; evaluation always takes the validation part.
     """
 
     path: str
     seq_len: int = 100
-    unit: Literal["character", "word"] = "character"
+    unit: Unit = "character"
     windows: Literal["consecutive", "independent"] = "consecutive"
     validation: float = 0.1
     max_vocabulary: int = 2000
-    part: Literal["train", "validation"] = "train"
+    part: Literal["train", "validation"] = field(init=False, default="train")
 
     def __post_init__(self) -> None:
-        require_at_least("seq_len", self.seq_len, 1)
+        require_size("seq_len", self.seq_len, 1)
         require_between("validation", self.validation, LEAST_SHARE, MOST_SHARE)
-        require_at_least("max_vocabulary", self.max_vocabulary, 2)
-        held_out = self._held_out
-        shortest = min(len(self._pieces) - held_out, held_out)
-        if shortest < self.seq_len + 1:
-            way_out = "take a longer text, or set validation nearer to 0.5"
+        require_size("max_vocabulary", self.max_vocabulary, 2)
+        shortest = min(len(self._training), len(self._validation))
+        if shortest < 2:
             raise ConfigError(
-                f"seq_len must be below {shortest}, the number of {self.unit}s in the shorter part of {self.path}, "
-                f"got {self.seq_len}: {way_out if shortest < 2 else f'shorten it, {way_out}'}."
+                f"path must name a longer text: {self.path} has {len(self._corpus.tokens)} {self.unit}s, too few for a "
+                f"training and a validation part; or set validation nearer to {MOST_SHARE}."
+            )
+        if shortest < self.seq_len + 1:
+            raise ConfigError(
+                f"seq_len must be below {shortest}, the number of {self.unit}s in the shorter part of {self.path}, got "
+                f"{self.seq_len}: shorten it, take a longer text, or set validation nearer to {MOST_SHARE}."
             )
 
     @cached_property
-    def _pieces(self) -> tuple[str, ...]:
+    def _corpus(self) -> "_Corpus":
         """The whole text as it was when the task was made."""
-        return _read(self.path, self.unit)
+        return _read(self.path, self.unit, self.max_vocabulary)
 
     @property
-    def _held_out(self) -> int:
-        """Length of the validation part."""
-        return int(len(self._pieces) * self.validation)
-
-    @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """The most frequent first, <unknown> last; a token is a place in it."""
-        counts = Counter(self._pieces)
-        # Equally frequent ones in the order of their letters: the same on every machine.
-        ranked = sorted(counts, key=lambda name: (-counts[name], name))
-        if len(ranked) <= self.max_vocabulary:
-            return tuple(ranked)
-        return (*ranked[: self.max_vocabulary - 1], UNKNOWN)
+        return self._corpus.vocabulary
 
-    @cached_property
+    @property
+    def _cut(self) -> int:
+        """Where the validation part begins."""
+        length = len(self._corpus.tokens)
+        return length - int(length * self.validation)
+
+    @property
+    def _training(self) -> Int[Tensor, " place"]:
+        return self._corpus.tokens[: self._cut]
+
+    @property
+    def _validation(self) -> Int[Tensor, " place"]:
+        return self._corpus.tokens[self._cut :]
+
+    @property
     def _tokens(self) -> Int[Tensor, " place"]:
-        """This part of the text."""
-        place = {name: token for token, name in enumerate(self.vocabulary)}
-        unknown = len(place) - 1
-        tokens = torch.tensor([place.get(name, unknown) for name in self._pieces])
-        cut = len(tokens) - self._held_out
-        return tokens[:cut] if self.part == "train" else tokens[cut:]
+        """The part that batches are drawn from."""
+        return self._training if self.part == "train" else self._validation
 
     @cached_property
-    def _entropies(self) -> tuple[float, float, float]:
-        """Of a token, and of a token given the one before, in nats; and the share of the most frequent token."""
-        tokens = self._tokens
-        after = tokens[1:]
-        shares = after.bincount().double() / len(after)
-        _, pairs = (tokens[:-1] * len(self.vocabulary) + after).unique(return_counts=True)
-        before = tokens[:-1].bincount().double() / len(after)
-        entropy = [float(torch.special.entr(part).sum()) for part in (shares, pairs.double() / len(after), before)]
-        return entropy[0], entropy[1] - entropy[2], float(shares.max())
+    def _guesses(self) -> tuple[float, float, float]:
+        """Losses of the best guess without and with the present token, and the accuracy of the first, on this part.
+
+        Fitted to the training part. On the other one, where not all pairs have been seen, a token counts once more
+        than it was seen, and a pair as if the token before had been seen once more, followed as tokens are in general.
+        """
+        size = len(self.vocabulary)
+        fitted, judged = self._training.long(), self._tokens.long()
+        unseen = 0 if self.part == "train" else 1
+        counts = fitted[1:].bincount(minlength=size).double() + unseen
+        single = counts / counts.sum()
+
+        pairs, seen = (fitted[:-1] * size + fitted[1:]).unique(return_counts=True)
+        asked = judged[:-1] * size + judged[1:]
+        places = torch.searchsorted(pairs, asked).clamp(max=len(pairs) - 1)
+        together = torch.where(pairs[places] == asked, seen[places], 0).double()
+        before = fitted[:-1].bincount(minlength=size).double()[judged[:-1]]
+        after = single[judged[1:]]
+        double = (together + unseen * after) / (before + unseen)
+        accuracy = (judged[1:] == counts.argmax()).double().mean()
+        return -float(after.log().mean()), -float(double.log().mean()), float(accuracy)
 
     @property
     @override
     def facts(self) -> Facts:
-        chance, memoryless, accuracy = self._entropies
+        chance, memoryless, accuracy = self._guesses
         return Facts(
             seq_len=self.seq_len,
             encoding="words",
@@ -148,7 +166,7 @@ class Text(ClassificationTask):
     @property
     @override
     def data_digest(self) -> str:
-        return hashlib.sha256("\0".join(self._pieces).encode()).hexdigest()
+        return self._corpus.digest
 
     @override
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
@@ -163,22 +181,28 @@ class Text(ClassificationTask):
 
     @override
     def with_seq_len(self, seq_len: int) -> "Text":
-        # A copy takes along what has been made of the file: it is neither read nor counted again.
+        return self._changed(seq_len=seq_len)
+
+    def _changed(self, **arguments: Any) -> "Text":
+        """A copy that is of the same text, even if the file has changed since; it is not read again."""
         other = copy.copy(self)
-        object.__setattr__(other, "seq_len", seq_len)
+        for name, value in arguments.items():
+            object.__setattr__(other, name, value)
+        if "part" in arguments:
+            vars(other).pop("_guesses", None)
         other.__post_init__()
         return other
 
     @override
     def held_out(self) -> "Text":
-        return replace(self, part="validation", windows="independent")
+        return self._changed(part="validation", windows="independent")
 
     def _read_on(self, starts: Int[Tensor, " batch"]) -> Batch:
         return replace(self._window(starts), ends=(starts + self.seq_len) % len(self._tokens))
 
     def _window(self, starts: Int[Tensor, " batch"]) -> Batch:
         places = (starts + torch.arange(self.seq_len + 1)[:, None]) % len(self._tokens)
-        read = self._tokens[places]
+        read = self._tokens[places].long()
         everywhere = torch.ones_like(read[1:], dtype=torch.bool)
         return Batch(
             inputs=read[:-1],
@@ -190,11 +214,26 @@ class Text(ClassificationTask):
         )
 
 
-def _read(path: str, unit: str) -> tuple[str, ...]:
-    """Cut a file into characters or words.
+@dataclass(frozen=True)
+class _Corpus:
+    """A file as tokens.
+
+    Attributes:
+        vocabulary: What a token stands for.
+        tokens: The whole text.
+        digest: SHA-256 of the text.
+    """
+
+    vocabulary: tuple[str, ...]
+    tokens: Tensor
+    digest: str
+
+
+def _read(path: str, unit: Unit, max_vocabulary: int) -> _Corpus:
+    """Read a file, or find it read already.
 
     Returns:
-        All of them, in order.
+        Its text as tokens.
 
     Raises:
         ConfigError: The file cannot be read, is not UTF-8, or has no text.
@@ -202,23 +241,33 @@ def _read(path: str, unit: str) -> tuple[str, ...]:
     if not path.strip():
         raise ConfigError(f"path must name a text file, got '{path}'.")
     try:
-        state = Path(path).stat()
-        pieces = _cut(path, unit, state.st_mtime_ns, state.st_size)
+        file = Path(path).expanduser()
+        state = file.stat()
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+            raise ConfigError(f"path must name a text file, but {path} is a device or a pipe.")
+        corpus = _tokenised(file, unit, max_vocabulary, (state.st_mtime_ns, state.st_size))
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"path must name a text in UTF-8, but byte {error.start} of {path} is not; convert it, such as with "
-            f"iconv -f latin1 -t utf-8."
+            f"path must name a text in UTF-8, but byte {error.start} of {path} is not; convert it, for example with "
+            f"iconv -f latin1 -t utf-8 if it is in Latin-1."
         ) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"path must name a text file that can be read, but {path}: {reason}.") from None
-    if not pieces:
+    except OSError as error:
+        raise ConfigError(f"path must name a text file that can be read, but {path}: {error.strerror}.") from None
+    if not len(corpus.tokens):
         raise ConfigError(f"path must name a text, but {path} has no {unit}s in it.")
-    return pieces
+    return corpus
 
 
 @lru_cache(maxsize=4)
-def _cut(path: str, unit: str, modified: int, size: int) -> tuple[str, ...]:
-    """Read and cut a file; one that has changed since is read again."""
-    text = Path(path).read_text(encoding="utf-8-sig")
-    return tuple(text) if unit == "character" else tuple(WORD.findall(text))
+def _tokenised(file: Path, unit: Unit, max_vocabulary: int, state: tuple[int, int]) -> _Corpus:
+    """Cut a file into tokens; one that has changed since, by its `state`, is read again."""
+    text = file.read_text(encoding="utf-8-sig")
+    pieces = text if unit == "character" else WORD.findall(text)
+    counts = Counter(pieces)
+    # Equally frequent ones in the order of their letters: the same on every machine.
+    ranked = sorted(counts, key=lambda name: (-counts[name], name))
+    if len(ranked) > max_vocabulary:
+        ranked = [*ranked[: max_vocabulary - 1], UNKNOWN]
+    place = {name: token for token, name in enumerate(ranked)}
+    tokens = np.fromiter((place.get(piece, len(ranked) - 1) for piece in pieces), dtype=np.int32, count=len(pieces))
+    return _Corpus(tuple(ranked), torch.from_numpy(tokens), hashlib.sha256(text.encode()).hexdigest())

@@ -393,6 +393,26 @@ def test_a_task_without_a_criterion_is_not_called_unsolved(tmp_path: Path) -> No
     shown, page, _ = run_compare(tmp_path, width=200)
     assert "2 runs of a task that has no criterion to be solved; lowest final loss" in shown
     assert "no criterion" in page.text
+    assert "0/8" not in shown
+    assert not (tmp_path / "report" / "solved.png").exists()
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    assert {row["run_solved"] for row in rows} == {row["run_median_steps_to_solve"] for row in rows} == {""}
+    shown, _, _ = run_compare(tmp_path / "rnn", width=200)
+    assert "Final loss of rnn (2." in shown
+    assert "solved 0" not in shown
+
+
+def test_no_ratio_where_the_loss_is_at_many_time_steps(tmp_path: Path) -> None:
+    for model in ("rnn", "gru"):
+        folder = write_run(tmp_path / model, Synthetic(model=model))
+        facts = read_json(folder / "run.json")["facts"]
+        edit_json(folder / "run.json", facts=facts | {"loss_at_end": model == "rnn"})
+    shown, _, _ = run_compare(tmp_path, width=200)
+    assert "No log ratio for gru: the loss is at many time steps there" in shown
+    assert "in gru the gradient" not in shown
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    assert {row["log10_ratio_last"] == "" for row in rows if row["model"] == "gru"} == {True}
+    assert {row["log10_ratio_last"] == "" for row in rows if row["model"] == "rnn"} == {False}
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

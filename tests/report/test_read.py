@@ -127,7 +127,16 @@ def test_missing_and_wrong_keys_are_named(tmp_path: Path, name: str, key: str, v
 
 
 @pytest.mark.parametrize(
-    "key", ["chance_loss", "chance_accuracy", "memoryless_loss", "seq_len", "informative_steps", "solved_metric"]
+    "key",
+    [
+        "chance_loss",
+        "chance_accuracy",
+        "memoryless_loss",
+        "loss_at_end",
+        "seq_len",
+        "informative_steps",
+        "solved_metric",
+    ],
 )
 def test_missing_facts_are_named(tmp_path: Path, key: str) -> None:
     path = write_run(tmp_path / "bad", Synthetic()) / "run.json"

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tools.members import SAMPLE_TEXT, compose, members, run_small
+from rich.console import Console
+from tools.members import SAMPLE_TEXT, SMALL, members, run_small
 
 from rnnstudy.core.errors import ConfigError, Interrupted
 from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.sweep import train
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Training
 from rnnstudy.writers.run_log import RunLog
@@ -137,10 +139,29 @@ def test_a_text_is_never_solved(tmp_path):
     assert json.loads(folder.result.read_text())["status"] == ["finished"] * 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "at_end"),
+    [("task=adding", True), ("task=copy_memory", False), ("task=associative_recall", False), ("task=text", False)],
+)
+def test_a_run_says_whether_its_loss_is_at_the_end(tmp_path, arguments, at_end):
+    folder = run_small(tmp_path / "run", arguments, *TWO_STEPS)
+    assert json.loads(folder.manifest.read_text())["facts"]["loss_at_end"] is at_end
+
+
+def test_a_changed_text_is_found_before_any_run_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = tmp_path / "text.txt"
+    text.write_text(SAMPLE_TEXT.read_text())
+    arguments = ["task=text", "task.path=text.txt", "task.seq_len=20", *SMALL, *TWO_STEPS]
+    train([*arguments, "model=lstm"], Console(quiet=True))
+    text.write_text(SAMPLE_TEXT.read_text().replace("soup", "soap"))
+    with pytest.raises(ConfigError, match="the file that the task reads has changed"):
+        train(["-m", *arguments, "model=gru,lstm"], Console(quiet=True))
+    assert len(list((tmp_path / "outputs" / "runs").iterdir())) == 1
+
+
 def test_facts_of_a_fixed_set_are_those_of_the_part_that_is_judged(tmp_path):
     folder = run_small(tmp_path / "run", "task=sequential_digits", *TWO_STEPS)
-    config = compose("task=sequential_digits")
-    assert config["task"]["part"] == "train"
     facts = json.loads(folder.manifest.read_text())["facts"]
     # The most frequent digit of the 360 images of the test part.
     assert facts["chance_accuracy"] * 360 == pytest.approx(round(facts["chance_accuracy"] * 360))

@@ -227,9 +227,18 @@ def test_chance_is_what_the_best_constant_answer_gets(task):
         return best.expand(*batch.counted.shape, -1)
 
     assert sampled.mean("answer_loss", guess) == pytest.approx(facts.chance_loss, rel=0.005)
+    if isinstance(task, RegressionTask):
+        best = torch.tensor([most_often_right(task, sampled)])
     # How often a guess is right scatters: four standard deviations of a share, where that is more than 0.5 %.
     scatter = 4 * math.sqrt((1 - facts.chance_accuracy) / facts.chance_accuracy / sampled.answers)
     assert sampled.mean("accuracy", guess) == pytest.approx(facts.chance_accuracy, rel=max(0.005, scatter))
+
+
+def most_often_right(task: RegressionTask, sampled: Sampled) -> float:
+    """The value within whose tolerance most answers lie."""
+    answers = torch.cat([batch.targets[batch.answer].flatten() for batch in sampled]).sort().values
+    inside = torch.searchsorted(answers, answers + 2 * task.tolerance) - torch.arange(len(answers))
+    return float(answers[inside.argmax()]) + task.tolerance
 
 
 def contexts(batch: Batch, task: Task) -> torch.Tensor:

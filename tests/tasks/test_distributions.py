@@ -395,3 +395,16 @@ def test_long_strings_are_legal_and_both_branches_drawn(seq_len):
     assert all(string[0] == "B" and is_reber(string[2:]) for string in strings)
     check_uniform([string[1] for string in strings], "TP")
     assert {string[3] for string in strings} == {"T", "P"}
+
+
+@pytest.mark.parametrize("seq_len", [2000, 20_000])
+def test_long_reber_strings_are_legal_and_their_figures_finite(seq_len):
+    task = Reber(seq_len=seq_len)
+    assert task.facts.memoryless_loss is not None
+    assert 0 < task.facts.memoryless_loss < 1
+    batch = task.sample(2, torch.Generator().manual_seed(0))
+    for place in range(2):
+        word = "".join(task.facts.input_names[token] for token in batch.inputs[:, place].tolist())
+        assert is_reber(word[2:])
+        assert word[0] == "B"
+        assert word[1] in "TP"

@@ -43,8 +43,13 @@ def images_of(batch):
     return [tuple(pixels) for pixels in batch.inputs[:, :, 0].T.tolist()]
 
 
+def of_part(part, **arguments):
+    task = SequentialDigits(**arguments)
+    return task if part == "train" else task.held_out()
+
+
 def whole_part(part, seed=0, **arguments):
-    return SequentialDigits(part=part, **arguments).sample(SIZES[part], generator(seed))
+    return of_part(part, **arguments).sample(SIZES[part], generator(seed))
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -71,7 +76,7 @@ def test_the_parts_are_disjoint_and_make_up_all_images(label_of):
 @pytest.mark.parametrize("seed", range(5))
 def test_no_image_is_twice_in_a_batch_and_the_parts_are_the_same_for_all_seeds(part, seed):
     assert set(images_of(whole_part(part, seed=seed))) == set(images_of(whole_part(part)))
-    half = images_of(SequentialDigits(part=part).sample(SIZES[part] // 2, generator(seed)))
+    half = images_of(of_part(part).sample(SIZES[part] // 2, generator(seed)))
     assert len(set(half)) == len(half)
 
 
@@ -79,7 +84,7 @@ def test_no_image_is_twice_in_a_batch_and_the_parts_are_the_same_for_all_seeds(p
 def test_a_batch_may_be_larger_than_the_part(label_of, part):
     size = SIZES[part]
     for count in (size + 1, 2 * size + 3):
-        batch = SequentialDigits(part=part).sample(count, generator())
+        batch = of_part(part).sample(count, generator())
         images = images_of(batch)
         assert len(images) == count
         assert set(images) <= set(images_of(whole_part(part)))
@@ -89,14 +94,14 @@ def test_a_batch_may_be_larger_than_the_part(label_of, part):
 def test_all_images_are_drawn_equally_often():
     drawn = Counter()
     for seed in range(600):
-        drawn.update(images_of(SequentialDigits(part="test").sample(30, generator(seed))))
+        drawn.update(images_of(of_part("test").sample(30, generator(seed))))
     assert len(drawn) == 360
     # Without replacement the counts vary less than the test allows for, never more.
     assert stats.chisquare(list(drawn.values())).pvalue > 1e-7
 
 
 def test_every_place_of_a_batch_may_hold_any_image():
-    first = Counter(images_of(SequentialDigits(part="test").sample(2, generator(seed)))[0] for seed in range(8000))
+    first = Counter(images_of(of_part("test").sample(2, generator(seed)))[0] for seed in range(8000))
     assert len(first) == 360
     assert stats.chisquare(list(first.values())).pvalue > 1e-7
 
@@ -155,7 +160,7 @@ def entropy(counts):
 @pytest.mark.parametrize("variant", ["row", "permuted"])
 @pytest.mark.parametrize("part", PARTS)
 def test_facts(part, variant):
-    task = SequentialDigits(part=part, variant=variant)
+    task = of_part(part, variant=variant)
     batch = whole_part(part, variant=variant)
     labels = batch.targets[0].tolist()
     last_pixels = [image[-1] for image in images_of(batch)]
@@ -174,8 +179,8 @@ def test_facts(part, variant):
 @pytest.mark.parametrize("variant", ["row", "permuted"])
 @pytest.mark.parametrize("part", PARTS)
 def test_evaluation_takes_the_test_part(part, variant):
-    held_out = SequentialDigits(part=part, variant=variant).held_out()
-    assert held_out == SequentialDigits(part="test", variant=variant)
+    held_out = of_part(part, variant=variant).held_out()
+    assert held_out == of_part("test", variant=variant)
     assert set(images_of(held_out.sample(360, generator()))) == set(images_of(whole_part("test", variant=variant)))
 
 

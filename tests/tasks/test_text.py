@@ -242,19 +242,36 @@ def entropy(counts):
 @pytest.mark.parametrize("unit", ["character", "word"])
 @pytest.mark.parametrize("part", ["train", "validation"])
 @pytest.mark.parametrize("most", [4, 10_000])
-def test_facts_are_fitted_to_the_part(write, unit, part, most):
+def test_facts_are_fitted_to_the_training_part(write, unit, part, most):
     letters = random.Random(0)
     text = shortened(POEM + "".join(letters.choice("abc ,") for _ in range(500)), unit, 4)
-    task = Text(path=write(text), seq_len=8, unit=unit, part=part, max_vocabulary=most, validation=0.25)
+    task = Text(path=write(text), seq_len=8, unit=unit, max_vocabulary=most, validation=0.25)
     units = [member if member in task.vocabulary else "<unknown>" for member in units_of(text, unit)]
-    mine = parts_of(units, 0.25)[part == "validation"]
-    pairs = list(itertools.pairwise(mine))
-    following = Counter(after for _, after in pairs)
-    facts = task.facts
-    assert facts.chance_loss == pytest.approx(entropy(following), abs=1e-6)
-    assert facts.chance_accuracy == pytest.approx(max(following.values()) / len(pairs), abs=1e-6)
-    conditional = entropy(Counter(pairs)) - entropy(Counter(before for before, _ in pairs))
-    assert facts.memoryless_loss == pytest.approx(conditional, abs=1e-6)
+    fitted, held_out = parts_of(units, 0.25)
+    judged = list(itertools.pairwise(fitted if part == "train" else held_out))
+    pairs = list(itertools.pairwise(fitted))
+    following, followed = Counter(after for _, after in pairs), Counter(before for before, _ in pairs)
+    together = Counter(pairs)
+    facts = (task if part == "train" else task.held_out()).facts
+    if part == "train":
+        assert facts.chance_loss == pytest.approx(entropy(following), abs=1e-6)
+        assert facts.memoryless_loss == pytest.approx(entropy(together) - entropy(followed), abs=1e-6)
+    else:
+        # What was not seen in training has a chance too.
+        alone = {name: (following[name] + 1) / (len(pairs) + len(task.vocabulary)) for name in task.vocabulary}
+        chance = [-math.log(alone[after]) for _, after in judged]
+        assert facts.chance_loss == pytest.approx(sum(chance) / len(chance), abs=1e-6)
+        given = [
+            -math.log((together[before, after] + alone[after]) / (followed[before] + 1)) for before, after in judged
+        ]
+        assert facts.memoryless_loss == pytest.approx(sum(given) / len(given), abs=1e-6)
+        # It sums to one after any token.
+        for before in task.vocabulary:
+            total = sum((together[before, after] + alone[after]) / (followed[before] + 1) for after in task.vocabulary)
+            assert total == pytest.approx(1)
+    most_frequent = max(task.vocabulary, key=lambda name: following[name])
+    right = sum(after == most_frequent for _, after in judged) / len(judged)
+    assert facts.chance_accuracy == pytest.approx(right, abs=1e-6)
     assert facts.seq_len == 8
     assert facts.solved is None
     assert facts.informative_steps == tuple(range(8))
@@ -381,7 +398,10 @@ def test_a_file_that_has_changed_is_read_again(tmp_path):
 def test_texts_that_leave_no_length_at_all_and_no_file(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("ab" * 50)
-    with pytest.raises(ConfigError, match=r"take a longer text, or set validation nearer to 0\.5\.$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^path must name a longer text: .* has 100 characters, .*; or set validation nearer to 0\.5\.$",
+    ):
         Text(path=str(path), seq_len=1, validation=0.01)
     with pytest.raises(ConfigError, match=r"^path must name a text file, got ''\.$"):
         Text(path="", seq_len=1)

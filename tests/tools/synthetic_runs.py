@@ -52,6 +52,7 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
             "chance_loss": 2.08,
             "chance_accuracy": 0.125 if spec.accuracy else None,
             "memoryless_loss": 2.08,
+            "loss_at_end": True,
             "solved_metric": "accuracy",
             "solved_at": 0.99,
             "solved_when": "at_least",
