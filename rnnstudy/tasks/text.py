@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
@@ -124,33 +124,41 @@ class Text(ClassificationTask):
         """The part that batches are drawn from."""
         return self._training if self.part == "train" else self._validation
 
-    @cached_property
     def _guesses(self) -> tuple[float, float, float]:
-        """Losses of the best guess without and with the present token, and the accuracy of the first, on this part.
+        """Judge on this part what can be learnt from the training part without a memory.
 
-        Fitted to the training part. On the other one, where not all pairs have been seen, a token counts once more
-        than it was seen, and a pair as if the token before had been seen once more, followed as tokens are in general.
+        On the part kept apart, where not all pairs have been seen, a token counts once more than it was seen, and a pair
+        as if the token before had been seen once more, followed as tokens are in general.
+
+        Returns:
+            Losses of the best guess without and with the present token, and the accuracy of the first.
         """
-        size = len(self.vocabulary)
-        fitted, judged = self._training.long(), self._tokens.long()
-        unseen = 0 if self.part == "train" else 1
-        counts = fitted[1:].bincount(minlength=size).double() + unseen
-        single = counts / counts.sum()
+        key, known = (self._cut, self.part), self._corpus.guesses
+        if key not in known:
+            known[key] = self._fit_guesses()
+        return known[key]
 
-        pairs, seen = (fitted[:-1] * size + fitted[1:]).unique(return_counts=True)
-        asked = judged[:-1] * size + judged[1:]
-        places = torch.searchsorted(pairs, asked).clamp(max=len(pairs) - 1)
-        together = torch.where(pairs[places] == asked, seen[places], 0).double()
-        before = fitted[:-1].bincount(minlength=size).double()[judged[:-1]]
-        after = single[judged[1:]]
-        double = (together + unseen * after) / (before + unseen)
-        accuracy = (judged[1:] == counts.argmax()).double().mean()
-        return -float(after.log().mean()), -float(double.log().mean()), float(accuracy)
+    def _fit_guesses(self) -> tuple[float, float, float]:
+        size, unseen = len(self.vocabulary), 0 if self.part == "train" else 1
+        pairs, seen = _pairs(self._training, size)
+        judged, times = _pairs(self._tokens, size)
+        before, after = judged // size, judged % size
+
+        followed = torch.zeros(size, dtype=torch.float64).index_add_(0, pairs // size, seen)
+        counts = torch.zeros(size, dtype=torch.float64).index_add_(0, pairs % size, seen) + unseen
+        single = counts / counts.sum()
+        places = torch.searchsorted(pairs, judged).clamp(max=len(pairs) - 1)
+        together = torch.where(pairs[places] == judged, seen[places], 0.0)
+        double = (together + unseen * single[after]) / (followed[before] + unseen)
+
+        shares = times / times.sum()
+        right = shares[after == counts.argmax()].sum()
+        return -float(shares @ single[after].log()), -float(shares @ double.log()), float(right)
 
     @property
     @override
     def facts(self) -> Facts:
-        chance, memoryless, accuracy = self._guesses
+        chance, memoryless, accuracy = self._guesses()
         return Facts(
             seq_len=self.seq_len,
             encoding="words",
@@ -188,8 +196,6 @@ class Text(ClassificationTask):
         other = copy.copy(self)
         for name, value in arguments.items():
             object.__setattr__(other, name, value)
-        if "part" in arguments:
-            vars(other).pop("_guesses", None)
         other.__post_init__()
         return other
 
@@ -222,11 +228,19 @@ class _Corpus:
         vocabulary: What a token stands for.
         tokens: The whole text.
         digest: SHA-256 of the text.
+        guesses: What is reckoned of its parts, by where they are cut and which it is.
     """
 
     vocabulary: tuple[str, ...]
     tokens: Tensor
     digest: str
+    guesses: dict[tuple[int, str], tuple[float, float, float]] = field(default_factory=dict)
+
+
+def _pairs(tokens: Int[Tensor, " place"], size: int) -> tuple[Int[Tensor, " pair"], Float[Tensor, " pair"]]:
+    """Which tokens stand side by side, as first * size + second in ascending order, and how often."""
+    pairs, times = (tokens[:-1].long() * size + tokens[1:]).unique(return_counts=True)
+    return pairs, times.double()
 
 
 def _read(path: str, unit: Unit, max_vocabulary: int) -> _Corpus:
