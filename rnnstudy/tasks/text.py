@@ -53,6 +53,7 @@ class Text(ClassificationTask):
     A word is letters, digits and underscores that stand together, or one sign of punctuation. The vocabulary is that of
     the whole file, the most frequent first; if it is larger than `max_vocabulary`, the rarest are one, <unknown>, which
     then is the last. Line ends count as one character.
+
     Chance is the best guess from frequencies alone, memoryless the best one from the present character (or word), both
     fitted to the training part and judged on the part at hand. Which inputs decide is not known, so all time steps
     count as informative, and every prediction as an answer. There is no criterion for a text to be solved.
@@ -127,8 +128,8 @@ class Text(ClassificationTask):
     def _guesses(self) -> tuple[float, float, float]:
         """Judge on this part what can be learnt from the training part without a memory.
 
-        On the part kept apart, where not all pairs have been seen, a token counts once more than it was seen, and a pair
-        as if the token before had been seen once more, followed as tokens are in general.
+        On the part kept apart, where not all pairs have been seen, a token counts once more than it was seen, and a
+        pair as if the token before had been seen once more, followed as tokens are in general.
 
         Returns:
             Losses of the best guess without and with the present token, and the accuracy of the first.
