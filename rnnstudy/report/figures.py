@@ -266,7 +266,7 @@ def heatmap_figure(entries: Sequence[Entry]) -> Figure | None:
 
 def _map_handles(entries: Sequence[Entry], maps: Sequence[np.ndarray]) -> list[Artist]:
     handles = special_handles(maps)
-    if any(entry.run.facts.informative_steps for entry in entries):
+    if any(0 < len(entry.run.facts.informative_steps) < entry.run.facts.seq_len for entry in entries):
         label = "time step with the information"
         handles.append(Line2D([], [], linestyle="none", marker="v", markersize=7, color="black", label=label))
     return handles

@@ -71,7 +71,8 @@ def render(
 
 
 def _sections(summaries: Sequence[Summary], drawings: Mapping[str, Drawing]) -> list[Section]:
-    rules = sorted({summary.entry.run.facts.solved_when for summary in summaries})
+    rules = sorted({summary.entry.run.facts.solved_when for summary in summaries if summary.is_judged})
+    reached = f"Fraction of replicas that reached: {'; '.join(rules)}." if rules else "The task has no criterion."
     bands = (
         "Line: median of the replicas; band: smallest to largest. A replica that stopped (solved or diverged) keeps "
         "its last value until the last replica of its run stops, where the line ends in a dot."
@@ -80,8 +81,7 @@ def _sections(summaries: Sequence[Summary], drawings: Mapping[str, Drawing]) -> 
     plan: list[tuple[str, str, tuple[str, ...]]] = [
         (
             "Solved",
-            f"Fraction of replicas that reached: {'; '.join(rules)}. Wilson 95 % interval. Runs that have not ended "
-            "are left out.",
+            f"{reached} Wilson 95 % interval. Runs that have not ended are left out.",
             ("solved.png",),
         ),
         (

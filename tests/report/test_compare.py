@@ -392,7 +392,7 @@ def test_a_task_without_a_criterion_is_not_called_unsolved(tmp_path: Path) -> No
         edit_json(folder / "run.json", facts=facts | {"solved_metric": None, "solved_at": None, "solved_when": None})
     shown, page, _ = run_compare(tmp_path, width=200)
     assert "2 runs of a task that has no criterion to be solved; lowest final loss" in shown
-    assert "no criterion" in page.text
+    assert "The task has no criterion." in page.text
     assert "0/8" not in shown
     assert not (tmp_path / "report" / "solved.png").exists()
     rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
