@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from typing_extensions import override
 
@@ -97,9 +97,9 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
     @override
     def draw(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "time batch"]:
         pairs, start = self.num_pairs, 2 * self.num_pairs
-        keys = 1 + torch.rand(batch_size, self._first_value - 1, generator=generator).topk(pairs).indices
-        number = self.vocab_size - self._first_value
-        values = self._first_value + torch.rand(batch_size, number, generator=generator).topk(pairs).indices
+        first = self._first_value
+        keys = 1 + _draw_distinct(first - 1, (batch_size, pairs), generator)
+        values = first + _draw_distinct(self.vocab_size - first, (batch_size, pairs), generator)
         gaps = torch.multinomial(self._gap_weights.expand(batch_size, -1), pairs, generator=generator)
         inputs = torch.full((batch_size, self.seq_len), BLANK)
         if self.filler == "values":
@@ -124,3 +124,21 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
             answer=asked[::2],
             informative=informative,
         )
+
+
+def _draw_distinct(number: int, shape: tuple[int, int], generator: torch.Generator) -> Int[Tensor, "batch pair"]:
+    """Draw numbers below `number`, those of a row all different and in random order."""
+    rows, count = shape
+    if number < 2 * count**2:
+        return torch.rand(rows, number, generator=generator).topk(count).indices
+    # Of so many, a few drawn at random mostly differ; rows in which they do not are drawn again.
+    drawn = torch.randint(number, shape, generator=generator)
+    again = _has_repeats(drawn)
+    while again.any():
+        drawn[again] = torch.randint(number, (int(again.sum()), count), generator=generator)
+        again = _has_repeats(drawn)
+    return drawn
+
+
+def _has_repeats(rows: Int[Tensor, "batch pair"]) -> Bool[Tensor, " batch"]:
+    return (rows.sort(1).values.diff(dim=1) == 0).any(1)

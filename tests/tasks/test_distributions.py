@@ -316,6 +316,20 @@ def test_keys_are_distinct_and_so_are_values():
     check_uniform(map(tuple, sequences[:, [2, 3]].tolist()), pairs)
 
 
+@pytest.mark.parametrize(("num_pairs", "vocab_size"), [(2, 18), (3, 40), (2, 300), (8, 300)])
+def test_keys_and_values_of_larger_vocabularies_are_distinct_and_uniform(num_pairs, vocab_size):
+    """Few of many, drawn in another way than many of few."""
+    sequences = drawn(AssociativeRecall(seq_len=4 * num_pairs, num_pairs=num_pairs, vocab_size=vocab_size), 60_000)
+    middle = vocab_size // 2
+    for start, low, high in ((0, 1, middle), (1, middle, vocab_size)):
+        tokens = sequences[:, start : 2 * num_pairs : 2]
+        assert all(len(set(row)) == num_pairs for row in tokens.tolist())
+        for place in range(num_pairs):
+            check_uniform(tokens[:, place].tolist(), range(low, high))
+        if (high - low) * (high - low - 1) < 1000:
+            check_uniform(map(tuple, tokens[:, :2].tolist()), itertools.permutations(range(low, high), 2))
+
+
 @pytest.mark.parametrize("power", [0.01, 0.5, 1.0, 2.5])
 @pytest.mark.parametrize(("num_pairs", "seq_len"), [(1, 12), (2, 14), (3, 14), (3, 12)])
 def test_questions_are_drawn_one_after_the_other_by_weight(num_pairs, seq_len, power):
