@@ -130,7 +130,7 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
         task = build(node, Task, path="task")
         return task, (task.facts.seq_len, task.facts.seq_len)
     whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool)]
-    if len(whole) != 2 or whole != sorted(lengths):
+    if not len(lengths) == len(whole) == 2 or whole[0] > whole[1]:
         raise ConfigError(
             f"task.{name} must be a number, or two, the least and then the most, such as [50,200], got {lengths}."
         )

@@ -83,6 +83,11 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
         ),
         (["task=adding", "task.variant=both"], "task.variant must be 'half', 'hochreiter' or 'pascanu', got 'both'."),
         (["task=adding", "task.seq_len=[50]"], "task.seq_len must be a number, or two, the least and then the most"),
+        (
+            ["task=adding", "task.seq_len=[50,200,x]"],
+            "task.seq_len must be a number, or two, the least and then the most",
+        ),
+        (["task=adding", "task.seq_len=[]"], "task.seq_len must be a number, or two, the least and then the most"),
         (["task=adding", "task.seq_len=[50,20]"], "task.seq_len must be a number, or two, the least and then the most"),
         (["task=adding", "task.seq_len=[1,20]"], "task.seq_len must be at least 2 with variant=half, got 1."),
         (["task.lag=[3,20]"], "task.lag must be at least 19, got 3."),
