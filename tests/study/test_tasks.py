@@ -32,6 +32,7 @@ def content(folder: RunFolder) -> dict:
     return loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", members("model"))
 @pytest.mark.parametrize("task", members("task"))
 def test_every_task_trains_with_every_model(tmp_path, task, model):
@@ -44,6 +45,7 @@ def test_every_task_trains_with_every_model(tmp_path, task, model):
     assert result["steps"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", members("task"))
 def test_replica_1_alone_is_replica_1_of_a_stack(tmp_path, task):
     stack = run_small(tmp_path / "stack", f"task={task}", *TWO_STEPS)
