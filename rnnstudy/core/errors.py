@@ -19,7 +19,7 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
 
 
 MOST = 1_000_000
-"""Time steps, symbols and the like that anything may have: far beyond what can be computed, not beyond the memory."""
+"""The most time steps, symbols or the like: more than can be trained on, yet few enough to be listed in memory."""
 
 
 def require_size(name: str, value: int, minimum: int) -> None:

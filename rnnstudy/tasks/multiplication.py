@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.tasks.base import Criterion, Facts, RegressionTask
-from rnnstudy.tasks.marked_pair import MarkedPairTask
+from rnnstudy.tasks.marked_pair import TOLERANCE, MarkedPairTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Multiplication(MarkedPairTask, RegressionTask):
     @property
     @override
     def tolerance(self) -> float:
-        return 0.2 if self.variant == "pascanu" else 0.04
+        return TOLERANCE[self.variant]
 
     @override
     def draw_values(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "time batch"]:

@@ -44,7 +44,7 @@ class EvalSettings:
     """What is evaluated beside the length that is trained on.
 
     Args:
-        seq_lens: Other lengths of sequences to evaluate at, in time steps; each costs as much as an evaluation.
+        seq_lens: Other lengths of sequences to evaluate at, in time steps; each costs an evaluation of that length.
     """
 
     seq_lens: list[int] = field(default_factory=list)

@@ -160,7 +160,7 @@ def test_only_the_informative_inputs_decide_the_answer(task):
     assert torch.equal(changed.answer, one.answer)
     assert torch.equal(changed.targets[one.answer], one.targets[one.answer])
     # Unless the rest is the same in all sequences, something did change.
-    rest = one.inputs.double().masked_fill(~informative.logical_not().view(keep.shape), math.nan)
+    rest = one.inputs.double().masked_fill(informative.view(keep.shape), math.nan)
     varied = rest.nan_to_num(-math.inf).amax(1) > rest.nan_to_num(math.inf).amin(1)
     assert bool(varied.any()) == (not torch.equal(torch.where(keep, other, one.inputs), one.inputs))
 
