@@ -1,6 +1,7 @@
 """Errors that speak to the user, and the checks that raise them."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -39,6 +40,23 @@ def require_between(name: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError unless `low <= value <= high` (NaN never is)."""
     if not low <= value <= high:
         raise ConfigError(f"{name} must be between {low} and {high}, got {value}.")
+
+
+LARGEST = 1e30
+"""The largest size of a factor or the like: with some room to spare what float32 can hold."""
+
+
+def require_finite(name: str, value: float) -> None:
+    """Raise ConfigError unless `value` is a number of at most 1e30 in size."""
+    if not abs(value) <= LARGEST:
+        raise ConfigError(f"{name} must be a finite number, at most {LARGEST:g} in size, got {value}.")
+
+
+def require_limit(name: str, value: float) -> None:
+    """Raise ConfigError unless `value` is above 0 and at most 1e30, or infinite: no limit."""
+    require_above(name, value, 0)
+    if not math.isinf(value):
+        require_finite(name, value)
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

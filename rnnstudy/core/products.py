@@ -1,8 +1,8 @@
 """Batched matrix products by whichever of torch's libraries does them faster.
 
 oneDNN, which torch has on board but does not use for its float32 products, is up to twice as fast as the BLAS where
-the processor has AVX-512, once a product is large. The choice depends on the sizes of one replica alone, so that no
-replica's bits depend on how many there are.
+the processor has AVX-512, once a product is large. The choice depends on the sizes of one replica alone; what is left
+is that the BLAS rounds some sizes differently when more replicas are stacked.
 """
 
 import torch

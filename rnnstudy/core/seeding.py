@@ -21,6 +21,11 @@ def make_generator(seed: int, stream: str, device: torch.device | str = "cpu") -
     return generator
 
 
+def branch(generator: torch.Generator, stream: str) -> torch.Generator:
+    """Return a generator for a part of what another one is for; independent of how much has been drawn from that."""
+    return make_generator(generator.initial_seed(), stream)
+
+
 def replica_generators(
     seed: int, replicas: int, stream: str, device: torch.device | str = "cpu"
 ) -> list[torch.Generator]:

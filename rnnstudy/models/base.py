@@ -1,8 +1,10 @@
 """What a model is: settings that build a network of recurrent layers, every parameter with a replica axis."""
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -11,8 +13,10 @@ from torch.nn import functional
 from typing_extensions import override
 
 from rnnstudy.core.encoding import Encoding
-from rnnstudy.core.errors import RnnstudyError, require_at_least
-from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, CellWeights, Recurrence, ScanOptions, States
+from rnnstudy.core.errors import ConfigError, RnnstudyError, require_at_least, require_size
+from rnnstudy.core.seeding import branch
+from rnnstudy.inits.base import Fresh, Initialisation
+from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States
 
 Draw = Callable[[tuple[int, ...]], Tensor]
 """Draws values of a shape for one replica."""
@@ -26,11 +30,13 @@ class Interface:
         input_size: Features of an input, or the number of different tokens.
         output_size: Values to put out.
         encoding: How the inputs enter.
+        seq_len: Time steps of the longest sequences to train on.
     """
 
     input_size: int
     output_size: int
     encoding: Encoding
+    seq_len: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +48,70 @@ class Model(ABC):
         num_layers: Layers of recurrence, at least 1; each reads the states of the one below.
         embedding_size: Features of the embedding of tokens; null is `hidden_size` for words, and no embedding for
             symbols, which then enter one-hot, as published.
+        init: How weights start where not as torch.nn starts them, in the order in which they act.
     """
+
+    set_by_model: ClassVar[tuple[str, ...]] = ()
+    """Weights of a layer that the model sets by its definition; no initialisation may."""
+
+    orthogonal: ClassVar[bool] = False
+    """Whether the recurrent matrix is orthogonal throughout, so that its norm is constant."""
 
     hidden_size: int = 64
     num_layers: int = 1
     embedding_size: int | None = None
+    init: Mapping[str, Initialisation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_at_least("hidden_size", self.hidden_size, 1)
+        require_size("hidden_size", self.hidden_size, 1)
         require_at_least("num_layers", self.num_layers, 1)
         if self.embedding_size is not None:
             require_at_least("embedding_size", self.embedding_size, 1)
+        cell = self.recurrence()
+        if "gain" in cell.shapes(1, self.hidden_size) and self.hidden_size == 1:
+            raise ConfigError(
+                "hidden_size must be at least 2 with layer_norm, which makes a single unit constant, got 1."
+            )
+        for name, init in self.init.items():
+            try:
+                init.require_suits(cell, self.set_by_model)
+            except ConfigError as error:
+                raise ConfigError(f"init.{name} cannot be applied to this model: {error}") from None
+        _require_all_count(self.init)
 
     @abstractmethod
     def recurrence(self) -> Recurrence:
         """The cell of every layer."""
+
+    def start(self, fresh: Fresh, generator: torch.Generator) -> None:  # noqa: B027 - torch's is the default
+        """Set the weights that the model sets by its definition, of one replica, in place."""
+
+    def parametrise(self, layer: "Layer") -> None:  # noqa: B027 - weights are parameters unless a member says otherwise
+        """Make weights functions of parameters, by torch.nn.utils.parametrize."""
+
+    def make_output_map(self, draw: Draw) -> nn.Module | None:
+        """Make the map from a layer's states to what it puts out; None is the identity."""
+        return None
+
+    def constrain(self, layer: "Layer", seq_len: int) -> None:  # noqa: B027 - nothing is bounded unless a member says so
+        """Put the weights of a layer back into their bounds after an optimizer step; no change if they are within."""
 
     def build(
         self, interface: Interface, generators: Sequence[torch.Generator], dtype: torch.dtype = torch.float32
     ) -> "Network":
         """Make a network with one replica per generator, each drawn from its own generator alone."""
         return Network(self, interface, generators, dtype)
+
+
+def _require_all_count(inits: Mapping[str, Initialisation]) -> None:
+    """Refuse an initialisation of which the next ones leave nothing.
+
+    Raises:
+        ConfigError: Names both.
+    """
+    for (name, one), (later, other) in itertools.combinations(inits.items(), 2):
+        if other.replaces and set(one.changes) <= set(other.changes):
+            raise ConfigError(f"init.{name} would be overwritten by init.{later}, which comes after it; leave one out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +127,37 @@ class Forward:
     states: list[States]
 
 
+RECURRENT = ("weight_hh", "weight_skip", "recurrent")
+"""Names of the weights that multiply states in the recurrence."""
+
+CONSTANTS = {"gain": 1.0, "threshold": 0.0}
+"""Weights that do not start at random: of layer normalisation, of modReLU."""
+
+
 class Layer(nn.Module):
     """One recurrent layer's parameters, initialised as torch.nn does: uniform in ±1/sqrt(hidden_size)."""
 
-    def __init__(self, recurrence: Recurrence, input_size: int, hidden_size: int, *, draw: Draw) -> None:
-        """Draw the parameters in the order of torch.nn."""
+    def __init__(self, model: Model, input_size: int, draw: Draw) -> None:
+        """Draw the parameters in the order of the cell, and those of the output map after them."""
         super().__init__()
-        rows = recurrence.gates * hidden_size
-        self.recurrence = recurrence
-        self.hidden_size = hidden_size
-        self.weight_ih = nn.Parameter(draw((rows, input_size)))
-        self.weight_hh = nn.Parameter(draw((rows, hidden_size)))
-        self.bias_ih = nn.Parameter(draw((rows,)))
-        self.bias_hh = nn.Parameter(draw((rows,)))
+        self.recurrence = model.recurrence()
+        self.hidden_size = model.hidden_size
+        shapes = self.recurrence.shapes(input_size, model.hidden_size)
+        self.names = tuple(shapes)
+        for name, shape in shapes.items():
+            drawn = draw(shape)
+            self.register_parameter(
+                name, nn.Parameter(torch.full_like(drawn, CONSTANTS[name]) if name in CONSTANTS else drawn)
+            )
+        self.output_map = model.make_output_map(draw)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The cell's weights by name, as functions of the parameters where the model makes them so."""
+        return {name: getattr(self, name) for name in self.names}
+
+    def recurrent_weights(self) -> dict[str, Tensor]:
+        """Those of them that multiply states."""
+        return {name: weight for name, weight in self.weights().items() if name in RECURRENT}
 
     @override
     def forward(
@@ -100,12 +167,13 @@ class Layer(nn.Module):
         state: States | None = None,
         options: ScanOptions | None = None,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        """Scan from `state`, or from zero; gives all states, and the output at the steps to read."""
-        weights = CellWeights(
-            weight_ih=self.weight_ih, weight_hh=self.weight_hh, bias_ih=self.bias_ih, bias_hh=self.bias_hh
-        )
+        """Scan from `state`, or from zero; gives all states, and the hidden state at the steps to read."""
         state = self.recurrence.zero_state(inputs, self.hidden_size) if state is None else state
-        return self.recurrence.scan(inputs, state, weights, options or ScanOptions())
+        return self.recurrence.scan(inputs, state, self.weights(), options or ScanOptions())
+
+    def output(self, hidden: Float[Tensor, "time replica batch hidden"]) -> Float[Tensor, "time replica batch hidden"]:
+        """What the next layer or the readout sees of a hidden state."""
+        return hidden if self.output_map is None else self.output_map(hidden)
 
 
 class Network(nn.Module):
@@ -116,6 +184,7 @@ class Network(nn.Module):
     ) -> None:
         """Draw all parameters; replica r from `generators[r]`."""
         super().__init__()
+        self.model, self.seq_len = model, interface.seq_len
         self.replicas = len(generators)
         size, features = model.hidden_size, interface.input_size
 
@@ -134,12 +203,41 @@ class Network(nn.Module):
         self.register_buffer("one_hot", None)
         if interface.encoding == "symbols" and self.embedding is None:
             self.register_buffer("one_hot", torch.eye(features, dtype=dtype), persistent=False)
-        recurrence = model.recurrence()
         self.layers = nn.ModuleList(
-            Layer(recurrence, size if layer else features, size, draw=uniform) for layer in range(model.num_layers)
+            Layer(model, size if layer else features, uniform) for layer in range(model.num_layers)
         )
         self.readout_weight = nn.Parameter(uniform((interface.output_size, size)))
         self.readout_bias = nn.Parameter(uniform((interface.output_size,)))
+        self._start(interface.seq_len, generators)
+        for layer in self.recurrent_layers:
+            model.parametrise(layer)
+
+    @property
+    def recurrent_layers(self) -> list[Layer]:
+        """The layers, the lowest first."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    @torch.no_grad()
+    def _start(self, seq_len: int, generators: Sequence[torch.Generator]) -> None:
+        """Let the model and the initialisations change what was drawn, replica by replica."""
+        model = self.model
+        for replica, generator in enumerate(generators):
+            fresh = Fresh(
+                cell=model.recurrence(),
+                layers=[{k: w[replica] for k, w in layer.weights().items()} for layer in self.recurrent_layers],
+                readout_weight=self.readout_weight[replica],
+                readout_bias=self.readout_bias[replica],
+                seq_len=seq_len,
+            )
+            model.start(fresh, branch(generator, "model"))
+            for name, init in model.init.items():
+                init.start(fresh, branch(generator, f"init {name}"))
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Put weights back into the model's bounds, after an optimizer step."""
+        for layer in self.recurrent_layers:
+            self.model.constrain(layer, self.seq_len)
 
     @override
     def forward(
@@ -166,7 +264,7 @@ class Network(nn.Module):
         hidden = self._embed(inputs)
         states: list[States] = []
         read = hidden
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.recurrent_layers):
             options = ScanOptions(
                 read_steps=loss_steps.tolist() if index == len(self.layers) - 1 else (),
                 recorder=recorders[index] if recorders else None,
@@ -174,8 +272,9 @@ class Network(nn.Module):
             )
             layer_states, read = layer(hidden, state=initial[index] if initial else None, options=options)
             states.append(layer_states)
-            hidden = layer_states[0]
-        return Forward(outputs=self._read_out(read), states=states)
+            if index < len(self.layers) - 1:
+                hidden = layer.output(layer_states[0])
+        return Forward(outputs=self._read_out(self.recurrent_layers[-1].output(read)), states=states)
 
     def _embed(self, inputs: Tensor) -> Float[Tensor, "time replica batch feature"]:
         if self.one_hot is not None:
@@ -194,18 +293,28 @@ class Network(nn.Module):
         return outputs.unflatten(1, (steps, batch)).transpose(0, 1)
 
     def torch_state(self, replica: int) -> dict[str, Tensor]:
-        """The recurrent weights of one replica, as torch.nn.RNN, GRU and LSTM name them in their state dict."""
+        """Give the recurrent weights of one replica, as torch.nn.RNN, GRU and LSTM name them in their state dict.
+
+        Returns:
+            Name to a copy of the weight.
+
+        Raises:
+            RnnstudyError: torch.nn has no such cell.
+        """
+        cell = self.model.recurrence()
+        if not cell.in_torch:
+            raise RnnstudyError(f"torch.nn has no network with the cell {cell}.")
         return {
-            f"{name}_l{index}": getattr(layer, name)[replica].detach().clone()
-            for index, layer in enumerate(self.layers)
-            for name in TORCH_NAMES
+            f"{name}_l{index}": weight[replica].detach().clone()
+            for index, layer in enumerate(self.recurrent_layers)
+            for name, weight in layer.weights().items()
         }
 
     def load_torch_state(self, replica: int, state: dict[str, Tensor]) -> None:
         """Take one replica's recurrent weights from the state dict of a torch.nn.RNN, GRU or LSTM.
 
         Raises:
-            RnnstudyError: A weight is missing, is one too many, or has another shape.
+            RnnstudyError: A weight is missing, is one too many, or has another shape, or is not a free parameter.
         """
         own = self.torch_state(replica)
         if own.keys() != state.keys():
@@ -215,11 +324,11 @@ class Network(nn.Module):
             if own[name].shape != value.shape:
                 wanted, given = tuple(own[name].shape), tuple(value.shape)
                 raise RnnstudyError(f"{name} must have the shape {wanted}, got {given}.")
+        parameters = dict(self.named_parameters())
         with torch.no_grad():
-            for index, layer in enumerate(self.layers):
-                for name in TORCH_NAMES:
-                    getattr(layer, name)[replica] = state[f"{name}_l{index}"]
-
-
-TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-"""The parameters of a layer in torch.nn."""
+            for index, layer in enumerate(self.recurrent_layers):
+                for name in layer.names:
+                    parameter = parameters.get(f"layers.{index}.{name}")
+                    if parameter is None:
+                        raise RnnstudyError(f"{name} of this network is a function of other parameters.")
+                    parameter[replica] = state[f"{name}_l{index}"]

@@ -11,8 +11,14 @@ from rnnstudy.recurrence.gru import GRURecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class GRU(Model):
-    """Layers of `GRURecurrence`."""
+    """Layers of `GRURecurrence`.
+
+    Args:
+        layer_norm: Whether to normalise the pre-activations of each gate over the units.
+    """
+
+    layer_norm: bool = False
 
     @override
     def recurrence(self) -> Recurrence:
-        return GRURecurrence()
+        return GRURecurrence(layer_norm=self.layer_norm)

@@ -11,8 +11,14 @@ from rnnstudy.recurrence.lstm import LSTMRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM(Model):
-    """Layers of `LSTMRecurrence`."""
+    """Layers of `LSTMRecurrence`.
+
+    Args:
+        layer_norm: Whether to normalise the pre-activations of each gate over the units.
+    """
+
+    layer_norm: bool = False
 
     @override
     def recurrence(self) -> Recurrence:
-        return LSTMRecurrence()
+        return LSTMRecurrence(layer_norm=self.layer_norm)

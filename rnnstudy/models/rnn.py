@@ -5,20 +5,25 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from rnnstudy.models.base import Model
+from rnnstudy.recurrence.activations import Nonlinearity
 from rnnstudy.recurrence.base import Recurrence
-from rnnstudy.recurrence.rnn import Nonlinearity, RNNRecurrence
+from rnnstudy.recurrence.rnn import RNNRecurrence
 
 
 @dataclass(frozen=True, kw_only=True)
 class RNN(Model):
     """Layers of `RNNRecurrence`, the network whose gradients vanish.
 
+    With relu and the initialisation `identity` it is the IRNN, with identity as activation a linear network.
+
     Args:
         nonlinearity: Activation of the hidden state.
+        layer_norm: Whether to normalise the pre-activations of each layer over its units.
     """
 
     nonlinearity: Nonlinearity = "tanh"
+    layer_norm: bool = False
 
     @override
     def recurrence(self) -> Recurrence:
-        return RNNRecurrence(nonlinearity=self.nonlinearity)
+        return RNNRecurrence(nonlinearity=self.nonlinearity, layer_norm=self.layer_norm)

@@ -11,7 +11,7 @@ backpropagation, h-detach and per-step clipping are done.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,18 +23,8 @@ States = tuple[Tensor, ...]
 """One tensor per state of the cell, in the order of `Recurrence.states`: (h,) or (h, c)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellWeights:
-    """Weights of one layer, gate order and equations of torch.nn, one slice a replica."""
-
-    weight_ih: Float[Tensor, "replica gates_hidden input"]
-    weight_hh: Float[Tensor, "replica gates_hidden hidden"]
-    bias_ih: Float[Tensor, "replica gates_hidden"]
-    bias_hh: Float[Tensor, "replica gates_hidden"]
-
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All of them, in this order."""
-        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+Weights = Mapping[str, Tensor]
+"""The weights of one layer by name, the replica axis first, of the shapes that `Recurrence.shapes` tells."""
 
 
 class Direct:
@@ -141,18 +131,42 @@ class ScanOptions:
 class Recurrence(ABC):
     """One layer of one cell, without weights of its own."""
 
-    states: ClassVar[tuple[str, ...]]
-    """Names of the cell's states, the output first."""
+    gates: ClassVar[int] = 1
+    """Blocks of `hidden` rows in the weights of the inputs."""
 
-    gates: ClassVar[int]
-    """Blocks of `hidden` rows in the weights."""
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch.nn has this very cell."""
+        return False
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states that a sequence is continued from, the output first."""
+        return ("h",)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The states whose adjoints are recorded: all but those that merely repeat an earlier one."""
+        return self.states
+
+    @abstractmethod
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Tell the shapes of one replica's weights.
+
+        Args:
+            input_size: Features of the inputs.
+            hidden_size: Units.
+
+        Returns:
+            Name to shape, in the order in which they are drawn.
+        """
 
     @abstractmethod
     def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
-        weights: CellWeights,
+        weights: Weights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
         """Run the cell over a sequence, differentiably.
@@ -171,7 +185,7 @@ class Recurrence(ABC):
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
-        weights: CellWeights,
+        weights: Weights,
         *,
         recorder: AdjointRecorder | None = None,
         edit: AdjointEdit | None = None,

@@ -10,12 +10,15 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import Adjoint, CellWeights, Direct, Recurrence, ScanOptions, States
+from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.layer_norm import LayerNorm
 from rnnstudy.recurrence.scan import (
     Carried,
     Gradient,
     Joint,
     add_direct,
+    affine,
+    affine_shapes,
     after,
     backward_spans,
     per_step,
@@ -32,55 +35,79 @@ _aten = torch.ops.aten
 class GRURecurrence(Recurrence):
     """The GRU of torch.nn.GRU: gates r z n, the reset gate applied after the recurrent product.
 
-    n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn)) and h_t = (1 - z_t) n_t + z_t h_{t-1}.
+    n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn)) and h_t = (1 - z_t) n_t + z_t h_{t-1}. With layer
+    normalisation the pre-activations of r and z and both parts of that of n, all without biases, are normalised over
+    the units, multiplied by learnt gains (in the order r, z, recurrent part of n, other part of n), and the biases
+    are added.
 
     References:
         Cho et al., Learning phrase representations, 2014 (arXiv:1406.1078), version 1: this place of the reset
         gate; the published version applies it before the product.
+        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450): there inputs and states are normalised by
+        themselves, and r and z together.
+
+    Args:
+        layer_norm: Whether to normalise the pre-activations.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("h",)
     gates: ClassVar[int] = 3
+
+    layer_norm: bool = False
+
+    @property
+    @override
+    def in_torch(self) -> bool:
+        return not self.layer_norm
+
+    @override
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        gain = {"gain": (4 * hidden_size,)} if self.layer_norm else {}
+        return affine_shapes(3, input_size, hidden_size) | gain
 
     @override
     def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
-        weights: CellWeights,
+        weights: Weights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        keep = wants_gradient(inputs, *state, *weights.tensors())
-        hidden, read = _GRUScan.apply(inputs, state[0], *weights.tensors(), keep, options)
+        keep = wants_gradient(inputs, *state, *weights.values())
+        gain = weights.get("gain")
+        hidden, read = _GRUScan.apply(inputs, state[0], *affine(weights), gain, keep, options)
         return (hidden,), read
 
 
-def _pack(weights: CellWeights) -> Float[Tensor, "replica rows joint"]:
+def _pack(weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Float[Tensor, "replica rows joint"]:
     """Four blocks of rows: r, z, and the two parts of n between which r stands, the recurrent one before the other."""
-    rows, input_size = weights.weight_ih.shape[1:]
+    rows, input_size = weight_ih.shape[1:]
     size = rows // 3
     gates, recurrent, of_input = slice(0, 2 * size), slice(2 * size, 3 * size), slice(3 * size, 4 * size)
-    packed = weights.weight_ih.new_zeros(len(weights.weight_ih), 4 * size, input_size + 1 + size)
-    packed[:, gates, :input_size] = weights.weight_ih[:, gates]
-    packed[:, of_input, :input_size] = weights.weight_ih[:, recurrent]
-    packed[:, gates, input_size] = weights.bias_ih[:, gates] + weights.bias_hh[:, gates]
-    packed[:, recurrent, input_size] = weights.bias_hh[:, recurrent]
-    packed[:, of_input, input_size] = weights.bias_ih[:, recurrent]
-    packed[:, : 3 * size, input_size + 1 :] = weights.weight_hh
+    packed = weight_ih.new_zeros(len(weight_ih), 4 * size, input_size + 1 + size)
+    packed[:, gates, :input_size] = weight_ih[:, gates]
+    packed[:, of_input, :input_size] = weight_ih[:, recurrent]
+    packed[:, :, input_size] = bias
+    packed[:, : 3 * size, input_size + 1 :] = weight_hh
     return packed
 
 
-def _unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradient of packed weights as that of the weights, in the order of `CellWeights`."""
+def _pack_bias(bias_ih: Tensor, bias_hh: Tensor) -> Float[Tensor, "replica rows"]:
+    """The biases of these four blocks."""
+    of_ih, of_hh = bias_ih.chunk(3, dim=1), bias_hh.chunk(3, dim=1)
+    return torch.cat([of_ih[0] + of_hh[0], of_ih[1] + of_hh[1], of_hh[2], of_ih[2]], dim=1)
+
+
+def _unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor]:
+    """The gradient of packed weights as that of weight_ih and weight_hh."""
     size = gradient.shape[1] // 4
     without_recurrent = torch.cat([gradient[:, : 2 * size], gradient[:, 3 * size :]], dim=1)
-    without_input = gradient[:, : 3 * size]
-    return (
-        without_recurrent[..., :input_size],
-        without_input[..., input_size + 1 :],
-        without_recurrent[..., input_size],
-        without_input[..., input_size],
-    )
+    return without_recurrent[..., :input_size], gradient[:, : 3 * size, input_size + 1 :]
+
+
+def _unpack_bias(gradient: Float[Tensor, "replica rows"]) -> tuple[Tensor, Tensor]:
+    """The gradient of packed biases as that of bias_ih and bias_hh."""
+    r, z, recurrent, of_input = gradient.chunk(4, dim=1)
+    return torch.cat([r, z, of_input], dim=1), torch.cat([r, z, recurrent], dim=1)
 
 
 class _GRUScan(torch.autograd.Function):
@@ -96,17 +123,23 @@ class _GRUScan(torch.autograd.Function):
         weight_hh: Tensor,
         bias_ih: Tensor,
         bias_hh: Tensor,
+        gain: Tensor | None,
         keep: bool,
         options: ScanOptions,
     ) -> tuple[Tensor, Tensor]:
-        packed = _pack(CellWeights(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh))
         joint = Joint(inputs, h0)
         num_steps, size, split = len(inputs), h0.shape[-1], joint.input_size + 1
         kept = num_steps if keep else 1
+        bias, norm = _pack_bias(bias_ih, bias_hh), None
+        if gain is not None:
+            norm = LayerNorm(gain, bias, h0, num_steps=kept, factors=[1, 1, 2, 2])
+            bias = torch.zeros_like(bias)
+        packed = _pack(weight_ih, weight_hh, bias)
         gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
         new = buffers.empty((kept, *h0.shape), h0)
         doubled = packed.clone()
-        doubled[:, 2 * size :].mul_(2)
+        if norm is None:
+            doubled[:, 2 * size :].mul_(2)
         product = StepProduct(doubled[:, : 3 * size], h0.shape[1])
         for_input = doubled[:, 3 * size :, :split].transpose(1, 2)
 
@@ -116,17 +149,21 @@ class _GRUScan(torch.autograd.Function):
             blocks = (per_step(block, steps) for block in gates.chunk(3, dim=-1))
             from_input = per_step(joint.values[..., :split], steps)
             sigmoids, hidden = per_step(gates[..., : 2 * size], steps), after(joint.hidden, steps)
-            for row, x, gate, both, r, z, recurrent, n, h in zip(
-                rows, from_input, gate_steps, sigmoids, *blocks, new_steps, hidden, strict=True
+            for t, row, x, gate, both, r, z, recurrent, n, h in zip(
+                steps, rows, from_input, gate_steps, sigmoids, *blocks, new_steps, hidden, strict=True
             ):
                 product(row, gate)
+                torch.bmm(x, for_input, out=n)
+                if norm is not None:
+                    norm.forward(t, gate)
+                    norm.forward(t, n, first=3)
                 both.sigmoid_()
-                tanh_of_half(torch.bmm(x, for_input, out=n).addcmul_(r, recurrent), n)
+                tanh_of_half(n.addcmul_(r, recurrent), n)
                 torch.lerp(n, before, z, out=h)
                 before = h
 
         ctx.save_for_backward(joint.values, gates, new, packed)
-        ctx.input_size, ctx.options = joint.input_size, options
+        ctx.input_size, ctx.norm, ctx.options = joint.input_size, norm, options
         ctx.set_materialize_grads(False)
         return joint.hidden[1:], joint.read(options.read_steps)
 
@@ -135,7 +172,7 @@ class _GRUScan(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, gates, new, packed = ctx.saved_tensors
-        options, split = ctx.options, ctx.input_size + 1
+        options, split, norm = ctx.options, ctx.input_size + 1, ctx.norm
         like, num_steps, size = new[0], len(new), new.shape[-1]
         hidden = values[..., split:]
         direct = Direct(grad_outputs[0], options.read_steps, grad_outputs[1])
@@ -144,6 +181,8 @@ class _GRUScan(torch.autograd.Function):
         gradient = Gradient(values, packed, ctx.input_size, of_inputs=ctx.needs_input_grad[0])
         carried = Carried(like, num_steps, recorded=options.recorder is not None)
         sum_of_both, through_z = torch.empty_like(like), torch.empty_like(like)
+        if norm is not None:
+            norm.begin_backward()
 
         for span in backward_spans(num_steps, like, blocks=4):
             steps = span.steps
@@ -162,10 +201,12 @@ class _GRUScan(torch.autograd.Function):
             arriving, leaving = carried.views(steps)
             directs, keeps = direct.views(steps), z.unbind(0)
             in_blocks = span.deltas.unflatten(-1, (4, size)).unbind(0)
-            back = span.deltas[..., from_state].unbind(0)
+            back, deltas = span.deltas[..., from_state].unbind(0), span.deltas.unbind(0)
             for k in range(len(steps) - 1, -1, -1):
                 total = add_direct(arriving[k], directs[k], out=sum_of_both)
                 in_blocks[k].mul_(total.unsqueeze(-2))
+                if norm is not None:
+                    norm.backward(steps[k], deltas[k])
                 torch.mul(total, keeps[k], out=through_z)
                 product(back[k], leaving[k]).add_(through_z)
                 if options.edit is not None:
@@ -174,4 +215,6 @@ class _GRUScan(torch.autograd.Function):
 
         if options.recorder is not None:
             options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
-        return gradient.inputs, carried.initial, *_unpack(gradient.packed, ctx.input_size), None, None
+        of_gain, of_bias = (None, gradient.packed[..., ctx.input_size]) if norm is None else norm.gradients()
+        of_weights = (*_unpack(gradient.packed, ctx.input_size), *_unpack_bias(of_bias), of_gain)
+        return gradient.inputs, carried.initial, *of_weights, None, None

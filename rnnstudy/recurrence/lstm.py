@@ -10,13 +10,16 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import Adjoint, CellWeights, Direct, Recurrence, ScanOptions, States
+from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.layer_norm import LayerNorm
 from rnnstudy.recurrence.scan import (
     MINUS_ONE,
     Carried,
     Gradient,
     Joint,
     add_direct,
+    affine,
+    affine_shapes,
     after,
     backward_spans,
     pack,
@@ -35,26 +38,49 @@ _aten = torch.ops.aten
 class LSTMRecurrence(Recurrence):
     """The LSTM of torch.nn.LSTM: gates i f g o, no peepholes.
 
-    c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t).
+    c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t). With layer normalisation each gate's pre-activation without its
+    biases, W x_t + U h_{t-1}, is normalised over the units, multiplied by a learnt gain, and the biases are added.
 
     References:
         Hochreiter & Schmidhuber, Long short-term memory, 1997; Gers, Schmidhuber & Cummins, Learning to forget,
         2000: the forget gate.
+        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450): there inputs and states are normalised by
+        themselves, all gates together, and the cell state too; here each gate's sum, and the cell state is left alone.
+
+    Args:
+        layer_norm: Whether to normalise the pre-activations.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("h", "c")
     gates: ClassVar[int] = 4
+
+    layer_norm: bool = False
+
+    @property
+    @override
+    def in_torch(self) -> bool:
+        return not self.layer_norm
+
+    @property
+    @override
+    def states(self) -> tuple[str, ...]:
+        return ("h", "c")
+
+    @override
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        gain = {"gain": (4 * hidden_size,)} if self.layer_norm else {}
+        return affine_shapes(4, input_size, hidden_size) | gain
 
     @override
     def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
-        weights: CellWeights,
+        weights: Weights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        keep = wants_gradient(inputs, *state, *weights.tensors())
-        hidden, cell, read = _LSTMScan.apply(inputs, *state, *weights.tensors(), keep, options)
+        keep = wants_gradient(inputs, *state, *weights.values())
+        gain = weights.get("gain")
+        hidden, cell, read = _LSTMScan.apply(inputs, *state, *affine(weights), gain, keep, options)
         return (hidden, cell), read
 
 
@@ -72,18 +98,24 @@ class _LSTMScan(torch.autograd.Function):
         weight_hh: Tensor,
         bias_ih: Tensor,
         bias_hh: Tensor,
+        gain: Tensor | None,
         keep: bool,
         options: ScanOptions,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        packed = pack(CellWeights(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh))
         joint = Joint(inputs, h0)
         num_steps, size = len(inputs), h0.shape[-1]
+        bias, norm = bias_ih + bias_hh, None
+        if gain is not None:
+            norm = LayerNorm(gain, bias, h0, num_steps=num_steps if keep else 1, factors=[1, 1, 2, 1])
+            bias = torch.zeros_like(bias)
+        packed = pack(weight_ih, weight_hh, bias)
         gates = buffers.empty((num_steps if keep else 1, *h0.shape[:2], 4 * size), h0)
         cell = buffers.empty((num_steps + 1, *h0.shape), h0)
         cell[0].copy_(c0)
         tanh_c, preactivation = torch.empty_like(h0), torch.empty_like(gates[0])
         doubled = packed.clone()
-        doubled[:, 2 * size : 3 * size].mul_(2)
+        if norm is None:
+            doubled[:, 2 * size : 3 * size].mul_(2)
         product = StepProduct(doubled, h0.shape[1])
 
         before = cell[0]
@@ -91,15 +123,18 @@ class _LSTMScan(torch.autograd.Function):
             rows, gate_steps = per_step(joint.values, steps), per_step(gates, steps)
             blocks = (per_step(block, steps) for block in gates.chunk(4, dim=-1))
             hidden, cells = after(joint.hidden, steps), after(cell, steps)
-            for row, gate, i, f, s, o, c, h in zip(rows, gate_steps, *blocks, cells, hidden, strict=True):
-                torch.sigmoid(product(row, preactivation), out=gate)
+            for t, row, gate, i, f, s, o, c, h in zip(steps, rows, gate_steps, *blocks, cells, hidden, strict=True):
+                product(row, preactivation)
+                if norm is not None:
+                    norm.forward(t, preactivation)
+                torch.sigmoid(preactivation, out=gate)
                 torch.mul(f, before, out=c).addcmul_(i, s, value=2).sub_(i)
                 tanh_of_half(torch.add(c, c, out=tanh_c), tanh_c)
                 torch.mul(o, tanh_c, out=h)
                 before = c
 
         ctx.save_for_backward(joint.values, gates, cell, packed)
-        ctx.input_size, ctx.options = joint.input_size, options
+        ctx.input_size, ctx.norm, ctx.options = joint.input_size, norm, options
         ctx.set_materialize_grads(False)
         return joint.hidden[1:], cell[1:], joint.read(options.read_steps)
 
@@ -108,7 +143,7 @@ class _LSTMScan(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, gates, cell, packed = ctx.saved_tensors
-        options, recorded = ctx.options, ctx.options.recorder is not None
+        options, recorded, norm = ctx.options, ctx.options.recorder is not None, ctx.norm
         like, num_steps, size = cell[0], len(gates), cell.shape[-1]
         direct_h = Direct(grad_outputs[0], options.read_steps, grad_outputs[2])
         output_c = Direct(grad_outputs[1])
@@ -119,6 +154,8 @@ class _LSTMScan(torch.autograd.Function):
         direct_c = buffers.empty((num_steps if recorded else 1, *like.shape), like)
         sum_of_both, total_c = torch.empty_like(like), torch.empty_like(like)
         total_c_thrice = total_c.unsqueeze(-2)
+        if norm is not None:
+            norm.begin_backward()
 
         for span in backward_spans(num_steps, like, blocks=4):
             steps = span.steps
@@ -147,6 +184,8 @@ class _LSTMScan(torch.autograd.Function):
                 by_cell[k].mul_(total_c_thrice)
                 by_output[k].mul_(total_h)
                 torch.mul(total_c, forget[k], out=leaving_c[k])
+                if norm is not None:
+                    norm.backward(steps[k], deltas[k])
                 product(deltas[k], leaving_h[k])
                 if options.edit is not None:
                     options.edit.apply((leaving_h[k], leaving_c[k]), steps[k] - 1, num_steps)
@@ -155,5 +194,7 @@ class _LSTMScan(torch.autograd.Function):
         if recorded:
             options.recorder.adjoints["h"] = Adjoint(carried=carried_h.values, source=direct_h)
             options.recorder.adjoints["c"] = Adjoint(carried=carried_c.values, source=Direct(direct_c))
-        of_weights = unpack(gradient.packed, ctx.input_size)
+        of_ih, of_hh, of_bias = unpack(gradient.packed, ctx.input_size)
+        of_gain, of_bias = (None, of_bias) if norm is None else norm.gradients()
+        of_weights = (of_ih, of_hh, of_bias, of_bias.clone(), of_gain)
         return gradient.inputs, carried_h.initial, carried_c.initial, *of_weights, None, None

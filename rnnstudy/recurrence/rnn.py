@@ -1,8 +1,7 @@
 """The vanilla (Elman) recurrence."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,102 +9,70 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import Adjoint, CellWeights, Direct, Recurrence, ScanOptions, States
+from rnnstudy.recurrence.activations import ACTIVATIONS, Nonlinearity
+from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.layer_norm import LayerNorm
 from rnnstudy.recurrence.scan import (
     Carried,
     Gradient,
     Joint,
     add_direct,
+    affine,
+    affine_shapes,
     after,
     backward_spans,
     pack,
     per_step,
     refuse_second_derivative,
     spans,
-    tanh_of_half,
     unpack,
+    wants_gradient,
 )
-
-Nonlinearity = Literal["tanh", "sigmoid", "relu"]
-
-
-_aten = torch.ops.aten
-
-
-@dataclass(frozen=True, kw_only=True)
-class Activation:
-    """A nonlinearity, and its derivative in two parts: what can be computed for many steps at once, and the rest.
-
-    Args:
-        gain: What the pre-activation is multiplied by before `apply`.
-        apply: Of the pre-activation, which may be overwritten, into the second argument.
-        slope: Of the output, into the second argument.
-        through: Of the slope, overwritten, and the adjoint of the output: the adjoint of the pre-activation.
-    """
-
-    gain: int = 1
-    apply: Callable[[Tensor, Tensor], Tensor]
-    slope: Callable[[Tensor, Tensor], object]
-    through: Callable[[Tensor, Tensor], Tensor]
-
-
-def _tanh_slope(output: Tensor, out: Tensor) -> Tensor:
-    return torch.addcmul(output.new_ones(()), output, output, value=-1, out=out)
-
-
-def _sigmoid_slope(output: Tensor, out: Tensor) -> Tensor:
-    return torch.addcmul(output, output, output, value=-1, out=out)
-
-
-def _sigmoid(values: Tensor, out: Tensor) -> Tensor:
-    return torch.sigmoid(values, out=out)
-
-
-def _relu(values: Tensor, out: Tensor) -> Tensor:
-    return torch.clamp_min(values, 0, out=out)
-
-
-def _copy(output: Tensor, out: Tensor) -> Tensor:
-    return out.copy_(output)
-
-
-def _through_relu(output: Tensor, total: Tensor) -> Tensor:
-    return _aten.threshold_backward.grad_input(total, output, 0, grad_input=output)
-
-
-ACTIVATIONS: dict[Nonlinearity, Activation] = {
-    "tanh": Activation(gain=2, apply=tanh_of_half, slope=_tanh_slope, through=Tensor.mul_),
-    "sigmoid": Activation(apply=_sigmoid, slope=_sigmoid_slope, through=Tensor.mul_),
-    "relu": Activation(apply=_relu, slope=_copy, through=_through_relu),
-}
-"""As in torch: relu'(0) = 0, and no gradient passes a relu that is off, not even one that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RNNRecurrence(Recurrence):
-    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), as torch.nn.RNN, and with a sigmoid.
+    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), as torch.nn.RNN, and with other activations.
+
+    With layer normalisation h_t = f(gain * norm(W_ih x_t + W_hh h_{t-1}) + b_ih + b_hh), norm over the units.
 
     References:
         Elman, Finding structure in time, 1990.
+        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450), equation 4.
 
     Args:
-        nonlinearity: The activation f.
+        nonlinearity: The activation f; "modrelu" has a learnt threshold for each unit.
+        layer_norm: Whether to normalise the pre-activations.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("h",)
-    gates: ClassVar[int] = 1
-
     nonlinearity: Nonlinearity = "tanh"
+    layer_norm: bool = False
+
+    @property
+    @override
+    def in_torch(self) -> bool:
+        return self.nonlinearity in {"tanh", "relu"} and not self.layer_norm
+
+    @override
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        shapes = affine_shapes(1, input_size, hidden_size)
+        if self.layer_norm:
+            shapes["gain"] = (hidden_size,)
+        if ACTIVATIONS[self.nonlinearity].has_threshold:
+            shapes["threshold"] = (hidden_size,)
+        return shapes
 
     @override
     def scan(
         self,
         inputs: Float[Tensor, "time replica batch input"],
         state: States,
-        weights: CellWeights,
+        weights: Weights,
         options: ScanOptions,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        hidden, read = _RNNScan.apply(inputs, state[0], *weights.tensors(), self.nonlinearity, options)
+        others = (weights.get("gain"), weights.get("threshold"))
+        keep = wants_gradient(inputs, *state, *weights.values())
+        hidden, read = _RNNScan.apply(inputs, state[0], *affine(weights), *others, self.nonlinearity, keep, options)
         return (hidden,), read
 
 
@@ -120,22 +87,33 @@ class _RNNScan(torch.autograd.Function):
         weight_hh: Tensor,
         bias_ih: Tensor,
         bias_hh: Tensor,
+        gain: Tensor | None,
+        threshold: Tensor | None,
         nonlinearity: Nonlinearity,
+        keep: bool,
         options: ScanOptions,
     ) -> tuple[Tensor, Tensor]:
-        packed = pack(CellWeights(weight_ih=weight_ih, weight_hh=weight_hh, bias_ih=bias_ih, bias_hh=bias_hh))
         joint = Joint(inputs, h0)
         activation = ACTIVATIONS[nonlinearity]
-        apply = activation.apply
-        product = StepProduct(packed * activation.gain, h0.shape[1])
+        apply, num_steps = activation.apply, len(inputs)
+        bias, norm = bias_ih + bias_hh, None
+        if gain is not None:
+            norm = LayerNorm(gain, bias, h0, num_steps=num_steps if keep else 1, factors=[activation.gain])
+            bias = torch.zeros_like(bias)
+        packed = pack(weight_ih, weight_hh, bias)
+        product = StepProduct(packed if norm else packed * activation.gain, h0.shape[1])
         preactivation = torch.empty_like(h0)
+        bound = None if threshold is None else threshold.unsqueeze(1)
 
-        for steps in spans(len(inputs)):
-            for row, h in zip(per_step(joint.values, steps), after(joint.hidden, steps), strict=True):
-                apply(product(row, preactivation), h)
+        for steps in spans(num_steps):
+            for t, row, h in zip(steps, per_step(joint.values, steps), after(joint.hidden, steps), strict=True):
+                product(row, preactivation)
+                if norm is not None:
+                    norm.forward(t, preactivation)
+                apply(preactivation, bound, h)
 
         ctx.save_for_backward(joint.values, packed)
-        ctx.input_size = joint.input_size
+        ctx.input_size, ctx.norm, ctx.has_threshold = joint.input_size, norm, threshold is not None
         ctx.nonlinearity, ctx.options = nonlinearity, options
         ctx.set_materialize_grads(False)
         return joint.hidden[1:], joint.read(options.read_steps)
@@ -145,7 +123,7 @@ class _RNNScan(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         values, packed = ctx.saved_tensors
-        options, size = ctx.options, ctx.input_size
+        options, size, norm = ctx.options, ctx.input_size, ctx.norm
         direct = Direct(grad_outputs[0], options.read_steps, grad_outputs[1])
         activation = ACTIVATIONS[ctx.nonlinearity]
         hidden = values[..., size + 1 :]
@@ -154,6 +132,9 @@ class _RNNScan(torch.autograd.Function):
         gradient = Gradient(values, packed, size, of_inputs=ctx.needs_input_grad[0])
         carried = Carried(like, num_steps, recorded=options.recorder is not None)
         sum_of_both = torch.empty_like(carried.initial)
+        of_threshold = torch.zeros_like(sum_of_both) if ctx.has_threshold else None
+        if norm is not None:
+            norm.begin_backward()
 
         for span in backward_spans(num_steps, like, blocks=1):
             steps = span.steps
@@ -162,11 +143,20 @@ class _RNNScan(torch.autograd.Function):
             directs, deltas = direct.views(steps), span.deltas.unbind(0)
             for k in range(len(steps) - 1, -1, -1):
                 total = add_direct(arriving[k], directs[k], out=sum_of_both)
-                product(activation.through(deltas[k], total), leaving[k])
+                delta = activation.through(deltas[k], total)
+                if of_threshold is not None:
+                    of_threshold.addcmul_(delta, hidden[steps[k] + 1].sign())
+                if norm is not None:
+                    norm.backward(steps[k], delta)
+                product(delta, leaving[k])
                 if options.edit is not None:
                     options.edit.apply((leaving[k],), steps[k] - 1, num_steps)
             gradient.add(span)
 
         if options.recorder is not None:
             options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
-        return gradient.inputs, carried.initial, *unpack(gradient.packed, size), None, None
+        of_ih, of_hh, of_bias = unpack(gradient.packed, size)
+        of_gain, of_bias = (None, of_bias) if norm is None else norm.gradients()
+        of_weights = (of_ih, of_hh, of_bias, of_bias.clone(), of_gain)
+        of_threshold = None if of_threshold is None else of_threshold.sum(1)
+        return gradient.inputs, carried.initial, *of_weights, of_threshold, None, None, None

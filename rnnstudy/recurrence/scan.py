@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import add_products
-from rnnstudy.recurrence.base import CellWeights
+from rnnstudy.recurrence.base import Weights
 
 CHUNK_ELEMENTS = 1 << 17
 """Backward steps are gathered until they hold about this many numbers per replica (512 kB in float32, so they stay in
@@ -66,17 +66,34 @@ class Joint:
         return self.hidden[torch.tensor(steps, dtype=torch.int64, device=self.hidden.device) + 1]
 
 
-def pack(weights: CellWeights) -> Float[Tensor, "replica rows joint"]:
+AFFINE = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""The weights of a cell of torch.nn, in its order."""
+
+
+def affine_shapes(gates: int, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a cell of torch.nn."""
+    rows = gates * hidden_size
+    return dict(zip(AFFINE, ((rows, input_size), (rows, hidden_size), (rows,), (rows,)), strict=True))
+
+
+def affine(weights: Weights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The weights of a cell of torch.nn, in its order."""
+    return weights["weight_ih"], weights["weight_hh"], weights["bias_ih"], weights["bias_hh"]
+
+
+def pack(
+    weight_ih: Float[Tensor, "replica rows input"],
+    weight_hh: Float[Tensor, "replica rows state"],
+    bias: Float[Tensor, "replica rows"],
+) -> Float[Tensor, "replica rows joint"]:
     """Weights in the order of a `Joint` row."""
-    bias = (weights.bias_ih + weights.bias_hh).unsqueeze(-1)
-    return torch.cat([weights.weight_ih, bias, weights.weight_hh], dim=-1)
+    return torch.cat([weight_ih, bias.unsqueeze(-1), weight_hh], dim=-1)
 
 
-def unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradient of packed weights as that of the weights, in the order of `CellWeights`."""
+def unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of packed weights as that of what `pack` was given."""
     weight_ih, bias, weight_hh = gradient.split([input_size, 1, gradient.shape[-1] - input_size - 1], dim=-1)
-    bias = bias.squeeze(-1)
-    return weight_ih, weight_hh, bias, bias.clone()
+    return weight_ih, weight_hh, bias.squeeze(-1)
 
 
 def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:
@@ -95,6 +112,25 @@ def spans(num_steps: int) -> Iterator[range]:
     """Time steps in runs of bounded length, since a view of every step is made at the start of a run."""
     for start in range(0, num_steps, SPAN):
         yield range(start, min(start + SPAN, num_steps))
+
+
+def reversed_spans(num_steps: int) -> Iterator[range]:
+    """The same runs on the way back, the last first."""
+    return reversed(list(spans(num_steps)))
+
+
+def project(
+    inputs: Float[Tensor, "time replica batch input"],
+    weight: Float[Tensor, "replica hidden input"],
+    bias: Float[Tensor, "replica hidden"] | None = None,
+) -> Float[Tensor, "time replica batch hidden"]:
+    """W x_t + b of all time steps at once, differentiably: for cells that need no other product."""
+    time, _, batch, _ = inputs.shape
+    rows = inputs.transpose(0, 1).flatten(1, 2)
+    products = torch.bmm(rows, weight.transpose(1, 2))
+    if bias is not None:
+        products = products + bias.unsqueeze(1)
+    return products.unflatten(1, (time, batch)).transpose(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,20 +13,28 @@ from reference.problems import (
     sizes,
     weighted,
 )
-from reference.unrolled import params_of
 from torch import Tensor, nn
 
 from rnnstudy.recurrence.base import Recurrence
 from rnnstudy.recurrence.gru import GRURecurrence
+from rnnstudy.recurrence.indrnn import IndRNNRecurrence
+from rnnstudy.recurrence.lru import LRURecurrence
 from rnnstudy.recurrence.lstm import LSTMRecurrence
+from rnnstudy.recurrence.residual import ResidualRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
-
-PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+from rnnstudy.recurrence.skip import SkipRecurrence
 
 
 def has_torch_twin(recurrence: Recurrence) -> bool:
-    """Torch.nn has no RNN with a sigmoid."""
-    return recurrence != RNNRecurrence(nonlinearity="sigmoid")
+    """Torch.nn has no RNN with other activations, no layer normalisation inside a cell, and no other cells."""
+    match recurrence:
+        case RNNRecurrence(nonlinearity=name, layer_norm=layer_norm):
+            return name in {"tanh", "relu"} and not layer_norm
+        case GRURecurrence(layer_norm=True) | LSTMRecurrence(layer_norm=True):
+            return False
+        case ResidualRecurrence() | SkipRecurrence() | IndRNNRecurrence() | LRURecurrence():
+            return False
+    return True
 
 
 def torch_twin(recurrence: Recurrence, problem: Problem, replica: int) -> nn.RNNBase:
@@ -46,8 +54,8 @@ def torch_twin(recurrence: Recurrence, problem: Problem, replica: int) -> nn.RNN
         case _:
             raise AssertionError(f"{recurrence!r}: name its module of torch.nn here, or exclude it by has_torch_twin.")
     with torch.no_grad():
-        for name, value in zip(PARAMETERS, params_of(problem.weights, replica), strict=True):
-            module.get_parameter(name).copy_(value)
+        for name, value in problem.weights.items():
+            module.get_parameter(f"{name}_l0").copy_(value[replica])
     return module
 
 
@@ -61,7 +69,7 @@ def run_torch(
     output, final = module(inputs, tuple(state) if len(state) > 1 else state[0])
     final = [s[0] for s in final] if isinstance(final, tuple) else [final[0]]
     loss = (output * output_k[:, replica]).sum() + weighted(tuple(final), tuple(k[replica] for k in final_k))
-    parameters = [module.get_parameter(name) for name in PARAMETERS]
+    parameters = [module.get_parameter(f"{name}_l0") for name in problem.weights]
     gradients = list(torch.autograd.grad(loss, [inputs, *state, *parameters]))
     for number in range(1, 1 + len(state)):
         gradients[number] = gradients[number].squeeze(0)

@@ -19,6 +19,8 @@ from reference.problems import (
 
 from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import Recurrence
+from rnnstudy.recurrence.residual import ResidualRecurrence
+from rnnstudy.recurrence.skip import SkipRecurrence
 
 members = pytest.mark.parametrize("recurrence", RECURRENCES, ids=repr)
 
@@ -40,6 +42,25 @@ def test_every_loss(recurrence: Recurrence, loss_name: str) -> None:
     problem = make_problem(recurrence, Sizes())
     loss = losses()[loss_name]
     assert_same(run_engine(recurrence, problem, loss), run_reference(recurrence, problem, loss))
+
+
+OTHER_NUMBERS = [
+    *(ResidualRecurrence(variant="leaky", rate=rate) for rate in (0.05, 1.0)),
+    *(ResidualRecurrence(variant="residual", rate=rate) for rate in (0.05, 1.7)),
+    *(SkipRecurrence(skip=skip) for skip in (2, 4, 7, 8)),
+]
+
+
+@pytest.mark.parametrize("recurrence", OTHER_NUMBERS, ids=repr)
+@given(size=sizes(), loss_name=st.sampled_from(sorted(losses())), chunk_elements=st.integers(1, 400))
+@settings(deadline=None, max_examples=15)
+def test_other_numbers(recurrence: Recurrence, size: Sizes, loss_name: str, chunk_elements: int) -> None:
+    """Parameters that are numbers, other than by default; skips as long as the sequence too, and longer."""
+    problem = make_problem(recurrence, size)
+    loss = losses(size.seed)[loss_name]
+    with mock.patch.object(scan, "CHUNK_ELEMENTS", chunk_elements):
+        outcome = run_engine(recurrence, problem, loss)
+    assert_same(outcome, run_reference(recurrence, problem, loss))
 
 
 @members

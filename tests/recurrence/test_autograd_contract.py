@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 
 import pytest
 import torch
@@ -20,18 +19,22 @@ from reference.problems import (
 )
 from torch import Tensor
 
-from rnnstudy.recurrence.base import CellWeights, Recurrence, States
+from rnnstudy.recurrence.base import Recurrence, States
 
 members = pytest.mark.parametrize("recurrence", RECURRENCES, ids=repr)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+MEMBER_PLACES = [
+    (recurrence, place)
+    for recurrence in RECURRENCES
+    for place in ("output", *make_problem(recurrence, Sizes()).leaves())
+]
 
 
 def from_leaves(recurrence: Recurrence, inputs: Tensor, *others: Tensor) -> States:
     """Unroll from the tensors in the order of `Problem.leaves`."""
     count = len(recurrence.states)
-    names = [item.name for item in fields(CellWeights)]
-    weights = CellWeights(**dict(zip(names, others[count:], strict=True)))
-    return recurrence.unroll(inputs, others[:count], weights)
+    names = recurrence.shapes(inputs.shape[-1], others[0].shape[-1])
+    return recurrence.unroll(inputs, others[:count], dict(zip(names, others[count:], strict=True)))
 
 
 @members
@@ -175,8 +178,7 @@ def test_arguments_are_left_alone(recurrence: Recurrence) -> None:
         assert torch.equal(leaf, before[name]), name
 
 
-@members
-@pytest.mark.parametrize("place", ["output", *make_problem(RECURRENCES[0], Sizes()).leaves()])
+@pytest.mark.parametrize(("recurrence", "place"), MEMBER_PLACES, ids=str)
 def test_overwriting_between_the_passes_is_right_or_an_error(recurrence: Recurrence, place: str) -> None:
     """An in-place change after the forward pass never gives a wrong gradient in silence."""
     problem = make_problem(recurrence, Sizes())

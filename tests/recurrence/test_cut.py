@@ -31,7 +31,7 @@ def check_cut(recurrence: Recurrence, size: Sizes, cuts: list[int]) -> None:
         assert_near(actual.detach(), expected, "state", rtol=1e-12)
     for name, gradient in zip(leaves, gradients, strict=True):
         assert_near(gradient, whole.gradients[name], f"gradient of {name}", rtol=1e-12)
-    for name in recurrence.states:
+    for name in recurrence.recorded:
         total = torch.cat([recorder.adjoints[name].total for recorder in recorders])
         assert_near(total, whole.adjoints[name].total, f"total of {name}", rtol=1e-12)
 

@@ -39,7 +39,7 @@ def test_reading_is_slicing(recurrence: Recurrence, size: Sizes, data: st.DataOb
     sliced, expected = gradients(recurrence, problem, steps, by_reading=False, and_states=and_states)
     for name, left, right in zip(problem.leaves(), read, sliced, strict=True):
         assert_near(left, right, name, rtol=1e-12)
-    for state in recurrence.states:
+    for state in recurrence.recorded:
         for part in ("direct", "carried", "total"):
             left, right = (getattr(r.adjoints[state], part) for r in (recorded, expected))
             assert_near(left, right, f"{part} of {state}", rtol=1e-12)
@@ -51,7 +51,7 @@ def test_nothing_to_read(recurrence: Recurrence) -> None:
     size = Sizes()
     problem = make_problem(recurrence, size)
     _, read = recurrence.scan(problem.inputs, problem.state, problem.weights, ScanOptions())
-    assert read.shape == (0, size.replica, size.batch, size.hidden)
+    assert read.shape == (0, size.replica, size.batch, problem.state[0].shape[-1])
 
 
 @members

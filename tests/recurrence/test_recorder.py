@@ -31,7 +31,7 @@ def test_on_and_off_are_bit_identical(recurrence: Recurrence, dtype: torch.dtype
 @members
 @dtypes
 def test_what_is_recorded(recurrence: Recurrence, dtype: torch.dtype) -> None:
-    """One adjoint a state, `total` the sum of its parts, nothing carried to the last time step."""
+    """One adjoint a state to record, `total` the sum of its parts, nothing carried to the last time step."""
     size = Sizes()
     problem = make_problem(recurrence, size, dtype)
     recorder = AdjointRecorder()
@@ -39,10 +39,10 @@ def test_what_is_recorded(recurrence: Recurrence, dtype: torch.dtype) -> None:
     assert recorder.adjoints == {}
     losses()["every state at all steps"](states).backward()
 
-    assert tuple(sorted(recorder.adjoints)) == tuple(sorted(recurrence.states))
+    assert tuple(sorted(recorder.adjoints)) == tuple(sorted(recurrence.recorded))
     for adjoint in recorder.adjoints.values():
         for part in (adjoint.total, adjoint.direct, adjoint.carried):
-            assert part.shape == (size.time, size.replica, size.batch, size.hidden)
+            assert part.shape == (size.time, size.replica, size.batch, problem.state[0].shape[-1])
             assert part.dtype == dtype
             assert not part.requires_grad
         assert torch.equal(adjoint.total, adjoint.direct + adjoint.carried)

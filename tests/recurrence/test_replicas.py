@@ -1,7 +1,6 @@
 """Replicas are independent networks: alone or stacked the same to 1e-12 in float64, and no NaN crosses over."""
 
 import math
-from dataclasses import fields
 
 import pytest
 import torch
@@ -73,11 +72,12 @@ def poisoned(problem: Problem, place: str, replica: int, value: float) -> Proble
     return spoiled
 
 
-PLACES = ["inputs", "initial_0", *(item.name for item in fields(make_problem(RECURRENCES[0], Sizes()).weights))]
+MEMBER_PLACES = [
+    (recurrence, place) for recurrence in RECURRENCES for place in make_problem(recurrence, Sizes()).leaves()
+]
 
 
-@members
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("recurrence", "place"), MEMBER_PLACES, ids=str)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_nan_crosses_over(recurrence: Recurrence, place: str, value: float) -> None:
     """The neighbours of a broken replica are bit for bit what they are beside a healthy one."""

@@ -1,7 +1,7 @@
 """Random sequences, weights and losses of any size, and how close two results must be."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from hypothesis import strategies as st
@@ -10,7 +10,8 @@ from reference.unrolled import Carry, PlainAdjoint, Unrolled, keep
 from torch import Tensor
 
 import rnnstudy.recurrence
-from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, CellWeights, Recurrence, States
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, Recurrence, States, Weights
 
 RTOL = 1e-10
 """Float64 leaves about six digits of room for the different order of the sums."""
@@ -31,7 +32,7 @@ class Sizes:
     input: int = 2
     hidden: int = 4
     gain: float = 1.0
-    """Scale of all weights; at 1 the rows of the recurrent weight have about unit norm."""
+    """Scale of all weights but the scale-free ones; at 1 the rows of the recurrent weight have about unit norm."""
     seed: int = 0
 
 
@@ -55,13 +56,12 @@ class Problem:
 
     inputs: Tensor
     state: States
-    weights: CellWeights
+    weights: Weights
 
     def leaves(self) -> dict[str, Tensor]:
         """Everything that can be differentiated, by name."""
         named = {f"initial_{number}": tensor for number, tensor in enumerate(self.state)}
-        named |= {item.name: getattr(self.weights, item.name) for item in fields(self.weights)}
-        return {"inputs": self.inputs, **named}
+        return {"inputs": self.inputs, **named, **self.weights}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Problem":
         """The problem with every tensor changed, as new leaves."""
@@ -69,11 +69,10 @@ class Problem:
         def leaf(tensor: Tensor) -> Tensor:
             return change(tensor.detach()).requires_grad_()
 
-        weights = {item.name: leaf(getattr(self.weights, item.name)) for item in fields(self.weights)}
         return Problem(
             inputs=leaf(self.inputs),
             state=tuple(leaf(tensor) for tensor in self.state),
-            weights=replace(self.weights, **weights),
+            weights={name: leaf(weight) for name, weight in self.weights.items()},
         )
 
     def replicas(self, start: int, stop: int) -> "Problem":
@@ -83,24 +82,55 @@ class Problem:
         return replace(single, inputs=inputs)
 
 
+FEWEST_NORMALISED = 8
+"""Units of a layer-normalised problem at least: the variance of two or three is often so small that dividing by it
+makes rounding hundreds of times larger at every step, in any implementation."""
+
+
+def fitting(recurrence: Recurrence, size: Sizes) -> Sizes:
+    """The size with a unit more where the member cannot have that many, as one that has its units in pairs."""
+    if "gain" in recurrence.shapes(2, 2):
+        return replace(size, hidden=max(size.hidden, FEWEST_NORMALISED))
+    try:
+        recurrence.shapes(size.input, size.hidden)
+    except ConfigError:
+        return replace(size, hidden=size.hidden + 1)
+    return size
+
+
+def scaled(name: str, values: Tensor, gain: float) -> Tensor:
+    """Standard normal `values` as a weight of that name, (replica, ...).
+
+    The weights of a layer normalisation and of an LRU say by themselves how large a step is; those here make it about
+    as large as a gain of 1 makes it elsewhere: |Lambda| is about 0.7.
+    """
+    match name:
+        case "gain":
+            return 1 + 0.5 * values
+        case "log_decay":
+            return -1 + 0.3 * values
+        case "log_phase" | "log_scale":
+            return 0.5 * values
+    matrix = values.dim() == 3
+    return values * gain * (values.shape[-1] ** -0.5 if matrix else 0.5)
+
+
 def make_problem(recurrence: Recurrence, size: Sizes, dtype: torch.dtype = torch.float64) -> Problem:
-    """A random problem; the numbers are drawn in float64 whatever the dtype."""
+    """A random problem of the `fitting` size; the numbers are drawn in float64 whatever the dtype."""
+    size = fitting(recurrence, size)
     generator = torch.Generator().manual_seed(size.seed)
 
-    def leaf(*shape: int, scale: float = 1.0) -> Tensor:
-        values = torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def leaf(values: Tensor) -> Tensor:
         return values.to(dtype).requires_grad_()
 
-    rows = recurrence.gates * size.hidden
+    shapes = recurrence.shapes(size.input, size.hidden)
     return Problem(
-        inputs=leaf(size.time, size.replica, size.batch, size.input),
-        state=tuple(leaf(size.replica, size.batch, size.hidden, scale=0.5) for _ in recurrence.states),
-        weights=CellWeights(
-            weight_ih=leaf(size.replica, rows, size.input, scale=size.gain / size.input**0.5),
-            weight_hh=leaf(size.replica, rows, size.hidden, scale=size.gain / size.hidden**0.5),
-            bias_ih=leaf(size.replica, rows, scale=0.5 * size.gain),
-            bias_hh=leaf(size.replica, rows, scale=0.5 * size.gain),
-        ),
+        inputs=leaf(normal(size.time, size.replica, size.batch, size.input)),
+        state=tuple(leaf(0.5 * normal(size.replica, size.batch, size.hidden)) for _ in recurrence.states),
+        weights={name: leaf(scaled(name, normal(size.replica, *s), size.gain)) for name, s in shapes.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""The cells of torch.nn as plain loops over time and replicas, differentiated by ordinary autograd.
+"""The cells as plain loops over time and replicas, differentiated by ordinary autograd.
 
 Every state of every step is a node of the graph with separate copies for its separate uses,
 
@@ -10,19 +10,24 @@ so that the total derivative, its direct part (output + within) and its carried 
 and none is computed from the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from rnnstudy.recurrence.base import CellWeights, Recurrence, States
+from rnnstudy.recurrence.base import Recurrence, States, Weights
 from rnnstudy.recurrence.gru import GRURecurrence
+from rnnstudy.recurrence.indrnn import IndRNNRecurrence
+from rnnstudy.recurrence.lru import LRURecurrence
 from rnnstudy.recurrence.lstm import LSTMRecurrence
+from rnnstudy.recurrence.residual import ResidualRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
+from rnnstudy.recurrence.skip import SkipRecurrence
 
-Params = tuple[Tensor, Tensor, Tensor, Tensor]
-"""weight_ih, weight_hh, bias_ih, bias_hh of one replica, as torch.nn has them."""
+Params = Mapping[str, Tensor]
+"""The weights of one replica by name."""
 
 Visit = Callable[[str, Tensor], Tensor]
 """Called with the name and value of a new state; the step goes on with what it returns."""
@@ -40,13 +45,42 @@ def keep(states: States, time_step: int) -> States:
     return states
 
 
-def rnn(activation: Callable[[Tensor], Tensor]) -> Cell:
-    """The step of torch.nn.RNN."""
+def modrelu(value: Tensor, threshold: Tensor) -> Tensor:
+    """sign(a) max(0, |a| + threshold)."""
+    return value.sign() * torch.relu(value.abs() + threshold)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "identity": lambda value: value,
+}
+"""The activations without weights."""
+
+
+def normalised(value: Tensor, gain: Tensor) -> Tensor:
+    """Layer normalisation over the units, times its gain."""
+    return functional.layer_norm(value, value.shape[-1:], eps=1e-5) * gain
+
+
+def preactivations(x: Tensor, h: Tensor, params: Params, gates: int) -> Sequence[Tensor]:
+    """What every gate's activation is applied to."""
+    sums = (x @ params["weight_ih"].T + h @ params["weight_hh"].T).chunk(gates, -1)
+    if "gain" in params:
+        sums = [normalised(each, gain) for each, gain in zip(sums, params["gain"].chunk(gates), strict=True)]
+    biases = (params["bias_ih"] + params["bias_hh"]).chunk(gates)
+    return [each + bias for each, bias in zip(sums, biases, strict=True)]
+
+
+def rnn(nonlinearity: str) -> Cell:
+    """The step of torch.nn.RNN, whatever the activation."""
 
     def step(x: Tensor, state: States, params: Params, visit: Visit) -> States:
         (h,) = state
-        weight_ih, weight_hh, bias_ih, bias_hh = params
-        return (visit("h", activation(x @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh)),)
+        (a,) = preactivations(x, h, params, 1)
+        active = modrelu(a, params["threshold"]) if nonlinearity == "modrelu" else ACTIVATIONS[nonlinearity](a)
+        return (visit("h", active),)
 
     return step
 
@@ -54,33 +88,80 @@ def rnn(activation: Callable[[Tensor], Tensor]) -> Cell:
 def gru(x: Tensor, state: States, params: Params, visit: Visit) -> States:
     """The step of torch.nn.GRU."""
     (h,) = state
-    weight_ih, weight_hh, bias_ih, bias_hh = params
-    w_ir, w_iz, w_in = weight_ih.chunk(3)
-    w_hr, w_hz, w_hn = weight_hh.chunk(3)
-    b_ir, b_iz, b_in = bias_ih.chunk(3)
-    b_hr, b_hz, b_hn = bias_hh.chunk(3)
+    w_ir, w_iz, w_in = params["weight_ih"].chunk(3)
+    w_hr, w_hz, w_hn = params["weight_hh"].chunk(3)
+    b_ir, b_iz, b_in = params["bias_ih"].chunk(3)
+    b_hr, b_hz, b_hn = params["bias_hh"].chunk(3)
 
-    r = torch.sigmoid(x @ w_ir.T + b_ir + h @ w_hr.T + b_hr)
-    z = torch.sigmoid(x @ w_iz.T + b_iz + h @ w_hz.T + b_hz)
-    n = torch.tanh(x @ w_in.T + b_in + r * (h @ w_hn.T + b_hn))
+    sum_r = x @ w_ir.T + h @ w_hr.T
+    sum_z = x @ w_iz.T + h @ w_hz.T
+    recurrent = h @ w_hn.T
+    other = x @ w_in.T
+    if "gain" in params:
+        gain_r, gain_z, gain_recurrent, gain_other = params["gain"].chunk(4)
+        sum_r, sum_z = normalised(sum_r, gain_r), normalised(sum_z, gain_z)
+        recurrent, other = normalised(recurrent, gain_recurrent), normalised(other, gain_other)
+
+    r = torch.sigmoid(sum_r + b_ir + b_hr)
+    z = torch.sigmoid(sum_z + b_iz + b_hz)
+    n = torch.tanh(other + b_in + r * (recurrent + b_hn))
     return (visit("h", (1 - z) * n + z * h),)
 
 
 def lstm(x: Tensor, state: States, params: Params, visit: Visit) -> States:
     """The step of torch.nn.LSTM."""
     h, c = state
-    weight_ih, weight_hh, bias_ih, bias_hh = params
-    w_ii, w_if, w_ig, w_io = weight_ih.chunk(4)
-    w_hi, w_hf, w_hg, w_ho = weight_hh.chunk(4)
-    b_ii, b_if, b_ig, b_io = bias_ih.chunk(4)
-    b_hi, b_hf, b_hg, b_ho = bias_hh.chunk(4)
-
-    i = torch.sigmoid(x @ w_ii.T + b_ii + h @ w_hi.T + b_hi)
-    f = torch.sigmoid(x @ w_if.T + b_if + h @ w_hf.T + b_hf)
-    g = torch.tanh(x @ w_ig.T + b_ig + h @ w_hg.T + b_hg)
-    o = torch.sigmoid(x @ w_io.T + b_io + h @ w_ho.T + b_ho)
+    a_i, a_f, a_g, a_o = preactivations(x, h, params, 4)
+    i, f, g, o = torch.sigmoid(a_i), torch.sigmoid(a_f), torch.tanh(a_g), torch.sigmoid(a_o)
     c = visit("c", f * c + i * g)
     return visit("h", o * torch.tanh(c)), c
+
+
+def residual(keep_share: float, rate: float) -> Cell:
+    """A share of the state before and a share of what is new."""
+
+    def step(x: Tensor, state: States, params: Params, visit: Visit) -> States:
+        (h,) = state
+        (a,) = preactivations(x, h, params, 1)
+        return (visit("h", keep_share * h + rate * torch.tanh(a)),)
+
+    return step
+
+
+def skip(x: Tensor, state: States, params: Params, visit: Visit) -> States:
+    """The last of the states is `skip` steps old; the others move on by one place."""
+    (a,) = preactivations(x, state[0], params, 1)
+    h = visit("h", torch.tanh(a + state[-1] @ params["weight_skip"].T))
+    return h, *(visit(f"h-{back}", older) for back, older in enumerate(state[:-1], start=1))
+
+
+def indrnn(nonlinearity: str) -> Cell:
+    """One recurrent weight a unit."""
+
+    def step(x: Tensor, state: States, params: Params, visit: Visit) -> States:
+        (h,) = state
+        a = x @ params["weight_ih"].T + params["bias"] + params["recurrent"] * h
+        return (visit("h", ACTIVATIONS[nonlinearity](a)),)
+
+    return step
+
+
+def as_complex(pairs: Tensor) -> Tensor:
+    """Real and imaginary parts in turn, along the last axis, as half as many complex numbers."""
+    return torch.complex(pairs[..., 0::2], pairs[..., 1::2])
+
+
+def lru_eigenvalues(log_decay: Tensor, log_phase: Tensor) -> Tensor:
+    """Lambda = exp(-exp(log_decay) + i exp(log_phase))."""
+    return torch.exp(torch.complex(-log_decay.exp(), log_phase.exp()))
+
+
+def lru(x: Tensor, state: States, params: Params, visit: Visit) -> States:
+    """A complex number for every two units."""
+    (h,) = state
+    eigenvalues = lru_eigenvalues(params["log_decay"], params["log_phase"])
+    z = eigenvalues * as_complex(h) + params["log_scale"].exp() * as_complex(x @ params["weight_ih"].T)
+    return (visit("h", torch.stack([z.real, z.imag], dim=-1).flatten(-2)),)
 
 
 def cell_of(recurrence: Recurrence) -> Cell:
@@ -89,20 +170,29 @@ def cell_of(recurrence: Recurrence) -> Cell:
     Raises:
         AssertionError: If it has none.
     """
-    activations = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
     match recurrence:
-        case RNNRecurrence(nonlinearity=name) if name in activations:
-            return rnn(activations[name])
+        case RNNRecurrence(nonlinearity=name) if name in ACTIVATIONS or name == "modrelu":
+            return rnn(name)
         case GRURecurrence():
             return gru
         case LSTMRecurrence():
             return lstm
+        case ResidualRecurrence(variant="leaky", rate=rate):
+            return residual(1 - rate, rate)
+        case ResidualRecurrence(variant="residual", rate=rate):
+            return residual(1, rate)
+        case SkipRecurrence():
+            return skip
+        case IndRNNRecurrence(nonlinearity=name) if name in ACTIVATIONS:
+            return indrnn(name)
+        case LRURecurrence():
+            return lru
     raise AssertionError(f"{recurrence!r} has no plain twin: write its equations in tests/reference/unrolled.py.")
 
 
-def params_of(weights: CellWeights, replica: int) -> Params:
+def params_of(weights: Weights, replica: int) -> Params:
     """The weights of one replica."""
-    return weights.weight_ih[replica], weights.weight_hh[replica], weights.bias_ih[replica], weights.bias_hh[replica]
+    return {name: weight[replica] for name, weight in weights.items()}
 
 
 @dataclass(frozen=True)
@@ -132,10 +222,10 @@ class Unrolled:
     """
 
     def __init__(
-        self, recurrence: Recurrence, inputs: Tensor, state: States, weights: CellWeights, carry: Carry = keep
+        self, recurrence: Recurrence, inputs: Tensor, state: States, weights: Weights, carry: Carry = keep
     ) -> None:
         """Run the loop."""
-        self.names = recurrence.states
+        self.names, self.recorded = recurrence.states, recurrence.recorded
         self.num_steps, self.replicas = inputs.shape[:2]
         self.nodes: dict[tuple[str, int, int], Node] = {}
         for replica in range(self.replicas):
@@ -145,14 +235,17 @@ class Unrolled:
         self.states = tuple(self._stack([node.output for node in self._nodes(name)]) for name in self.names)
 
     def backward(self, loss: Tensor, leaves: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, PlainAdjoint]]:
-        """Gradients of the leaves, and the adjoints of all states; zero where the loss does not reach."""
+        """Gradients of the leaves, and the adjoints of the recorded states; zero where the loss does not reach."""
         parts = ("value", "output", "within", "carried")
-        wanted = [getattr(node, part) for part in parts for name in self.names for node in self._nodes(name)]
+        wanted = [getattr(node, part) for part in parts for name in self.recorded for node in self._nodes(name)]
+        if not loss.requires_grad:
+            # All that the loss sees was detached.
+            loss = loss + 0 * leaves[0].sum()
         gradients = torch.autograd.grad(loss, [*leaves, *wanted], materialize_grads=True)
         of_nodes = iter(gradients[len(leaves) :])
         size = self.num_steps * self.replicas
         stacked = {
-            (part, name): self._stack([next(of_nodes) for _ in range(size)]) for part in parts for name in self.names
+            (part, name): self._stack([next(of_nodes) for _ in range(size)]) for part in parts for name in self.recorded
         }
         adjoints = {
             name: PlainAdjoint(
@@ -160,11 +253,11 @@ class Unrolled:
                 direct=stacked["output", name] + stacked["within", name],
                 carried=stacked["carried", name],
             )
-            for name in self.names
+            for name in self.recorded
         }
         return list(gradients[: len(leaves)]), adjoints
 
-    def _run(self, replica: int, cell: Cell, inputs: Tensor, state: States, weights: CellWeights, carry: Carry) -> None:
+    def _run(self, replica: int, cell: Cell, inputs: Tensor, state: States, weights: Weights, carry: Carry) -> None:
         params = params_of(weights, replica)
         state = carry(state, -1)
         for time_step in range(self.num_steps):

@@ -1,0 +1,1 @@
+"""How the weights of a recurrent network start; one file an initialisation."""

@@ -1,0 +1,104 @@
+"""What an initialisation is: it changes some of a network's weights after all were drawn as torch draws them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.recurrence.base import Recurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fresh:
+    """The weights of one replica, just drawn; to be changed in place.
+
+    Args:
+        cell: Of every layer.
+        layers: Of each layer, the lowest first: name to weight, as `Recurrence.shapes` has them.
+        readout_weight: From the top layer to the outputs.
+        readout_bias: Of the outputs.
+        seq_len: Time steps of the longest sequences to train on.
+    """
+
+    cell: Recurrence
+    layers: Sequence[dict[str, Tensor]]
+    readout_weight: Float[Tensor, "output hidden"]
+    readout_bias: Float[Tensor, " output"]
+    seq_len: int
+
+    def blocks(self, name: str) -> Iterator[Float[Tensor, "hidden _"]]:
+        """Every gate's block of a weight matrix, of all layers."""
+        for layer in self.layers:
+            yield from layer[name].chunk(self.cell.gates)
+
+
+class Initialisation(ABC):
+    """Changes some weights of every layer of a network.
+
+    All weights are first drawn as torch.nn draws them, whatever initialisation is chosen, so two networks of one seed
+    that differ in an initialisation share the weights that it does not touch. Several act in the order in which they
+    are given.
+    """
+
+    changes: ClassVar[tuple[str, ...]]
+    """Names of the weights that are changed."""
+
+    replaces: ClassVar[bool] = True
+    """Whether nothing is left of what these weights were before."""
+
+    applies_to: ClassVar[str] = "rnn, irnn, linear_rnn, skip_rnn, residual_rnn, gru and lstm"
+    """The models that it can be applied to, for messages."""
+
+    @property
+    def needs(self) -> str:
+        """What a cell must have, as an error message goes on after "needs"."""
+        return f"the weights {', '.join(self.changes)}"
+
+    @abstractmethod
+    def start(self, fresh: Fresh, generator: torch.Generator) -> None:
+        """Change the weights of one replica in place.
+
+        Args:
+            fresh: The weights.
+            generator: Of the replica and this initialisation.
+        """
+
+    def suits(self, cell: Recurrence) -> bool:
+        """Whether the cell has what is needed."""
+        return set(self.changes) <= cell.shapes(2, 2).keys()
+
+    def require_suits(self, cell: Recurrence, set_by_model: Sequence[str]) -> None:
+        """Refuse a model that this cannot be applied to.
+
+        Args:
+            cell: Of the model.
+            set_by_model: Weights that the model sets by its definition.
+
+        Raises:
+            ConfigError: The cell lacks what is needed, or the model sets the weights itself.
+        """
+        if not self.suits(cell):
+            raise ConfigError(f"it needs {self.needs}; it applies to {self.applies_to}.")
+        taken = [weight for weight in self.changes if weight in set_by_model]
+        if taken:
+            raise ConfigError(
+                f"it sets {taken[0]}, which this model sets by its definition; it applies to {self.applies_to}."
+            )
+
+
+def set_bias(fresh_layer: dict[str, Tensor], rows: slice, values: Tensor | float) -> None:
+    """Set an effective bias: torch's two biases add, so one gets the values and the other zero."""
+    fresh_layer["bias_ih"][rows] = values
+    fresh_layer["bias_hh"][rows] = 0
+
+
+def rescale(matrix: Float[Tensor, "hidden hidden"], radius: float) -> None:
+    """Scale a matrix in place to a spectral radius; one whose eigenvalues are all zero stays as it is."""
+    largest = torch.linalg.eigvals(matrix.double()).abs().max()
+    if largest > 0:
+        matrix.mul_(radius / largest)

@@ -1,0 +1,28 @@
+"""The recurrent network whose state keeps part of itself."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from typing_extensions import override
+
+from rnnstudy.models.base import Model
+from rnnstudy.recurrence.base import Recurrence
+from rnnstudy.recurrence.residual import ResidualRecurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualRNN(Model):
+    """Layers of `ResidualRecurrence`.
+
+    Args:
+        variant: leaky: h_t = (1 - rate) h_{t-1} + rate tanh(...); residual: h_t = h_{t-1} + rate tanh(...).
+        rate: The share that is new, above 0; at most 1 if leaky, where 1 is the vanilla network. 1 / rate is the time
+            constant of a leaky unit in time steps.
+    """
+
+    variant: Literal["leaky", "residual"] = "leaky"
+    rate: float = 0.1
+
+    @override
+    def recurrence(self) -> Recurrence:
+        return ResidualRecurrence(variant=self.variant, rate=self.rate)

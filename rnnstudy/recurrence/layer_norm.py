@@ -1,0 +1,89 @@
+"""Layer normalisation inside a scan, of every block of pre-activations by itself."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnstudy.core import buffers
+
+EPSILON = 1e-5
+"""Added to the variance, as in torch.nn.LayerNorm."""
+
+
+class LayerNorm:
+    """a -> gain * (a - mean(a)) / std(a) + bias, over the units of each block of pre-activations.
+
+    The mean and the variance are those of one sequence at one time step. Without bias of their own before it, the
+    pre-activations get theirs here.
+    """
+
+    def __init__(
+        self,
+        gain: Float[Tensor, "replica rows"],
+        bias: Float[Tensor, "replica rows"],
+        like: Float[Tensor, "replica batch hidden"],
+        *,
+        num_steps: int,
+        factors: Sequence[int],
+    ) -> None:
+        """Make room for what the way back needs.
+
+        Args:
+            gain: Of every row.
+            bias: Of every row.
+            like: A state.
+            num_steps: For how many steps to keep it; 1 if no gradient is wanted.
+            factors: Of each block: what the result is to be multiplied by.
+        """
+        self._size, blocks = like.shape[-1], len(factors)
+        self._gain = gain.unsqueeze(1).clone()
+        factor = gain.new_tensor(factors).repeat_interleave(self._size)
+        self._times, self._plus = self._gain * factor, bias.unsqueeze(1) * factor
+        self._normal = buffers.empty((num_steps, *like.shape[:2], blocks, self._size), like)
+        self._scale = buffers.empty((num_steps, *like.shape[:2], blocks, 1), like)
+        self._of_gain = self._of_bias = torch.empty_like(gain)
+        self._zero, self._one = torch.zeros_like(self._scale[0]), torch.ones_like(self._scale[0])
+
+    def forward(self, time_step: int, values: Tensor, first: int = 0) -> Tensor:
+        """Normalise the pre-activations of a step in place, from the block `first` on.
+
+        Returns:
+            `values`, (replica, batch, rows).
+        """
+        kept = time_step if len(self._normal) > 1 else 0
+        last = first + values.shape[-1] // self._size
+        rows = slice(first * self._size, last * self._size)
+        normal, _, scale = torch.native_layer_norm(
+            values.unflatten(-1, (-1, self._size)), [self._size], None, None, EPSILON
+        )
+        self._normal[kept, :, :, first:last].copy_(normal)
+        self._scale[kept, :, :, first:last].copy_(scale)
+        return torch.addcmul(self._plus[..., rows], normal.flatten(-2), self._times[..., rows], out=values)
+
+    def begin_backward(self) -> None:
+        """Begin a way back through all steps."""
+        shape = (*self._normal.shape[1:3], self._gain.shape[-1])
+        self._of_gain, self._of_bias = self._gain.new_zeros(shape), self._gain.new_zeros(shape)
+
+    def backward(self, time_step: int, delta: Float[Tensor, "replica batch rows"]) -> Tensor:
+        """Turn the adjoint of what `forward` gave, without factors, into that of what it got, in place.
+
+        Returns:
+            `delta`.
+        """
+        normal = self._normal[time_step]
+        self._of_gain.addcmul_(delta, normal.flatten(-2))
+        self._of_bias.add_(delta)
+        through = (delta * self._gain).unflatten(-1, (-1, self._size))
+        # Of normalised values as if they were the original ones: their mean is 0 and their scale 1.
+        through, _, _ = torch.ops.aten.native_layer_norm_backward(
+            through, normal, [self._size], self._zero, self._one, None, None, [True, False, False]
+        )
+        torch.mul(through, self._scale[time_step], out=delta.unflatten(-1, (-1, self._size)))
+        return delta
+
+    def gradients(self) -> tuple[Float[Tensor, "replica rows"], Float[Tensor, "replica rows"]]:
+        """Of gain and bias, after all steps back."""
+        return self._of_gain.sum(1), self._of_bias.sum(1)
