@@ -6,9 +6,10 @@ optimizers of torch.optim can be named, and every key is checked before anything
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -192,6 +193,11 @@ def _convert(value: Any, hint: Any, *, path: str) -> Any:
     """
     if isinstance(value, Mapping) and isinstance(hint, type) and not issubclass(hint, Mapping):
         return build(value, hint, path=path)
+    if isinstance(value, Mapping) and get_origin(hint) is Mapping and isinstance(get_args(hint)[1], type):
+        return {key: build(node, get_args(hint)[1], path=f"{path}.{key}") for key, node in value.items()}
+    if hint is float and value in {"inf", ".inf"}:
+        # YAML writes infinity with a dot, Hydra's command line without.
+        return math.inf
     try:
         return TypeAdapter(hint, config=_STRICT).validate_python(value)
     except ValidationError as error:

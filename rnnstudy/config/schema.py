@@ -12,6 +12,7 @@ from rnnstudy.core.numerics import Numerics
 from rnnstudy.instruments.base import Instrument
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Model
+from rnnstudy.schedules.base import LearningRateSchedule
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.optimizer import ReplicaOptimizer
 from rnnstudy.training.settings import EvalSettings, TrainSettings
@@ -28,6 +29,7 @@ class RunSettings:
         study: Folder name of the study.
         output_dir: Where run folders go.
         run_dir: Folder of this run; null names it by its configuration.
+        one_at_a_time: Whether a sweep leaves out the runs that differ from its first in more than one value.
     """
 
     seed: int
@@ -36,6 +38,7 @@ class RunSettings:
     study: str
     output_dir: str
     run_dir: str | None
+    one_at_a_time: bool
 
     def __post_init__(self) -> None:
         require_at_least("seed", self.seed, 0)
@@ -57,6 +60,7 @@ class Plan:
         mitigations: In the order in which they act.
         instruments: What is measured.
         make_optimizer: For a network.
+        schedule: Of the optimizer's learning rate.
         train: How long and how often.
         eval: What else is evaluated.
         numerics: How numbers are treated.
@@ -69,6 +73,7 @@ class Plan:
     mitigations: list[Mitigation]
     instruments: list[Instrument]
     make_optimizer: Callable[[nn.Module], ReplicaOptimizer]
+    schedule: LearningRateSchedule
     train: TrainSettings
     eval: EvalSettings
     numerics: Numerics
@@ -77,7 +82,7 @@ class Plan:
 
 M = TypeVar("M")
 
-_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "eval", "numerics")
+_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "schedule", "train", "eval", "numerics")
 _SETTINGS = tuple(RunSettings.__dataclass_fields__)
 
 
@@ -101,13 +106,15 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix(".")) from None
     task, seq_lens = _build_task(config["task"])
+    model = build(config["model"], Model, path="model")
     return Plan(
         task=task,
         seq_lens=seq_lens,
-        model=build(config["model"], Model, path="model"),
-        mitigations=_build_members(config["mitigation"], Mitigation, "mitigation"),
+        model=model,
+        mitigations=_build_mitigations(config["mitigation"], model),
         instruments=_build_members(config["instrument"], Instrument, "instrument"),
         make_optimizer=optimizer_factory(config["optimizer"], path="optimizer"),
+        schedule=build(config["schedule"], LearningRateSchedule, path="schedule"),
         train=build_section(TrainSettings, config["train"], path="train"),
         eval=_build_eval(config["eval"], task),
         numerics=build_section(Numerics, config["numerics"], path="numerics"),
@@ -155,6 +162,24 @@ def _build_eval(node: Any, task: Task) -> EvalSettings:
             now = task.facts.seq_len
             raise ConfigError(f"eval.seq_lens holds {seq_len} (time steps; in training {now}), but {error}") from None
     return settings
+
+
+def _build_mitigations(nodes: Any, model: Model) -> list[Mitigation]:
+    """Build the mitigations, each of which must suit the model.
+
+    Returns:
+        They, in the order given.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    mitigations = _build_members(nodes, Mitigation, "mitigation")
+    for name, mitigation in zip(nodes, mitigations, strict=True):
+        try:
+            mitigation.require_suits(model)
+        except ConfigError as error:
+            raise ConfigError(f"mitigation.{name} cannot be applied to this model: {error}") from None
+    return mitigations
 
 
 def _build_members(nodes: Any, base: type[M], path: str) -> list[M]:

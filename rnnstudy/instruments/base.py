@@ -22,7 +22,7 @@ class Record:
         network: The network, not to be changed.
         batch: The training batch of this step, or, where their lengths vary, a fixed one of the greatest length.
         adjoints: Of each layer, state name to adjoint of the mean loss over this batch.
-        raw_norm: Norm of the gradient of all parameters on the training batch, before any mitigation.
+        raw_norm: Norm of the gradient of all parameters on the training batch, before the mitigations change it.
         clipped_norm: The same after all mitigations.
     """
 

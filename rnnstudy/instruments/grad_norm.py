@@ -12,7 +12,8 @@ from rnnstudy.writers.base import Measurements, Scalar
 class GradNorm(Instrument):
     """Norm over all parameters of the gradient of the mean loss over the batch, per replica, in float64.
 
-    Tags: `grad_norm/raw` before any mitigation, `grad_norm/clipped` as the optimizer gets it.
+    Tags: `grad_norm/raw` before the mitigations change it (extra losses and edits of adjoints are in it),
+    `grad_norm/clipped` as the optimizer gets it.
     """
 
     @override

@@ -1,13 +1,14 @@
 """Clipping of the gradient's norm."""
 
 from dataclasses import dataclass
+from math import inf
 
-from torch import Tensor
+import torch
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_above
+from rnnstudy.core.errors import require_limit
 from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.mitigations.base import Diagnostics, Mitigation, scale_
+from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, scale_
 
 EPSILON = 1e-6
 """Added to the norm, as torch.nn.utils.clip_grad_norm_ does."""
@@ -30,19 +31,20 @@ class ClipNorm(Mitigation):
         algorithm 1, which has no epsilon.
 
     Args:
-        max_norm: Largest norm that is left alone, above 0.
+        max_norm: Largest norm that is left alone, above 0; inf is off.
     """
 
     max_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        require_above("max_norm", self.max_norm, 0)
+        require_limit("max_norm", self.max_norm)
 
     @override
-    def after_backward(self, gradients: dict[str, Tensor]) -> Diagnostics:
-        norm = replica_norms(gradients.values())
-        coefficient = (self.max_norm / (norm + EPSILON)).clamp(max=1)
-        scale_(gradients, coefficient)
+    def after_backward(self, backward: Backward) -> Diagnostics:
+        norm = replica_norms(backward.gradients.values())
+        # Infinity over infinity is none.
+        coefficient = (self.max_norm / (norm + EPSILON)).clamp(max=1) if self.max_norm < inf else torch.ones_like(norm)
+        scale_(backward.gradients, coefficient)
         return {
             "clip_norm/raw_norm": norm,
             "clip_norm/clipped_norm": norm * coefficient,

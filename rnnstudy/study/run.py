@@ -173,7 +173,9 @@ def _facts(task: Task) -> dict[str, Any]:
 
 def _assemble(plan: Plan, device: torch.device) -> Parts:
     facts = plan.task.facts
-    interface = Interface(input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding)
+    interface = Interface(
+        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
+    )
     generators = replica_generators(plan.run.seed, plan.run.replicas, "init")
     network = plan.model.build(interface, generators)
     for mitigation in plan.mitigations:
@@ -187,6 +189,7 @@ def _assemble(plan: Plan, device: torch.device) -> Parts:
         mitigations=plan.mitigations,
         instruments=plan.instruments,
         optimizer=plan.make_optimizer(network),
+        schedule=plan.schedule,
         settings=plan.train,
         seed=plan.run.seed,
     )

@@ -17,6 +17,7 @@ from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Network
+from rnnstudy.schedules.base import LearningRateSchedule
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.training.averages import Averages
 from rnnstudy.training.checkpoint import Checkpoints
@@ -41,6 +42,7 @@ class Parts:
         mitigations: In the order in which they act.
         instruments: What is measured.
         optimizer: Over the network's parameters.
+        schedule: Of its learning rate.
         settings: How long and how often.
         seed: Replica r draws its data from the seed `seed + r`.
     """
@@ -52,6 +54,7 @@ class Parts:
     mitigations: Sequence[Mitigation]
     instruments: Sequence[Instrument]
     optimizer: ReplicaOptimizer
+    schedule: LearningRateSchedule
     settings: TrainSettings
     seed: int
 
@@ -131,7 +134,12 @@ class Training:
         )
         self.phases = Phases()
         self._compute = TrainingStep(
-            task=parts.task, network=parts.network, mitigations=parts.mitigations, phases=self.phases
+            task=parts.task,
+            network=parts.network,
+            mitigations=parts.mitigations,
+            num_steps=settings.num_steps,
+            seeds=[parts.seed + replica for replica in range(replicas)],
+            phases=self.phases,
         )
         held_out = parts.task.held_out()
         judged = {"eval": held_out}
@@ -196,7 +204,8 @@ class Training:
         if self.step % settings.log_interval == 0 or last:
             whose = training & self._averages.counted
             entries |= _scalars(self._averages.take(), whose)
-            entries |= _scalars({"train/skipped": self.states.skipped}, training)
+            rate = self._learning_rate()
+            entries |= _scalars({"train/skipped": self.states.skipped, "train/learning_rate": rate}, training)
         with self.phases.during("writers"):
             for writer in (self.outlets.log, *self.outlets.views):
                 writer.write(self.step, entries)
@@ -233,12 +242,22 @@ class Training:
         )
 
     def _update(self, result: StepResult) -> None:
-        """Let the optimizer step, without the replicas that have stopped or whose gradient is not finite."""
-        finite = (result.raw_norm.isfinite() & result.losses.isfinite()).cpu()
-        taking_part = self.states.training & finite
+        """Let the optimizer step, without the replicas that have stopped or that must skip the step."""
+        parts, may_step = self.parts, result.may_step.cpu()
+        taking_part = self.states.training & may_step
         self._averages.add({"train/loss": result.losses, **result.diagnostics}, taking_part)
-        self.parts.optimizer.step(taking_part)
-        self.states.note_finite(finite, self.parts.settings.max_skipped_in_a_row)
+        factor = parts.schedule.factor(self.step, parts.settings.num_steps)
+        parts.optimizer.step(taking_part, factor)
+        parts.network.constrain()
+        for mitigation in parts.mitigations:
+            mitigation.after_update(parts.network, taking_part)
+        self.states.note_skips(may_step, parts.settings.max_skipped_in_a_row)
+
+    def _learning_rate(self) -> Tensor:
+        """That of the next step, the same for all replicas."""
+        parts = self.parts
+        rate = parts.optimizer.learning_rate * parts.schedule.factor(self.step, parts.settings.num_steps)
+        return torch.full((parts.network.replicas,), rate, dtype=torch.float64)
 
     def _tell(self, result: StepResult) -> None:
         if self.outlets.listener is not None:

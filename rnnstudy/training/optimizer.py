@@ -22,20 +22,28 @@ class ReplicaOptimizer:
     count of steps (Adam's bias correction), which counts skipped steps too; it depends on no neighbour.
 
     Args:
-        optimizer: One of ELEMENTWISE, over parameters whose first axis is the replica.
+        optimizer: One of ELEMENTWISE, over parameters whose first axis is the replica, all with one learning rate.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         """Wrap the optimizer."""
         self.optimizer = optimizer
+        self.learning_rate: float = optimizer.param_groups[0]["lr"]
 
     @property
     def parameters(self) -> list[Tensor]:
         """All parameters, in the optimizer's order."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def step(self, taking_part: Bool[Tensor, " replica"]) -> None:
-        """Update the replicas that take part, from the parameters' `grad`."""
+    def step(self, taking_part: Bool[Tensor, " replica"], factor: float = 1.0) -> None:
+        """Update the replicas that take part, from the parameters' `grad`.
+
+        Args:
+            taking_part: Which.
+            factor: What to multiply the learning rate by in this step.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * factor
         if bool(taking_part.all()):
             self.optimizer.step()
             return

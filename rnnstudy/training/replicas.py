@@ -27,7 +27,7 @@ class ReplicaStates:
     Attributes:
         status: A `Status` each.
         steps_to_solve: Optimizer steps at the first evaluation that found the task solved, or NEVER.
-        skipped: Optimizer steps skipped because the gradient was not finite.
+        skipped: Optimizer steps skipped, because the gradient was not finite or a mitigation said so.
         skipped_in_a_row: The same, since the last step that was not skipped.
     """
 
@@ -69,13 +69,13 @@ class ReplicaStates:
         self.status[stopping] = Status.SOLVED
         return stopping
 
-    def note_finite(self, finite: Bool[Tensor, " replica"], patience: int) -> Bool[Tensor, " replica"]:
+    def note_skips(self, may_step: Bool[Tensor, " replica"], patience: int) -> Bool[Tensor, " replica"]:
         """Count who must skip this step, and give up those that skipped `patience` steps in a row.
 
         Returns:
             Who diverged now.
         """
-        skipping = self.training & ~finite
+        skipping = self.training & ~may_step
         self.skipped += skipping
         self.skipped_in_a_row = torch.where(skipping, self.skipped_in_a_row + 1, 0)
         diverged = self.training & (self.skipped_in_a_row >= patience)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.phases import Phases
 from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.mitigations.base import Diagnostics, Mitigation
+from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, Moment, Outcome
 from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, States
 from rnnstudy.tasks.base import Batch, Task
@@ -28,7 +28,10 @@ class StepResult:
 
     Attributes:
         losses: Loss per replica, without the mitigations' extra terms.
-        raw_norm: Norm of the gradient of all parameters before the mitigations, float64.
+        raw_norm: Norm of the gradient of all parameters, float64, before the mitigations change it; extra losses and
+            edits of adjoints are part of it.
+        may_step: Which replicas may take the step: those whose loss and gradient are finite, unless a mitigation
+            decides otherwise.
         diagnostics: What the mitigations tell.
         adjoints: Of each layer, state name to adjoint; empty unless recorded.
         final: The state of each layer after the last time step, if the task reads on from there; empty otherwise.
@@ -36,6 +39,7 @@ class StepResult:
 
     losses: Float[Tensor, " replica"]
     raw_norm: Float[Tensor, " replica"]
+    may_step: Bool[Tensor, " replica"]
     diagnostics: Diagnostics
     adjoints: Sequence[dict[str, Adjoint]]
     final: Sequence[States]
@@ -49,12 +53,16 @@ class TrainingStep:
         task: Gives the loss.
         network: Gets the gradients, in its parameters' `grad`.
         mitigations: Act in this order.
+        num_steps: Optimizer steps of the run at most.
+        seeds: One per replica.
         phases: Told how long the parts take.
     """
 
     task: Task
     network: Network
     mitigations: Sequence[Mitigation]
+    num_steps: int
+    seeds: Sequence[int]
     phases: Phases = field(default_factory=Phases)
 
     def __call__(self, batch: Batch, step: int, *, record: bool, initial: Sequence[States] | None = None) -> StepResult:
@@ -69,11 +77,13 @@ class TrainingStep:
         Returns:
             Losses, norms and, if recorded, adjoints; the gradient itself is in the parameters' `grad`.
         """
-        recorders = self._recorders() if record else None
+        moment = self._moment(step)
+        wanted = record or any(mitigation.needs_adjoints for mitigation in self.mitigations)
+        recorders = self._recorders() if wanted else None
         with self.phases.during("engine"):
             self.network.zero_grad(set_to_none=True)
             forward = self.network(
-                batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=self._edit(step)
+                batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=self._edit(moment)
             )
             losses = self.task.loss(forward.outputs, batch)
             objective = losses.sum()
@@ -86,14 +96,25 @@ class TrainingStep:
         with self.phases.during("mitigations"):
             gradients = self.gradients()
             raw_norm = replica_norms(gradients.values())
+            outcome = Outcome(finite_loss=losses.isfinite(), raw_norm=raw_norm)
+            may_step = outcome.finite_loss & raw_norm.isfinite()
+            adjoints = [recorder.adjoints for recorder in recorders or ()]
+            backward = Backward(
+                moment=moment, network=self.network, gradients=gradients, states=forward.states, adjoints=adjoints
+            )
             diagnostics: Diagnostics = {}
             for mitigation in self.mitigations:
-                diagnostics |= mitigation.after_backward(gradients)
+                diagnostics |= mitigation.after_backward(backward)
+                may_step = mitigation.may_step(may_step, outcome)
+            if self.mitigations:
+                norm = replica_norms(gradients.values())
+                may_step = may_step & norm.isfinite() & (raw_norm.isfinite() | (norm > 0))
         return StepResult(
             losses=losses.detach(),
             raw_norm=raw_norm,
+            may_step=may_step,
             diagnostics=diagnostics,
-            adjoints=[recorder.adjoints for recorder in recorders or ()],
+            adjoints=adjoints if record else [],
             final=[
                 tuple(state[-1].detach() for state in states) for states in forward.states if batch.ends is not None
             ],
@@ -110,15 +131,18 @@ class TrainingStep:
             Of each layer, state name to adjoint.
         """
         recorders = self._recorders()
-        forward = self.network(batch.inputs, batch.loss_steps, recorders=recorders, edit=self._edit(step))
+        forward = self.network(batch.inputs, batch.loss_steps, recorders=recorders, edit=self._edit(self._moment(step)))
         torch.autograd.grad(self.task.loss(forward.outputs, batch).sum(), list(self.network.parameters()))
         return [recorder.adjoints for recorder in recorders]
 
     def _recorders(self) -> list[AdjointRecorder]:
         return [AdjointRecorder() for _ in self.network.layers]
 
-    def _edit(self, step: int) -> AdjointEdit | None:
-        edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(step))]
+    def _moment(self, step: int) -> Moment:
+        return Moment(step=step, num_steps=self.num_steps, seeds=self.seeds)
+
+    def _edit(self, moment: Moment) -> AdjointEdit | None:
+        edits = [edit for mitigation in self.mitigations if (edit := mitigation.adjoint_edit(moment))]
         return _Chain(edits) if edits else None
 
     def gradients(self) -> dict[str, Tensor]:

@@ -63,12 +63,13 @@ class TensorBoard(Writer):
                 case Scalar(values=values):
                     figures = values.tolist()
                     self._scalars[tag].update({replica: figures[replica] for replica in entry.running})
-                    if entry.scheduled:
+                    # A figure that no replica has ever had has no median.
+                    if entry.scheduled and self._scalars[tag]:
                         self._writer.add_scalar(tag, float(np.median(list(self._scalars[tag].values()))), step)
                 case Curve(values=values):
                     if tag.endswith(HEATMAP_PART):
                         self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
-                        if entry.scheduled:
+                        if entry.scheduled and self._curves[tag]:
                             self._add_row(tag, step)
                             if len(self._rows[tag]).bit_count() == 1:
                                 self._draw(tag)

@@ -9,6 +9,8 @@ from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.schedule import Every
 from rnnstudy.instruments.base import Instrument
 from rnnstudy.instruments.grad_norm import GradNorm
+from rnnstudy.mitigations.base import Mitigation
+from rnnstudy.mitigations.clip_norm import ClipNorm
 from rnnstudy.models.base import Model
 from rnnstudy.models.rnn import RNN
 
@@ -48,7 +50,7 @@ def test_a_node_becomes_an_object_with_the_objects_inside():
         ({"_target_": RNN_TARGET, "embedding_size": "x"}, r"model\.embedding_size must be a valid integer"),
         (
             {"_target_": RNN_TARGET, "nonlinearity": "tan"},
-            r"model\.nonlinearity must be 'tanh', 'sigmoid' or 'relu', got",
+            r"model\.nonlinearity must be 'tanh', 'sigmoid', 'relu', 'identity' or 'modrelu', got",
         ),
         ("rnn", r"model must be a mapping"),
     ],
@@ -97,3 +99,9 @@ def test_an_optimizer_is_made_for_a_network():
     assert isinstance(made, torch.optim.Adam)
     assert made.defaults["lr"] == 0.5
     assert made.defaults["betas"] == (0.8, 0.9)
+
+
+@pytest.mark.parametrize("written", ["inf", ".inf"])
+def test_infinity_as_yaml_and_as_the_command_line_write_it(written):
+    node = {"_target_": "rnnstudy.mitigations.clip_norm.ClipNorm", "max_norm": written}
+    assert build(node, Mitigation, path="mitigation.clip_norm") == ClipNorm(max_norm=float("inf"))

@@ -10,14 +10,25 @@ from tools.members import compose, members, plan
 
 from rnnstudy.config.schema import plan_run
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.inits.base import Initialisation
 from rnnstudy.instruments.base import Instrument
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Model
+from rnnstudy.schedules.base import LearningRateSchedule
 from rnnstudy.study.sweep import conf_folder
 from rnnstudy.tasks.base import Task
 
-GROUPS = {"task": Task, "model": Model, "mitigation": Mitigation, "instrument": Instrument}
-LISTS = {"mitigation", "instrument"}
+GROUPS = {
+    "task": Task,
+    "model": Model,
+    "init": Initialisation,
+    "mitigation": Mitigation,
+    "instrument": Instrument,
+    "schedule": LearningRateSchedule,
+}
+LISTS = {"init", "mitigation", "instrument"}
+VANILLA = {"omega": "rnn", "identity": "irnn", "pascanu": "rnn"}
+"""The model of members that cannot be applied to the default one."""
 
 
 def classes(base: type) -> set[str]:
@@ -51,9 +62,11 @@ def test_every_member_has_a_yaml_of_its_name_and_every_yaml_a_member(group, base
 def test_every_yaml_builds_and_names_every_argument(group):
     for name in members(group):
         override = f"{group}=[{name}]" if group in LISTS else f"{group}={name}"
-        plan(override)
+        overrides = [override, f"model={VANILLA[name]}"] if name in VANILLA else [override]
+        plan(*overrides)
         if group in GROUPS:
-            node = compose(override)[group]
+            config = compose(*overrides)
+            node = config["model"]["init"] if group == "init" else config[group]
             node = node[name] if group in LISTS else node
             module, _, cls = node["_target_"].rpartition(".")
             known = set(inspect.signature(getattr(importlib.import_module(module), cls)).parameters)

@@ -28,7 +28,10 @@ BATCH = 4
 
 
 def network_and_batch() -> tuple[Network, Batch]:
-    interface = Interface(input_size=TASK.facts.input_size, output_size=TASK.facts.output_size, encoding="words")
+    facts = TASK.facts
+    interface = Interface(
+        input_size=facts.input_size, output_size=facts.output_size, encoding="words", seq_len=facts.seq_len
+    )
     network = LSTM(hidden_size=5, num_layers=2).build(interface, replica_generators(0, 3, "init"))
     batch = stack([TASK.sample(BATCH, generator) for generator in replica_generators(0, 3, "train")])
     return network, batch
@@ -36,7 +39,9 @@ def network_and_batch() -> tuple[Network, Batch]:
 
 def record_one_step() -> Record:
     network, batch = network_and_batch()
-    compute = TrainingStep(task=TASK, network=network, mitigations=[ClipNorm(max_norm=0.1)])
+    compute = TrainingStep(
+        task=TASK, network=network, mitigations=[ClipNorm(max_norm=0.1)], num_steps=1, seeds=range(3)
+    )
     result = compute(batch, 0, record=True)
     return Record(
         step=0,

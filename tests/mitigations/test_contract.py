@@ -1,23 +1,226 @@
 """What every mitigation must keep, found by its yaml file."""
 
+import functools
+import re
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
-from tools.members import members, run_small
+from tools.members import SMALL, compose, members, plan, run_small
+from tools.training import (
+    assert_resumed_is_undisturbed,
+    batch_of,
+    build,
+    planned,
+    same_weights,
+    step_of,
+    suited_model,
+)
 
-from rnnstudy.writers.run_log import RunLog
+from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.mitigations.base import Mitigation
+from rnnstudy.tasks.base import Batch
 
 MITIGATIONS = members("mitigation")
+MODELS = members("model")
+TASKS = members("task")
+SHORT = ("task=adding", "task.seq_len=12", "train.eval_batch_size=4")
+UNWATCHED = ("instrument=[]", "train.eval_interval=100", "train.log_interval=100", "train.checkpoint_interval=100")
+
+OFF = {
+    "clip_adaptive": "ratio=inf",
+    "clip_adjoint": "limit=inf",
+    "clip_norm": "max_norm=inf",
+    "clip_value": "max_value=inf",
+    "grad_noise": "eta=0",
+    "h_detach": "probability=0",
+    "omega": "weight=0",
+    "skip_nonfinite": "above=inf",
+    "spectral_limit": "limit=inf",
+    "truncated_bptt": "steps=12",
+    "weight_decay": "strength=0",
+}
+"""What switches a mitigation off."""
+
+STRONG = {
+    "clip_adaptive": "ratio=1e-4",
+    "clip_adjoint": "limit=1e-3",
+    "clip_norm": "max_norm=1e-3",
+    "clip_value": "max_value=1e-4",
+    "grad_noise": "eta=0.01",
+    "h_detach": "probability=0.5",
+    "omega": "weight=4",
+    "skip_nonfinite": "above=2.3",
+    "spectral_limit": "limit=0.1",
+    "truncated_bptt": "steps=2",
+    "weight_decay": "strength=1",
+}
+"""What makes it felt in a few steps."""
 
 
-@pytest.mark.parametrize("model", members("model"))
-@pytest.mark.parametrize("task", members("task"))
+def with_setting(name: str, settings: dict[str, str]) -> tuple[str, ...]:
+    return *SHORT, f"model={suited_model(name)}", f"mitigation=[{name}]", f"mitigation.{name}.{settings[name]}"
+
+
+def test_every_mitigation_has_an_off_value_here():
+    assert set(OFF) == set(STRONG) == set(MITIGATIONS)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MITIGATIONS)
-def test_trains_finitely_with_every_model_and_task(tmp_path, name, task, model):
-    folder = run_small(
-        tmp_path / "run", f"mitigation=[{name}]", f"task={task}", f"model={model}", "train.num_steps=2", "replicas=2"
-    )
-    log = RunLog(folder)
-    losses = [record["eval/loss"] for record in log.metrics() if "eval/loss" in record]
-    log.close()
-    assert len(losses) == 4
-    assert torch.tensor(losses).isfinite().all()
+def test_off_is_the_baseline_bit_for_bit_and_on_is_not(tmp_path, name):
+    baseline = run_small(tmp_path / "baseline", *SHORT, f"model={suited_model(name)}", *UNWATCHED)
+    assert same_weights(baseline, run_small(tmp_path / "off", *with_setting(name, OFF), *UNWATCHED))
+    assert not same_weights(baseline, run_small(tmp_path / "on", *with_setting(name, STRONG), *UNWATCHED))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_interrupted_and_resumed_is_undisturbed(tmp_path, monkeypatch, name):
+    assert_resumed_is_undisturbed(tmp_path, monkeypatch, *with_setting(name, STRONG))
+
+
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_replica_r_alone_is_replica_r_of_a_stack(name):
+    """Gradients and diagnostics of two steps, one of each replica alone, to 1e-10."""
+    settings = plan(*with_setting(name, STRONG))
+    stack = build(settings)
+    told = step_of(settings, stack)(batch_of(settings), 1, record=False)
+    for replica in range(3):
+        alone = build(settings, replicas=1, seed=replica)
+        one = step_of(settings, alone, seed=replica)(batch_of(settings, 1, replica), 1, record=False)
+        for tag, value in one.diagnostics.items():
+            assert torch.allclose(value[0], told.diagnostics[tag][replica], rtol=1e-10), tag
+        assert bool(one.may_step) == bool(told.may_step[replica])
+        for (key, weight), other in zip(alone.named_parameters(), stack.parameters(), strict=True):
+            assert torch.equal(weight[0], other[replica]), key
+            assert weight.grad is not None
+            assert other.grad is not None
+            assert torch.allclose(weight.grad[0], other.grad[replica], rtol=1e-10, atol=1e-14), key
+
+
+@functools.cache
+def refusals(name: str) -> dict[str, str]:
+    """Model to message, of the models that a mitigation refuses."""
+    config = {key: value for key, value in configuration().items() if key != "choices"}
+    config["mitigation"] = {name: config["mitigation"][name]}
+    told = {}
+    for model in MODELS:
+        try:
+            plan_run({**config, "model": node("model", model)})
+        except ConfigError as error:
+            told[model] = str(error)
+    return told
+
+
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_a_refusal_says_what_the_mitigation_applies_to(name):
+    refused = refusals(name)
+    for model, message in refused.items():
+        assert message.startswith(f"mitigation.{name} cannot be applied to this model: it needs ")
+        assert "\n" not in message
+        applies_to = message.partition("it applies to ")[2]
+        assert applies_to
+        words = set(re.findall(r"\w+", applies_to.partition(" but ")[0]))
+        if "all" not in words:
+            assert words & set(MODELS) == set(MODELS) - set(refused)
+        else:
+            assert model in applies_to.partition(" but ")[2]
+
+
+def test_which_models_are_refused():
+    def having(*parts: str) -> set[str]:
+        return {model for model in MODELS if any(part in facts(model) for part in parts)}
+
+    everything = set(MODELS)
+    expected: dict[str, set[str]] = {name: set() for name in MITIGATIONS}
+    expected["h_detach"] = everything - having("state c")
+    expected["weight_decay"] = everything - having("weight_hh", "weight_skip", "recurrent") | {"orthogonal_rnn"}
+    expected["spectral_limit"] = everything - having("free weight_hh")
+    expected["omega"] = everything - (having("free weight_hh") & having("vanilla"))
+    assert {name: set(refusals(name)) for name in MITIGATIONS} == expected
+
+
+def facts(model: str) -> set[str]:
+    """What a model is made of."""
+    made = plan(f"model={model}").model
+    cell = made.recurrence()
+    weights = set(cell.shapes(2, 4))
+    free = {f"free {weight}" for weight in weights if weight not in made.set_by_model}
+    kind = {"vanilla"} if type(cell).__name__ == "RNNRecurrence" else set()
+    return weights | free | kind | {f"state {state}" for state in cell.states}
+
+
+@functools.cache
+def configuration() -> dict[str, Any]:
+    """A small run with every mitigation, of which one is to be chosen."""
+    return compose(*SMALL, f"mitigation=[{','.join(MITIGATIONS)}]", "train.batch_size=2", "train.num_steps=4")
+
+
+@functools.cache
+def node(group: str, name: str) -> Any:
+    """The section of one member, small."""
+    overrides = ["model.hidden_size=4"] if group == "model" else []
+    return compose(*SMALL, f"{group}={name}", *overrides)[group]
+
+
+@functools.cache
+def short(task: str) -> Any:
+    """The section of a task with about the shortest sequences that it has."""
+    section = node("task", task)
+    settings = planned(configuration(), task=section, mitigation={})
+    assert settings is not None
+    key = settings.task.length_field
+    for length in (6, 12, 20):
+        if key is not None and planned(configuration(), task={**section, key: length}, mitigation={}):
+            return {**section, key: length}
+    return section
+
+
+@functools.cache
+def bare(model: str, task: str) -> Plan:
+    """A run without mitigations."""
+    settings = planned(configuration(), task=short(task), model=node("model", model), mitigation={})
+    assert settings is not None
+    return settings
+
+
+@functools.cache
+def mitigation_of(name: str) -> list[Mitigation]:
+    """The mitigation by its defaults."""
+    return plan(f"model={suited_model(name)}", f"mitigation=[{name}]").mitigations
+
+
+@functools.cache
+def batches(task: str) -> list[Batch]:
+    return [batch_of(bare(MODELS[0], task), 2, seed=seed) for seed in (0, 10)]
+
+
+@pytest.mark.parametrize(
+    "task", [name if name == "adding" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
+)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_trains_finitely_with_every_model_and_task_or_refuses(name, model, task):
+    if model in refusals(name):
+        chosen = {name: configuration()["mitigation"][name]}
+        assert planned(configuration(), task=short(task), model=node("model", model), mitigation=chosen) is None
+        return
+    settings = replace(bare(model, task), mitigations=mitigation_of(name))
+    network = build(settings, replicas=2, dtype=torch.float32)
+    step, optimizer = step_of(settings, network), settings.make_optimizer(network)
+    for number, batch in enumerate(batches(task)):
+        result = step(batch, number, record=False)
+        assert result.losses.isfinite().all()
+        assert result.may_step.all()
+        assert all(figures.isfinite().all() for figures in result.diagnostics.values())
+        optimizer.step(result.may_step)
+        network.constrain()
+        for mitigation in settings.mitigations:
+            mitigation.after_update(network, result.may_step)
+        for key, weight in network.named_parameters():
+            assert weight.isfinite().all(), key
+            assert weight.grad is not None, key
+            assert weight.grad.isfinite().all(), key

@@ -10,7 +10,7 @@ from rich.console import Console
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.study.run import Job, run
-from rnnstudy.study.sweep import conf_folder
+from rnnstudy.study.sweep import CHOICES, conf_folder
 
 SMALL = (
     "replicas=3",
@@ -42,8 +42,10 @@ def compose(*overrides: str) -> dict[str, Any]:
     choices = config.hydra.runtime.choices
     del config.hydra
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    names = {group: choices[group] for group in ("task", "model", "optimizer")}
-    return {"choices": {**names, "mitigation": list(plain["mitigation"])}, **plain}
+    names = {group: choices[group] for group in CHOICES}
+    inits = plain["model"]["init"]
+    lists = {"init": list(inits) if isinstance(inits, dict) else [], "mitigation": list(plain["mitigation"])}
+    return {"choices": {**names, **lists}, **plain}
 
 
 def plan(*overrides: str) -> Plan:

@@ -29,27 +29,27 @@ def test_a_replica_can_go_on_after_solving():
 def test_skips_are_counted_and_only_a_row_of_them_means_divergence():
     states = ReplicaStates.fresh(2)
     for finite in (False, False, True, False, False):
-        assert not states.note_finite(flags(finite, True), 3).any()
-    assert states.note_finite(flags(False, True), 3).tolist() == [True, False]
+        assert not states.note_skips(flags(finite, True), 3).any()
+    assert states.note_skips(flags(False, True), 3).tolist() == [True, False]
     assert states.skipped.tolist() == [5, 0]
     assert states.names() == ["diverged", "finished"]
-    states.note_finite(flags(False, True), 3)
+    states.note_skips(flags(False, True), 3)
     assert states.skipped.tolist() == [5, 0]
 
 
 def test_a_solved_replica_that_diverges_later_counts_as_diverged():
     states = ReplicaStates.fresh(1)
     states.mark_solved(flags(True), 10, stop=False)
-    states.note_finite(flags(False), 1)
+    states.note_skips(flags(False), 1)
     assert states.names() == ["diverged"]
     assert states.steps_to_solve.tolist() == [10]
 
 
 def test_states_survive_a_checkpoint():
     states = ReplicaStates.fresh(2)
-    states.note_finite(flags(False, True), 3)
+    states.note_skips(flags(False, True), 3)
     again = ReplicaStates.from_state(states.state())
-    states.note_finite(flags(False, True), 3)
+    states.note_skips(flags(False, True), 3)
     assert again.skipped.tolist() == [1, 0]
 
 

@@ -16,11 +16,13 @@ REPLICAS = 2
 def test_windows_in_a_row_are_one_long_sequence_whose_gradient_is_cut():
     task = Text(path=str(SAMPLE_TEXT), seq_len=12)
     facts = task.facts
-    interface = Interface(input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding)
+    interface = Interface(
+        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
+    )
     model = LSTM(hidden_size=7, num_layers=2)
     network = model.build(interface, replica_generators(0, REPLICAS, "init"), torch.float64)
     data = TrainingData(task, (12, 12), batch_size=3, seed=0, replicas=REPLICAS, device=torch.device("cpu"))
-    step = TrainingStep(task=task, network=network, mitigations=[])
+    step = TrainingStep(task=task, network=network, mitigations=[], num_steps=3, seeds=range(REPLICAS))
     windows, gradients, losses = [], [], []
     for number in range(3):
         batch = data.next(number)

@@ -1,0 +1,59 @@
+"""Clipping of gradients that are large beside their weights."""
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_limit
+from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
+
+SMALLEST = 1e-3
+"""Norm that a unit's weights count as having at least, so that weights that start at zero can grow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipAdaptive(Mitigation):
+    """Scale each unit's gradient down where its norm exceeds `ratio` times the norm of the unit's weights.
+
+    A unit is a row of a weight matrix, or an entry of a vector; its weights' norm counts as at least 1e-3. All
+    parameters take part. Logged, as means since the last log entry: `clip_adaptive/fraction`, the share of units
+    clipped, and `clip_adaptive/active`, the fraction of steps at which any was.
+
+    References:
+        Brock, De, Smith & Simonyan, High-performance large-scale image recognition without normalization, 2021
+        (arXiv:2102.06171), section 4.1, equation 3; there the last layer does not take part, and the code takes a
+        vector as one unit.
+
+    Args:
+        ratio: Largest norm of a gradient in terms of its weights' norm, above 0; inf is off.
+    """
+
+    ratio: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_limit("ratio", self.ratio)
+
+    @override
+    @torch.no_grad()
+    def after_backward(self, backward: Backward) -> Diagnostics:
+        if self.ratio == inf:
+            return {}
+        parameters = dict(backward.network.named_parameters())
+        clipped, units = torch.zeros(backward.network.replicas, dtype=torch.float64), 0
+        for name, gradient in backward.gradients.items():
+            allowed = self.ratio * _unit_norms(parameters[name]).clamp(min=SMALLEST)
+            factor = (allowed / _unit_norms(gradient)).clamp(max=1)
+            clipped = clipped.to(factor.device) + (factor < 1).flatten(1).sum(1)
+            units += factor[0].numel()
+            gradient.mul_(factor.to(gradient.dtype))
+        return {"clip_adaptive/fraction": clipped / units, "clip_adaptive/active": (clipped > 0).double()}
+
+
+def _unit_norms(values: Tensor) -> Tensor:
+    """Norm of every row, or size of every entry of a vector, of (replica, ...), in float64."""
+    if values.dim() < 3:
+        return values.double().abs()
+    return torch.linalg.vector_norm(values, dim=-1, keepdim=True, dtype=torch.float64)

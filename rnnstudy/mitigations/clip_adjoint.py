@@ -1,0 +1,66 @@
+"""Clipping of the gradient at every time step on its way back."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_limit
+from rnnstudy.mitigations.base import Mitigation, Moment
+from rnnstudy.recurrence.base import AdjointEdit, States
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipAdjoint(Mitigation):
+    """Clip what dL/dh_t carries back from each time step to the one before, of each sequence and state by itself.
+
+    "norm" scales the vector down to the norm `limit` where it is larger; "value" clips every entry to ±limit. The
+    gradient is that of a sequence's own loss, not divided by the batch size. What arrives at a time step directly,
+    from the readout or the layer above, is not clipped. Recorded gradients are the clipped ones.
+
+    References:
+        Graves, Generating sequences with recurrent neural networks, 2013 (arXiv:1308.0850), section 2.1, clips the
+        entries of the derivative with respect to the network inputs to the LSTM layers; here it is the carried
+        derivative with respect to the states, for all cells.
+
+    Args:
+        by: What is clipped.
+        limit: Above 0; inf is off.
+    """
+
+    by: Literal["norm", "value"] = "norm"
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_limit("limit", self.limit)
+
+    @override
+    def adjoint_edit(self, moment: Moment) -> AdjointEdit | None:
+        if math.isinf(self.limit):
+            return None
+        return _ClipNorms(self.limit) if self.by == "norm" else _ClipValues(self.limit)
+
+
+@dataclass(frozen=True)
+class _ClipNorms(AdjointEdit):
+    limit: float
+
+    @override
+    def apply(self, carried: States, time_step: int, num_steps: int) -> None:
+        for state in carried:
+            limit = self.limit / state.shape[1]
+            norms = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float64)
+            state.mul_((limit / norms).clamp(max=1).to(state.dtype))
+
+
+@dataclass(frozen=True)
+class _ClipValues(AdjointEdit):
+    limit: float
+
+    @override
+    def apply(self, carried: States, time_step: int, num_steps: int) -> None:
+        for state in carried:
+            limit = self.limit / state.shape[1]
+            state.clamp_(-limit, limit)

@@ -1,0 +1,132 @@
+"""Pascanu's regulariser for vanishing gradients."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import ConfigError, require_at_least, require_finite
+from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
+from rnnstudy.models.base import Model
+from rnnstudy.recurrence.activations import ACTIVATIONS
+from rnnstudy.recurrence.rnn import RNNRecurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Omega(Mitigation):
+    """Pull the gradient's norm at each time step towards that at the next one.
+
+    With v_t = dL/dh_t (total, of a sequence) and v_t J_t, J_t = diag(f'(a_t)) W_hh, what it sends to h_{t-1},
+
+        omega = (||v_t J_t|| / ||v_t|| - 1)^2        equation "norm" (9 in the paper)
+        omega = (||v_t J_t||^2 / ||v_t||^2 - 1)^2    equation "squared" (10 in the paper, and its code)
+
+    Summed over time steps and averaged over the batch (reduction "sum", as the equations), or averaged over all time
+    steps of all sequences that count (reduction "mean", as the code). Where ||v_t||, as a gradient of the mean loss, is
+    below 1e-10, a time step does not count. `weight` times the derivative with respect to W_hh is added to the gradient
+    of W_hh, where v_t and f'(a_t) are constants: the immediate derivative. Nothing else is regularised. Give it before
+    the clipping, which then sees it.
+
+    Logged, as means since the last log entry: `omega/value` and `omega/counted`, the share of time steps that count.
+
+    References:
+        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
+        section 3.3; the paper writes it for the pre-activations, the code for h_t as here. Weight 4 and clipping at 1
+        with learning rate 0.01 in the conference version; 2, 6 and 0.001 in the first one.
+
+    Args:
+        weight: At least 0; 0 is off.
+        equation: Which.
+        reduction: Over time steps.
+    """
+
+    weight: float = 4.0
+    equation: Literal["squared", "norm"] = "squared"
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def __post_init__(self) -> None:
+        require_at_least("weight", self.weight, 0)
+        require_finite("weight", self.weight)
+
+    @property
+    @override
+    def needs_adjoints(self) -> bool:
+        return self.weight > 0
+
+    @override
+    def require_suits(self, model: Model) -> None:
+        cell = model.recurrence()
+        if not isinstance(cell, RNNRecurrence) or cell.layer_norm or "weight_hh" in model.set_by_model:
+            raise ConfigError(
+                "it needs the Jacobian diag(f') W_hh of the vanilla recurrence with a free W_hh; it applies to rnn, "
+                "irnn and linear_rnn without layer_norm."
+            )
+
+    @override
+    @torch.no_grad()
+    def after_backward(self, backward: Backward) -> Diagnostics:
+        if self.weight == 0:
+            return {}
+        values, counted = [], []
+        layers = zip(backward.network.recurrent_layers, backward.states, backward.adjoints, strict=True)
+        for index, (layer, states, adjoints) in enumerate(layers):
+            cell = layer.recurrence
+            assert isinstance(cell, RNNRecurrence)
+            weight_hh = layer.weights()["weight_hh"]
+            slope = slopes(cell, states[0])
+            value, gradient, share = self.of_layer(adjoints["h"].total, slope, weight_hh)
+            backward.gradients[f"layers.{index}.weight_hh"].add_(gradient, alpha=self.weight)
+            values.append(value)
+            counted.append(share)
+        return {"omega/value": torch.stack(values).sum(0), "omega/counted": torch.stack(counted).mean(0)}
+
+    def of_layer(
+        self,
+        adjoint: Float[Tensor, "time replica batch hidden"],
+        slope: Float[Tensor, "time replica batch hidden"],
+        weight_hh: Float[Tensor, "replica hidden hidden"],
+    ) -> tuple[Float[Tensor, " replica"], Float[Tensor, "replica hidden hidden"], Float[Tensor, " replica"]]:
+        """Compute omega of one layer.
+
+        Args:
+            adjoint: dL/dh_t at every time step.
+            slope: f'(a_t).
+            weight_hh: The recurrent weights.
+
+        Returns:
+            Omega per replica, its immediate derivative with respect to `weight_hh`, and the share of time steps that
+            count.
+        """
+        norms = torch.linalg.vector_norm(adjoint, dim=-1, keepdim=True, dtype=torch.float64)
+        counts = norms >= SMALLEST
+        # Only directions matter, so nothing underflows; what does not count has none.
+        through = torch.where(counts, adjoint / norms, 0).to(adjoint.dtype) * slope
+        rows = through.transpose(0, 1).flatten(1, 2)
+        sent = torch.bmm(rows, weight_hh)
+        size = torch.linalg.vector_norm(sent, dim=-1, keepdim=True, dtype=torch.float64)
+        ratio = size if self.equation == "norm" else size.square()
+        counting = counts.transpose(0, 1).flatten(1, 2)
+        off = torch.where(counting, ratio - 1, 0)
+        batch = adjoint.shape[2]
+        total = counting.sum((1, 2)).clamp(min=1).double()
+        divisor = total if self.reduction == "mean" else torch.full_like(total, batch)
+        value = off.square().sum((1, 2)) / divisor
+        # d ratio / d sent is sent / size, or 2 sent; a vector that J_t makes zero has no direction to grow in.
+        slope_of_ratio = (1 / size).where(size > 0, 0) if self.equation == "norm" else 2.0
+        of_sent = (2 * off * slope_of_ratio / divisor.view(-1, 1, 1)).to(sent.dtype) * sent
+        return value, torch.bmm(rows.transpose(1, 2), of_sent), counting.double().mean((1, 2))
+
+
+SMALLEST = 1e-10
+"""Norm of dL/dh_t of the mean loss from which a time step counts, as in the paper's code."""
+
+
+def slopes(cell: RNNRecurrence, hidden: Float[Tensor, "time replica batch hidden"]) -> Tensor:
+    """f'(a_t) at every time step, from h_t = f(a_t)."""
+    activation = ACTIVATIONS[cell.nonlinearity]
+    slope = torch.empty_like(hidden)
+    activation.slope(hidden, slope)
+    return activation.through(slope, torch.ones_like(hidden))

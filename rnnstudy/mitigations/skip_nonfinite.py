@@ -1,0 +1,56 @@
+"""What to do with a gradient that is not finite, or far too large."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_limit
+from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipNonfinite(Mitigation):
+    """Decide which steps are taken when a gradient is not finite, or its norm is above a limit.
+
+    Without this, a replica skips every step whose loss or gradient has an entry that is not finite: one NaN would
+    spread to all its weights. "skip" is the same, and skips steps with a larger norm than `above`, too. "zero" sets
+    the entries that are not finite to 0 and takes the step with the rest, if the loss is finite and anything is left.
+    Skipped steps are counted (`train/skipped`), and too many in a row end a replica as diverged. The norm is the raw
+    one, before any mitigation. Give it first: others that take a norm see what it leaves.
+
+    Logged, as a mean since the last log entry over the steps that were taken: `skip_nonfinite/zeroed`, the entries
+    set to 0.
+
+    Args:
+        policy: For what is not finite.
+        above: Norm of the gradient of the mean loss over all parameters above which a step is skipped, too; inf is
+        off.
+    """
+
+    policy: Literal["skip", "zero"] = "skip"
+    above: float = float("inf")
+
+    def __post_init__(self) -> None:
+        require_limit("above", self.above)
+
+    @override
+    @torch.no_grad()
+    def after_backward(self, backward: Backward) -> Diagnostics:
+        if self.policy == "skip":
+            return {}
+        zeroed = torch.zeros(backward.network.replicas, dtype=torch.float64)
+        for gradient in backward.gradients.values():
+            odd = ~gradient.isfinite()
+            zeroed = zeroed.to(gradient.device) + odd.flatten(1).sum(1)
+            gradient.masked_fill_(odd, 0)
+        return {"skip_nonfinite/zeroed": zeroed}
+
+    @override
+    def may_step(self, allowed: Bool[Tensor, " replica"], outcome: Outcome) -> Bool[Tensor, " replica"]:
+        # A norm that is not finite is no larger than the limit; what becomes of it is the policy's affair.
+        small = (outcome.raw_norm <= self.above) | ~outcome.raw_norm.isfinite()
+        return outcome.finite_loss & small if self.policy == "zero" else allowed & small

@@ -1,0 +1,1 @@
+"""How the learning rate changes while a network is trained; one file a schedule."""

@@ -1,0 +1,149 @@
+"""Networks, training steps and gradients without a run folder; runs that are interrupted and resumed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tools.members import SMALL, compose, members, run_small
+from torch import Tensor
+
+from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.mitigations.base import Backward, Mitigation, Moment
+from rnnstudy.models.base import Interface, Network
+from rnnstudy.recurrence.base import Adjoint, States
+from rnnstudy.tasks.base import Batch, Task
+from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.training.data import draw
+from rnnstudy.training.loop import Training
+from rnnstudy.training.step import TrainingStep
+
+CPU = torch.device("cpu")
+
+
+def interface_of(task: Task) -> Interface:
+    """What a task asks of a network."""
+    facts = task.facts
+    return Interface(
+        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
+    )
+
+
+def build(settings: Plan, replicas: int = 3, seed: int = 0, dtype: torch.dtype = torch.float64) -> Network:
+    """The network of a plan, ready to be trained."""
+    network = settings.model.build(interface_of(settings.task), replica_generators(seed, replicas, "init"), dtype)
+    for mitigation in settings.mitigations:
+        mitigation.prepare(network)
+    return network
+
+
+def step_of(settings: Plan, network: Network, seed: int = 0) -> TrainingStep:
+    """The training step of a plan."""
+    return TrainingStep(
+        task=settings.task,
+        network=network,
+        mitigations=settings.mitigations,
+        num_steps=settings.train.num_steps,
+        seeds=range(seed, seed + network.replicas),
+    )
+
+
+def batch_of(settings: Plan, replicas: int = 3, seed: int = 0) -> Batch:
+    """The first batch of a plan."""
+    return draw(settings.task, settings.train.batch_size, replica_generators(seed, replicas, "train"), CPU)
+
+
+def planned(config: Mapping[str, Any], **sections: Any) -> Plan | None:
+    """The plan of a configuration with some sections replaced; None if it is refused."""
+    try:
+        return plan_run({**{key: value for key, value in config.items() if key != "choices"}, **sections})
+    except ConfigError:
+        return None
+
+
+def suited_model(mitigation: str) -> str:
+    """A model that a mitigation can be applied to, the LSTM if it can."""
+    config = compose(*SMALL, f"mitigation=[{mitigation}]")
+    models = ["lstm", *members("model")]
+    return next(name for name in models if planned(config, model=compose(*SMALL, f"model={name}")["model"]))
+
+
+def moment(step: int = 0, num_steps: int = 10, seeds: Sequence[int] = (0, 1, 2)) -> Moment:
+    """A moment in training."""
+    return Moment(step=step, num_steps=num_steps, seeds=seeds)
+
+
+def random_gradients(network: Network, seed: int, scale: float, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Normal numbers in the shapes of the parameters."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(weight.shape, generator=generator, dtype=dtype or weight.dtype) * scale
+        for name, weight in network.named_parameters()
+    }
+
+
+def gradients_of(network: Network) -> dict[str, Tensor]:
+    """Copies of the parameters' gradients."""
+    return {name: weight.grad.clone() for name, weight in network.named_parameters() if weight.grad is not None}
+
+
+def backward_of(
+    network: Network,
+    gradients: dict[str, Tensor],
+    when: Moment | None = None,
+    states: Sequence[States] = (),
+    adjoints: Sequence[dict[str, Adjoint]] = (),
+) -> Backward:
+    """What a backward pass that left these gradients would hand to a mitigation."""
+    when = when or moment(seeds=range(network.replicas))
+    return Backward(moment=when, network=network, gradients=gradients, states=states, adjoints=adjoints)
+
+
+def named(settings: Plan) -> Mitigation:
+    """The one mitigation of a plan."""
+    (mitigation,) = settings.mitigations
+    return mitigation
+
+
+def content(folder: RunFolder) -> dict[str, Any]:
+    """The newest checkpoint of a run."""
+    loaded, _ = Checkpoints(folder.checkpoints).load()
+    assert loaded is not None
+    return loaded
+
+
+def same_weights(one: RunFolder, other: RunFolder) -> bool:
+    """Whether two runs ended with the same bits in all weights."""
+    left, right = content(one)["network"], content(other)["network"]
+    assert left.keys() == right.keys()
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def assert_resumed_is_undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> None:
+    """A run that is stopped after 3 and after 8 steps, and resumed, leaves what an undisturbed one leaves."""
+    whole = run_small(folder / "whole", *overrides)
+    step = Training._one_step
+    for stop_at in (3, 8):
+
+        def stopping(training: Training, stop_at: int = stop_at) -> None:
+            step(training)
+            if training.step == stop_at:
+                training.save()
+                raise StoppedError
+
+        monkeypatch.setattr(Training, "_one_step", stopping)
+        with pytest.raises(StoppedError):
+            run_small(folder / "resumed", *overrides)
+    monkeypatch.setattr(Training, "_one_step", step)
+    resumed = run_small(folder / "resumed", *overrides)
+    assert resumed.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert resumed.curves.read_bytes() == whole.curves.read_bytes()
+    assert same_weights(whole, resumed)
+
+
+class StoppedError(Exception):
+    """A run was stopped on purpose."""
