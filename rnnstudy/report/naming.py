@@ -13,9 +13,23 @@ ABSENT = "\N{EN DASH}"
 
 NO_MITIGATION = "none"
 
+IN_SHORT = ("model", "init", "mitigation")
+"""Groups whose members make the short name."""
+
 # Where and how fast a run was done, and what has a column of its own, says nothing of the experiment.
 _IGNORED = frozenset(
-    {"_target_", "choices", "hydra", "study", "output_dir", "run_dir", "threads", "checkpoint_interval", "replicas"}
+    {
+        "_target_",
+        "choices",
+        "hydra",
+        "study",
+        "output_dir",
+        "run_dir",
+        "one_at_a_time",
+        "threads",
+        "checkpoint_interval",
+        "replicas",
+    }
 )
 
 
@@ -26,7 +40,8 @@ class Entry:
     Args:
         run: The run.
         name: Unique in the sweep, e.g. "lstm + clip_norm, lag=50".
-        short: Model and mitigations alone, e.g. "lstm + clip_norm".
+        short: Model and mitigations alone, e.g. "lstm + clip_norm", and its
+            initialisations where they differ, e.g. "lstm (chrono)".
         model: Chosen member; empty if the config does not say.
         mitigation: Chosen members joined by " + ", or "none".
         settings: What differs between the runs of the sweep: dotted path to shown value.
@@ -69,8 +84,10 @@ def name_runs(runs: Sequence[Run]) -> list[Entry]:
     for run, each in zip(runs, described, strict=True):
         model = each.choices.get("model", "")
         mitigation = each.choices.get("mitigation", NO_MITIGATION)
-        short = (model if mitigation == NO_MITIGATION else f"{model} + {mitigation}") if model else run.label
-        others = [each.choices[key] for key in choices if key not in {"model", "mitigation"} and key in each.choices]
+        init = each.choices.get("init", NO_MITIGATION) if "init" in choices else NO_MITIGATION
+        told = model if init == NO_MITIGATION else f"{model} ({init})"
+        short = (told if mitigation == NO_MITIGATION else f"{told} + {mitigation}") if model else run.label
+        others = [each.choices[key] for key in choices if key not in IN_SHORT and key in each.choices]
         others += [f"{labels[path]}={each.settings[path]}" for path in paths if path in each.settings]
         settings = {key: each.choices.get(key, ABSENT) for key in choices}
         settings |= {path: each.settings.get(path, ABSENT) for path in paths}
@@ -136,11 +153,12 @@ def _differing(settings: Sequence[dict[str, str]]) -> list[str]:
 
 def _follows(path: str, described: Sequence[_Described]) -> bool:
     """Return whether the member chosen for the path's group settles its value in all runs."""
-    group = path.partition(".")[0]
-    values: defaultdict[str | None, set[str | None]] = defaultdict(set)
+    # A model's initialisations come with the model or are chosen beside it.
+    groups = ("model", "init") if path.startswith("model.init.") else (path.partition(".")[0],)
+    values: defaultdict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
     for each in described:
-        values[each.choices.get(group)].add(each.settings.get(path))
-    return None not in values and all(len(found) == 1 for found in values.values())
+        values[tuple(each.choices.get(group) for group in groups)].add(each.settings.get(path))
+    return all(None not in chosen for chosen in values) and all(len(found) == 1 for found in values.values())
 
 
 def _unique(entries: list[Entry]) -> list[Entry]:
@@ -164,6 +182,7 @@ def natural(value: str) -> tuple[int, float, str]:
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
-    others = [natural(value) for key, value in entry.settings.items() if key not in {"model", "mitigation"}]
-    baseline_first = entry.mitigation != NO_MITIGATION
-    return (entry.model, baseline_first, entry.mitigation, others, entry.run.label)
+    others = [natural(value) for key, value in entry.settings.items() if key not in IN_SHORT]
+    init = entry.settings.get("init", NO_MITIGATION)
+    baseline_last = (entry.mitigation != NO_MITIGATION, init != NO_MITIGATION)
+    return (entry.model, any(baseline_last), *baseline_last, init, entry.mitigation, others, entry.run.label)

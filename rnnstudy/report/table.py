@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnstudy.report.log import Track
-from rnnstudy.report.naming import Entry, short_labels
+from rnnstudy.report.naming import IN_SHORT, Entry, short_labels
 from rnnstudy.report.read import NO_CRITERION, Run
 from rnnstudy.report.statistics import (
     median_range,
@@ -146,9 +146,15 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
     Returns:
         Columns, the name of the run first.
     """
-    keys = [key for key in summaries[0].entry.settings if key not in {"model", "mitigation"}]
+    keys = [key for key in summaries[0].entry.settings if key not in IN_SHORT]
     labels = short_labels(keys)
-    found = [Column(header="run", meaning="model and mitigations", cells=tuple((s.entry.short, "") for s in summaries))]
+    found = [
+        Column(
+            header="run",
+            meaning="model, initialisations and mitigations",
+            cells=tuple((s.entry.short, "") for s in summaries),
+        )
+    ]
     found += [
         Column(header=labels[key], meaning=key, cells=tuple((s.entry.settings[key], "") for s in summaries))
         for key in keys

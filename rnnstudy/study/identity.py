@@ -11,7 +11,15 @@ import yaml
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.run_folder import RunFolder
 
-UNESSENTIAL = ("study", "output_dir", "run_dir", "choices", "numerics.threads", "train.checkpoint_interval")
+UNESSENTIAL = (
+    "study",
+    "output_dir",
+    "run_dir",
+    "one_at_a_time",
+    "choices",
+    "numerics.threads",
+    "train.checkpoint_interval",
+)
 """Keys that change no figure of a run."""
 
 DIGITS = 8
@@ -31,7 +39,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What can change the figures, flat, in the order given (the order of mitigations counts)."""
+    """What can change the figures, flat, in the order given (that of mitigations and initialisations counts)."""
     return {
         key: value
         for key, value in flatten(config).items()
@@ -41,12 +49,14 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def fingerprint(config: Mapping[str, Any]) -> str:
     """A short hash of what can change the figures."""
-    order = json.dumps([list(config.get("mitigation", {})), sorted(essence(config).items())])
+    inits = config.get("model", {}).get("init")
+    inits = list(inits) if isinstance(inits, Mapping) else []
+    order = json.dumps([list(config.get("mitigation", {})), inits, sorted(essence(config).items())])
     return hashlib.sha256(order.encode()).hexdigest()[:DIGITS]
 
 
 def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
-    """Name a run by model, mitigations and the values set by hand, then its hash.
+    """Name a run by model, initialisations, mitigations and the values set by hand, then its hash.
 
     Args:
         config: The resolved configuration, with `choices`.
@@ -56,11 +66,11 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
         A name fit for a folder, such as "lstm+clip_norm_lag=40_1a2b3c4d".
     """
     choices = config["choices"]
-    name = "+".join([choices["model"], *choices["mitigation"]])
+    name = "+".join([choices["model"], *choices["init"], *choices["mitigation"]])
     values = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if "." in key or key in {"task", "optimizer", "seed", "replicas"}:
+        if "." in key or key in {"task", "optimizer", "schedule", "seed", "replicas"}:
             # A list such as [50,200] reads 50-200.
             plain = value.removeprefix("[").removesuffix("]")
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)

@@ -27,7 +27,10 @@ from rnnstudy.study.run import Job, check, require_same_data, run
 
 T = TypeVar("T")
 
-_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "experiment")
+_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "experiment", "init", "schedule")
+CHOICES = ("task", "model", "optimizer", "schedule")
+"""Groups of one member each; what was chosen is kept with the run, and so are mitigations and initialisations."""
+
 _INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
 
 
@@ -55,13 +58,13 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
     if not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments):
         _call_hydra(lambda config: None, arguments)
         return []
-    jobs = _compose(arguments, _rehearse)
+    jobs = _rehearse(arguments)
     _require_folders_apart(jobs)
     failed: list[RnnstudyError] = []
-    folders = _collect(arguments, lambda config: _perform(config, jobs, console), failed)
+    done = _collect(arguments, lambda config: _perform(config, jobs, console), failed)
     if failed:
         raise RnnstudyError("; ".join(map(str, failed)))
-    return sorted({folder.parent for folder in folders})
+    return sorted({folder.parent for folder in done if folder is not None})
 
 
 def first_job(arguments: Sequence[str]) -> Job:
@@ -114,7 +117,31 @@ def _collect(arguments: Sequence[str], task: Callable[[DictConfig], T], failures
     return done
 
 
-def _rehearse(config: DictConfig) -> Job:
+def _rehearse(arguments: Sequence[str]) -> list[Job]:
+    """Check every job that is to be done.
+
+    Returns:
+        The jobs.
+
+    Raises:
+        ConfigError: What is wrong, and in a sweep with which job.
+    """
+    first: list[Job] = []
+
+    def rehearse(config: DictConfig) -> Job | None:
+        job = _job(config)
+        first.append(job)
+        return _checked(job) if _is_wanted(job, first[0]) else None
+
+    return [job for job in _compose(arguments, rehearse) if job is not None]
+
+
+def _is_wanted(job: Job, first: Job) -> bool:
+    """Whether a job of a sweep is to be done: of a sweep with one_at_a_time those near enough to its first job."""
+    return job.config["one_at_a_time"] is not True or len(set(job.overrides) - set(first.overrides)) <= 1
+
+
+def _checked(job: Job) -> Job:
     """Check one job.
 
     Returns:
@@ -123,7 +150,6 @@ def _rehearse(config: DictConfig) -> Job:
     Raises:
         ConfigError: What is wrong, and in a sweep with which job.
     """
-    job = _job(config)
     try:
         plan, folder = check(job.config), find_run_folder(job.config, job.overrides)
         require_fit(folder, job.config)
@@ -149,15 +175,21 @@ def _require_folders_apart(jobs: Sequence[Job]) -> None:
             )
 
 
-def _perform(config: DictConfig, jobs: Sequence[Job], console: Console) -> Path:
-    """Do one job; its label tells what it does not share with the other jobs."""
+def _perform(config: DictConfig, jobs: Sequence[Job], console: Console) -> Path | None:
+    """Do one job, unless it is left out of the sweep; its label tells what it does not share with the other jobs.
+
+    Returns:
+        The run's folder.
+    """
     job = _job(config)
+    places = [place for place, other in enumerate(jobs, 1) if other.overrides == job.overrides]
+    if not places:
+        return None
     if len(jobs) > 1:
         shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
         own = [override for override in job.overrides if override not in shared]
-        values = [override for override in own if not override.startswith(("model=", "mitigation="))]
-        number = HydraConfig.get().job.num + 1
-        job = replace(job, label=" ".join([f"[{number}/{len(jobs)}] {job.label}", *values]))
+        values = [override for override in own if not override.startswith(("model=", "init=", "mitigation="))]
+        job = replace(job, label=" ".join([f"[{places[0]}/{len(jobs)}] {job.label}", *values]))
     return run(job, console).path
 
 
@@ -178,9 +210,13 @@ def _job(config: DictConfig) -> Job:
         file = f"conf/{group}/{hydra_config.runtime.choices.get(group)}.yaml"
         raise ConfigError(f"{error.full_key} has no default and must be given; {file} says what it is.") from None
     mitigations = list(plain.get("mitigation") or {})
-    choices = {group: hydra_config.runtime.choices.get(group) for group in ("task", "model", "optimizer")}
-    plain = {"choices": {**choices, "mitigation": mitigations}, **plain}
-    label = " + ".join([str(choices["model"]), *mitigations])
+    model = plain.get("model")
+    inits = model.get("init") if isinstance(model, dict) else None
+    inits = list(inits) if isinstance(inits, dict) else []
+    choices = {group: hydra_config.runtime.choices.get(group) for group in CHOICES}
+    plain = {"choices": {**choices, "init": inits, "mitigation": mitigations}, **plain}
+    name = f"{choices['model']} ({', '.join(inits)})" if inits else str(choices["model"])
+    label = " + ".join([name, *mitigations])
     return Job(config=plain, overrides=list(hydra_config.overrides.task), label=label)
 
 
@@ -263,6 +299,11 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = hydra.compose("config", groups)
     parts, known = key.split("."), ""
+    for group, place in (("init", "model.init"), ("mitigation", "mitigation"), ("instrument", "instrument")):
+        member = key.removeprefix(f"{place}.").partition(".")[0]
+        chosen = any(argument.startswith(f"{group}=") and member in argument for argument in arguments)
+        if key.startswith(f"{place}.") and not chosen and (conf_folder() / group / f"{member}.yaml").exists():
+            return f"{key} is a key of {member}, which is not chosen: add it, as in {group}=[{member}]."
     node: Any = config
     for part in parts:
         if not isinstance(node, DictConfig) or part not in node:

@@ -6,10 +6,12 @@ import sys
 import pytest
 import torch
 from rich.console import Console
+from tools.members import members, plan
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.study.sweep import train
 
+MODELS = ", ".join(members("model"))
 SWEEP = ("-m", "model=rnn,gru")
 
 
@@ -50,9 +52,20 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
         (["train.lr=5"], "train.lr is not a known key."),
         (["+train.lr=5"], "train.lr is not a known key."),
         (["+nonsense=5"], "nonsense is not a known key."),
-        (["model=lstn"], "model has no member 'lstn'. Did you mean 'lstm'? Allowed: gru, lstm, rnn."),
+        (
+            ["model=lstn"],
+            f"model has no member 'lstn'. Did you mean 'lstm'? Allowed: {MODELS}.",
+        ),
         (["mitigation=[clip_nrom]"], "mitigation has no member 'clip_nrom'. Did you mean 'clip_norm'?"),
-        (["mitigation.clip_norm.max_norm=1"], "mitigation.clip_norm.max_norm is not a known key."),
+        (
+            ["mitigation.clip_norm.max_norm=1"],
+            "max_norm is a key of clip_norm, which is not chosen: add it, as in mitigation=[clip_norm].",
+        ),
+        (
+            ["model.init.chrono.t_max=5"],
+            "model.init.chrono.t_max is a key of chrono, which is not chosen: add it, as in init=[chrono].",
+        ),
+        (["~model"], "model is missing."),
         (
             ["mitigation=[clip_norm]", "mitigation.clip_norm.max_norm=0"],
             "mitigation.clip_norm.max_norm must be above 0",
@@ -153,7 +166,7 @@ def test_the_command_line_prints_it_without_a_traceback(tmp_path):
         [sys.executable, "-m", "rnnstudy", "train", "model=lstn"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 1
-    assert done.stderr == "rnnstudy: model has no member 'lstn'. Did you mean 'lstm'? Allowed: gru, lstm, rnn.\n"
+    assert done.stderr == f"rnnstudy: model has no member 'lstn'. Did you mean 'lstm'? Allowed: {MODELS}.\n"
     assert done.stdout == ""
 
 
@@ -162,3 +175,172 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "outputs").write_text("a file, not a folder")
     with pytest.raises(RnnstudyError, match="cannot be written to: Not a directory"):
         train(["train.num_steps=1"], Console(quiet=True))
+
+
+def clipping(name: str, key: str, value: str, rule: str) -> tuple[list[str], str]:
+    place = f"mitigation.{name}.{key}"
+    return [f"mitigation=[{name}]", f"{place}={value}"], f"{place} must be {rule}, got {value}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["model=gru", "mitigation=[h_detach]"],
+            "mitigation.h_detach cannot be applied to this model: it needs a cell state beside the hidden state",
+        ),
+        (["model=rnn", "init=[chrono]"], "model.init.chrono cannot be applied to this model: it needs gates"),
+        (
+            ["-m", "model=lstm,gru", "mitigation=[h_detach]"],
+            "mitigation.h_detach cannot be applied to this model",
+        ),
+        (["model.init=5"], "model.init must be"),
+        (["init=[chrno]"], "init has no member 'chrno'. Did you mean 'chrono'?"),
+        (["+model.init.nonsense=5"], "model.init.nonsense must be a mapping of keys to values, got 5."),
+        (["model.init.chrono.t_max=5"], "model.init.chrono.t_max is a key of chrono, which is not chosen"),
+        (
+            ["init=[chrono]", "model.init.chrono.tmax=5"],
+            "model.init.chrono.tmax is not a known key. Did you mean 't_max'?",
+        ),
+        (["schedule=cosin"], "schedule has no member 'cosin'. Did you mean 'cosine'?"),
+    ],
+)
+def test_members_that_do_not_suit_or_do_not_exist(tmp_path, monkeypatch, arguments, message):
+    told = fail(tmp_path, monkeypatch, *arguments)
+    assert message in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        clipping("clip_value", "max_value", "-1.0", "above 0"),
+        clipping("clip_value", "max_value", "nan", "above 0"),
+        clipping("clip_adaptive", "ratio", "0.0", "above 0"),
+        clipping("clip_adjoint", "limit", "0.0", "above 0"),
+        (
+            ["mitigation=[clip_adjoint]", "mitigation.clip_adjoint.by=entry"],
+            "mitigation.clip_adjoint.by must be 'norm' or 'value', got 'entry'.",
+        ),
+        clipping("skip_nonfinite", "above", "0.0", "above 0"),
+        (
+            ["mitigation=[skip_nonfinite]", "mitigation.skip_nonfinite.policy=clip"],
+            "mitigation.skip_nonfinite.policy must be 'skip' or 'zero', got 'clip'.",
+        ),
+        clipping("spectral_limit", "limit", "-0.5", "above 0"),
+        clipping("h_detach", "probability", "1.5", "between 0 and 1"),
+        clipping("h_detach", "off_phase", "-0.1", "between 0 and 1"),
+        clipping("truncated_bptt", "steps", "-1", "at least 0"),
+        clipping("truncated_bptt", "steps", "2.5", "a valid integer"),
+        clipping("grad_noise", "eta", "-1.0", "at least 0"),
+        clipping("grad_noise", "gamma", "-1.0", "between 0 and 100"),
+        clipping("weight_decay", "strength", "-1.0", "at least 0"),
+        (
+            ["mitigation=[weight_decay]", "mitigation.weight_decay.of=readout"],
+            "mitigation.weight_decay.of must be 'recurrent' or 'all', got 'readout'.",
+        ),
+        (
+            ["mitigation=[weight_decay]", "mitigation.weight_decay.penalty=l3"],
+            "mitigation.weight_decay.penalty must be 'l2' or 'l1', got 'l3'.",
+        ),
+        (
+            ["model=rnn", "mitigation=[omega]", "mitigation.omega.weight=-1.0"],
+            "mitigation.omega.weight must be at least 0, got -1.0.",
+        ),
+        (
+            ["model=rnn", "mitigation=[omega]", "mitigation.omega.equation=cubed"],
+            "mitigation.omega.equation must be 'squared' or 'norm', got 'cubed'.",
+        ),
+        (
+            ["model=gru", "mitigation=[h_detach]"],
+            "mitigation.h_detach cannot be applied to this model: it needs a cell state beside the hidden state; it "
+            "applies to lstm.",
+        ),
+        (["mitigation=[omega]"], "mitigation.omega cannot be applied to this model: it needs the Jacobian"),
+        (
+            ["model=rnn", "model.layer_norm=true", "mitigation=[omega]"],
+            "mitigation.omega cannot be applied to this model: it needs the Jacobian",
+        ),
+        (
+            ["model=lru", "mitigation=[spectral_limit]"],
+            "mitigation.spectral_limit cannot be applied to this model: it needs recurrent matrices",
+        ),
+        (
+            ["model=lru", "mitigation=[weight_decay]"],
+            "it needs recurrent weights whose size can change; it applies to all models but lru and orthogonal_rnn, "
+            "and there with of=all.",
+        ),
+        (["init=[chrono]", "model.init.chrono.t_max=1"], "model.init.chrono.t_max must be at least 2, got 1."),
+        (["init=[chrono]", "model.init.chrono.t_max=2.5"], "model.init.chrono.t_max must be a valid integer, got 2.5."),
+        (
+            ["model=rnn", "init=[chrono]"],
+            "model.init.chrono cannot be applied to this model: it needs gates, whose biases set time constants; it "
+            "applies to lstm and gru.",
+        ),
+        (
+            ["model=orthogonal_rnn", "init=[orthogonal]"],
+            "model.init.orthogonal cannot be applied to this model: it sets weight_hh, which this model sets by its",
+        ),
+        (
+            ["model=rnn", "model.nonlinearity=relu", "init=[pascanu]"],
+            "model.init.pascanu cannot be applied to this model: it needs the vanilla recurrence with the activation",
+        ),
+        (
+            ["model=rnn", "init=[pascanu]", "model.init.pascanu.variant=tanh"],
+            "model.init.pascanu.variant must be 'sigmoid', 'basic_tanh' or 'smart_tanh', got 'tanh'.",
+        ),
+        (["model=rnn", "init=[identity]", "model.init.identity.scale=0"], "model.init.identity.scale must be above 0"),
+        (
+            ["model=rnn", "init=[identity]", "model.init.identity.input_std=-1"],
+            "model.init.identity.input_std must be at least 0",
+        ),
+        (["init=[orthogonal]", "model.init.orthogonal.gain=0"], "model.init.orthogonal.gain must be above 0"),
+        (["init=[xavier]", "model.init.xavier.gain=-1"], "model.init.xavier.gain must be above 0"),
+        (
+            ["init=[spectral_radius]", "model.init.spectral_radius.radius=0"],
+            "model.init.spectral_radius.radius must be above 0",
+        ),
+        (["schedule.warmup_steps=-1"], "schedule.warmup_steps must be at least 0, got -1."),
+        (["schedule.warmup_steps=1.5"], "schedule.warmup_steps must be a valid integer, got 1.5."),
+        (["schedule=linear", "schedule.final=2"], "schedule.final must be between 0 and 1, got 2"),
+        (["schedule=cosine", "schedule.final=-1"], "schedule.final must be between 0 and 1, got -1"),
+        (["schedule=exponential", "schedule.rate=0"], "schedule.rate must be above 0, got 0"),
+        (["schedule=exponential", "schedule.rate=1.5"], "schedule.rate must be between 0 and 1, got 1.5"),
+        (["schedule=exponential", "schedule.interval=0"], "schedule.interval must be at least 1, got 0."),
+        (
+            ["init=[forget_bias]", "model.init.forget_bias.value=nan"],
+            "value must be a finite number, at most 1e+30 in size, got nan.",
+        ),
+        (
+            ["init=[xavier]", "model.init.xavier.gain=inf"],
+            "gain must be a finite number, at most 1e+30 in size, got inf.",
+        ),
+        (["mitigation=[grad_noise]", "mitigation.grad_noise.eta=inf"], "eta must be a finite number"),
+        (["mitigation=[weight_decay]", "mitigation.weight_decay.strength=inf"], "must be a finite number"),
+        (["model=antisymmetric_rnn", "model.step_size=inf"], "model.step_size must be a finite number"),
+        (["model=lru", "model.hidden_size=7"], "model.hidden_size must be even for lru"),
+        (["model=lru", "model.r_max=1.5"], "model.r_max must be at most 1"),
+        (["model=lru", "model.r_min=-0.1"], "model.r_min must be at least 0, got -0.1."),
+        (["model=lru", "model.r_min=0.9", "model.r_max=0.9"], "model.r_max must be above 0.9, got 0.9."),
+        (["model=lru", "model.max_phase=0"], "model.max_phase must be above 0, got 0"),
+        (["model=lru", "model.max_phase=7"], "model.max_phase must be at most 2 pi"),
+        (["model=indrnn", "model.time_steps=0"], "model.time_steps must be at least 1, got 0."),
+        (["model=indrnn", "model.nonlinearity=sigmoid"], "model.nonlinearity must be 'relu' or 'tanh', got 'sigmoid'."),
+        (["model=skip_rnn", "model.skip=1"], "model.skip must be between 2 and 1000, got 1."),
+        (["model=skip_rnn", "model.skip=1000000000"], "model.skip must be between 2 and 1000, got 1000000000."),
+        (["model=residual_rnn", "model.rate=1.5"], "model.rate must be at most 1 where variant is leaky, got 1.5."),
+        (["model=residual_rnn", "model.rate=0"], "model.rate must be above 0, got 0"),
+        (["model=antisymmetric_rnn", "model.step_size=0"], "model.step_size must be above 0, got 0"),
+        (["model=antisymmetric_rnn", "model.diffusion=-1"], "model.diffusion must be at least 0, got -1"),
+        (
+            ["model=orthogonal_rnn", "model.orthogonal_map=exp"],
+            "model.orthogonal_map must be 'cayley' or 'matrix_exp', got 'exp'.",
+        ),
+        (["model=lstm", "model.layer_norm=yes"], "model.layer_norm must be a valid boolean, got 'yes'."),
+    ],
+)
+def test_settings_of_models_and_what_is_done_to_them(arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        plan(*arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

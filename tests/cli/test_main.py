@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tools.members import SMALL
+from tools.members import SMALL, members
 
 import rnnstudy
 
@@ -74,7 +74,7 @@ def test_help_and_version(tmp_path):
     assert "board" in call(tmp_path, "--help")
     assert rnnstudy.__version__ in call(tmp_path, "--version")
     told = call(tmp_path, "train", "--help")
-    assert "model: gru, lstm, rnn" in told
+    assert f"model: {', '.join(members('model'))}" in told
     assert "task: adding, associative_recall, coconut_water, copy_memory" in told
     assert "max_norm" in call(tmp_path, "train", "--cfg", "job", "mitigation=[clip_norm]")
     assert list(tmp_path.iterdir()) == []

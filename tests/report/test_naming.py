@@ -26,6 +26,29 @@ def test_names_say_model_and_mitigation(tmp_path: Path) -> None:
     assert set(entries[0].settings) == {"model", "mitigation"}
 
 
+def test_initialisations_are_named_where_they_differ_and_get_no_column_of_their_settings(tmp_path: Path) -> None:
+    def init(*names: str) -> dict[str, Any]:
+        return {"model": {"init": {name: {"_target_": f"x.{name}", "t_max": 9} for name in names}}}
+
+    cases = [((), ()), (("chrono",), ()), ((), ("clip_norm",)), (("chrono", "orthogonal"), ())]
+    for number, (inits, mitigation) in enumerate(cases):
+        folder = write_run(tmp_path / f"run{number}", Synthetic(settings=init(*inits), mitigation=mitigation))
+        choices = {"task": "x", "model": "lstm", "init": list(inits), "mitigation": list(mitigation)}
+        edit_config(folder, choices=choices)
+    entries = name_runs(read_sweep(tmp_path).runs)
+    names = ["lstm", "lstm (chrono)", "lstm (chrono + orthogonal)", "lstm + clip_norm"]
+    assert [entry.name for entry in entries] == [entry.short for entry in entries] == names
+    assert entries[1].settings == {"init": "chrono", "mitigation": "none"}
+
+
+def test_an_initialisation_that_a_model_brings_along_follows_from_the_model(tmp_path: Path) -> None:
+    for number, (model, inits) in enumerate([("irnn", ["identity"]), ("rnn", [])]):
+        settings_ = {"model": {"init": {name: {"scale": 1.0} for name in inits}}}
+        folder = write_run(tmp_path / f"run{number}", Synthetic(model=model, settings=settings_))
+        edit_config(folder, choices={"model": model, "init": inits, "mitigation": []})
+    assert [entry.name for entry in name_runs(read_sweep(tmp_path).runs)] == ["irnn (identity)", "rnn"]
+
+
 def test_a_swept_setting_becomes_a_column_in_the_order_of_its_size(tmp_path: Path) -> None:
     entries = entries_of(tmp_path, *(Synthetic(settings=settings(lag)) for lag in (100, 9, 20)))
     assert [entry.name for entry in entries] == ["lstm, lag=9", "lstm, lag=20", "lstm, lag=100"]

@@ -1,0 +1,68 @@
+"""Which runs a sweep does."""
+
+import io
+
+import pytest
+import yaml
+from rich.console import Console
+from tools.members import SMALL
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.study.sweep import train
+
+TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
+
+
+def chosen(folder) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Model, initialisations and mitigations of the runs in a folder."""
+    configs = [yaml.safe_load(path.read_text())["choices"] for path in folder.glob("*/config.yaml")]
+    return sorted((each["model"], tuple(each["init"]), tuple(each["mitigation"])) for each in configs)
+
+
+def test_one_at_a_time_leaves_out_what_differs_in_two(tmp_path):
+    lists = ["init=[],[chrono],[forget_bias]", "mitigation=[],[clip_norm]", "model=gru,lstm"]
+    train(["-m", *TINY, *lists, "one_at_a_time=true", f"output_dir='{tmp_path}'"], Console(quiet=True))
+    assert chosen(tmp_path) == [
+        ("gru", (), ()),
+        ("gru", (), ("clip_norm",)),
+        ("gru", ("chrono",), ()),
+        ("gru", ("forget_bias",), ()),
+        ("lstm", (), ()),
+    ]
+
+
+def test_without_it_all_are_done(tmp_path):
+    lists = ["init=[],[chrono]", "mitigation=[],[clip_norm]"]
+    train(["-m", *TINY, *lists, f"output_dir='{tmp_path}'"], Console(quiet=True))
+    assert len(chosen(tmp_path)) == 4
+
+
+def test_what_is_left_out_need_not_be_possible(tmp_path):
+    """h_detach with a GRU would be refused; it is the second value of both."""
+    lists = ["model=lstm,gru", "mitigation=[],[h_detach]", f"output_dir='{tmp_path}'"]
+    train(["-m", *TINY, *lists, "one_at_a_time=true"], Console(quiet=True))
+    assert chosen(tmp_path) == [("gru", (), ()), ("lstm", (), ()), ("lstm", (), ("h_detach",))]
+    with pytest.raises(ConfigError, match="it needs a cell state beside the hidden state; it applies to lstm"):
+        train(["-m", *TINY, *lists], Console(quiet=True))
+
+
+def test_the_runs_are_numbered_among_those_that_are_done(tmp_path):
+    console = Console(width=300, file=io.StringIO(), record=True)
+    lists = ["init=[],[chrono]", "mitigation=[],[clip_norm]", "one_at_a_time=true", f"output_dir='{tmp_path}'"]
+    train(["-m", *TINY, *lists], console)
+    told = [line.partition(":")[0] for line in console.export_text().splitlines() if "solved 0 of 1" in line]
+    assert told == ["[1/3] lstm", "[2/3] lstm + clip_norm", "[3/3] lstm (chrono)"]
+
+
+def test_a_run_is_named_by_its_initialisations_too(tmp_path):
+    train(
+        [*TINY, "init=[orthogonal,chrono]", "mitigation=[clip_norm]", f"output_dir='{tmp_path}'"], Console(quiet=True)
+    )
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert folder.name.startswith("lstm+orthogonal+chrono+clip_norm_")
+
+
+def test_the_order_of_initialisations_makes_another_run(tmp_path):
+    for inits in ("[orthogonal,chrono]", "[chrono,orthogonal]"):
+        train([*TINY, f"init={inits}", f"output_dir='{tmp_path}'"], Console(quiet=True))
+    assert len(chosen(tmp_path)) == 2
