@@ -93,16 +93,21 @@ class Problem:
 
     def ours(self, *, record: bool = True) -> Work:
         """All replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step."""
+        return self.of(self.cell.model(hidden_size=self.size.hidden_size), record=record)
+
+    def of(self, model: Model, *, record: bool = True) -> Work:
+        """The same of any model."""
         size = self.size
         inputs, targets = self.data()
-        interface = Interface(input_size=size.input_size, output_size=OUTPUT_SIZE, encoding="features")
-        generators = replica_generators(0, self.replicas, "init")
-        network = self.cell.model(hidden_size=size.hidden_size).build(interface, generators).to(self.device)
+        interface = Interface(
+            input_size=size.input_size, output_size=OUTPUT_SIZE, encoding="features", seq_len=size.seq_len
+        )
+        network = model.build(interface, replica_generators(0, self.replicas, "init")).to(self.device)
         last = torch.tensor([size.seq_len - 1], device=self.device)
 
         def step() -> None:
             network.zero_grad(set_to_none=True)
-            recorders = [AdjointRecorder()] if record else None
+            recorders = [AdjointRecorder() for _ in network.layers] if record else None
             outputs = network(inputs, last, recorders=recorders).outputs
             total = functional.cross_entropy(outputs[0].flatten(0, 1), targets.flatten(), reduction="sum")
             (total / size.batch_size).backward()

@@ -35,6 +35,10 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     train.add_argument("--steps", type=int, default=2000, help="optimizer steps of each run (2000, the default run)")
     _add_json(train, _train)
 
+    models = kinds.add_parser("models", help="a training step of every model, beside the vanilla network's")
+    models.add_argument("--seconds", type=float, default=2.0, help="measure each model at least this long (2)")
+    _add_json(models, _models)
+
     tasks = kinds.add_parser("tasks", help="what drawing the batches costs, against a training step")
     tasks.add_argument("--seconds", type=float, default=1.5, help="measure each task at least this long (1.5)")
     _add_json(tasks, _tasks)
@@ -82,6 +86,16 @@ def _train(options: argparse.Namespace, console: Console) -> int:
     from rnnstudy.bench import train
 
     train.run(console, models, options.steps, options.json)
+    return 0
+
+
+def _models(options: argparse.Namespace, console: Console) -> int:
+    require_above("--seconds", options.seconds, 0)
+    _require_place(options.json)
+
+    from rnnstudy.bench import models
+
+    models.run(console, options.seconds, options.json)
     return 0
 
 

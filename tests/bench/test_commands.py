@@ -77,6 +77,23 @@ def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_models_measures_every_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    place = tmp_path / "models.json"
+    assert main(["bench", "models", "--seconds", "0.01", "--json", str(place)]) == 0
+    rows = {row["model"]: row for row in json.loads(place.read_text())}
+    assert set(members("model")) <= rows.keys()
+    assert {"rnn layer_norm=true", "gru layer_norm=true", "lstm layer_norm=true"} <= rows.keys()
+    assert rows["rnn"]["parameters"] == 64 * (8 + 64 + 2)
+    assert rows["lstm layer_norm=true"]["parameters"] == 4 * 64 * (8 + 64 + 2 + 1)
+    printed = capsys.readouterr().out
+    for name, row in rows.items():
+        assert name in printed
+        assert row["step_ms"] > 0
+        assert f"{row['ratio']:.2f}" in printed
+
+
+@pytest.mark.slow
 def test_tasks_measures_every_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     place = tmp_path / "tasks.json"
     assert main(["bench", "tasks", "--seconds", "0.01", "--json", str(place)]) == 0
@@ -109,6 +126,7 @@ def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
         ("memory --cells lstn", "--cells does not know 'lstn'. Did you mean 'lstm'?"),
         ("train --models gru,", "--models does not know ''."),
         ("tasks --seconds 0", "--seconds must be above 0, got 0.0."),
+        ("models --seconds 0", "--seconds must be above 0, got 0.0."),
         ("tasks --json /nowhere/e.json", "--json must name a file in a folder that exists; there is no /nowhere."),
         ("train --steps 0", "--steps must be at least 1, got 0."),
     ],
