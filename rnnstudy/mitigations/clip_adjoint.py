@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_limit
-from rnnstudy.mitigations.base import Mitigation, Moment
+from rnnstudy.mitigations.base import Diagnostics, Mitigation, Moment
 from rnnstudy.recurrence.base import AdjointEdit, States
 
 
@@ -19,6 +21,9 @@ class ClipAdjoint(Mitigation):
     "norm" scales the vector down to the norm `limit` where it is larger; "value" clips every entry to ±limit. The
     gradient is that of a sequence's own loss, not divided by the batch size. What arrives at a time step directly,
     from the readout or the layer above, is not clipped. Recorded gradients are the clipped ones.
+
+    Logged, as means since the last log entry: `clip_adjoint/fraction`, the share of time steps (of all sequences and
+    states) at which it clipped, and `clip_adjoint/active`, the fraction of optimizer steps at which it did at all.
 
     References:
         Graves, Generating sequences with recurrent neural networks, 2013 (arXiv:1308.0850), section 2.1, clips the
@@ -43,24 +48,41 @@ class ClipAdjoint(Mitigation):
         return _ClipNorms(self.limit) if self.by == "norm" else _ClipValues(self.limit)
 
 
-@dataclass(frozen=True)
-class _ClipNorms(AdjointEdit):
-    limit: float
+class _Clip(AdjointEdit):
+    """Counts, for every sequence, at how many time steps a state's gradient was clipped."""
 
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._clipped: Tensor | None = None
+        self._seen = 0
+
+    def count(self, clipped: Bool[Tensor, "replica batch 1"]) -> None:
+        """Take in which sequences are clipped now."""
+        self._clipped = clipped.long() if self._clipped is None else self._clipped.add_(clipped)
+        self._seen += clipped.shape[1]
+
+    @override
+    def figures(self) -> Diagnostics:
+        if self._clipped is None:
+            return {}
+        clipped = self._clipped.sum((1, 2)).double()
+        return {"clip_adjoint/fraction": clipped / self._seen, "clip_adjoint/active": (clipped > 0).double()}
+
+
+class _ClipNorms(_Clip):
     @override
     def apply(self, carried: States, time_step: int, num_steps: int) -> None:
         for state in carried:
             limit = self.limit / state.shape[1]
             norms = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float64)
+            self.count(norms > limit)
             state.mul_((limit / norms).clamp(max=1).to(state.dtype))
 
 
-@dataclass(frozen=True)
-class _ClipValues(AdjointEdit):
-    limit: float
-
+class _ClipValues(_Clip):
     @override
     def apply(self, carried: States, time_step: int, num_steps: int) -> None:
         for state in carried:
             limit = self.limit / state.shape[1]
+            self.count(torch.linalg.vector_norm(state, ord=math.inf, dim=-1, keepdim=True) > limit)
             state.clamp_(-limit, limit)

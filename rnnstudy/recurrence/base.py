@@ -111,6 +111,10 @@ class AdjointEdit(ABC):
             num_steps: Length of the unrolled sequence.
         """
 
+    def figures(self) -> dict[str, Float[Tensor, " replica"]]:
+        """What it did in a backward pass, by tag; nothing unless a member tells."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScanOptions:

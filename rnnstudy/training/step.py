@@ -78,13 +78,12 @@ class TrainingStep:
             Losses, norms and, if recorded, adjoints; the gradient itself is in the parameters' `grad`.
         """
         moment = self._moment(step)
+        edit = self._edit(moment)
         wanted = record or any(mitigation.needs_adjoints for mitigation in self.mitigations)
         recorders = self._recorders() if wanted else None
         with self.phases.during("engine"):
             self.network.zero_grad(set_to_none=True)
-            forward = self.network(
-                batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=self._edit(moment)
-            )
+            forward = self.network(batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=edit)
             losses = self.task.loss(forward.outputs, batch)
             objective = losses.sum()
             for mitigation in self.mitigations:
@@ -102,7 +101,7 @@ class TrainingStep:
             backward = Backward(
                 moment=moment, network=self.network, gradients=gradients, states=forward.states, adjoints=adjoints
             )
-            diagnostics: Diagnostics = {}
+            diagnostics: Diagnostics = edit.figures() if edit is not None else {}
             for mitigation in self.mitigations:
                 diagnostics |= mitigation.after_backward(backward)
                 may_step = mitigation.may_step(may_step, outcome)
@@ -162,6 +161,10 @@ class _Chain(AdjointEdit):
     def apply(self, carried: States, time_step: int, num_steps: int) -> None:
         for edit in self._edits:
             edit.apply(carried, time_step, num_steps)
+
+    @override
+    def figures(self) -> Diagnostics:
+        return {tag: values for edit in self._edits for tag, values in edit.figures().items()}
 
 
 @torch.no_grad()

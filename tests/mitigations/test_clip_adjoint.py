@@ -1,15 +1,18 @@
 """Clipping of what is carried back, against autograd with hooks in a plain loop, one sequence at a time."""
 
+import json
+
 import pytest
 import torch
 from reference.unrolled import Carry, Unrolled
-from tools.members import members, plan
+from tools.members import members, plan, run_small
 from tools.training import build, gradients_of, moment
 from torch import Tensor
+from typing_extensions import override
 
 from rnnstudy.mitigations.clip_adjoint import ClipAdjoint
 from rnnstudy.models.base import Network
-from rnnstudy.recurrence.base import AdjointRecorder, States
+from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, States
 
 TIME, REPLICAS, BATCH = 9, 2, 4
 STEPS = torch.tensor([3, 8])
@@ -101,3 +104,39 @@ def test_gradients_are_those_of_hooks_on_one_sequence_at_a_time(model, by):
         (outputs - 1).square().sum().backward()
     for name, gradient in gradients_of(net).items():
         assert torch.allclose(actual[name], gradient / BATCH, rtol=1e-10, atol=1e-13), name
+
+
+@pytest.mark.parametrize("by", ["norm", "value"])
+@pytest.mark.parametrize("model", ["rnn", "lstm", "skip_rnn"])
+def test_it_tells_how_often_it_clipped(model, by):
+    net = network(model)
+    limit = halfway(net, by)
+    edit = ClipAdjoint(by=by, limit=limit).adjoint_edit(moment())
+    assert edit is not None
+    assert edit.figures() == {}
+    seen = []
+
+    class Watch(AdjointEdit):
+        @override
+        def apply(self, carried: States, time_step: int, num_steps: int) -> None:
+            for state in carried:
+                sizes = state.norm(dim=-1) if by == "norm" else state.abs().amax(-1)
+                seen.append(sizes * BATCH > limit)
+            edit.apply(carried, time_step, num_steps)
+
+    (net(inputs(), STEPS, edit=Watch()).outputs - 1).square().sum(dim=(0, 3)).mean(-1).sum().backward()
+    share = torch.stack(seen).double().mean(dim=(0, 2))
+    assert torch.allclose(edit.figures()["clip_adjoint/fraction"], share, rtol=1e-12)
+    assert (share > 0).all()
+    assert (share < 1).all()
+    assert torch.equal(edit.figures()["clip_adjoint/active"], torch.ones(REPLICAS, dtype=torch.float64))
+
+
+def test_how_often_it_clipped_is_logged(tmp_path):
+    folder = run_small(
+        tmp_path / "run",
+        *("task=adding", "task.seq_len=9", "mitigation=[clip_adjoint,clip_norm]", "mitigation.clip_adjoint.limit=1e-6"),
+    )
+    final = json.loads(folder.result.read_text())["final"]
+    assert final["clip_adjoint/active"] == [1.0] * 3
+    assert all(0 < share < 1 for share in final["clip_adjoint/fraction"])
