@@ -222,7 +222,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
 
 def test_running_out_of_memory_says_what_to_lower(tmp_path):
     with pytest.raises(RnnstudyError, match=r"not enough memory for this run; lower model\.hidden_size"):
-        run_small(tmp_path / "run", "model.hidden_size=100000000")
+        run_small(tmp_path / "run", "model.hidden_size=1000000", "model.embedding_size=1")
 
 
 @pytest.mark.gpu
