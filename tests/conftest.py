@@ -1,4 +1,31 @@
+import pytest
 import torch
 
 # Two threads inside operations this small are slower than one, and far slower on a busy machine.
 torch.set_num_threads(1)
+
+QUICK_MODELS = {"rnn", "gru", "lstm"}
+QUICK_RECURRENCES = {
+    "GRURecurrence(layer_norm=False)",
+    "IndRNNRecurrence(nonlinearity='relu')",
+    "LRURecurrence()",
+    "LSTMRecurrence(layer_norm=False)",
+    "LSTMRecurrence(layer_norm=True)",
+    "RNNRecurrence(nonlinearity='tanh', layer_norm=False)",
+    "RNNRecurrence(nonlinearity='relu', layer_norm=False)",
+    "ResidualRecurrence(variant='leaky', rate=0.5)",
+    "SkipRecurrence(skip=3)",
+}
+"""Tried by `make test`; tests with any other model or recurrence count as slow, and `make check` runs them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the models and recurrences that are variations of others to `make check`."""
+    for item in items:
+        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+            continue
+        model, recurrence = (item.callspec.params.get(name) for name in ("model", "recurrence"))
+        if (isinstance(model, str) and model not in QUICK_MODELS) or (
+            recurrence is not None and repr(recurrence) not in QUICK_RECURRENCES
+        ):
+            item.add_marker(pytest.mark.slow)

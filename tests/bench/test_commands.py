@@ -13,6 +13,7 @@ from rnnstudy.cli import bench
 from rnnstudy.cli.main import main
 
 
+@pytest.mark.slow
 def test_engine_writes_a_row_per_cell_size_and_number_of_replicas(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     place = tmp_path / "engine.json"
     wanted = "bench engine --cells rnn,lstm --sizes S1 --replicas 2,1 --seconds 0.01 --json"

@@ -38,6 +38,7 @@ def accepted() -> list[tuple[str, str]]:
     return [(init, model) for init in INITS for model in MODELS if (init, model) not in refusals()]
 
 
+@pytest.mark.slow
 def test_a_pair_is_refused_exactly_if_the_cell_does_not_suit_or_the_model_sets_the_weights():
     for init in INITS:
         (member,) = chosen(init, "lstm" if (init, "lstm") not in refusals() else "rnn").model.init.values()
@@ -77,6 +78,7 @@ def weights(network: Network) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in network.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("init", "model"), accepted())
 def test_what_it_does_not_change_is_as_without_it_bit_for_bit(init, model):
     settings = chosen(init, model)
@@ -108,6 +110,7 @@ def test_a_replica_does_not_depend_on_its_neighbours(init, model):
             assert torch.equal(weight[replica], alone[name][0]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("init", "model"), accepted())
 def test_in_half_the_precision_too(init, model):
     for name, weight in build(chosen(init, model), dtype=torch.float32).named_parameters():

@@ -65,6 +65,7 @@ def test_orthogonal(model, gain):
     assert len({round(float(block[0, 0]), 9) for block in found}) == len(found)
 
 
+@pytest.mark.slow
 def test_orthogonal_is_without_a_preferred_direction():
     """Of Haar matrices the entries have the mean 0 and the variance 1 / size, on the diagonal too."""
     entries = torch.stack(

@@ -130,6 +130,7 @@ def test_a_refusal_says_what_the_mitigation_applies_to(name):
             assert model in applies_to.partition(" but ")[2]
 
 
+@pytest.mark.slow
 def test_which_models_are_refused():
     def having(*parts: str) -> set[str]:
         return {model for model in MODELS if any(part in facts(model) for part in parts)}

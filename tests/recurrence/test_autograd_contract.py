@@ -37,6 +37,7 @@ def from_leaves(recurrence: Recurrence, inputs: Tensor, *others: Tensor) -> Stat
     return recurrence.unroll(inputs, others[:count], dict(zip(names, others[count:], strict=True)))
 
 
+@pytest.mark.slow
 @members
 @pytest.mark.parametrize("size", [Sizes(time=3, batch=2, hidden=2), Sizes(time=1, hidden=1)], ids=str)
 def test_gradcheck(recurrence: Recurrence, size: Sizes) -> None:

@@ -228,6 +228,7 @@ def test_a_second_comparison_is_the_same_and_stale_figures_go(tmp_path: Path) ->
     assert (tmp_path / "report" / "loss.png").exists()
 
 
+@pytest.mark.slow
 def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     hostile = [
         "<script>alert(1)</script>",

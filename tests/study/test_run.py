@@ -10,12 +10,6 @@ from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.writers.run_log import RunLog
 
-QUICK = ("rnn", "gru", "lstm")
-EVERY_MODEL = pytest.mark.parametrize(
-    "model", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in members("model")]
-)
-
-
 EAGER = ("task.lag=19", "model.hidden_size=64", "optimizer.lr=0.01", "train.batch_size=32", "model=gru")
 """Learns the task within some 300 steps."""
 
@@ -38,7 +32,7 @@ def rows(folder: RunFolder, **where: int) -> list[dict]:
     return records
 
 
-@EVERY_MODEL
+@pytest.mark.parametrize("model", members("model"))
 def test_the_observer_changes_nothing(tmp_path, model):
     """Weights and losses are bit-identical with all instruments at every step and with none."""
     every = [f"instrument.{name}.schedule.interval=1" for name in members("instrument")]
@@ -67,7 +61,7 @@ def test_the_same_seed_twice_gives_the_same_bytes(tmp_path):
     assert not same_weights(one, third)
 
 
-@EVERY_MODEL
+@pytest.mark.parametrize("model", members("model"))
 def test_replica_r_alone_is_replica_r_of_a_stack(tmp_path, model):
     stack = run_small(tmp_path / "stack", f"model={model}", "mitigation=[clip_norm]")
     for replica in range(3):

@@ -31,12 +31,14 @@ def test_one_at_a_time_leaves_out_what_differs_in_two(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_without_it_all_are_done(tmp_path):
     lists = ["init=[],[chrono]", "mitigation=[],[clip_norm]"]
     train(["-m", *TINY, *lists, f"output_dir='{tmp_path}'"], Console(quiet=True))
     assert len(chosen(tmp_path)) == 4
 
 
+@pytest.mark.slow
 def test_what_is_left_out_need_not_be_possible(tmp_path):
     """h_detach with a GRU would be refused; it is the second value of both."""
     lists = ["model=lstm,gru", "mitigation=[],[h_detach]", f"output_dir='{tmp_path}'"]
@@ -62,6 +64,7 @@ def test_a_run_is_named_by_its_initialisations_too(tmp_path):
     assert folder.name.startswith("lstm+orthogonal+chrono+clip_norm_")
 
 
+@pytest.mark.slow
 def test_the_order_of_initialisations_makes_another_run(tmp_path):
     for inits in ("[orthogonal,chrono]", "[chrono,orthogonal]"):
         train([*TINY, f"init={inits}", f"output_dir='{tmp_path}'"], Console(quiet=True))

@@ -84,6 +84,7 @@ def test_evaluation_at_the_trained_length_is_the_evaluation(tmp_path):
             assert row["eval_at_13/loss"] != row["eval/loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

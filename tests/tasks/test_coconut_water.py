@@ -87,6 +87,7 @@ def test_distractors_hold_cue_adjectives_that_cue_nothing():
     assert agreeing / int(found.sum()) < 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["answer", "next_word"])
 def test_chance_is_what_the_best_guess_without_the_cue_gets(target):
     """Monte Carlo over 100 000 sequences through the project's own loss; ± 0.5 %."""

@@ -129,6 +129,7 @@ def test_a_vocabulary_that_is_just_large_enough_has_nothing_unknown(write):
 # The parts.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [0.02, 0.1, 0.255, 1 / 3, 0.5])
 @pytest.mark.parametrize("count", [100, 101, 997])
 def test_the_parts_are_disjoint_in_order_and_of_the_share(write, validation, count):
