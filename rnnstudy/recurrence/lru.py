@@ -17,6 +17,7 @@ from rnnstudy.recurrence.scan import (
     after,
     per_step,
     project,
+    read_out,
     refuse_second_derivative,
     reversed_spans,
     spans,
@@ -93,8 +94,7 @@ class _DiagonalScan(torch.autograd.Function):
         ctx.save_for_backward(hidden, eigenvalue)
         ctx.options = options
         ctx.set_materialize_grads(False)
-        read = torch.tensor(options.read_steps, dtype=torch.int64, device=h0.device)
-        return hidden[1:], hidden[read + 1]
+        return hidden[1:], read_out(hidden[1:], options.read_steps)
 
     @staticmethod
     @override

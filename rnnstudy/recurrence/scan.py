@@ -63,7 +63,12 @@ class Joint:
 
     def read(self, steps: Sequence[int]) -> Float[Tensor, "read replica batch hidden"]:
         """The states after `steps`, copied out."""
-        return self.hidden[torch.tensor(steps, dtype=torch.int64, device=self.hidden.device) + 1]
+        return read_out(self.hidden[1:], steps)
+
+
+def read_out(hidden: Float[Tensor, "time replica batch hidden"], steps: Sequence[int]) -> Tensor:
+    """The states after `steps`, (read, replica, batch, hidden), copied out."""
+    return hidden[torch.tensor(steps, dtype=torch.int64, device=hidden.device)]
 
 
 AFFINE = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

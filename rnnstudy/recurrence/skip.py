@@ -23,6 +23,7 @@ from rnnstudy.recurrence.scan import (
     backward_spans,
     pack,
     per_step,
+    read_out,
     refuse_second_derivative,
     spans,
     unpack,
@@ -118,7 +119,7 @@ class _SkipScan(torch.autograd.Function):
         ctx.input_size, ctx.options, ctx.skip = before - 1, options, skip
         ctx.set_materialize_grads(False)
         states = [history[skip - back : skip - back + num_steps] for back in range(skip)]
-        return *states, states[0][torch.tensor(options.read_steps, dtype=torch.int64, device=h0.device)]
+        return *states, read_out(states[0], options.read_steps)
 
     @staticmethod
     @override
