@@ -76,7 +76,7 @@ class Omega(Mitigation):
             cell = layer.recurrence
             assert isinstance(cell, RNNRecurrence)
             weight_hh = layer.weights()["weight_hh"]
-            slope = slopes(cell, states[0])
+            slope = ACTIVATIONS[cell.nonlinearity].derivative(states[0])
             value, gradient, share = self.of_layer(adjoints["h"].total, slope, weight_hh)
             backward.gradients[f"layers.{index}.weight_hh"].add_(gradient, alpha=self.weight)
             values.append(value)
@@ -122,11 +122,3 @@ class Omega(Mitigation):
 
 SMALLEST = 1e-10
 """Norm of dL/dh_t of the mean loss from which a time step counts, as in the paper's code."""
-
-
-def slopes(cell: RNNRecurrence, hidden: Float[Tensor, "time replica batch hidden"]) -> Tensor:
-    """f'(a_t) at every time step, from h_t = f(a_t)."""
-    activation = ACTIVATIONS[cell.nonlinearity]
-    slope = torch.empty_like(hidden)
-    activation.slope(hidden, slope)
-    return activation.through(slope, torch.ones_like(hidden))

@@ -261,7 +261,7 @@ class Network(nn.Module):
         Returns:
             Outputs and states.
         """
-        hidden = self._embed(inputs)
+        hidden = self.embed(inputs)
         states: list[States] = []
         read = hidden
         for index, layer in enumerate(self.recurrent_layers):
@@ -274,9 +274,10 @@ class Network(nn.Module):
             states.append(layer_states)
             if index < len(self.layers) - 1:
                 hidden = layer.output(layer_states[0])
-        return Forward(outputs=self._read_out(self.recurrent_layers[-1].output(read)), states=states)
+        return Forward(outputs=self.read_out(self.recurrent_layers[-1].output(read)), states=states)
 
-    def _embed(self, inputs: Tensor) -> Float[Tensor, "time replica batch feature"]:
+    def embed(self, inputs: Shaped[Tensor, "time replica batch ..."]) -> Float[Tensor, "time replica batch feature"]:
+        """What the lowest layer reads of token ids or features."""
         if self.one_hot is not None:
             return functional.embedding(inputs, self.one_hot)
         if self.embedding is None:
@@ -284,9 +285,10 @@ class Network(nn.Module):
         offsets = torch.arange(self.replicas, device=inputs.device) * self.embedding.shape[1]
         return functional.embedding(inputs + offsets[:, None], self.embedding.flatten(0, 1))
 
-    def _read_out(
+    def read_out(
         self, hidden: Float[Tensor, "loss_step replica batch hidden"]
     ) -> Float[Tensor, "loss_step replica batch output"]:
+        """Outputs of the highest layer's outputs."""
         steps, _, batch, _ = hidden.shape
         rows = hidden.transpose(0, 1).flatten(1, 2)
         outputs = torch.baddbmm(self.readout_bias.unsqueeze(1), rows, self.readout_weight.transpose(1, 2))

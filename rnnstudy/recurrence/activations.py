@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from rnnstudy.recurrence.base import Nonlinearity
 from rnnstudy.recurrence.scan import tanh_of_half
-
-Nonlinearity = Literal["tanh", "sigmoid", "relu", "identity", "modrelu"]
 
 _aten = torch.ops.aten
 
@@ -31,6 +29,12 @@ class Activation:
     slope: Callable[[Tensor, Tensor], object]
     through: Callable[[Tensor, Tensor], Tensor]
     has_threshold: bool = False
+
+    def derivative(self, output: Tensor) -> Tensor:
+        """Its derivative with respect to the pre-activation, where it put out `output`; a new tensor."""
+        slope = torch.empty_like(output)
+        self.slope(output, slope)
+        return self.through(slope, torch.ones_like(output))
 
 
 def _tanh(doubled: Tensor, threshold: Tensor | None, out: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ backpropagation, h-detach and per-step clipping are done.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,22 @@ States = tuple[Tensor, ...]
 
 Weights = Mapping[str, Tensor]
 """The weights of one layer by name, the replica axis first, of the shapes that `Recurrence.shapes` tells."""
+
+
+Nonlinearity = Literal["tanh", "sigmoid", "relu", "identity", "modrelu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activated:
+    """What one gate or activation of a cell put out at every time step.
+
+    Attributes:
+        nonlinearity: The activation's name; its derivative follows from `values`.
+        values: What it put out.
+    """
+
+    nonlinearity: Nonlinearity
+    values: Float[Tensor, "time replica batch hidden"]
 
 
 class Direct:
@@ -135,8 +151,13 @@ class ScanOptions:
 class Recurrence(ABC):
     """One layer of one cell, without weights of its own."""
 
-    gates: ClassVar[int] = 1
-    """Blocks of `hidden` rows in the weights of the inputs."""
+    gate_names: ClassVar[tuple[str, ...]] = ("h",)
+    """What the blocks of `hidden` rows in the weights of the inputs are for."""
+
+    @property
+    def gates(self) -> int:
+        """How many such blocks there are."""
+        return len(self.gate_names)
 
     @property
     def in_torch(self) -> bool:
@@ -208,6 +229,58 @@ class Recurrence(ABC):
             sequence exactly: unrolling the rest from there gives what one unroll would have given.
         """
         return self.scan(inputs, state, weights, ScanOptions(recorder=recorder, edit=edit))[0]
+
+    @torch.no_grad()
+    def step(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> tuple[Float[Tensor, "time replica batch hidden"], ...]:
+        """Go one step from the states before every time step, for all time steps at once; not differentiable.
+
+        Args:
+            inputs: The sequence.
+            before: Every state before each time step, each (time, replica, batch, hidden).
+            weights: The layer's weights.
+
+        Returns:
+            Every state after each time step: what a scan gives if `before` are the states of that scan, one step late.
+        """
+        time, _, batch, _ = inputs.shape
+        rows, *state = (each.transpose(0, 1).flatten(1, 2) for each in (inputs, *before))
+        after = self.unroll(rows.unsqueeze(0), tuple(state), weights)
+        return tuple(each[0].unflatten(1, (time, batch)).transpose(0, 1) for each in after)
+
+    def recurrent_matrices(self, weights: Weights) -> dict[str, Float[Tensor, "replica hidden hidden"]]:
+        """Give the square matrices that multiply the state before, every gate's by itself.
+
+        Args:
+            weights: The layer's weights.
+
+        Returns:
+            By name, such as "weight_hh", or "weight_hh/f" of a cell with several gates.
+        """
+        found: dict[str, Tensor] = {}
+        for name in ("weight_hh", "weight_skip"):
+            if name in weights:
+                blocks = weights[name].chunk(self.gates, dim=1)
+                names = [name] if self.gates == 1 else [f"{name}/{gate}" for gate in self.gate_names]
+                found |= dict(zip(names, blocks, strict=True))
+        return found
+
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        """Tell what every gate and activation puts out, for all time steps at once; not differentiable.
+
+        Args:
+            inputs: The sequence.
+            before: Every state before each time step, each (time, replica, batch, hidden).
+            weights: The layer's weights.
+
+        Returns:
+            By name: "h", or as in the equations of the cell, "i", "f", "g", "o" and "tanh_c"; "r", "z", "n"; "new" of a
+            residual cell. Nothing if the cell is linear.
+        """
+        return {}
 
     def zero_state(self, inputs: Float[Tensor, "time replica batch input"], hidden_size: int) -> States:
         """All-zero initial state for `inputs`, each (replica, batch, hidden)."""

@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
-from rnnstudy.recurrence.layer_norm import LayerNorm
+from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.layer_norm import LayerNorm, normalise
 from rnnstudy.recurrence.scan import (
     Carried,
     Gradient,
@@ -22,6 +22,7 @@ from rnnstudy.recurrence.scan import (
     after,
     backward_spans,
     per_step,
+    project,
     refuse_second_derivative,
     spans,
     tanh_of_half,
@@ -50,7 +51,7 @@ class GRURecurrence(Recurrence):
         layer_norm: Whether to normalise the pre-activations.
     """
 
-    gates: ClassVar[int] = 3
+    gate_names: ClassVar[tuple[str, ...]] = ("r", "z", "n")
 
     layer_norm: bool = False
 
@@ -76,6 +77,24 @@ class GRURecurrence(Recurrence):
         gain = weights.get("gain")
         hidden, read = _GRUScan.apply(inputs, state[0], *affine(weights), gain, keep, options)
         return (hidden,), read
+
+    @override
+    @torch.no_grad()
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+        r, z, other = project(inputs, weight_ih).chunk(3, dim=-1)
+        of_r, of_z, recurrent = project(before[0], weight_hh).chunk(3, dim=-1)
+        sums = torch.cat([r + of_r, z + of_z, recurrent, other], dim=-1)
+        sums = normalise(sums, _pack_bias(bias_ih, bias_hh), weights.get("gain"), blocks=4)
+        r, z, recurrent, other = sums.chunk(4, dim=-1)
+        r, z = torch.sigmoid(r), torch.sigmoid(z)
+        return {
+            "r": Activated(nonlinearity="sigmoid", values=r),
+            "z": Activated(nonlinearity="sigmoid", values=z),
+            "n": Activated(nonlinearity="tanh", values=torch.tanh(other + r * recurrent)),
+        }
 
 
 def _pack(weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Float[Tensor, "replica rows joint"]:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.recurrence.activations import ACTIVATIONS
-from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
 from rnnstudy.recurrence.scan import (
     Carried,
     add_direct,
@@ -54,6 +54,16 @@ class IndRNNRecurrence(Recurrence):
         projected = project(inputs, weights["weight_ih"], weights["bias"])
         hidden, read = _IndRNNScan.apply(projected, state[0], weights["recurrent"], self.nonlinearity, options)
         return (hidden,), read
+
+    @override
+    def recurrent_matrices(self, weights: Weights) -> dict[str, Float[Tensor, "replica hidden hidden"]]:
+        return {"recurrent": torch.diag_embed(weights["recurrent"])}
+
+    @override
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        return {"h": Activated(nonlinearity=self.nonlinearity, values=self.step(inputs, before, weights)[0])}
 
 
 class _IndRNNScan(torch.autograd.Function):

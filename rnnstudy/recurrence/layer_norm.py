@@ -87,3 +87,20 @@ class LayerNorm:
     def gradients(self) -> tuple[Float[Tensor, "replica rows"], Float[Tensor, "replica rows"]]:
         """Of gain and bias, after all steps back."""
         return self._of_gain.sum(1), self._of_bias.sum(1)
+
+
+def normalise(
+    sums: Float[Tensor, "time replica batch rows"],
+    bias: Float[Tensor, "replica rows"],
+    gain: Float[Tensor, "replica rows"] | None,
+    *,
+    blocks: int,
+) -> Float[Tensor, "time replica batch rows"]:
+    """What a `LayerNorm` of so many blocks makes of all time steps at once; without a gain, only adds the biases."""
+    if gain is None:
+        return sums + bias.unsqueeze(1)
+    time, _, batch, rows = sums.shape
+    # Time goes into the batch: every sequence at every time step is normalised by itself.
+    folded = sums.transpose(0, 1).flatten(1, 2)
+    norm = LayerNorm(gain, bias, folded[..., : rows // blocks], num_steps=1, factors=[1] * blocks)
+    return norm.forward(0, folded).unflatten(1, (time, batch)).transpose(0, 1)

@@ -70,6 +70,14 @@ class LRURecurrence(Recurrence):
         hidden, read = _DiagonalScan.apply(projected, state[0], factor, options)
         return (hidden,), read
 
+    @override
+    def recurrent_matrices(self, weights: Weights) -> dict[str, Float[Tensor, "replica hidden hidden"]]:
+        value = eigenvalues(weights["log_decay"], weights["log_phase"])
+        real, imaginary = torch.diag_embed(value.real), torch.diag_embed(value.imag)
+        # Row 2k + i and column 2m + j: units 2k and 2k + 1 are the real and the imaginary part of z_k.
+        pairs = torch.stack([torch.stack([real, -imaginary], -1), torch.stack([imaginary, real], -1)], -3)
+        return {"eigenvalues": pairs.flatten(3, 4).flatten(1, 2)}
+
 
 def _complex(values: Tensor) -> Tensor:
     return torch.view_as_complex(values.unflatten(-1, (-1, 2)))

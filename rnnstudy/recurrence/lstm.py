@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
-from rnnstudy.recurrence.layer_norm import LayerNorm
+from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.layer_norm import LayerNorm, normalise
 from rnnstudy.recurrence.scan import (
     MINUS_ONE,
     Carried,
@@ -24,6 +24,7 @@ from rnnstudy.recurrence.scan import (
     backward_spans,
     pack,
     per_step,
+    project,
     refuse_second_derivative,
     spans,
     tanh_of_half,
@@ -51,7 +52,7 @@ class LSTMRecurrence(Recurrence):
         layer_norm: Whether to normalise the pre-activations.
     """
 
-    gates: ClassVar[int] = 4
+    gate_names: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
 
     layer_norm: bool = False
 
@@ -82,6 +83,24 @@ class LSTMRecurrence(Recurrence):
         gain = weights.get("gain")
         hidden, cell, read = _LSTMScan.apply(inputs, *state, *affine(weights), gain, keep, options)
         return (hidden, cell), read
+
+    @override
+    @torch.no_grad()
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+        sums = project(inputs, weight_ih) + project(before[0], weight_hh)
+        sums = normalise(sums, bias_ih + bias_hh, weights.get("gain"), blocks=4)
+        i, f, g, o = sums.chunk(4, dim=-1)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        return {
+            "i": Activated(nonlinearity="sigmoid", values=i),
+            "f": Activated(nonlinearity="sigmoid", values=f),
+            "g": Activated(nonlinearity="tanh", values=g),
+            "o": Activated(nonlinearity="sigmoid", values=o),
+            "tanh_c": Activated(nonlinearity="tanh", values=torch.tanh(f * before[1] + i * g)),
+        }
 
 
 class _LSTMScan(torch.autograd.Function):

@@ -12,7 +12,7 @@ from rnnstudy.core import buffers
 from rnnstudy.core.errors import ConfigError, require_above, require_finite
 from rnnstudy.core.products import StepProduct
 from rnnstudy.recurrence.activations import ACTIVATIONS
-from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
 from rnnstudy.recurrence.scan import (
     Carried,
     Gradient,
@@ -24,6 +24,7 @@ from rnnstudy.recurrence.scan import (
     backward_spans,
     pack,
     per_step,
+    project,
     refuse_second_derivative,
     spans,
     unpack,
@@ -76,6 +77,15 @@ class ResidualRecurrence(Recurrence):
         keep = wants_gradient(inputs, *state, *weights.values())
         hidden, read = _ResidualScan.apply(inputs, state[0], *affine(weights), self, keep, options)
         return (hidden,), read
+
+    @override
+    @torch.no_grad()
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+        preactivations = project(inputs, weight_ih, bias_ih + bias_hh) + project(before[0], weight_hh)
+        return {"new": Activated(nonlinearity="tanh", values=torch.tanh(preactivations))}
 
 
 class _ResidualScan(torch.autograd.Function):

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from rnnstudy.core.products import StepProduct
 from rnnstudy.recurrence.activations import ACTIVATIONS, Nonlinearity
-from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
 from rnnstudy.recurrence.layer_norm import LayerNorm
 from rnnstudy.recurrence.scan import (
     Carried,
@@ -74,6 +74,12 @@ class RNNRecurrence(Recurrence):
         keep = wants_gradient(inputs, *state, *weights.values())
         hidden, read = _RNNScan.apply(inputs, state[0], *affine(weights), *others, self.nonlinearity, keep, options)
         return (hidden,), read
+
+    @override
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        return {"h": Activated(nonlinearity=self.nonlinearity, values=self.step(inputs, before, weights)[0])}
 
 
 class _RNNScan(torch.autograd.Function):

@@ -13,7 +13,7 @@ from rnnstudy.core import buffers
 from rnnstudy.core.errors import require_between
 from rnnstudy.core.products import StepProduct
 from rnnstudy.recurrence.activations import ACTIVATIONS
-from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
 from rnnstudy.recurrence.scan import (
     Carried,
     Gradient,
@@ -76,6 +76,12 @@ class SkipRecurrence(Recurrence):
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
         *states, read = _SkipScan.apply(inputs, *affine(weights), weights["weight_skip"], options, *state)
         return tuple(states), read
+
+    @override
+    def activated(
+        self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
+    ) -> dict[str, Activated]:
+        return {"h": Activated(nonlinearity="tanh", values=self.step(inputs, before, weights)[0])}
 
 
 class _SkipScan(torch.autograd.Function):

@@ -1,0 +1,259 @@
+"""Activations as functions of one number, their derivatives, and how steep each can get.
+
+The bound gamma = max |f'| is what the theory of vanishing gradients asks of an activation: a vanilla network's
+||dh_t/dh_k|| is at most (gamma sigma_max(W_hh))^(t - k).
+
+modReLU is not among them: it has a threshold that is learnt, one per unit, so it is no function of one number alone;
+where its output is not 0, its derivative is 1.
+
+References:
+    Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013, arXiv:1211.5063,
+        section 2.1: gamma, and its values 1/4 and 1 for sigmoid and tanh.
+    Hendrycks & Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415, section 2: GELU, here the exact one, SiLU.
+    Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by exponential linear units (ELUs), 2015,
+        arXiv:1511.07289, section 3.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, ndtr
+
+from rnnstudy.core.errors import ConfigError, suggest
+
+LEAK = 0.01
+"""Slope of `leaky_relu` below 0, torch's default."""
+WIDEST = 50.0
+"""`numeric_bound` looks at points up to this far from 0."""
+
+_UNIT_COTH = 1.19967864025773383
+"""The y above 0 with y tanh y = 1; SiLU is steepest at 2y, with slope (1 + y) / 2."""
+_ROOT_2 = math.sqrt(2)
+_NORMAL_AT_0 = 1 / math.sqrt(2 * math.pi)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationCurve:
+    """An activation f of one number, and its derivative.
+
+    Attributes:
+        name: As in torch.nn.functional.
+        formula: f(x), in words that can be printed.
+        bound: gamma, the smallest number that |f'| nowhere exceeds, in closed form.
+        bound_formula: The closed form.
+        steepest: A point where |f'| equals `bound`; None where it only comes close as x grows.
+        function: f, of an array.
+        derivative: f', of an array; correct to a few units in the last place wherever it is not near a zero of its
+            own, in the tails too. At a kink the value that torch takes.
+    """
+
+    name: str
+    formula: str
+    bound: float
+    bound_formula: str
+    steepest: float | None
+    function: Callable[[np.ndarray], np.ndarray]
+    derivative: Callable[[np.ndarray], np.ndarray]
+
+    def value(self, x: float | Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
+        """f(x), entry by entry."""
+        return _entrywise(self.function, x)
+
+    def slope(self, x: float | Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
+        """f'(x), entry by entry."""
+        return _entrywise(self.derivative, x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tangent:
+    """The line value + slope (x - point) that touches a curve.
+
+    Attributes:
+        point: Where it touches.
+        value: Height of the curve there.
+        slope: Derivative of the curve there.
+    """
+
+    point: float
+    value: float
+    slope: float
+
+    def height(self, x: Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
+        """The line at x."""
+        return np.asarray(self.value + self.slope * (x - self.point))
+
+
+def find_curve(name: str) -> ActivationCurve:
+    """Look an activation up.
+
+    Returns:
+        Its curve.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in ACTIVATION_CURVES:
+        raise ConfigError(f"activation '{name}' is not known. {suggest(name, ACTIVATION_CURVES)}")
+    return ACTIVATION_CURVES[name]
+
+
+def tangent(curve: ActivationCurve, point: float) -> Tangent:
+    """Touch a curve at a point.
+
+    Returns:
+        The tangent there.
+
+    Raises:
+        ConfigError: The point is NaN or infinite.
+    """
+    if not math.isfinite(point):
+        raise ConfigError(f"the point of a tangent must be a finite number, got {point}.")
+    return Tangent(point=float(point), value=float(curve.value(point)), slope=float(curve.slope(point)))
+
+
+def numeric_bound(curve: ActivationCurve) -> float:
+    """Search the largest |f'| on [-50, 50]: on a grid of step 1/1000, then between the neighbours of its best point.
+
+    Knows nothing of `bound`.
+
+    Returns:
+        What was found; never above the true maximum, save by rounding.
+    """
+    grid = np.linspace(-WIDEST, WIDEST, 100_001)
+    steepness = np.abs(curve.slope(grid))
+    best = int(steepness.argmax())
+    around = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)]))
+    refined = minimize_scalar(
+        lambda x: -abs(float(curve.slope(x))), bounds=around, method="bounded", options={"xatol": 1e-9}
+    )
+    return max(float(steepness[best]), -float(refined.fun))
+
+
+def _entrywise(function: Callable[[np.ndarray], np.ndarray], x: float | np.ndarray) -> np.ndarray:
+    """A function of an array, of a single number too."""
+    return function(np.atleast_1d(np.asarray(x, dtype=np.float64))).reshape(np.shape(x))
+
+
+def _tanh_slope(x: np.ndarray) -> np.ndarray:
+    doubled = 2 * np.clip(x, -400, 400)  # exactly 0 at 400 already
+    return 4 * expit(doubled) * expit(-doubled)  # 1 - tanh(x)^2 is 0 from x = 19 on, 1 / cosh(x)^2 overflows
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, x)
+
+
+def _gelu_slope(x: np.ndarray) -> np.ndarray:
+    density = _NORMAL_AT_0 * np.exp(-np.square(np.clip(x, -WIDEST, WIDEST)) / 2)  # exactly 0 at 50 already
+    return ndtr(x) + x * density
+
+
+ACTIVATION_CURVES: dict[str, ActivationCurve] = {
+    curve.name: curve
+    for curve in (
+        ActivationCurve(
+            name="sigmoid",
+            formula="1 / (1 + exp(-x))",
+            bound=0.25,
+            bound_formula="1/4",
+            steepest=0.0,
+            function=expit,
+            derivative=lambda x: expit(x) * expit(-x),
+        ),
+        ActivationCurve(
+            name="tanh",
+            formula="tanh(x)",
+            bound=1.0,
+            bound_formula="1",
+            steepest=0.0,
+            function=np.tanh,
+            derivative=_tanh_slope,
+        ),
+        ActivationCurve(
+            name="relu",
+            formula="max(0, x)",
+            bound=1.0,
+            bound_formula="1",
+            steepest=1.0,
+            function=lambda x: np.maximum(x, 0),
+            derivative=lambda x: np.where(x > 0, 1.0, 0.0),
+        ),
+        ActivationCurve(
+            name="identity",
+            formula="x",
+            bound=1.0,
+            bound_formula="1",
+            steepest=0.0,
+            function=np.copy,
+            derivative=np.ones_like,
+        ),
+        ActivationCurve(
+            name="hardtanh",
+            formula="min(1, max(-1, x))",
+            bound=1.0,
+            bound_formula="1",
+            steepest=0.0,
+            function=lambda x: np.clip(x, -1, 1),
+            derivative=lambda x: np.where(np.abs(x) < 1, 1.0, 0.0),
+        ),
+        ActivationCurve(
+            name="leaky_relu",
+            formula=f"x if x > 0 else {LEAK} x",
+            bound=1.0,
+            bound_formula="1",
+            steepest=1.0,
+            function=lambda x: np.where(x > 0, x, LEAK * x),
+            derivative=lambda x: np.where(x > 0, 1.0, LEAK),
+        ),
+        ActivationCurve(
+            name="softplus",
+            formula="log(1 + exp(x))",
+            bound=1.0,
+            bound_formula="1",
+            steepest=None,
+            function=_softplus,
+            derivative=expit,
+        ),
+        ActivationCurve(
+            name="elu",
+            formula="x if x > 0 else exp(x) - 1",
+            bound=1.0,
+            bound_formula="1",
+            steepest=0.0,
+            function=lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+            derivative=lambda x: np.exp(np.minimum(x, 0)),
+        ),
+        ActivationCurve(
+            name="silu",
+            formula="x / (1 + exp(-x))",
+            bound=(1 + _UNIT_COTH) / 2,
+            bound_formula="(1 + y) / 2, y tanh(y) = 1",
+            steepest=2 * _UNIT_COTH,
+            function=lambda x: x * expit(x),
+            derivative=lambda x: expit(x) * (1 + x * expit(-x)),
+        ),
+        ActivationCurve(
+            name="gelu",
+            formula="x Phi(x), Phi of the normal distribution",
+            bound=float(ndtr(_ROOT_2)) + _ROOT_2 * _NORMAL_AT_0 / math.e,
+            bound_formula="Phi(√2) + √2 phi(√2)",
+            steepest=_ROOT_2,
+            function=lambda x: x * ndtr(x),
+            derivative=_gelu_slope,
+        ),
+        ActivationCurve(
+            name="softsign",
+            formula="x / (1 + |x|)",
+            bound=1.0,
+            bound_formula="1",
+            steepest=0.0,
+            function=lambda x: x / (1 + np.abs(x)),
+            derivative=lambda x: np.square(1 / (1 + np.abs(x))),
+        ),
+    )
+}
+"""Every activation, by name."""

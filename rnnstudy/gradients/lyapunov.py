@@ -1,0 +1,80 @@
+"""Lyapunov exponents: at what rates small changes of the state grow along a trajectory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.gradients.jacobians import jacobians_backward, jacobians_forward
+from rnnstudy.gradients.trajectories import Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lyapunov:
+    """Growth along a finite stretch of a trajectory, in natural logarithms per time step.
+
+    Forward, an orthonormal frame goes through J_1, J_2, ..., J_T and is made orthonormal again after every step; the
+    mean logarithms of how much its vectors grew are the exponents. Backward, a frame of adjoints goes through J_T',
+    ..., J_1', as gradients do. Both end at the same exponents as T grows, since a product and its transpose have the
+    same singular values; at a finite T they differ, for the frames are not yet those of the singular vectors.
+
+    Attributes:
+        forward: Exponents of growing changes, in the order in which the frame holds them, usually the largest first.
+        backward: Of adjoints.
+        steps: Time steps they are averaged over.
+    """
+
+    forward: Float[Tensor, "replica batch state"]
+    backward: Float[Tensor, "replica batch state"]
+    steps: int
+
+
+@torch.no_grad()
+def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> Lyapunov:
+    """Exponents of the recurrence along its path, by QR.
+
+    References:
+        Benettin, Galgani, Giorgilli & Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems, 1980.
+        Vogt, Puelma Touzel, Shlizerman & Lajoie, On Lyapunov exponents for RNNs, 2022 (arXiv:2006.14123): of trained
+        recurrent networks, driven by their inputs.
+
+    Args:
+        trajectory: The path.
+        burn_in: Time steps at the start of each way that turn the frame but do not count.
+
+    Returns:
+        The exponents; -inf where a direction is lost (what is left of it at a step cannot be told from the rounding of
+        the others), NaN for a path that is not finite.
+
+    Raises:
+        ConfigError: Nothing is left after `burn_in`.
+    """
+    if not 0 <= burn_in < trajectory.num_steps:
+        last = trajectory.num_steps - 1
+        raise ConfigError(f"burn_in must be between 0 and {last}, one less than the time steps, got {burn_in}.")
+    return Lyapunov(
+        forward=_growth(jacobians_forward(trajectory), burn_in),
+        backward=_growth((jacobian.mT for jacobian in jacobians_backward(trajectory)), burn_in),
+        steps=trajectory.num_steps - burn_in,
+    )
+
+
+def _growth(factors: Iterable[Float[Tensor, "replica batch state state"]], burn_in: int) -> Tensor:
+    """Mean logarithms of what the factors do to an orthonormal frame, one after the other."""
+    frame: Tensor | None = None
+    total: Tensor | None = None
+    counted = 0
+    for step, factor in enumerate(factors):
+        moved = factor if frame is None else factor @ frame
+        frame, triangle = torch.linalg.qr(moved)
+        if step >= burn_in:
+            left = triangle.diagonal(dim1=-2, dim2=-1).abs()
+            rounding = torch.finfo(left.dtype).eps * left.shape[-1] * torch.linalg.matrix_norm(moved)
+            logs = torch.where(left <= rounding[..., None], 0, left).log()
+            total = logs if total is None else total + logs
+            counted += 1
+    assert total is not None
+    return total / counted

@@ -1,0 +1,223 @@
+"""The path that a layer's state takes through a sequence, in float64: what Jacobians are taken along."""
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from rnnstudy.core.errors import ConfigError, require_at_least, require_finite, require_size
+from rnnstudy.core.seeding import make_generator
+from rnnstudy.gradients.spectra import spectral_radius
+from rnnstudy.models.base import Network
+from rnnstudy.recurrence.base import Recurrence, States, Weights
+
+Drive = Literal["task", "nothing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """The states of one layer along given inputs.
+
+    Attributes:
+        cell: The recurrence.
+        weights: Its weights.
+        inputs: What the layer reads.
+        initial: Every state before the first time step, each (replica, batch, hidden).
+        states: Every state after every time step, each (time, replica, batch, hidden).
+    """
+
+    cell: Recurrence
+    weights: Weights
+    inputs: Float[Tensor, "time replica batch input"]
+    initial: States
+    states: States
+
+    @cached_property
+    def before(self) -> States:
+        """Every state before every time step, each (time, replica, batch, hidden)."""
+        pairs = zip(self.initial, self.states, strict=True)
+        return tuple(torch.cat([first.unsqueeze(0), states[:-1]]) for first, states in pairs)
+
+    @property
+    def num_steps(self) -> int:
+        """Time steps."""
+        return len(self.inputs)
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of one state."""
+        return self.initial[0].shape[-1]
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that a sequence is continued from: all states of the cell together."""
+        return len(self.initial) * self.hidden_size
+
+    def block(self, state: str) -> slice:
+        """Where one state stands among the numbers of all states.
+
+        Args:
+            state: Its name, such as "c".
+
+        Returns:
+            The numbers' places.
+
+        Raises:
+            ConfigError: The cell has no such state.
+        """
+        if state not in self.cell.states:
+            raise ConfigError(f"state must be one of {', '.join(self.cell.states)} for this cell, got '{state}'.")
+        first = self.cell.states.index(state) * self.hidden_size
+        return slice(first, first + self.hidden_size)
+
+    def replica(self, number: int) -> "Trajectory":
+        """That of one replica alone; the axis stays."""
+        one = slice(number, number + 1)
+        return Trajectory(
+            cell=self.cell,
+            weights={name: weight[one] for name, weight in self.weights.items()},
+            inputs=self.inputs[:, one],
+            initial=tuple(state[one] for state in self.initial),
+            states=tuple(state[:, one] for state in self.states),
+        )
+
+
+@torch.no_grad()
+def trace(
+    cell: Recurrence,
+    weights: Weights,
+    inputs: Float[Tensor, "time replica batch input"],
+    initial: States | None = None,
+) -> Trajectory:
+    """Run a cell over inputs.
+
+    Args:
+        cell: The recurrence.
+        weights: Its weights.
+        inputs: What it reads.
+        initial: The states to start from; zero if None.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: There are no time steps.
+    """
+    require_at_least("seq_len", len(inputs), 1)
+    if initial is None:
+        initial = cell.zero_state(inputs, _hidden_size(cell, weights, inputs.shape[-1]))
+    states = cell.unroll(inputs, initial, weights)
+    return Trajectory(cell=cell, weights=weights, inputs=inputs, initial=initial, states=states)
+
+
+def in_double(network: Network) -> Network:
+    """A copy of a network in float64, without gradients of its own."""
+    return copy.deepcopy(network).double().requires_grad_(False)
+
+
+@torch.no_grad()
+def network_trajectories(
+    network: Network, inputs: Shaped[Tensor, "time replica batch ..."], *, drive: Drive = "task"
+) -> list[Trajectory]:
+    """Run a network over inputs, from zero states.
+
+    Args:
+        network: Of any precision; it stays as it is.
+        inputs: Token ids or features, as the network reads them.
+        drive: "task" gives the layers what the inputs make of themselves; "nothing" gives every layer zeros, so that
+            it runs by itself, from a random state (standard normal, the same for every call).
+
+    Returns:
+        The path of every layer, the lowest first, in float64.
+
+    Raises:
+        ConfigError: There are no time steps.
+    """
+    require_at_least("seq_len", len(inputs), 1)
+    double = in_double(network)
+    found = []
+    reading = double.embed(inputs)
+    for layer in double.recurrent_layers:
+        initial = None
+        if drive == "nothing":
+            reading = torch.zeros_like(reading)
+            initial = _random_state(layer.recurrence.zero_state(reading, layer.hidden_size))
+        weights = {name: weight.detach() for name, weight in layer.weights().items()}
+        found.append(trace(layer.recurrence, weights, reading, initial))
+        reading = layer.output(found[-1].states[0])
+    return found
+
+
+def _random_state(zero: States) -> States:
+    generator = make_generator(0, "autonomous")
+    return tuple(torch.randn(state.shape, generator=generator, dtype=state.dtype).to(state.device) for state in zero)
+
+
+RANDOM_INPUTS = 4
+"""Features of the inputs of a random trajectory."""
+
+
+def random_trajectory(
+    cell: Recurrence, *, hidden_size: int, seq_len: int, seed: int, radius: float | None = None
+) -> Trajectory:
+    """Run a cell with random weights over standard normal inputs: one replica, one sequence, in float64.
+
+    Args:
+        cell: The recurrence.
+        hidden_size: Units, at least 1.
+        seq_len: Time steps, at least 1.
+        seed: Of weights and inputs, at least 0.
+        radius: Spectral radius to which every square block of `weight_hh` is scaled, at least 0; None leaves the
+            weights as torch.nn draws them, uniform in ±1/sqrt(hidden_size).
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: An argument is out of range, or a cell without `weight_hh` is to have a radius.
+    """
+    require_size("hidden_size", hidden_size, 1)
+    require_size("seq_len", seq_len, 1)
+    require_at_least("seed", seed, 0)
+    generator = make_generator(seed, "random trajectory")
+    weights: dict[str, Tensor] = {}
+    for name, shape in cell.shapes(RANDOM_INPUTS, hidden_size).items():
+        drawn = torch.rand((1, *shape), generator=generator, dtype=torch.float64) * 2 - 1
+        weights[name] = torch.ones_like(drawn) if name == "gain" else drawn / hidden_size**0.5
+    if radius is not None:
+        if "weight_hh" not in weights:
+            raise ConfigError("radius scales weight_hh, which this cell does not have; leave it out.")
+        weights["weight_hh"] = with_radius(weights["weight_hh"], radius)
+    inputs = torch.randn((seq_len, 1, 1, RANDOM_INPUTS), generator=generator, dtype=torch.float64)
+    return trace(cell, weights, inputs)
+
+
+def with_radius(weight: Float[Tensor, "replica rows hidden"], radius: float) -> Float[Tensor, "replica rows hidden"]:
+    """Scale every square block of recurrent weights to a spectral radius.
+
+    Args:
+        weight: One square block per gate, below each other.
+        radius: At least 0.
+
+    Returns:
+        The scaled weights; a block whose radius is 0 stays as it is.
+
+    Raises:
+        ConfigError: `radius` is negative or not finite.
+    """
+    require_at_least("radius", radius, 0)
+    require_finite("radius", radius)
+    blocks = weight.unflatten(1, (-1, weight.shape[-1]))
+    now = spectral_radius(blocks)[..., None, None]
+    return torch.where(now > 0, blocks * (radius / now), blocks).flatten(1, 2)
+
+
+def _hidden_size(cell: Recurrence, weights: Weights, input_size: int) -> int:
+    """Units of a layer, from the shapes of its weights."""
+    rows = weights["weight_ih"].shape[1]
+    per_gate = cell.shapes(input_size, 2)["weight_ih"][0] // 2
+    return rows // per_gate
