@@ -39,6 +39,11 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     models.add_argument("--seconds", type=float, default=2.0, help="measure each model at least this long (2)")
     _add_json(models, _models)
 
+    instruments = kinds.add_parser("instruments", help="what each instrument costs, against the training step")
+    _add_names(instruments, "models", CELLS)
+    instruments.add_argument("--seconds", type=float, default=2.0, help="measure each line at least this long (2)")
+    _add_json(instruments, _instruments)
+
     tasks = kinds.add_parser("tasks", help="what drawing the batches costs, against a training step")
     tasks.add_argument("--seconds", type=float, default=1.5, help="measure each task at least this long (1.5)")
     _add_json(tasks, _tasks)
@@ -57,7 +62,7 @@ def _engine(options: argparse.Namespace, console: Console) -> int:
     cells, sizes = _chosen("cells", options.cells, CELLS), _chosen("sizes", options.sizes, SIZES)
     replicas = [_whole(part) for part in options.replicas.split(",")]
     require_above("--seconds", options.seconds, 0)
-    _require_place(options.json)
+    require_place(options.json)
 
     from rnnstudy.bench.engine import EngineBenchmark
     from rnnstudy.core.numerics import select_device
@@ -70,7 +75,7 @@ def _engine(options: argparse.Namespace, console: Console) -> int:
 
 def _memory(options: argparse.Namespace, console: Console) -> int:
     cells = _chosen("cells", options.cells, CELLS)
-    _require_place(options.json)
+    require_place(options.json)
 
     from rnnstudy.bench import memory
 
@@ -81,7 +86,7 @@ def _memory(options: argparse.Namespace, console: Console) -> int:
 def _train(options: argparse.Namespace, console: Console) -> int:
     models = _chosen("models", options.models, CELLS)
     require_at_least("--steps", options.steps, 1)
-    _require_place(options.json)
+    require_place(options.json)
 
     from rnnstudy.bench import train
 
@@ -91,7 +96,7 @@ def _train(options: argparse.Namespace, console: Console) -> int:
 
 def _models(options: argparse.Namespace, console: Console) -> int:
     require_above("--seconds", options.seconds, 0)
-    _require_place(options.json)
+    require_place(options.json)
 
     from rnnstudy.bench import models
 
@@ -99,9 +104,20 @@ def _models(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _instruments(options: argparse.Namespace, console: Console) -> int:
+    models = _chosen("models", options.models, CELLS)
+    require_above("--seconds", options.seconds, 0)
+    require_place(options.json)
+
+    from rnnstudy.bench import instruments
+
+    instruments.run(console, models, options.seconds, options.json)
+    return 0
+
+
 def _tasks(options: argparse.Namespace, console: Console) -> int:
     require_above("--seconds", options.seconds, 0)
-    _require_place(options.json)
+    require_place(options.json)
 
     from rnnstudy.bench import tasks
 
@@ -139,7 +155,7 @@ def _whole(given: str) -> int:
     return int(given)
 
 
-def _require_place(path: Path | None) -> None:
+def require_place(path: Path | None) -> None:
     """Refuse a file that cannot be written, before minutes are spent on measuring.
 
     Raises:

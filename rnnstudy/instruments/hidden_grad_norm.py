@@ -21,12 +21,12 @@ class HiddenGradNorm(Instrument):
     @override
     def measure(self, record: Record) -> Measurements:
         return {
-            f"hidden_grad_norm/{state}/layer_{index}/{part}": Curve(values=sequence_norms(values).mean(-1).T)
+            f"hidden_grad_norm/{state}/layer_{index}/{part}": Curve(values=norms.mean(-1).T)
             for index, adjoints in enumerate(record.adjoints)
             for state, adjoint in adjoints.items()
-            for part, values in (
-                ("total", adjoint.total),
-                ("direct", adjoint.direct),
-                ("carried", adjoint.carried),
+            for part, norms in (
+                ("total", record.norms[index][state]),
+                ("direct", sequence_norms(adjoint.direct)),
+                ("carried", sequence_norms(adjoint.carried)),
             )
         }

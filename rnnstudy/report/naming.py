@@ -28,6 +28,7 @@ _IGNORED = frozenset(
         "one_at_a_time",
         "threads",
         "checkpoint_interval",
+        "kept_checkpoints",
         "replicas",
     }
 )

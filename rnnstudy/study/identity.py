@@ -19,6 +19,7 @@ UNESSENTIAL = (
     "choices",
     "numerics.threads",
     "train.checkpoint_interval",
+    "train.kept_checkpoints",
 )
 """Keys that change no figure of a run."""
 

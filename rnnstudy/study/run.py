@@ -171,7 +171,8 @@ def _facts(task: Task) -> dict[str, Any]:
     }
 
 
-def _assemble(plan: Plan, device: torch.device) -> Parts:
+def assemble(plan: Plan, device: torch.device) -> Parts:
+    """Build everything that a plan asks for, the network with its initial weights."""
     facts = plan.task.facts
     interface = Interface(
         input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
@@ -198,7 +199,7 @@ def _assemble(plan: Plan, device: torch.device) -> Parts:
 def _train(
     folder: RunFolder, plan: Plan, device: torch.device, *, progress: RunProgress, say: Callable[[str], None]
 ) -> None:
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
     content, damaged = checkpoints.load()
     for path in damaged:
         say(f"{path.name} is damaged; going back to the checkpoint before it")
@@ -212,7 +213,7 @@ def _train(
         outlets = Outlets(
             log=log, views=[board], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested
         )
-        training = Training(_assemble(plan, device), outlets)
+        training = Training(assemble(plan, device), outlets)
         if content is None:
             log.resume([0, 0, 0])
             board.text("config", f"```yaml\n{folder.config.read_text()}```")

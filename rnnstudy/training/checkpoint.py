@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked when read, the last two kept."""
+"""Checkpoints: written whole or not at all, checked when read, the last few kept."""
 
 import hashlib
 import io
@@ -11,7 +11,6 @@ import torch
 
 from rnnstudy.core.run_folder import write_atomically
 
-KEPT = 2
 _NAME = re.compile(r"step_(\d+)\.pt")
 
 
@@ -22,14 +21,15 @@ class Checkpoints:
 
     Args:
         folder: Where they are; made when the first is saved.
+        kept: How many of the last are kept; None keeps all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kept: int | None = None) -> None:
         """Look nowhere yet."""
-        self._folder = folder
+        self._folder, self._kept = folder, kept
 
     def save(self, step: int, content: dict[str, Any]) -> None:
-        """Save a checkpoint and drop all but the last two.
+        """Save a checkpoint and drop those that are not to be kept.
 
         Args:
             step: Optimizer steps done.
@@ -42,7 +42,7 @@ class Checkpoints:
         # The digest first: a checkpoint counts from the moment its own file has its name.
         write_atomically(_digest_path(path), hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
         write_atomically(path, buffer.getvalue())
-        for old in self._found()[:-KEPT]:
+        for old in self._found()[: -self._kept] if self._kept else []:
             old.unlink()
             _digest_path(old).unlink(missing_ok=True)
 
@@ -54,15 +54,26 @@ class Checkpoints:
         """
         damaged: list[Path] = []
         for path in reversed(self._found()):
-            data = path.read_bytes()
-            digest = _digest_path(path)
-            if digest.exists() and digest.read_text() == hashlib.sha256(data).hexdigest():
-                try:
-                    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), damaged
-                except (RuntimeError, pickle.UnpicklingError):
-                    pass
+            content = _read(path)
+            if content is not None:
+                return content, damaged
             damaged.append(path)
         return None, damaged
+
+    def steps(self) -> list[int]:
+        """The optimizer steps of the checkpoints there are, the first ones first."""
+        return [_step(path) for path in self._found()]
+
+    def load_step(self, step: int) -> dict[str, Any] | None:
+        """Load one of them; no code in it is ever run.
+
+        Args:
+            step: One of `steps`.
+
+        Returns:
+            Its content; None if it is damaged.
+        """
+        return _read(next(path for path in self._found() if _step(path) == step))
 
     def drop(self, path: Path) -> None:
         """Remove a damaged checkpoint."""
@@ -72,7 +83,22 @@ class Checkpoints:
     def _found(self) -> list[Path]:
         if not self._folder.is_dir():
             return []
-        return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+        return sorted((path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step_"))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The content of a checkpoint; None if it is damaged."""
+    data, digest = path.read_bytes(), _digest_path(path)
+    if not digest.exists() or digest.read_text() != hashlib.sha256(data).hexdigest():
+        return None
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError):
+        return None
 
 
 def _digest_path(path: Path) -> Path:

@@ -14,7 +14,7 @@ from rnnstudy.core.errors import Interrupted
 from rnnstudy.core.phases import Phases
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.instruments.base import Instrument, Record, Update
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Network
 from rnnstudy.schedules.base import LearningRateSchedule
@@ -108,8 +108,9 @@ class Training:
     The last step has everything but the update, so that the final weights are evaluated and measured too.
 
     Evaluation is on the task's held-out data, at the greatest length trained on and at the other lengths asked for.
-    Where the lengths that are trained on vary, gradients through time are measured on one fixed batch of the greatest
-    length, which is not trained on: measured at other lengths each time, they could not be compared.
+    Instruments also get a probe, one fixed batch of the greatest length that is not trained on. Where the lengths that
+    are trained on vary, all gradients through time are measured on it: measured at other lengths each time, they could
+    not be compared.
     """
 
     def __init__(self, parts: Parts, outlets: Outlets) -> None:
@@ -145,8 +146,7 @@ class Training:
         judged = {"eval": held_out}
         judged |= {f"eval_at_{seq_len}": held_out.with_seq_len(seq_len) for seq_len in parts.other_seq_lens}
         self._eval_batches = {name: self._draw(task, settings.eval_batch_size, "eval") for name, task in judged.items()}
-        varies = parts.seq_lens[0] < parts.seq_lens[1]
-        self._probe_batch = self._draw(parts.task, settings.batch_size, "probe") if varies else None
+        self._probe_batch = self._draw(parts.task, settings.batch_size, "probe")
 
     def _draw(self, task: Task, batch_size: int, stream: str) -> Batch:
         generators = replica_generators(self.parts.seed, self.parts.network.replicas, stream)
@@ -188,7 +188,7 @@ class Training:
         measuring = self.parts.instruments if stopping.any() else due
         with self.phases.during("data"):
             batch = self._data.next(self.step)
-        recorded = bool(measuring) and self._probe_batch is None
+        recorded = bool(measuring) and not self._lengths_vary
         result = self._compute(batch, self.step, record=recorded, initial=self._data.initial)
         self._data.keep(result.final)
         if measuring:
@@ -199,8 +199,7 @@ class Training:
                     whose = training if scheduled else stopping
                     entries |= _entries(instrument.measure(record), whose, scheduled=scheduled)
         if not last:
-            with self.phases.during("optimizer"):
-                self._update(result)
+            entries |= self._update_measured(result, [instrument for instrument in due if instrument.sees_updates])
         if self.step % settings.log_interval == 0 or last:
             whose = training & self._averages.counted
             entries |= _scalars(self._averages.take(), whose)
@@ -230,16 +229,43 @@ class Training:
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
         adjoints = result.adjoints
-        if self._probe_batch is not None:
+        if self._lengths_vary:
             batch, adjoints = self._probe_batch, self._compute.probe(self._probe_batch, self.step)
         return Record(
             step=self.step,
+            task=self.parts.task,
             network=self.parts.network,
             batch=batch,
             adjoints=adjoints,
+            probe=self._probe_batch,
             raw_norm=result.raw_norm,
             clipped_norm=replica_norms(self._compute.gradients().values()),
         )
+
+    @property
+    def _lengths_vary(self) -> bool:
+        shortest, longest = self.parts.seq_lens
+        return shortest < longest
+
+    def _update_measured(self, result: StepResult, watching: Sequence[Instrument]) -> dict[str, Entry]:
+        """Let the optimizer step.
+
+        Args:
+            result: Of the step.
+            watching: Instruments that are to see what it does to the weights.
+
+        Returns:
+            What they measured, of the replicas that still train.
+        """
+        network, training = self.parts.network, self.states.training.clone()
+        before = {name: weight.detach().clone() for name, weight in network.named_parameters()} if watching else {}
+        with self.phases.during("optimizer"):
+            self._update(result)
+        entries: dict[str, Entry] = {}
+        with self.phases.during("instruments"):
+            for instrument in watching:
+                entries |= _entries(instrument.measure_update(Update(network=network, before=before)), training)
+        return entries
 
     def _update(self, result: StepResult) -> None:
         """Let the optimizer step, without the replicas that have stopped or that must skip the step."""

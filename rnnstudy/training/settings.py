@@ -16,6 +16,7 @@ class TrainSettings:
         eval_interval: Optimizer steps between evaluations.
         eval_batch_size: Sequences of the fixed evaluation set, per replica.
         checkpoint_interval: Optimizer steps between checkpoints.
+        kept_checkpoints: How many of the last checkpoints are kept, at least 1; null keeps all.
         stop_when_solved: Whether a replica stops when an evaluation finds the task solved; the run ends when none
             trains any more.
         max_skipped_in_a_row: Steps skipped in a row, for a gradient that is not finite, after which a replica counts
@@ -28,6 +29,7 @@ class TrainSettings:
     eval_interval: int
     eval_batch_size: int
     checkpoint_interval: int
+    kept_checkpoints: int | None = 2
     stop_when_solved: bool
     max_skipped_in_a_row: int
 
@@ -36,6 +38,8 @@ class TrainSettings:
         for name in ("batch_size", "log_interval", "eval_interval", "eval_batch_size"):
             require_at_least(name, getattr(self, name), 1)
         require_at_least("checkpoint_interval", self.checkpoint_interval, 1)
+        if self.kept_checkpoints is not None:
+            require_at_least("kept_checkpoints", self.kept_checkpoints, 1)
         require_at_least("max_skipped_in_a_row", self.max_skipped_in_a_row, 1)
 
 

@@ -45,9 +45,11 @@ def record_one_step() -> Record:
     result = compute(batch, 0, record=True)
     return Record(
         step=0,
+        task=TASK,
         network=network,
         batch=batch,
         adjoints=result.adjoints,
+        probe=batch,
         raw_norm=result.raw_norm,
         clipped_norm=replica_norms(compute.gradients().values()),
     )
@@ -58,7 +60,14 @@ def record_of(values: torch.Tensor) -> Record:
     nothing = torch.zeros(values.shape[1], dtype=torch.float64)
     adjoint = Adjoint(source=Direct(values), carried=torch.zeros_like(values))
     return Record(
-        step=0, network=network, batch=batch, adjoints=[{"h": adjoint}], raw_norm=nothing, clipped_norm=nothing
+        step=0,
+        task=TASK,
+        network=network,
+        batch=batch,
+        adjoints=[{"h": adjoint}],
+        probe=batch,
+        raw_norm=nothing,
+        clipped_norm=nothing,
     )
 
 

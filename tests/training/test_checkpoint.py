@@ -6,7 +6,7 @@ from rnnstudy.training.checkpoint import Checkpoints
 
 
 def save(folder, *steps: int) -> Checkpoints:
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = Checkpoints(folder / "checkpoints", kept=2)
     for step in steps:
         checkpoints.save(step, {"step": step, "weights": torch.full((3,), float(step))})
     return checkpoints

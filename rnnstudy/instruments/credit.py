@@ -1,0 +1,40 @@
+"""Whether the gradient arrives where the information is."""
+
+from dataclasses import dataclass
+
+import torch
+from typing_extensions import override
+
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.writers.base import Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credit(Instrument):
+    """The gradient at the time steps that carry the information, against all others.
+
+    With ||dL/dh_t|| per sequence (total) and the time steps whose inputs decide a sequence's answer, as the task tells
+    them for every sequence:
+
+        credit/{state}/layer_{index}/log10_ratio   log10 of its mean there over its mean elsewhere
+        credit/{state}/layer_{index}/share         its sum there over its sum everywhere, 0 to 1
+
+    Means and sums are over the sequences and time steps of the batch. A network that has learnt to use its cue has a
+    ratio above that of the untrained one, where the ratio tells the distance from the loss rather than what is there.
+    NaN where all time steps carry the information, none does, or the gradient is not finite or zero throughout; the
+    ratio is -inf where it is zero there alone.
+    """
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        there = record.batch.informative
+        measured: dict[str, Measurement] = {}
+        for index, states in enumerate(record.norms):
+            for state, norms in states.items():
+                inside = torch.where(there, norms, 0).sum((0, 2))
+                outside = torch.where(there, 0, norms).sum((0, 2))
+                ratio = inside / there.sum((0, 2)) / (outside / (~there).sum((0, 2)))
+                name = f"credit/{state}/layer_{index}"
+                measured[f"{name}/log10_ratio"] = Scalar(values=ratio.log10())
+                measured[f"{name}/share"] = Scalar(values=inside / (inside + outside))
+        return measured

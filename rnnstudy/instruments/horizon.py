@@ -1,0 +1,79 @@
+"""How far back the gradient reaches, and how fast it decays."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least, require_finite
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.writers.base import Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizon(Instrument):
+    """The largest lag whose gradient is within a factor of the one at lag 0, and the slope over lags.
+
+    With n_lag the mean over the batch of ||dL/dh_t|| (total, per sequence), lag counted back from the last time step:
+
+        horizon/{state}/layer_{index}/lag           largest lag with n_lag >= n_0 / factor, in time steps
+        horizon/{state}/layer_{index}/decay         slope of the line fitted to log10 n_lag: powers of ten per time
+                                                    step, negative where the gradient vanishes on its way back
+        horizon/{state}/layer_{index}/decay_error   standard error of that slope
+
+    A gradient that grows counts as within: it reaches. One that falls below and comes back counts as well, so with a
+    loss at many time steps, where n_lag has parts of its own at each, the figures say little. The line is that of least
+    squares over the lags whose n_lag is finite and not exactly zero; a straight line is often a poor description of it,
+    which the error shows. NaN: `lag` where n_0 is zero or not finite, `decay` with fewer than 2 such lags,
+    `decay_error` with fewer than 3.
+
+    Args:
+        factor: At least 1.
+    """
+
+    factor: float = 100.0
+
+    def __post_init__(self) -> None:
+        require_at_least("factor", self.factor, 1)
+        require_finite("factor", self.factor)
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        measured: dict[str, Measurement] = {}
+        for index, states in enumerate(record.norms):
+            for state, of_sequences in states.items():
+                name = f"horizon/{state}/layer_{index}"
+                norms = of_sequences.mean(-1).flip(0)
+                decay, error = fit_line(norms.log10())
+                measured[f"{name}/lag"] = Scalar(values=reach(norms, self.factor))
+                measured[f"{name}/decay"] = Scalar(values=decay)
+                measured[f"{name}/decay_error"] = Scalar(values=error)
+        return measured
+
+
+def reach(norms: Float[Tensor, "lag replica"], factor: float) -> Float[Tensor, " replica"]:
+    """Largest lag at which a norm is at least that at lag 0 over `factor`; NaN where that is zero or not finite."""
+    within = norms >= norms[0] / factor
+    lags = torch.arange(len(norms), dtype=norms.dtype, device=norms.device)
+    furthest = torch.where(within, lags[:, None], 0).amax(0)
+    return torch.where(norms[0].isfinite() & (norms[0] > 0), furthest, torch.nan)
+
+
+def fit_line(logs: Float[Tensor, "lag replica"]) -> tuple[Float[Tensor, " replica"], Float[Tensor, " replica"]]:
+    """Slope against the lag, and its standard error, by least squares over what is finite."""
+    used = logs.isfinite()
+    count = used.sum(0).to(logs.dtype)
+    lags = torch.arange(len(logs), dtype=logs.dtype, device=logs.device)[:, None].expand_as(logs)
+
+    def centred(values: Tensor) -> Tensor:
+        kept = torch.where(used, values, 0)
+        return torch.where(used, values - kept.sum(0) / count, 0)
+
+    across, up = centred(lags), centred(logs)
+    spread = across.square().sum(0)
+    slope = (across * up).sum(0) / spread
+    residual = (up - slope * across).square().sum(0)
+    error = (residual / (count - 2) / spread).sqrt()
+    return torch.where(count >= 2, slope, torch.nan), torch.where(count >= 3, error, torch.nan)

@@ -1,0 +1,51 @@
+"""Norms of the recurrent Jacobian, of every step and of their products."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+from rnnstudy.gradients.jacobians import contributions
+from rnnstudy.gradients.trajectories import network_trajectories
+from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class JacobianNorms(Instrument):
+    """Spectral norms of J_t = ds_t/ds_{t-1} and of their products, on the first sequences of the probe, in float64.
+
+        jacobian_norms/layer_{index}/log10_step              curve over t: ||J_t||, all states of the cell together
+        jacobian_norms/layer_{index}/{state}/log10_product   curve over t: ||ds_T/ds_t||, of one state, T the last step
+        jacobian_norms/layer_{index}/{state}/decay           that of t = 0 over T: powers of ten per time step
+
+    Each as log10, and its mean over the sequences; -inf for 0. A change of h_t of length 1 changes h_T by the norm of
+    the product at most. Products are kept with their exponent apart, so they do not underflow. No loss enters: what
+    the gradient becomes is this, from the direction in which the loss starts it. Inputs are held: in a network of
+    several layers these are the Jacobians within a layer. A single time step has no decay: NaN.
+
+    Args:
+        sequences: How many of the probe, at least 1.
+    """
+
+    tier: ClassVar[Tier] = "dear"
+
+    sequences: int = 2
+
+    def __post_init__(self) -> None:
+        require_at_least("sequences", self.sequences, 1)
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        inputs = record.probe.sequences(0, self.sequences).inputs
+        measured: dict[str, Measurement] = {}
+        for index, trajectory in enumerate(network_trajectories(record.network, inputs)):
+            name = f"jacobian_norms/layer_{index}"
+            for state in trajectory.cell.recorded:
+                found = contributions(trajectory, state)
+                product = found.log10_norm.mean(-1)
+                measured[f"{name}/log10_step"] = Curve(values=found.log10_step.mean(-1).T)
+                measured[f"{name}/{state}/log10_product"] = Curve(values=product.T)
+                measured[f"{name}/{state}/decay"] = Scalar(values=product[0] / (len(product) - 1))
+        return measured

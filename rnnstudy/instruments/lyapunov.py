@@ -1,0 +1,58 @@
+"""Lyapunov exponents of the network while it learns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+from rnnstudy.gradients.lyapunov import lyapunov
+from rnnstudy.gradients.trajectories import Drive, network_trajectories
+from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lyapunov(Instrument):
+    """Exponents along the first sequences of the probe, in natural logarithms per time step, in float64.
+
+        lyapunov/layer_{index}/largest            of growing changes; below 0 they die out, above 0 they grow
+        lyapunov/layer_{index}/mean               mean of all: by how much volumes of states shrink
+        lyapunov/layer_{index}/backward_largest   of adjoints, as gradients go; the same as `largest` in the long run
+        lyapunov/layer_{index}/spectrum           all exponents, the largest first (a curve over their rank)
+
+    Means over the sequences, of finite-time exponents: over so few steps as a task has they tell what happens to
+    gradients on the way, not what the system does in the long run. -inf where a direction is lost altogether.
+
+    References:
+        Vogt, Puelma Touzel, Shlizerman & Lajoie, On Lyapunov exponents for RNNs, 2022 (arXiv:2006.14123).
+
+    Args:
+        sequences: How many of the probe, at least 1.
+        burn_in: Time steps at the start of each way that do not count; at most all but one.
+        drive: By the task's inputs, or by nothing: then every layer runs by itself from a random state.
+    """
+
+    tier: ClassVar[Tier] = "dear"
+
+    sequences: int = 2
+    burn_in: int = 0
+    drive: Drive = "task"
+
+    def __post_init__(self) -> None:
+        require_at_least("sequences", self.sequences, 1)
+        require_at_least("burn_in", self.burn_in, 0)
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        inputs = record.probe.sequences(0, self.sequences).inputs
+        measured: dict[str, Measurement] = {}
+        for index, trajectory in enumerate(network_trajectories(record.network, inputs, drive=self.drive)):
+            name = f"lyapunov/layer_{index}"
+            found = lyapunov(trajectory, burn_in=min(self.burn_in, trajectory.num_steps - 1))
+            spectrum = found.forward.sort(-1, descending=True).values.mean(1)
+            measured[f"{name}/largest"] = Scalar(values=spectrum[:, 0])
+            measured[f"{name}/mean"] = Scalar(values=spectrum.mean(-1))
+            measured[f"{name}/backward_largest"] = Scalar(values=found.backward.amax(-1).mean(1))
+            measured[f"{name}/spectrum"] = Curve(values=spectrum)
+        return measured

@@ -1,0 +1,71 @@
+"""The gradient of a fixed batch in float64 with its exponent apart: what vanished, and what underflowed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+from rnnstudy.gradients.replay import mean_of_logs, replay
+from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.recurrence.base import Adjoint, AdjointRecorder
+from rnnstudy.tasks.base import Batch
+from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay(Instrument):
+    """log10 ||dL/dh_t|| on the first sequences of the probe, of any size, beside what float32 makes of it.
+
+        replay/{state}/layer_{index}/log10_total   curve over t: log10 of the mean over the sequences (total, per
+                                                   sequence), as of `hidden_grad_norm`; -inf for exactly zero
+        replay/{state}/layer_{index}/underflowed   share of the time steps of all sequences where the gradient in the
+                                                   precision of the training is exactly zero, but truly is not
+        replay/{state}/layer_{index}/vanished      share where it truly is zero: a unit that is off, a weight of zero
+
+    The loss is the task's alone and mitigations do not edit anything. Weights are those of training, states are run
+    anew in float64. What training flushes (subnormal numbers) counts as underflowed.
+
+    Args:
+        sequences: How many of the probe, at least 1.
+    """
+
+    tier: ClassVar[Tier] = "dear"
+
+    sequences: int = 4
+
+    def __post_init__(self) -> None:
+        require_at_least("sequences", self.sequences, 1)
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        batch = record.probe.sequences(0, self.sequences)
+        as_trained = _adjoints(record, batch)
+        measured: dict[str, Measurement] = {}
+        for index, logs in enumerate(replay(record.network, record.task, batch)):
+            for state, each in logs.items():
+                name = f"replay/{state}/layer_{index}"
+                gone = each == -torch.inf
+                shown_as_zero = (as_trained[index][state].total == 0).all(-1)
+                measured[f"{name}/log10_total"] = Curve(values=mean_of_logs(each).T)
+                measured[f"{name}/underflowed"] = Scalar(values=_share(shown_as_zero & ~gone))
+                measured[f"{name}/vanished"] = Scalar(values=_share(gone))
+        return measured
+
+
+def _share(which: Tensor) -> Tensor:
+    return which.double().mean((0, 2))
+
+
+def _adjoints(record: Record, batch: Batch) -> Sequence[dict[str, Adjoint]]:
+    """The adjoints in the precision of the training; the parameters' `grad` stays as it is."""
+    recorders = [AdjointRecorder() for _ in record.network.layers]
+    with torch.enable_grad():
+        outputs = record.network(batch.inputs, batch.loss_steps, recorders=recorders).outputs
+        # Per sequence: not divided by the batch size.
+        loss = record.task.loss(outputs, batch).sum() * batch.inputs.shape[2]
+        torch.autograd.grad(loss, list(record.network.parameters()))
+    return [recorder.adjoints for recorder in recorders]

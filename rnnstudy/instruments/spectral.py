@@ -1,0 +1,43 @@
+"""Spectra of the recurrent weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.gradients.spectra import non_normality, spectral_norm, spectral_radius
+from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.writers.base import Measurements, Scalar
+
+FIGURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "radius": spectral_radius,
+    "norm": spectral_norm,
+    "non_normality": non_normality,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectral(Instrument):
+    """Spectral radius, spectral norm and non-normality of every recurrent matrix, in float64.
+
+        spectral/layer_{index}/{matrix}/radius          largest absolute eigenvalue
+        spectral/layer_{index}/{matrix}/norm            largest singular value
+        spectral/layer_{index}/{matrix}/non_normality   sqrt(||W||_F^2 - sum |lambda|^2) / ||W||_F: 0 of a normal matrix
+
+    The matrices are those that multiply the state: `weight_hh` of a vanilla network, `weight_hh/{gate}` of gated ones,
+    `weight_skip`; `recurrent` (a diagonal) of indrnn, `eigenvalues` of lru. With |f'| <= gamma, gamma * norm < 1 makes
+    a vanilla network's gradient vanish; the radius says so in the long run only, and for a constant slope. Of gated
+    cells no single matrix says much: `jacobian_norms` has what counts. NaN for weights that are not finite.
+    """
+
+    @override
+    @torch.no_grad()
+    def measure(self, record: Record) -> Measurements:
+        return {
+            f"spectral/layer_{index}/{name}/{figure}": Scalar(values=of(matrix.double()))
+            for index, layer in enumerate(record.network.recurrent_layers)
+            for name, matrix in layer.recurrence.recurrent_matrices(layer.weights()).items()
+            for figure, of in FIGURES.items()
+        }

@@ -1,0 +1,57 @@
+"""How far one step of the optimizer moves the weights."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.gradients.norms import replica_norms
+from rnnstudy.instruments.base import Instrument, Record, Update
+from rnnstudy.writers.base import Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateSize(Instrument):
+    """||change of the weights|| / ||weights before||, of one optimizer step, per replica, in float64.
+
+    Tags: `update_size/all` over all parameters, `update_size/{part}` over those of `embedding`, `layer_{index}` and
+    `readout`. Everything that changes weights counts: learning rate, the optimizer's own state, weight decay, limits
+    on weights. 0 for a replica that skips the step; around 1e-3 is usual with Adam. The parameters are those the
+    optimizer sees, also where a model makes its weights from them.
+    """
+
+    sees_updates: ClassVar[bool] = True
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        return {}
+
+    @override
+    def measure_update(self, update: Update) -> Measurements:
+        changes: dict[str, list[Tensor]] = defaultdict(list)
+        sizes: dict[str, list[Tensor]] = defaultdict(list)
+        for name, weight in update.network.named_parameters():
+            before = update.before[name]
+            for part in ("all", part_of(name)):
+                changes[part].append(weight.detach().double() - before.double())
+                sizes[part].append(before)
+        measured: dict[str, Measurement] = {
+            f"update_size/{part}": Scalar(values=replica_norms(changes[part]) / replica_norms(sizes[part]))
+            for part in changes
+        }
+        return measured
+
+
+def part_of(parameter: str) -> str:
+    """Tell which part of the network a parameter belongs to.
+
+    >>> part_of("layers.1.weight_hh"), part_of("readout_bias"), part_of("embedding")
+    ('layer_1', 'readout', 'embedding')
+
+    Returns:
+        The name of the part.
+    """
+    first, _, rest = parameter.partition(".")
+    return f"layer_{rest.partition('.')[0]}" if first == "layers" else first.partition("_")[0]

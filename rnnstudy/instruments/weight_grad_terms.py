@@ -1,0 +1,71 @@
+"""From how far back the gradient of the recurrent weights comes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from rnnstudy.core.errors import require_at_least
+from rnnstudy.gradients.weight_terms import weight_gradients, weight_terms
+from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightGradTerms(Instrument):
+    """Share of dE/dW by lag: dE/dW is a sum of terms G(s, t), one per loss step s and source step t <= s.
+
+    With G the sum of all terms and <,> the sum over products of entries,
+
+        weight_grad_terms/layer_{index}/share      curve over the lag: sum over s - t = lag of <G(s, t), G> / <G, G>
+        weight_grad_terms/layer_{index}/mean_lag   sum of lag |share| over sum of |share|, in time steps
+
+    The shares add up to 1; one is negative where its lag pulls against the whole. W are the weights that multiply
+    states (of `lru`, which has none, all). The loss is the task's alone, on the first sequences of the probe, in
+    float64: E is the mean over these, and what mitigations change does not show. NaN where the gradient is zero.
+
+    Args:
+        sequences: How many of the probe, at least 1.
+    """
+
+    tier: ClassVar[Tier] = "dear"
+
+    sequences: int = 4
+
+    def __post_init__(self) -> None:
+        require_at_least("sequences", self.sequences, 1)
+
+    @override
+    def measure(self, record: Record) -> Measurements:
+        batch = record.probe.sequences(0, self.sequences)
+        totals = [
+            {name: total[name] for name in layer.recurrent_weights() or total}
+            for layer, total in zip(
+                record.network.recurrent_layers, weight_gradients(record.network, record.task, batch), strict=True
+            )
+        ]
+        replicas, num_steps = batch.inputs.shape[1], len(batch.inputs)
+        shares = [torch.zeros(replicas, num_steps, dtype=torch.float64, device=batch.inputs.device) for _ in totals]
+        for terms in weight_terms(record.network, record.task, batch):
+            along = _along(terms.gradients, totals[terms.layer])
+            count = along.shape[1]
+            lag = terms.loss_step - terms.first
+            shares[terms.layer][:, lag - count + 1 : lag + 1] += along.flip(1)
+        measured: dict[str, Measurement] = {}
+        for index, share in enumerate(shares):
+            whole = share / _along({name: total[None] for name, total in totals[index].items()}, totals[index])
+            lags = torch.arange(num_steps, dtype=torch.float64, device=share.device)
+            size = whole.abs()
+            measured[f"weight_grad_terms/layer_{index}/share"] = Curve(values=whole)
+            measured[f"weight_grad_terms/layer_{index}/mean_lag"] = Scalar(values=(size * lags).sum(1) / size.sum(1))
+        return measured
+
+
+def _along(
+    terms: dict[str, Float[Tensor, "time replica ..."]], total: dict[str, Float[Tensor, "replica ..."]]
+) -> Float[Tensor, "replica time"]:
+    """<term, total>, over all weights in `total`."""
+    return torch.stack([(terms[name] * each).flatten(2).sum(-1) for name, each in total.items()]).sum(0).T
