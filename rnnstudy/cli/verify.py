@@ -1,0 +1,38 @@
+"""`rnnstudy verify`: the options of the checks, looked at before anything is computed."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnstudy.cli.bench import require_place
+
+
+def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    verify = commands.add_parser(
+        "verify",
+        help="check on this machine that every gradient is what it is said to be",
+        description="Check every gradient on this machine, against nudged states, finite differences, torch.nn's "
+        "cells, closed forms and worked examples. Exit code 1 if one is not what it is said to be.",
+    )
+    verify.add_argument(
+        "--device", default=None, help="cpu, cuda, cuda:N or auto (default: the CPU, and CUDA too where there is one)"
+    )
+    verify.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file, too")
+    verify.set_defaults(function=_verify)
+
+
+def _verify(options: argparse.Namespace, console: Console) -> int:
+    require_place(options.json)
+
+    import torch
+
+    from rnnstudy.core.numerics import select_device
+    from rnnstudy.verify.run import run
+
+    if options.device is None:
+        devices = [torch.device("cpu")] + [torch.device("cuda")] * torch.cuda.is_available()
+    else:
+        devices = [select_device(options.device)]
+    return 0 if run(console, devices, options.json) else 1

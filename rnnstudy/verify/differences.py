@@ -1,0 +1,68 @@
+"""Parameter gradients of whole networks against finite differences of the loss."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnstudy.core.seeding import make_generator
+from rnnstudy.models.base import Network
+from rnnstudy.tasks.base import Batch
+from rnnstudy.tasks.copy_memory import CopyMemory
+from rnnstudy.verify.cells import all_cells, name_of
+from rnnstudy.verify.figures import Figure, relative_error, worst
+from rnnstudy.verify.interventions import NUDGES, TOLERANCE
+from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
+
+TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
+"""Cross entropy at every time step."""
+
+
+def check(device: torch.device) -> Iterator[Figure]:
+    """Move every parameter of two layers of every cell in a random direction, forwards and backwards.
+
+    Yields:
+        The figures.
+    """
+    batch = make_batch(TASK, device)
+    for cell in all_cells():
+        network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
+        yield Figure(
+            check="dL/dparameter, each",
+            against="parameter nudged",
+            cell=name_of(cell),
+            error=worst(_errors(network, batch)),
+            tolerance=TOLERANCE,
+        )
+
+
+def _loss(network: Network, batch: Batch) -> Float[Tensor, " replica"]:
+    return TASK.loss(network(batch.inputs, batch.loss_steps).outputs, batch)
+
+
+def _errors(network: Network, batch: Batch) -> Iterator[float]:
+    """How far every parameter's gradient is from the slope of the loss, over all replicas.
+
+    Yields:
+        One error per parameter.
+    """
+    parameters = dict(network.named_parameters())
+    gradients = torch.autograd.grad(_loss(network, batch).sum(), list(parameters.values()))
+    for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+        v = torch.randn(parameter.shape, generator=make_generator(0, f"verify {name}"), dtype=torch.float64)
+        v = v.to(parameter)
+        slope = (gradient * v).flatten(1).sum(1)
+        yield min(relative_error(slope, _slope(network, batch, parameter, eps * v) / eps, keep=0) for eps in NUDGES)
+
+
+@torch.no_grad()
+def _slope(network: Network, batch: Batch, parameter: Tensor, move: Tensor) -> Float[Tensor, " replica"]:
+    """Half of how much the loss differs between a move of a parameter and the opposite one; it ends where it was."""
+    original = parameter.clone()
+    ends = []
+    for moved in (original + move, original - move):
+        parameter.copy_(moved)
+        ends.append(_loss(network, batch))
+    parameter.copy_(original)
+    return (ends[0] - ends[1]) / 2

@@ -1,0 +1,161 @@
+"""Worked examples and published figures: a network in NumPy, a notebook's curve, a lesson's matrix.
+
+The NumPy network's derivatives are compared with autograd, which sees nothing but its forward equations, term by term:
+every loss step has a loss of its own, and every time step a copy of W of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rnnstudy.recurrence.rnn import RNNRecurrence
+from rnnstudy.theory.linear_examples import lesson_matrix, matrix_powers
+from rnnstudy.theory.notebook_curve import notebook_curve
+from rnnstudy.theory.worked_bptt import Gradients, WorkedNetwork, lesson_network
+from rnnstudy.verify.figures import Figure, relative_error, worst
+
+TOLERANCE = 1e-10
+SEVEN_DIGITS = 5e-7
+"""What is published with seven digits is right to half of the last one, relative to numbers of at least 1."""
+
+INPUTS = (0, 1, 2, 0, 2, 1, 1, 0, 2, 2)
+TARGETS = (1, 2, 0, 2, 1, 1, 0, 2, 2, 0)
+TRUNCATE = 3
+LIMIT = 5.0
+READOUT = 8.0
+"""How much larger V is than in the lesson, so that some entries of a gradient are above the limit of 5."""
+
+LESSON_CUBED = ((0.1295, 0.00753), (0.2259, 0.1295))
+PUBLISHED_CURVE = (1.304390e-14, 1.207213e00)
+
+
+def check(device: torch.device) -> Iterator[Figure]:
+    """Compare what is worked out in NumPy with autograd, the engine, and published figures.
+
+    Yields:
+        The figures.
+    """
+    lesson = lesson_network()
+    network = WorkedNetwork(U=lesson.U, V=READOUT * lesson.V, W=lesson.W)
+    plain = _differentiated(network)
+    truncated = network.gradients(INPUTS, TARGETS, TRUNCATE)
+    gradients = network.gradients(INPUTS, TARGETS)
+    published = notebook_curve("below").published
+    cell = "worked network"
+    for what, against, name, error, tolerance in (
+        ("dE_t/da_k, dE_t/dW(k)", "autograd, W copied", cell, _terms(network, plain, None), TOLERANCE),
+        (
+            f"the same, {TRUNCATE} steps back",
+            "autograd, others zero",
+            cell,
+            _terms(network, plain, TRUNCATE),
+            TOLERANCE,
+        ),
+        ("dE/dU, dE/dV, dE/dW", "autograd", cell, _gap(gradients, plain.total()), TOLERANCE),
+        ("the same, truncated", "autograd, some terms", cell, _gap(truncated, plain.total(TRUNCATE)), TOLERANCE),
+        ("clipped at ±5", "torch clip_grad_value_", cell, _clipped(truncated), TOLERANCE),
+        ("dE/dU, dE/dW of engine", "NumPy, by hand", "rnn tanh", _engine(network, device), TOLERANCE),
+        ("[[.5,.01],[.3,.5]]^3", "published figures", "lesson", _lesson(), TOLERANCE),
+        ("a notebook's curve", "published, 7 digits", "notebook", _ends(published), SEVEN_DIGITS),
+    ):
+        yield Figure(check=what, against=against, cell=name, error=error, tolerance=tolerance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Differentiated:
+    """Derivatives of every loss E_t by what every step k used; axes: t, k, then the shape of the weight or of a_k."""
+
+    by_a: Tensor
+    by_u: Tensor
+    by_v: Tensor
+    by_w: Tensor
+
+    def reached(self, truncate: int | None) -> Tensor:
+        """1 where loss t is carried back to step k, else 0."""
+        steps = torch.arange(len(self.by_a))
+        return (steps[:, None] - steps <= (len(steps) if truncate is None else truncate)).double()
+
+    def total(self, truncate: int | None = None) -> Gradients:
+        """The sum over all losses and the steps that they reach."""
+        reached = self.reached(truncate)[..., None, None]
+        sums = [(each * reached).sum((0, 1)).numpy() for each in (self.by_u, self.by_v, self.by_w)]
+        return Gradients(U=sums[0], V=sums[1], W=sums[2])
+
+
+def _differentiated(network: WorkedNetwork) -> _Differentiated:
+    u, v, w = (
+        [torch.from_numpy(each).clone().requires_grad_() for _ in INPUTS] for each in (network.U, network.V, network.W)
+    )
+    s, a, losses = torch.zeros(len(network.W), dtype=torch.float64), [], []
+    for k, (symbol, target) in enumerate(zip(INPUTS, TARGETS, strict=True)):
+        a.append(u[k][:, symbol] + w[k] @ s)
+        s = torch.tanh(a[-1])
+        losses.append(functional.cross_entropy((v[k] @ s)[None], torch.tensor([target])))
+
+    def derivatives(uses: Sequence[Tensor]) -> Tensor:
+        rows = [torch.autograd.grad(loss, uses, retain_graph=True, materialize_grads=True) for loss in losses]
+        return torch.stack([torch.stack(row) for row in rows])
+
+    return _Differentiated(by_a=derivatives(a), by_u=derivatives(u), by_v=derivatives(v), by_w=derivatives(w))
+
+
+def _terms(network: WorkedNetwork, plain: _Differentiated, truncate: int | None) -> float:
+    """The error of every delta[t, k] and of every term of dE/dW, relative to its own largest entry."""
+    reached = plain.reached(truncate)
+    deltas = torch.from_numpy(network.deltas(INPUTS, TARGETS, truncate))
+    terms = torch.from_numpy(network.terms(INPUTS, TARGETS, truncate))
+    return worst(
+        [
+            relative_error(deltas, plain.by_a * reached[..., None], keep=2),
+            relative_error(terms, plain.by_w * reached[..., None, None], keep=2),
+        ]
+    )
+
+
+def _gap(actual: Gradients, expected: Gradients) -> float:
+    pairs = [(getattr(actual, name), getattr(expected, name)) for name in ("U", "V", "W")]
+    return worst(relative_error(torch.from_numpy(one), torch.from_numpy(other), keep=0) for one, other in pairs)
+
+
+def _clipped(gradients: Gradients) -> float:
+    parameters = {name: torch.nn.Parameter(torch.from_numpy(getattr(gradients, name))) for name in ("U", "V", "W")}
+    for parameter in parameters.values():
+        parameter.grad = parameter.detach().clone()
+    torch.nn.utils.clip_grad_value_(parameters.values(), LIMIT)
+    expected = {name: parameter.grad.numpy() for name, parameter in parameters.items() if parameter.grad is not None}
+    return _gap(gradients.clipped(LIMIT), Gradients(**expected))
+
+
+def _engine(network: WorkedNetwork, device: torch.device) -> float:
+    """The engine on the same network, with the sum of all losses."""
+
+    def leaf(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(device)[None].requires_grad_()
+
+    size = len(network.W)
+    weights = {"weight_ih": leaf(network.U), "weight_hh": leaf(network.W)}
+    biases = {name: torch.zeros(1, size, dtype=torch.float64, device=device) for name in ("bias_ih", "bias_hh")}
+    inputs = torch.eye(network.U.shape[1], dtype=torch.float64, device=device)[list(INPUTS)][:, None, None]
+    start = (torch.zeros(1, 1, size, dtype=torch.float64, device=device),)
+    (states,) = RNNRecurrence(nonlinearity="tanh").unroll(inputs, start, weights | biases)
+    logits = states[:, 0, 0] @ torch.from_numpy(network.V).to(device).T
+    loss = functional.cross_entropy(logits, torch.tensor(TARGETS, device=device), reduction="sum")
+    found = torch.autograd.grad(loss, list(weights.values()))
+    expected = network.gradients(INPUTS, TARGETS)
+    pairs = zip(found, (expected.U, expected.W), strict=True)
+    return worst(relative_error(one[0], torch.from_numpy(other), keep=0) for one, other in pairs)
+
+
+def _lesson() -> float:
+    found = matrix_powers(lesson_matrix(), 3)[3]
+    return relative_error(torch.from_numpy(found), torch.tensor(LESSON_CUBED, dtype=torch.float64), keep=2)
+
+
+def _ends(published: np.ndarray) -> float:
+    """The first and the last value of the notebook's curve."""
+    found = torch.from_numpy(published[[0, -1]])
+    return relative_error(found, torch.tensor(PUBLISHED_CURVE, dtype=torch.float64), keep=1)

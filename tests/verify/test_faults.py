@@ -1,0 +1,272 @@
+"""`rnnstudy verify` finds real faults: lines of the engine are changed, and the right row fails, and no exit code 0.
+
+A fault is a line of the source that is replaced and compiled anew, in place, so that every user of the function gets
+it. Only the checks and cells are run that a fault is about.
+"""
+
+import ast
+import inspect
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rnnstudy.cli.main import main
+from rnnstudy.gradients import lyapunov, replay, weight_terms
+from rnnstudy.gradients.jacobians import Scaled
+from rnnstudy.mitigations import h_detach
+from rnnstudy.recurrence import activations, gru, indrnn, layer_norm, lru, lstm, residual, scan, skip
+from rnnstudy.recurrence.base import Adjoint
+from rnnstudy.theory.worked_bptt import Gradients, WorkedNetwork
+from rnnstudy.verify import autograd, differences, interventions, parts, products, run, terms
+from rnnstudy.verify.cells import all_cells, name_of
+
+
+def break_line(monkeypatch: pytest.MonkeyPatch, function: Any, old: str, new: str) -> None:
+    """Replace a piece of a function's source, which must be there exactly once."""
+    plain = inspect.unwrap(function)
+    source = textwrap.dedent(inspect.getsource(plain))
+    assert source.count(old) == 1, f"{plain.__qualname__} has changed: look for another line to break"
+    tree = ast.parse(source.replace(old, new))
+    (definition,) = tree.body
+    assert isinstance(definition, ast.FunctionDef)
+    definition.decorator_list.clear()
+    namespace: dict[str, Any] = {}
+    exec(compile(tree, "<broken>", "exec"), vars(sys.modules[plain.__module__]), namespace)
+    monkeypatch.setattr(plain, "__code__", namespace[plain.__name__].__code__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is broken, and what the table must then say.
+
+    Args:
+        function: The broken one.
+        old: A piece of its source.
+        new: What it becomes.
+        group: The checks that are made.
+        row: One that must fail.
+        cells: On which it must fail; it must not fail on `sound`.
+        sound: Likewise.
+        slow: Whether the checks take more than a second.
+    """
+
+    function: Any
+    old: str
+    new: str
+    group: str
+    row: str
+    cells: tuple[str, ...]
+    sound: tuple[str, ...] = ()
+    slow: bool = False
+
+
+STATES, WEIGHTS, AUTOGRAD = "slopes, states nudged", "slopes, weights nudged", "autograd, torch cells"
+
+FAULTS = {
+    "slope of tanh": Fault(
+        function=activations._tanh_slope,
+        old="value=-1",
+        new="value=-0.999",
+        group=STATES,
+        row="dL/dh_t, carried",
+        cells=("rnn tanh", "indrnn tanh", "skip skip=3"),
+        sound=("rnn relu", "lru", "gru"),
+    ),
+    "slope of tanh is NaN": Fault(
+        function=activations._tanh_slope,
+        old="value=-1",
+        new='value=float("nan")',
+        group=STATES,
+        row="dL/dh_t, total",
+        cells=("rnn tanh",),
+        sound=("rnn relu",),
+    ),
+    "c of the step before carried by the wrong forget gate": Fault(
+        function=lstm._LSTMScan.backward,
+        old="torch.mul(total_c, forget[k], out",
+        new="torch.mul(total_c, forget[k - 1], out",
+        group=STATES,
+        row="dL/dc_t, carried",
+        cells=("lstm", "lstm layer_norm"),
+    ),
+    "forget gate against autograd": Fault(
+        function=lstm._LSTMScan.backward,
+        old="torch.mul(total_c, forget[k], out",
+        new="torch.mul(total_c, forget[k - 1], out",
+        group=AUTOGRAD,
+        row="dL/dc_t",
+        cells=("lstm",),
+        sound=("gru", "rnn tanh"),
+        slow=True,
+    ),
+    "all chunks of the weight gradient but one dropped": Fault(
+        function=scan.Gradient.add,
+        old="if span.chunk is None:",
+        new="if span.chunk is None or span.chunk.start > 0:",
+        group=AUTOGRAD,
+        row="dL/dW, dL/dx",
+        cells=("rnn tanh",),
+    ),
+    "direct part left out of the total": Fault(
+        function=Adjoint.total.fget,
+        old="self.source.added_to(self.carried)",
+        new="self.carried.clone()",
+        group="parts of the total",
+        row="direct + carried",
+        cells=("gru", "lstm", "lru"),
+    ),
+    "something carried into the last step": Fault(
+        function=scan.Carried.__init__,
+        old="self.values[-1].zero_()",
+        new="self.values[-1].fill_(1e-30)",
+        group="parts of the total",
+        row="direct + carried",
+        cells=("gru", "rnn tanh"),
+    ),
+    "reset gate": Fault(
+        function=gru._GRUScan.backward,
+        old=".mul_(0.5)",
+        new=".mul_(0.5001)",
+        group=WEIGHTS,
+        row="dL/dparameter, each",
+        cells=("gru", "gru layer_norm"),
+        sound=("lstm", "rnn tanh"),
+        slow=True,
+    ),
+    "gain of layer normalisation": Fault(
+        function=layer_norm.LayerNorm.backward,
+        old="delta * self._gain",
+        new="delta * 1.0",
+        group=STATES,
+        row="dL/dh_t, carried",
+        cells=("rnn tanh layer_norm", "lstm layer_norm"),
+        sound=("rnn tanh", "lstm"),
+        slow=True,
+    ),
+    "conjugate of the LRU": Fault(
+        function=lru._DiagonalScan.backward,
+        old="eigenvalue.conj().resolve_conj()",
+        new="eigenvalue.clone()",
+        group="Jacobians",
+        row="Jacobian ds_t/ds_(t-1)",
+        cells=("lru",),
+        sound=("gru",),
+        slow=True,
+    ),
+    "recurrent weight of the IndRNN": Fault(
+        function=indrnn._IndRNNScan.backward,
+        old="of_recurrent.addcmul_(deltas[k], befores[k])",
+        new="of_recurrent.addcmul_(deltas[k], befores[max(k - 1, 0)])",
+        group=WEIGHTS,
+        row="dL/dparameter, each",
+        cells=("indrnn relu", "indrnn tanh"),
+        sound=("rnn relu",),
+        slow=True,
+    ),
+    "what a residual cell keeps": Fault(
+        function=residual._ResidualScan.backward,
+        old="total * cell.keep",
+        new="total * cell.rate",
+        group=STATES,
+        row="dL/dh_0, dL/dc_0",
+        cells=("residual residual rate=0.5",),
+        sound=("rnn tanh",),
+    ),
+    "skip connection arrives a step late": Fault(
+        function=skip._SkipScan.backward,
+        old="joining = travelling.popleft()",
+        new="joining = travelling.popleft() * 0.9",
+        group=STATES,
+        row="dL/dh_t, total",
+        cells=("skip skip=3",),
+        sound=("rnn tanh",),
+    ),
+    "exponents of matrices": Fault(
+        function=Scaled.of,
+        old="exponents + shift",
+        new="exponents - shift",
+        group="Jacobians",
+        row="product of Jacobians",
+        cells=("rnn identity",),
+    ),
+    "exponents of the replay": Fault(
+        function=replay._Adjoints.sum_of,
+        old="common + shift)",
+        new="common)",
+        group="Jacobians",
+        row="replayed dL/dh_t",
+        cells=("rnn identity",),
+        slow=True,
+    ),
+    "logarithm of Lyapunov exponents": Fault(
+        function=lyapunov._growth,
+        old=".abs().log()",
+        new=".abs().log2()",
+        group="Jacobians",
+        row="Lyapunov exponents",
+        cells=("rnn tanh",),
+        slow=True,
+    ),
+    "h-detach leaves a little": Fault(
+        function=h_detach._Cut.apply,
+        old="hidden.masked_fill_(self._cut[time_step + 1], 0)",
+        new="hidden.mul_(1e-6)",
+        group="closed forms",
+        row="dL/dc_t, h_detach p=1",
+        cells=("lstm",),
+    ),
+    "path through h_t counted twice in terms": Fault(
+        function=weight_terms._arriving,
+        old="else adjoint.carried",
+        new="else adjoint.total",
+        group="sums over time",
+        row="every dE_s/dW(t)",
+        cells=("lstm",),
+        sound=("gru",),
+        slow=True,
+    ),
+    "truncation one step short": Fault(
+        function=WorkedNetwork.deltas,
+        old="max(0, t - reach) - 1",
+        new="max(0, t - reach)",
+        group="worked examples",
+        row="the same, 3 steps back",
+        cells=("worked network",),
+    ),
+    "W clipped from above only": Fault(
+        function=Gradients.clipped,
+        old="W=self.W.clip(-limit, limit)",
+        new="W=self.W.clip(None, limit / 2)",
+        group="worked examples",
+        row="clipped at ±5",
+        cells=("worked network",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * fault.slow) for name, fault in FAULTS.items()]
+)
+def test_a_fault_in_the_engine_fails_the_right_row(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    fault = FAULTS[name]
+    monkeypatch.setattr(run, "CHECKS", {fault.group: run.CHECKS[fault.group]})
+    cells = tuple(cell for cell in all_cells() if name_of(cell) in {*fault.cells, *fault.sound})
+    for module in (autograd, differences, interventions, parts, products, terms):
+        monkeypatch.setattr(module, "all_cells", lambda: cells)
+    monkeypatch.setenv("COLUMNS", "1000")
+    break_line(monkeypatch, fault.function, fault.old, fault.new)
+    assert main(["verify", "--device", "cpu"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    complaints = [line for line in lines if line.startswith(f"FAILED on cpu: {fault.group}: {fault.row}, compared")]
+    assert complaints, lines
+    assert any(line.startswith(fault.row) and line.rstrip().endswith("FAILED") for line in lines)
+    assert "rows FAILED" in lines[-1]
+    for cell in fault.cells:
+        assert any(f" {cell} (" in line for line in complaints), cell
+    for cell in fault.sound:
+        assert not any(f" {cell} (" in line for line in complaints), cell
