@@ -10,6 +10,7 @@ from rich.table import Table
 
 from rnnstudy.bench.contestants import SIZES
 from rnnstudy.bench.timing import Stopwatch
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_json
@@ -17,7 +18,7 @@ from rnnstudy.core.schedule import Every
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record, Update
 from rnnstudy.study.run import assemble, check
-from rnnstudy.study.sweep import conf_folder, first_job
+from rnnstudy.study.sweep import first_job
 from rnnstudy.tasks.coconut_water import CUE_STEP
 from rnnstudy.training.data import TrainingData
 from rnnstudy.training.step import TrainingStep

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_json
 from rnnstudy.models.base import Model
 from rnnstudy.study.run import check
-from rnnstudy.study.sweep import conf_folder, first_job
+from rnnstudy.study.sweep import first_job
 
 REPLICAS = 8
 SIZE = "S2"

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_json
 from rnnstudy.study.run import check
-from rnnstudy.study.sweep import conf_folder, first_job
+from rnnstudy.study.sweep import first_job
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.data import TrainingData
 

@@ -10,6 +10,8 @@ from rich.console import Console
 
 import rnnstudy
 from rnnstudy.cli.bench import add_bench
+from rnnstudy.cli.theory import add_theory
+from rnnstudy.cli.verify import add_verify
 from rnnstudy.core.errors import Interrupted, RnnstudyError
 
 INTERRUPTED = 130
@@ -79,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("directory", type=Path, help="folder with runs at any depth")
     board.add_argument("--port", type=int, default=None, help="default: 6006, or the next that is free")
     board.set_defaults(function=_board)
+    add_theory(commands)
+    add_verify(commands)
     add_bench(commands)
     return parser
 

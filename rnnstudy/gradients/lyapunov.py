@@ -34,7 +34,7 @@ class Lyapunov:
 
 @torch.no_grad()
 def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> Lyapunov:
-    """Exponents of the recurrence along its path, by QR.
+    """Exponents of the recurrence along its path, by QR (Gram-Schmidt, twice, where directions are lost).
 
     References:
         Benettin, Galgani, Giorgilli & Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems, 1980.
@@ -65,16 +65,40 @@ def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> Lyapunov:
 def _growth(factors: Iterable[Float[Tensor, "replica batch state state"]], burn_in: int) -> Tensor:
     """Mean logarithms of what the factors do to an orthonormal frame, one after the other."""
     frame: Tensor | None = None
-    total: Tensor | None = None
-    counted = 0
+    counted: list[Tensor] = []
+    lost = torch.tensor(data=False)
     for step, factor in enumerate(factors):
-        moved = factor if frame is None else factor @ frame
-        frame, triangle = torch.linalg.qr(moved)
+        frame, grown = _orthonormal(factor if frame is None else factor @ frame)
+        lost = lost | (grown == 0)
         if step >= burn_in:
-            left = triangle.diagonal(dim1=-2, dim2=-1).abs()
-            rounding = torch.finfo(left.dtype).eps * left.shape[-1] * torch.linalg.matrix_norm(moved)
-            logs = torch.where(left <= rounding[..., None], 0, left).log()
-            total = logs if total is None else total + logs
-            counted += 1
-    assert total is not None
-    return total / counted
+            counted.append(grown.log())
+    return torch.where(lost, -torch.inf, torch.stack(counted).mean(0))
+
+
+def _orthonormal(
+    moved: Float[Tensor, "replica batch state state"],
+) -> tuple[Float[Tensor, "replica batch state state"], Float[Tensor, "replica batch state"]]:
+    """Make a frame orthonormal again.
+
+    Args:
+        moved: Its vectors, as columns; those that are zero are lost.
+
+    Returns:
+        The new frame, zero where a vector is lost, and by how much each vector grew, 0 for a lost one.
+    """
+    rounding = torch.finfo(moved.dtype).eps * moved.shape[-1] * torch.linalg.matrix_norm(moved)
+    frame, triangle = torch.linalg.qr(moved)
+    grown = triangle.diagonal(dim1=-2, dim2=-1).abs()
+    if not (grown <= rounding[..., None]).any():
+        return frame, grown
+    # In the place of a lost vector QR puts a direction of its own, which takes from the next ones what is theirs.
+    frame, grown = torch.zeros_like(moved), torch.zeros_like(grown)
+    for place in range(moved.shape[-1]):
+        vector = moved[..., place : place + 1]
+        for _ in range(2):
+            vector = vector - frame @ (frame.mT @ vector)
+        length = torch.linalg.vector_norm(vector.squeeze(-1), dim=-1)
+        gone = length <= rounding
+        frame[..., place] = torch.where(gone[..., None], 0, vector.squeeze(-1) / length[..., None])
+        grown[..., place] = torch.where(gone, 0, length)
+    return frame, grown

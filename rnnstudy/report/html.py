@@ -8,12 +8,16 @@ from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from rnnstudy.report.figures import MAX_MAPS, Drawing
 from rnnstudy.report.statistics import top_curve
 from rnnstudy.report.table import Column, Summary
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+STYLE = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
+"""The look of the project's pages, to stand in a page itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,7 @@ def render(
     solved, *others = _sections(summaries, drawings)
     return template.render(
         title=title,
+        style=STYLE,
         headline=headline,
         notes=notes,
         solved=solved,

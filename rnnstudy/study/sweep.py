@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
-import rnnstudy
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError, RnnstudyError, suggest
 from rnnstudy.study.identity import find_run_folder, flatten, require_fit
 from rnnstudy.study.run import Job, check, require_same_data, run
@@ -32,13 +32,6 @@ CHOICES = ("task", "model", "optimizer", "schedule")
 """Groups of one member each; what was chosen is kept with the run, and so are mitigations and initialisations."""
 
 _INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
-
-
-def conf_folder() -> Path:
-    """The folder of the configuration files: inside the installed package, or beside it in a checkout."""
-    package = Path(rnnstudy.__file__).parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def train(arguments: Sequence[str], console: Console) -> list[Path]:

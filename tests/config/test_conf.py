@@ -8,6 +8,7 @@ import pytest
 import yaml
 from tools.members import compose, members, plan
 
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import plan_run
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.inits.base import Initialisation
@@ -15,7 +16,6 @@ from rnnstudy.instruments.base import Instrument
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Model
 from rnnstudy.schedules.base import LearningRateSchedule
-from rnnstudy.study.sweep import conf_folder
 from rnnstudy.tasks.base import Task
 
 GROUPS = {

@@ -1,39 +1,24 @@
 """The report opened in a real browser."""
 
-import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from rich.console import Console
+from tools.browser import assert_stands_alone, launched, needs_browser
 from tools.synthetic_runs import write_sweep
 
 from rnnstudy.report.compare import compare
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on this machine (Debian: apt-get install chromium)"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +31,7 @@ def report(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_needs_no_network_and_fits_the_screen(browser: Browser, report: Path, width: int, scheme) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.goto(report.as_uri())
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert complaints == []
-    pictures = page.eval_on_selector_all("img", "images => images.map(image => [image.naturalWidth, image.alt])")
-    assert len(pictures) >= 4
-    assert all(natural > 0 and text for natural, text in pictures)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    background, text = page.evaluate(
-        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
-    )
-    brightness = [sum(int(part) for part in colour[4:-1].split(",")[:3]) for colour in (background, text)]
-    assert (brightness[0] > brightness[1]) == (scheme == "light")
-    page.close()
+    assert_stands_alone(browser, report, width, scheme)
 
 
 def test_the_links_lead_to_the_run_folders(browser: Browser, report: Path) -> None:

@@ -7,10 +7,11 @@ import hydra
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.study.run import Job, run
-from rnnstudy.study.sweep import CHOICES, conf_folder
+from rnnstudy.study.sweep import CHOICES
 
 SMALL = (
     "replicas=3",

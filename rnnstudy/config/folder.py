@@ -1,0 +1,12 @@
+"""Where the configuration files are."""
+
+from pathlib import Path
+
+import rnnstudy
+
+
+def conf_folder() -> Path:
+    """The folder of the configuration files: inside the installed package, or beside it in a checkout."""
+    package = Path(rnnstudy.__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"

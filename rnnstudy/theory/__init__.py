@@ -1,0 +1,1 @@
+"""Why gradients vanish and explode, measured beside what theory says."""

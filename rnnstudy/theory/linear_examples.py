@@ -1,0 +1,97 @@
+"""Powers: what is left of a gradient when nothing but one factor, or one matrix, acts on it at every step.
+
+Without a nonlinearity, h_t = W h_{t-1} + W_x x_t, every Jacobian dh_t/dh_{t-1} is W itself. A gradient is written as a
+row: dJ/dh_{t-n} = dJ/dh_t W^n.
+
+References:
+    An article that derives the bound (gamma lambda)^(t-k), with 0.5^10 and 2^10; a lesson on the linear case, with
+    dJ_4/dh_1 = dJ_4/dh_4 W^3 and the matrix below.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+
+from rnnstudy.core.errors import require_finite, require_size
+
+LESSON_MATRIX = ((0.5, 0.01), (0.3, 0.5))
+"""W of the lesson; its third power is [[.1295, .00753], [.2259, .1295]]."""
+
+
+def lesson_matrix() -> Float64[np.ndarray, "hidden hidden"]:
+    """W of the lesson as an array of its own."""
+    return np.array(LESSON_MATRIX)
+
+
+def scalar_powers(factor: float, num_steps: int) -> Float64[np.ndarray, " lag"]:
+    """List factor^n, n = 0..num_steps: what is left of a gradient of 1 after n steps back, one unit, no nonlinearity.
+
+    Args:
+        factor: What each step multiplies the gradient by, gamma lambda in the bound.
+        num_steps: How many steps back, at least 0.
+
+    Returns:
+        The powers in float64: 0 below 5e-324, infinite above 1.8e308.
+
+    Raises:
+        ConfigError: `factor` is not finite, or `num_steps` is out of range.
+
+    >>> print(scalar_powers(2.0, 10)[10], scalar_powers(0.5, 10)[10])
+    1024.0 0.0009765625
+    """
+    require_finite("factor", factor)
+    require_size("num_steps", num_steps, 0)
+    with np.errstate(over="ignore", under="ignore"):
+        return np.float64(factor) ** np.arange(num_steps + 1)
+
+
+def matrix_powers(
+    matrix: Float64[np.ndarray, "hidden hidden"], num_steps: int
+) -> Float64[np.ndarray, "lag hidden hidden"]:
+    """List W^n, n = 0..num_steps, each from the one before: the Jacobian dh_t/dh_{t-n} of a linear network.
+
+    Args:
+        matrix: W.
+        num_steps: How many steps back, at least 0.
+
+    Returns:
+        The powers. Entries beyond 1.8e308 are infinite, and NaN where two such cancel.
+
+    Raises:
+        ConfigError: `num_steps` is out of range.
+
+    >>> print(matrix_powers(lesson_matrix(), 3)[3])
+    [[0.1295  0.00753]
+     [0.2259  0.1295 ]]
+    """
+    require_size("num_steps", num_steps, 0)
+    powers = [np.eye(len(matrix))]
+    with np.errstate(all="ignore"):
+        for _ in range(num_steps):
+            powers.append(powers[-1] @ matrix)
+    return np.array(powers)
+
+
+def gradients_back(
+    last_gradient: Float64[np.ndarray, " hidden"], matrix: Float64[np.ndarray, "hidden hidden"], num_steps: int
+) -> Float64[np.ndarray, "lag hidden"]:
+    """Carry a gradient back through a linear network: dJ_t/dh_{t-n} = dJ_t/dh_t W^n, n = 0..num_steps.
+
+    A step costs one vector times matrix, as in backpropagation: no power of W is made.
+
+    Args:
+        last_gradient: dJ_t/dh_t, a row.
+        matrix: W.
+        num_steps: How many steps back, at least 0; the lesson's dJ_4/dh_1 is 3 steps back.
+
+    Returns:
+        Row n is dJ_t/dh_{t-n}.
+
+    Raises:
+        ConfigError: `num_steps` is out of range.
+    """
+    require_size("num_steps", num_steps, 0)
+    gradients = [last_gradient]
+    with np.errstate(all="ignore"):
+        for _ in range(num_steps):
+            gradients.append(gradients[-1] @ matrix)
+    return np.array(gradients)

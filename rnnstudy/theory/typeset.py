@@ -1,0 +1,29 @@
+"""Formulas of plain text, as a terminal shows them, set for a page."""
+
+import re
+
+from markupsafe import Markup, escape
+
+_RAISED = re.compile(r"\^(-?\d+(?:\.\d+)?|\([^()]*\)|[a-zA-Z]\b)")
+_LOWERED = re.compile(r"(?<![A-Za-z_])([d∂]?[A-Za-z])_(\{[^{}]*\}|\([^()]*\)|[A-Za-z0-9]+\b)")
+
+
+def typeset(text: str) -> Markup:
+    """Raise what follows a ^, and lower what follows a single letter and a _.
+
+    >>> typeset("h_{t-1} is 10^-4.78 of W_hh^n, in skip_rnn too")
+    Markup('h<sub>t-1</sub> is 10<sup>-4.78</sup> of W<sub>hh</sub><sup>n</sup>, in skip_rnn too')
+
+    Args:
+        text: Plain; what means something in HTML is escaped.
+
+    Returns:
+        HTML.
+    """
+    raised = _RAISED.sub(lambda found: f"<sup>{_bare(found[1])}</sup>", str(escape(text)))
+    return Markup(_LOWERED.sub(lambda found: f"{found[1]}<sub>{_bare(found[2])}</sub>", raised))
+
+
+def _bare(text: str) -> str:
+    """Without the brackets that only hold it together."""
+    return text[1:-1] if text[0] in "({" else text

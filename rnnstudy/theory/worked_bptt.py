@@ -1,0 +1,292 @@
+"""Backpropagation through time by hand: a network small enough to follow every number.
+
+    s_t = tanh(U x_t + W s_{t-1})        2 hidden units; s is zero before the first step
+    o_t = softmax(V s_t)                 3 symbols, x_t is one-hot
+    E_t = -log o_t[y_t]                  a loss at every step; E is their sum
+
+With a_t = U x_t + W s_{t-1} for what goes into tanh, W acts at every step k, so dE_t/dW is a sum of terms, one for each
+step k <= t at which W was used:
+
+    dE_t/dW = sum over k of delta[t, k] s_{k-1}^T,    delta[t, k] = dE_t/da_k
+    delta[t, t] = V^T (o_t - onehot(y_t)) * (1 - s_t^2)
+    delta[t, k] = W^T delta[t, k+1] * (1 - s_k^2)
+
+Each step back multiplies by W^T and by 1 - s_k^2 <= 1 once more: that is where a gradient vanishes or explodes.
+
+References:
+    A notebook that derives backpropagation through time for this network, with these weights, truncation and clipping.
+    Werbos, Backpropagation through time: what it does and how to do it, 1990, section III.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from rnnstudy.core.errors import (
+    ConfigError,
+    RnnstudyError,
+    require_above,
+    require_at_least,
+    require_finite,
+    require_size,
+)
+
+MOST_STEPS = 1000
+"""The longest sequence: the terms number its square."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forward:
+    """What the forward pass computes; row t belongs to time step t.
+
+    Args:
+        states: s_t.
+        log_probabilities: log o_t.
+    """
+
+    states: Float64[np.ndarray, "time hidden"]
+    log_probabilities: Float64[np.ndarray, "time output"]
+
+    @property
+    def probabilities(self) -> Float64[np.ndarray, "time output"]:
+        """o_t: how likely the network takes each symbol to be the answer at step t."""
+        return np.exp(self.log_probabilities)
+
+    @property
+    def previous_states(self) -> Float64[np.ndarray, "time hidden"]:
+        """s_{t-1}, what W is multiplied by at step t: zero at the first."""
+        return np.vstack([np.zeros_like(self.states[:1]), self.states[:-1]])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gradients:
+    """dE/dU, dE/dV and dE/dW of E = sum of E_t, each in the shape of its weight."""
+
+    U: Float64[np.ndarray, "hidden input"]
+    V: Float64[np.ndarray, "output hidden"]
+    W: Float64[np.ndarray, "hidden hidden"]
+
+    def clipped(self, limit: float = 5.0) -> "Gradients":
+        """Clip every entry to [-limit, limit] by itself; the gradient's direction may change.
+
+        Args:
+            limit: The largest size an entry keeps, above 0.
+
+        Returns:
+            The clipped gradients.
+
+        Raises:
+            ConfigError: `limit` is not above 0.
+        """
+        require_above("limit", limit, 0)
+        return Gradients(U=self.U.clip(-limit, limit), V=self.V.clip(-limit, limit), W=self.W.clip(-limit, limit))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WorkedNetwork:
+    """The network at the top of this file, in any size.
+
+    Sequences are symbols 0, 1, 2...: `inputs` are the x_t, `targets` the y_t, equally many, 1 to 1000 of them; anything
+    else raises ConfigError. `bptt_truncate` = n keeps the terms with t - k <= n, so n = 3 keeps four of them, as in the
+    notebook; None keeps all.
+
+    Args:
+        U: Input weights.
+        V: Output weights.
+        W: Recurrent weights.
+    """
+
+    U: Float64[np.ndarray, "hidden input"]
+    V: Float64[np.ndarray, "output hidden"]
+    W: Float64[np.ndarray, "hidden hidden"]
+
+    def forward(self, inputs: Sequence[int]) -> Forward:
+        """Run the network over a sequence.
+
+        Returns:
+            Its states and what it answers, at every step.
+        """
+        _check_symbols("inputs", inputs, self.U.shape[1])
+        s = np.zeros(len(self.W))
+        states, log_probabilities = [], []
+        for symbol in inputs:
+            x = _one_hot(symbol, self.U.shape[1])
+            s = np.tanh(self.U @ x + self.W @ s)
+            z = self.V @ s
+            # log softmax with the largest taken out first: exp cannot overflow, and log never meets a zero.
+            z = z - z.max()
+            states.append(s)
+            log_probabilities.append(z - np.log(np.exp(z).sum()))
+        return Forward(states=np.array(states), log_probabilities=np.array(log_probabilities))
+
+    def losses(self, inputs: Sequence[int], targets: Sequence[int]) -> Float64[np.ndarray, " time"]:
+        """Cross entropy at every step, in nats.
+
+        Returns:
+            E_t = -log o_t[y_t].
+        """
+        self._check(inputs, targets)
+        log_probabilities = self.forward(inputs).log_probabilities
+        return np.array([-log_probabilities[t, target] for t, target in enumerate(targets)])
+
+    def deltas(
+        self, inputs: Sequence[int], targets: Sequence[int], bptt_truncate: int | None = None
+    ) -> Float64[np.ndarray, "time time hidden"]:
+        """Carry every loss back, step by step.
+
+        Returns:
+            delta[t, k] = dE_t/da_k, from loss step t to source step k; zero for k > t and where truncated.
+        """
+        self._check(inputs, targets)
+        reach = len(inputs) if bptt_truncate is None else bptt_truncate
+        require_at_least("bptt_truncate", reach, 0)
+        run = self.forward(inputs)
+        probabilities = run.probabilities
+        deltas = np.zeros((len(inputs), *run.states.shape))
+        for t, target in enumerate(targets):
+            output_error = probabilities[t] - _one_hot(target, len(self.V))
+            delta = self.V.T @ output_error * (1 - run.states[t] ** 2)
+            deltas[t, t] = delta
+            for k in range(t - 1, max(0, t - reach) - 1, -1):
+                delta = self.W.T @ delta * (1 - run.states[k] ** 2)
+                deltas[t, k] = delta
+        return deltas
+
+    def terms(
+        self, inputs: Sequence[int], targets: Sequence[int], bptt_truncate: int | None = None
+    ) -> Float64[np.ndarray, "time time hidden hidden"]:
+        """Split dE/dW into its terms.
+
+        The sum over axis 1 is dE_t/dW; the sum over both is dE/dW. The terms of the first source step are zero, as s is
+        zero before it.
+
+        Returns:
+            The term of dE_t/dW through the use of W at step k, delta[t, k] s_{k-1}^T; axes: loss step t, source step k,
+            then the shape of W.
+        """
+        deltas = self.deltas(inputs, targets, bptt_truncate)
+        return np.einsum("tki,kj->tkij", deltas, self.forward(inputs).previous_states)
+
+    def gradients(self, inputs: Sequence[int], targets: Sequence[int], bptt_truncate: int | None = None) -> Gradients:
+        """Sum up the gradient of E over all loss steps and source steps.
+
+        V acts on the state of the loss step alone, so truncation leaves dE/dV as it is.
+
+        Returns:
+            dE/dU, the sum of delta[t, k] x_k^T; dE/dV, the sum of (o_t - onehot(y_t)) s_t^T; dE/dW, that of the terms.
+        """
+        run = self.forward(inputs)
+        by_source = self.deltas(inputs, targets, bptt_truncate).sum(axis=0)
+        one_hot_inputs = np.array([_one_hot(symbol, self.U.shape[1]) for symbol in inputs])
+        one_hot_targets = np.array([_one_hot(symbol, len(self.V)) for symbol in targets])
+        return Gradients(
+            U=by_source.T @ one_hot_inputs,
+            V=(run.probabilities - one_hot_targets).T @ run.states,
+            W=by_source.T @ run.previous_states,
+        )
+
+    def step(self, gradients: Gradients, learning_rate: float) -> "WorkedNetwork":
+        """Take one step of gradient descent, weight - learning_rate * gradient.
+
+        Args:
+            gradients: Clipped before, if they are to be.
+            learning_rate: Above 0.
+
+        Returns:
+            The network after the step; this one stays as it is.
+
+        Raises:
+            ConfigError: `learning_rate` is not above 0 or not finite.
+        """
+        require_above("learning_rate", learning_rate, 0)
+        require_finite("learning_rate", learning_rate)
+        return WorkedNetwork(
+            U=self.U - learning_rate * gradients.U,
+            V=self.V - learning_rate * gradients.V,
+            W=self.W - learning_rate * gradients.W,
+        )
+
+    def _check(self, inputs: Sequence[int], targets: Sequence[int]) -> None:
+        _check_symbols("inputs", inputs, self.U.shape[1])
+        _check_symbols("targets", targets, len(self.V))
+        if len(inputs) != len(targets):
+            raise ConfigError(f"targets must be as many as inputs, {len(inputs)}, got {len(targets)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """How to train the worked network: plain gradient descent on one sequence.
+
+    Args:
+        num_steps: Steps of gradient descent, 0 to 1 000 000.
+        learning_rate: Above 0.
+        bptt_truncate: Steps back that a loss is carried, at least 0; None: to the first.
+        clip: Largest size that an entry of a gradient keeps, above 0.
+    """
+
+    num_steps: int = 100
+    learning_rate: float = 0.1
+    bptt_truncate: int | None = 3
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        require_size("num_steps", self.num_steps, 0)
+        require_above("learning_rate", self.learning_rate, 0)
+        require_finite("learning_rate", self.learning_rate)
+        require_at_least("bptt_truncate", 0 if self.bptt_truncate is None else self.bptt_truncate, 0)
+        require_above("clip", self.clip, 0)
+
+
+def lesson_network() -> WorkedNetwork:
+    """The notebook's weights: 2 hidden units, 3 symbols."""
+    return WorkedNetwork(
+        U=np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]),
+        V=np.array([[0.2, 0.3], [0.5, 0.6], [0.7, 0.8]]),
+        W=np.array([[0.4, 0.5], [0.1, 0.2]]),
+    )
+
+
+def train(
+    network: WorkedNetwork, inputs: Sequence[int], targets: Sequence[int], *, descent: Descent
+) -> tuple[WorkedNetwork, Float64[np.ndarray, " step"]]:
+    """Repeat: gradients, clipping, a step.
+
+    Args:
+        network: Where to start.
+        inputs: Symbols read.
+        targets: Symbol to be answered at each step.
+        descent: How.
+
+    Returns:
+        The trained network, and E = sum of E_t in nats before each step and after the last: num_steps + 1 values.
+
+    Raises:
+        ConfigError: The sequences break a rule of WorkedNetwork.
+        RnnstudyError: A loss or gradient left the range of float64.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        losses = [network.losses(inputs, targets).sum()]
+        for step in range(1, descent.num_steps + 1):
+            gradients = network.gradients(inputs, targets, descent.bptt_truncate).clipped(descent.clip)
+            network = network.step(gradients, descent.learning_rate)
+            losses.append(network.losses(inputs, targets).sum())
+            if not all(np.isfinite(value).all() for value in (losses[-1], network.U, network.V, network.W)):
+                raise RnnstudyError(
+                    f"The gradient or the loss is not finite after step {step}: lower learning_rate, "
+                    f"got {descent.learning_rate}, or clip, got {descent.clip}."
+                )
+    return network, np.array(losses)
+
+
+def _one_hot(symbol: int, symbols: int) -> Float64[np.ndarray, " symbols"]:
+    return np.eye(symbols)[symbol]
+
+
+def _check_symbols(name: str, sequence: Sequence[int], symbols: int) -> None:
+    if not 1 <= len(sequence) <= MOST_STEPS:
+        raise ConfigError(f"{name} must have 1 to {MOST_STEPS} symbols, got {len(sequence)}.")
+    wrong = [symbol for symbol in sequence if symbol not in range(symbols)]
+    if wrong:
+        raise ConfigError(f"{name} must be symbols 0 to {symbols - 1}, got {wrong[0]}.")
