@@ -21,8 +21,8 @@ class Credit(Instrument):
 
     Means and sums are over the sequences and time steps of the batch. A network that has learnt to use its cue has a
     ratio above that of the untrained one, where the ratio tells the distance from the loss rather than what is there.
-    NaN where all time steps carry the information, none does, or the gradient is not finite or zero throughout; the
-    ratio is -inf where it is zero there alone.
+    NaN where all time steps carry the information, none does, or the gradient is not finite or zero throughout. The
+    ratio is -inf where the gradient is zero there alone, inf where it is zero elsewhere alone.
     """
 
     @override
@@ -33,8 +33,12 @@ class Credit(Instrument):
             for state, norms in states.items():
                 inside = torch.where(there, norms, 0).sum((0, 2))
                 outside = torch.where(there, 0, norms).sum((0, 2))
-                ratio = inside / there.sum((0, 2)) / (outside / (~there).sum((0, 2)))
+                count = there.sum((0, 2))
+                others = there.shape[0] * there.shape[2] - count
+                told = (count > 0) & (others > 0) & (inside + outside).isfinite()
+                ratio = torch.where(told, inside / count / (outside / others), torch.nan)
+                share = torch.where(told, inside / (inside + outside), torch.nan)
                 name = f"credit/{state}/layer_{index}"
                 measured[f"{name}/log10_ratio"] = Scalar(values=ratio.log10())
-                measured[f"{name}/share"] = Scalar(values=inside / (inside + outside))
+                measured[f"{name}/share"] = Scalar(values=share)
         return measured

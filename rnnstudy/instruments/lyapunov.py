@@ -21,8 +21,9 @@ class Lyapunov(Instrument):
         lyapunov/layer_{index}/backward_largest   of adjoints, as gradients go; the same as `largest` in the long run
         lyapunov/layer_{index}/spectrum           all exponents, the largest first (a curve over their rank)
 
-    Means over the sequences, of finite-time exponents: over so few steps as a task has they tell what happens to
-    gradients on the way, not what the system does in the long run. -inf where a direction is lost altogether.
+    Sorted in every sequence, then means over the sequences. They are finite-time exponents: over so few steps as a task
+    has they tell what happens to gradients on the way, not what the system does in the long run. -inf where a direction
+    is lost altogether.
 
     References:
         Vogt, Puelma Touzel, Shlizerman & Lajoie, On Lyapunov exponents for RNNs, 2022 (arXiv:2006.14123).

@@ -26,8 +26,8 @@ class Replay(Instrument):
                                                    precision of the training is exactly zero, but truly is not
         replay/{state}/layer_{index}/vanished      share where it truly is zero: a unit that is off, a weight of zero
 
-    The loss is the task's alone and mitigations do not edit anything. Weights are those of training, states are run
-    anew in float64. What training flushes (subnormal numbers) counts as underflowed.
+    NaN where a gradient is not a number. The loss is the task's alone and mitigations do not edit anything. Weights are
+    those of training, states are run anew in float64. What training flushes (subnormal numbers) counts as underflowed.
 
     Args:
         sequences: How many of the probe, at least 1.
@@ -48,16 +48,16 @@ class Replay(Instrument):
         for index, logs in enumerate(replay(record.network, record.task, batch)):
             for state, each in logs.items():
                 name = f"replay/{state}/layer_{index}"
-                gone = each == -torch.inf
+                gone = torch.where(each.isnan(), torch.nan, (each == -torch.inf).to(each.dtype))
                 shown_as_zero = (as_trained[index][state].total == 0).all(-1)
                 measured[f"{name}/log10_total"] = Curve(values=mean_of_logs(each).T)
-                measured[f"{name}/underflowed"] = Scalar(values=_share(shown_as_zero & ~gone))
+                measured[f"{name}/underflowed"] = Scalar(values=_share(shown_as_zero * (1 - gone)))
                 measured[f"{name}/vanished"] = Scalar(values=_share(gone))
         return measured
 
 
 def _share(which: Tensor) -> Tensor:
-    return which.double().mean((0, 2))
+    return which.mean((0, 2))
 
 
 def _adjoints(record: Record, batch: Batch) -> Sequence[dict[str, Adjoint]]:

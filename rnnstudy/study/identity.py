@@ -71,6 +71,8 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     values = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
+        if key in UNESSENTIAL:
+            continue
         if "." in key or key in {"task", "optimizer", "schedule", "seed", "replicas"}:
             # A list such as [50,200] reads 50-200.
             plain = value.removeprefix("[").removesuffix("]")

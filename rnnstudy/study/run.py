@@ -171,14 +171,18 @@ def _facts(task: Task) -> dict[str, Any]:
     }
 
 
-def assemble(plan: Plan, device: torch.device) -> Parts:
-    """Build everything that a plan asks for, the network with its initial weights."""
-    facts = plan.task.facts
-    interface = Interface(
+def interface_of(task: Task) -> Interface:
+    """What a task asks of a network."""
+    facts = task.facts
+    return Interface(
         input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
     )
+
+
+def assemble(plan: Plan, device: torch.device) -> Parts:
+    """Build everything that a plan asks for, the network with its initial weights."""
     generators = replica_generators(plan.run.seed, plan.run.replicas, "init")
-    network = plan.model.build(interface, generators)
+    network = plan.model.build(interface_of(plan.task), generators)
     for mitigation in plan.mitigations:
         mitigation.prepare(network)
     network.to(device)

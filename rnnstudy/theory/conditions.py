@@ -11,10 +11,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnstudy.gradients.spectra import Conditions, non_normality, spectral_norm, spectral_radius
-from rnnstudy.models.base import RECURRENT
-from rnnstudy.recurrence.gru import GRURecurrence
-from rnnstudy.recurrence.lru import LRURecurrence, eigenvalues
-from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.recurrence.residual import ResidualRecurrence
 from rnnstudy.report.canvas import COLORS, DPI, INK, plain, tidy
 from rnnstudy.theory.drawing import GREY
@@ -31,7 +27,8 @@ ONE = 1e-5
 """gamma times norm this close to 1 counts as 1: what float32 leaves of an orthogonal matrix."""
 MOST_PANELS = 9
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_GATES: dict[type, tuple[str, ...]] = {GRURecurrence: ("r", "z", "n"), LSTMRecurrence: ("i", "f", "g", "o")}
+_DIAGONAL = {"recurrent": "diag(u)", "eigenvalues": "Λ"}
+"""Matrices of cells of which no unit acts on another one, as they are written."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,45 +59,22 @@ def operators(part: Part) -> tuple[Operator, ...]:
         The matrices; of a leaky or residual cell also the Jacobian where every slope is 1.
     """
     cell, weights = part.trajectory.cell, part.trajectory.weights
-    if isinstance(cell, LRURecurrence):
-        return (_diagonal("Λ", eigenvalues(weights["log_decay"][0], weights["log_phase"][0])),)
-    found: list[Operator] = []
-    for name in (name for name in RECURRENT if name in weights):
-        weight = weights[name][0]
-        if weight.ndim == 1:
-            found.append(_diagonal("diag(u)", weight))
-            continue
-        blocks = weight.unflatten(0, (-1, weight.shape[-1])).unbind(0)
-        gates = _GATES.get(type(cell), tuple(map(str, range(len(blocks)))))
-        label = name.replace("weight_", "W_")
-        found += [
-            _square(label if len(blocks) == 1 else f"{label}, {gate}", block)
-            for gate, block in zip(gates, blocks, strict=True)
-        ]
+    found = [_operator(name, matrix[0]) for name, matrix in cell.recurrent_matrices(weights).items()]
     if isinstance(cell, ResidualRecurrence):
         matrix = weights["weight_hh"][0]
         jacobian = cell.keep * torch.eye(len(matrix), dtype=matrix.dtype) + cell.rate * matrix
-        found.append(_square(f"{cell.keep:g} I + {cell.rate:g} W_hh", jacobian))
+        found.append(_operator(f"{cell.keep:g} I + {cell.rate:g} W_hh", jacobian))
     return tuple(found)
 
 
-def _square(name: str, matrix: Float[Tensor, "hidden hidden"]) -> Operator:
+def _operator(name: str, matrix: Float[Tensor, "hidden hidden"]) -> Operator:
     return Operator(
-        name=name,
+        name=_DIAGONAL.get(name, name.replace("weight_", "W_").replace("/", ", ")),
         eigenvalues=torch.linalg.eigvals(matrix).to(torch.complex128).numpy(),
         radius=float(spectral_radius(matrix)),
         norm=float(spectral_norm(matrix)),
         non_normality=float(non_normality(matrix)),
-    )
-
-
-def _diagonal(name: str, entries: Tensor) -> Operator:
-    values = entries.to(torch.complex128)
-    # As a real matrix a complex number is a 2 x 2 rotation and scaling: it and its conjugate are the eigenvalues.
-    every = torch.cat([values, values.conj()]) if entries.is_complex() else values
-    largest = float(every.abs().max())
-    return Operator(
-        name=name, eigenvalues=every.numpy(), radius=largest, norm=largest, non_normality=0.0, diagonal=True
+        diagonal=name in _DIAGONAL,
     )
 
 

@@ -73,6 +73,10 @@ def picture(figure: Figure, name: str, alt: str) -> Picture:
         The picture.
     """
     png, svg = io.BytesIO(), io.BytesIO()
+    if (layout := figure.get_layout_engine()) is not None:
+        # Once for both files: it takes longer than drawing.
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     figure.savefig(png, format="png", dpi=DPI, facecolor="white")
     # Without the date the same run gives the same bytes.
     figure.savefig(svg, format="svg", metadata={"Date": None})

@@ -13,7 +13,7 @@ from rnnstudy.core.seeding import replica_generators
 from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES
 from rnnstudy.gradients.spectra import conditions
 from rnnstudy.gradients.trajectories import Drive, Trajectory, network_trajectories, random_trajectory, trace
-from rnnstudy.models.base import Interface, Network
+from rnnstudy.models.base import Network
 from rnnstudy.models.gru import GRU
 from rnnstudy.models.lstm import LSTM
 from rnnstudy.models.rnn import RNN
@@ -22,6 +22,7 @@ from rnnstudy.recurrence.gru import GRURecurrence
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.study.load import Loaded
+from rnnstudy.study.run import interface_of
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.tasks.coconut_water import CoconutWater
 from rnnstudy.training.data import draw
@@ -143,10 +144,6 @@ def random_subject(
 
 def _random_examples(task: Task, hidden_size: int, seed: int) -> tuple[Example, ...]:
     """Untrained networks that read a task's sequences."""
-    facts = task.facts
-    interface = Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
-    )
     batch = draw(task, SEQUENCES, replica_generators(seed, 1, "theory"), torch.device("cpu"))
     models = {
         "rnn": RNN(hidden_size=hidden_size),
@@ -156,7 +153,7 @@ def _random_examples(task: Task, hidden_size: int, seed: int) -> tuple[Example, 
     return tuple(
         Example(
             name=name,
-            network=model.build(interface, replica_generators(seed, 1, "init")),
+            network=model.build(interface_of(task), replica_generators(seed, 1, "init")),
             replica=0,
             task=task,
             batch=batch,

@@ -18,7 +18,8 @@ from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.gradients.trajectories import in_double
 from rnnstudy.gradients.weight_terms import weight_terms
-from rnnstudy.models.base import RECURRENT, Interface, Model, Network
+from rnnstudy.models.base import RECURRENT, Model, Network
+from rnnstudy.study.run import interface_of
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.theory.subject import Example
@@ -111,14 +112,6 @@ def one_replica(network: Network, replica: int) -> Network:
             tensor.data = tensor.data[replica : replica + 1].clone()
     alone.replicas = 1
     return alone
-
-
-def interface_of(task: Task) -> Interface:
-    """What a task asks of a network."""
-    facts = task.facts
-    return Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
-    )
 
 
 def small_examples() -> list[Example]:

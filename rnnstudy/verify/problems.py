@@ -9,8 +9,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.seeding import make_generator, replica_generators
-from rnnstudy.models.base import Interface, Model, Network
+from rnnstudy.models.base import Model, Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States, Weights
+from rnnstudy.study.run import interface_of
 from rnnstudy.tasks.base import Batch, Task, stack
 
 
@@ -176,11 +177,7 @@ class AnyCell(Model):
 
 def make_network(model: Model, task: Task, device: torch.device, replicas: int = 2) -> Network:
     """A network for a task, in float64."""
-    facts = task.facts
-    interface = Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
-    )
-    return model.build(interface, replica_generators(0, replicas, "verify network"), torch.float64).to(device)
+    return model.build(interface_of(task), replica_generators(0, replicas, "verify network"), torch.float64).to(device)
 
 
 def make_batch(task: Task, device: torch.device, *, batch_size: int = 4, replicas: int = 2) -> Batch:

@@ -65,7 +65,7 @@ class TensorBoard(Writer):
                     self._scalars[tag].update({replica: figures[replica] for replica in entry.running})
                     # A figure that no replica has ever had has no median.
                     if entry.scheduled and self._scalars[tag]:
-                        self._writer.add_scalar(tag, float(np.median(list(self._scalars[tag].values()))), step)
+                        self._writer.add_scalar(tag, float(_median(list(self._scalars[tag].values()))), step)
                 case Curve(values=values):
                     if tag.endswith(HEATMAP_PART):
                         self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
@@ -78,7 +78,7 @@ class TensorBoard(Writer):
                         self._add_histogram(tag, histogram, step, entry.running)
 
     def _add_row(self, tag: str, step: int) -> None:
-        self._rows[tag].append((step, np.median(list(self._curves[tag].values()), axis=0)))
+        self._rows[tag].append((step, _median(list(self._curves[tag].values()))))
 
     def _draw(self, tag: str) -> None:
         steps, rows = zip(*self._rows[tag], strict=True)
@@ -112,3 +112,9 @@ class TensorBoard(Writer):
             if len(rows).bit_count() != 1:
                 self._draw(tag)
         self._writer.close()
+
+
+def _median(figures: list[Any]) -> Any:
+    """The median over the replicas; NaN between minus and plus infinity."""
+    with np.errstate(invalid="ignore"):
+        return np.median(figures, axis=0)

@@ -122,17 +122,28 @@ def test_zero_at_the_informative_steps_alone_is_minus_infinity_and_zero_everywhe
     assert share[2] == 0.25
 
 
-def test_where_all_steps_are_informative_there_is_no_ratio():
+def test_where_all_steps_are_informative_there_is_nothing_to_tell():
     task = Parity(seq_len=5)
     network, batch = network_of(RNN(hidden_size=3), task), draw(task)
     assert batch.informative.all()
     measured = figures(Credit(), record_of_step(network, batch, task))
-    assert measured["credit/h/layer_0/log10_ratio"].isnan().all()
+    assert all(values.isnan().all() for values in measured.values())
 
 
-def test_where_no_step_is_informative_there_is_no_ratio():
+def test_where_no_step_is_informative_there_is_nothing_to_tell():
     measured = figures(Credit(), record_of_norms([[1.0, 2.0]], batch=marked([0, 0])))
-    assert measured["credit/h/layer_0/log10_ratio"].isnan().all()
+    assert all(values.isnan().all() for values in measured.values())
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_infinite_has_no_figures_and_zero_elsewhere_alone_is_infinity(place):
+    row = [1.0, 2.0]
+    row[place] = math.inf
+    measured = figures(Credit(), record_of_norms([row], batch=marked([1, 0])))
+    assert all(values.isnan().all() for values in measured.values())
+    measured = figures(Credit(), record_of_norms([[1.0, 0.0]], batch=marked([1, 0])))
+    assert measured["credit/h/layer_0/log10_ratio"].tolist() == [math.inf]
+    assert measured["credit/h/layer_0/share"].tolist() == [1]
 
 
 def test_a_single_time_step_does_not_stop_anything():

@@ -5,22 +5,18 @@ from collections import Counter
 
 import pytest
 import torch
-from tools.members import members, plan
+from tools.records import draw, network_of, record_of_adjoints, record_of_step
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.seeding import replica_generators
-from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.instruments.base import Record
 from rnnstudy.instruments.grad_norm import GradNorm
 from rnnstudy.instruments.hidden_grad_histogram import LOW, HiddenGradHistogram, log_spaced_lags
 from rnnstudy.instruments.hidden_grad_norm import HiddenGradNorm
 from rnnstudy.mitigations.clip_norm import ClipNorm
-from rnnstudy.models.base import Interface, Network
+from rnnstudy.models.base import Network
 from rnnstudy.models.lstm import LSTM
-from rnnstudy.recurrence.base import Adjoint, Direct
-from rnnstudy.tasks.base import Batch, stack
+from rnnstudy.tasks.base import Batch
 from rnnstudy.tasks.coconut_water import CoconutWater
-from rnnstudy.training.step import TrainingStep
 from rnnstudy.writers.base import Curve, Histogram, Scalar
 
 TASK = CoconutWater(lag=21)
@@ -28,59 +24,12 @@ BATCH = 4
 
 
 def network_and_batch() -> tuple[Network, Batch]:
-    facts = TASK.facts
-    interface = Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding="words", seq_len=facts.seq_len
-    )
-    network = LSTM(hidden_size=5, num_layers=2).build(interface, replica_generators(0, 3, "init"))
-    batch = stack([TASK.sample(BATCH, generator) for generator in replica_generators(0, 3, "train")])
-    return network, batch
+    return network_of(LSTM(hidden_size=5, num_layers=2), TASK, torch.float32), draw(TASK, "train", BATCH)
 
 
 def record_one_step() -> Record:
     network, batch = network_and_batch()
-    compute = TrainingStep(
-        task=TASK, network=network, mitigations=[ClipNorm(max_norm=0.1)], num_steps=1, seeds=range(3)
-    )
-    result = compute(batch, 0, record=True)
-    return Record(
-        step=0,
-        task=TASK,
-        network=network,
-        batch=batch,
-        adjoints=result.adjoints,
-        probe=batch,
-        raw_norm=result.raw_norm,
-        clipped_norm=replica_norms(compute.gradients().values()),
-    )
-
-
-def record_of(values: torch.Tensor) -> Record:
-    network, batch = network_and_batch()
-    nothing = torch.zeros(values.shape[1], dtype=torch.float64)
-    adjoint = Adjoint(source=Direct(values), carried=torch.zeros_like(values))
-    return Record(
-        step=0,
-        task=TASK,
-        network=network,
-        batch=batch,
-        adjoints=[{"h": adjoint}],
-        probe=batch,
-        raw_norm=nothing,
-        clipped_norm=nothing,
-    )
-
-
-@pytest.mark.parametrize("name", members("instrument"))
-def test_tags_begin_with_the_instruments_name_and_figures_have_the_replicas(name):
-    (instrument,) = plan(f"instrument=[{name}]").instruments
-    assert isinstance(instrument, Instrument)
-    measured = instrument.measure(record_one_step())
-    assert measured
-    for tag, measurement in measured.items():
-        assert tag.startswith(f"{name}/")
-        values = measurement.counts if isinstance(measurement, Histogram) else measurement.values
-        assert len(values) == 3
+    return record_of_step(network, batch, TASK, mitigations=[ClipNorm(max_norm=0.1)])
 
 
 def test_hidden_grad_norm_is_the_gradient_of_each_sequences_own_loss():
@@ -141,7 +90,7 @@ def test_histogram_counts_every_entry_in_its_bin():
     values[1, 1, 0, 0] = float("nan")
     values[2, 0, 0] = float("inf")
     values[2, 1, :, 0] = 1e-41
-    measured = HiddenGradHistogram(bin_width=0.5).measure(record_of(values))
+    measured = HiddenGradHistogram(bin_width=0.5).measure(record_of_adjoints({"h": values}))
     entries = BATCH * 5
 
     def filled(tag: str) -> list[dict[float, int]]:
@@ -177,7 +126,7 @@ def test_entries_beside_an_edge_are_on_their_side_of_it():
     """Float32 is a little above or below a power of ten; its logarithm is taken in float64."""
     beside = torch.tensor([10.0 ** (power / 2) for power in range(-60, 61)])
     values = (beside / BATCH).view(1, 1, 1, -1).expand(1, 1, BATCH, -1)
-    histogram = HiddenGradHistogram(bin_width=0.5).measure(record_of(values))[
+    histogram = HiddenGradHistogram(bin_width=0.5).measure(record_of_adjoints({"h": values}))[
         "hidden_grad_histogram/h/layer_0/lag_0000"
     ]
     assert isinstance(histogram, Histogram)

@@ -6,50 +6,26 @@ from dataclasses import replace
 import pytest
 import torch
 from tools.members import members, plan
+from tools.records import NUMBERS, REPLICAS, draw, network_of, record_of
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.seeding import replica_generators
 from rnnstudy.instruments.base import Record
 from rnnstudy.instruments.saturation import Saturation
-from rnnstudy.models.base import Interface, Model, Network
+from rnnstudy.models.base import Model, Network
 from rnnstudy.models.gru import GRU
 from rnnstudy.models.lru import LRU
 from rnnstudy.models.lstm import LSTM
 from rnnstudy.models.residual_rnn import ResidualRNN
 from rnnstudy.models.rnn import RNN
-from rnnstudy.tasks.adding import Adding
-from rnnstudy.tasks.base import Batch, Task, stack
+from rnnstudy.tasks.base import Task
 from rnnstudy.tasks.coconut_water import CoconutWater
 from rnnstudy.writers.base import Scalar
 
-REPLICAS = 3
-WORDS, NUMBERS = CoconutWater(lag=21), Adding(seq_len=9)
+WORDS = CoconutWater(lag=21)
 
 
 def build(model: Model, task: Task = NUMBERS) -> Network:
-    facts = task.facts
-    interface = Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
-    )
-    return model.build(interface, replica_generators(0, REPLICAS, "init"))
-
-
-def draw(task: Task = NUMBERS, stream: str = "probe", batch_size: int = 4) -> Batch:
-    return stack([task.sample(batch_size, generator) for generator in replica_generators(0, REPLICAS, stream)])
-
-
-def record_of(network: Network, probe: Batch, *, task: Task = NUMBERS, batch: Batch | None = None) -> Record:
-    nothing = torch.zeros(REPLICAS, dtype=torch.float64)
-    return Record(
-        step=0,
-        task=task,
-        network=network,
-        batch=probe if batch is None else batch,
-        probe=probe,
-        adjoints=[],
-        raw_norm=nothing,
-        clipped_norm=nothing,
-    )
+    return network_of(model, task, torch.float32)
 
 
 def figures(instrument: Saturation, record: Record) -> dict[str, list[float]]:

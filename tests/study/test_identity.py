@@ -8,7 +8,14 @@ from rnnstudy.study.identity import find_run_folder, fingerprint, telling_name
 
 @pytest.mark.parametrize(
     "override",
-    ["study=other", "output_dir=elsewhere", "run_dir=here", "numerics.threads=4", "train.checkpoint_interval=7"],
+    [
+        "study=other",
+        "output_dir=elsewhere",
+        "run_dir=here",
+        "numerics.threads=4",
+        "train.checkpoint_interval=7",
+        "train.kept_checkpoints=5",
+    ],
 )
 def test_what_changes_no_figure_changes_no_fingerprint(override):
     assert fingerprint(compose(override)) == fingerprint(compose())
@@ -24,7 +31,9 @@ def test_what_changes_figures_changes_the_fingerprint(override):
 
 def test_names_tell_what_was_asked_for():
     config = compose("model=gru", "mitigation=[clip_norm]", "task.lag=40")
-    name = telling_name(config, ["model=gru", "mitigation=[clip_norm]", "task.lag=40", "seed=3", "study=x"])
+    name = telling_name(
+        config, ["model=gru", "mitigation=[clip_norm]", "task.lag=40", "seed=3", "study=x", "train.kept_checkpoints=9"]
+    )
     assert name == f"gru+clip_norm_lag=40_seed=3_{fingerprint(config)}"
     hostile = telling_name(config, ["model.hidden_size=../../x y;rm"])
     assert "/" not in hostile

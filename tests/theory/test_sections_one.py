@@ -325,7 +325,7 @@ def test_the_section_on_what_is_left_has_the_measured_figures():
         expected = "–" if found.bound is None else power(found.bound[0])
         assert column(bounds, "(γσ)^lag", found.name) == expected
     assert sum("Never crossed" in paragraph for paragraph in section.text) == 2
-    assert "The loss is asked at 23 steps" in " ".join(section.text)
+    assert "The loss is asked at the last step alone" in " ".join(section.text)
     assert ("below 4", "published", "1.304390e-14", "1.207213e+00") in notebook.rows
     below, above = notebook_curve("below"), notebook_curve("above")
     text = section.text[-1]

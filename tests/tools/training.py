@@ -14,23 +14,16 @@ from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.mitigations.base import Backward, Mitigation, Moment
-from rnnstudy.models.base import Interface, Network
+from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint, States
-from rnnstudy.tasks.base import Batch, Task
+from rnnstudy.study.run import interface_of
+from rnnstudy.tasks.base import Batch
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.data import draw
 from rnnstudy.training.loop import Training
 from rnnstudy.training.step import TrainingStep
 
 CPU = torch.device("cpu")
-
-
-def interface_of(task: Task) -> Interface:
-    """What a task asks of a network."""
-    facts = task.facts
-    return Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
-    )
 
 
 def build(settings: Plan, replicas: int = 3, seed: int = 0, dtype: torch.dtype = torch.float64) -> Network:
