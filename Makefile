@@ -27,14 +27,14 @@ study: .venv/installed
 	@echo "TensorBoard logs: $(CURDIR)/$(STUDY)   (to see them: $(BIN)/rnnstudy board $(STUDY))"
 
 test: .venv/installed-dev
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m 'slow or not slow'
+	$(BIN)/pytest -q -n auto --dist worksteal -m 'slow or not slow'
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .

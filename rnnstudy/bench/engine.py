@@ -13,7 +13,7 @@ from rich.table import Table
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch, Timing
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_json
+from rnnstudy.core.run_folder import write_figures
 
 AS_SHIPPED = "as shipped"
 """Marks the size S3 with torch's own settings: as many threads as it starts with, subnormal numbers kept."""
@@ -81,7 +81,7 @@ class EngineBenchmark:
             console.print(_described(row), highlight=False, soft_wrap=True)
         console.print(_ratios(rows))
         if path is not None:
-            write_json(path, [row.as_record() for row in rows])
+            write_figures(path, [row.as_record() for row in rows])
 
     def _rows(self) -> Iterator[Row]:
         shipped = Numerics(threads=torch.get_num_threads(), flush_subnormals=False)

@@ -13,7 +13,7 @@ from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_json
+from rnnstudy.core.run_folder import write_figures
 from rnnstudy.core.schedule import Every
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record, Update
@@ -72,7 +72,7 @@ def run(console: Console, models: Sequence[str], seconds: float, path: Path | No
         table.add_row(name, first.tier, str(first.interval), *cells)
     console.print(table)
     if path is not None:
-        write_json(path, [{**vars(cost), "share": cost.share} for cost in costs])
+        write_figures(path, [{**vars(cost), "share": cost.share} for cost in costs])
 
 
 def _measured(model: str, seconds: float) -> list[Cost]:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem, Size, Work
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_json
+from rnnstudy.core.run_folder import write_figures
 
 SHORT, LONG = 1_000, 10_000
 """Time steps of the sequences whose cost per time step is compared."""
@@ -125,7 +125,7 @@ def run(console: Console, cells: Sequence[str], path: Path | None) -> None:
         table.add_row(*(f"{figure:.2f}" if isinstance(figure, float) else str(figure) for figure in record.values()))
     console.print(table)
     if path is not None:
-        write_json(path, records)
+        write_figures(path, records)
 
 
 def _rows(cell: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_json
+from rnnstudy.core.run_folder import write_figures
 from rnnstudy.models.base import Model
 from rnnstudy.study.run import check
 from rnnstudy.study.sweep import first_job
@@ -55,7 +55,7 @@ def run(console: Console, seconds: float, path: Path | None) -> None:
         table.add_row(cost.model, str(cost.parameters), f"{cost.step_ms:.1f}", f"{cost.ratio:.2f}")
     console.print(table)
     if path is not None:
-        write_json(path, [vars(cost) for cost in costs])
+        write_figures(path, [vars(cost) for cost in costs])
 
 
 def _models(hidden_size: int) -> Iterator[tuple[str, Model]]:

@@ -16,7 +16,7 @@ from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_json
+from rnnstudy.core.run_folder import write_figures
 from rnnstudy.study.run import check
 from rnnstudy.study.sweep import first_job
 from rnnstudy.tasks.base import Task
@@ -64,7 +64,7 @@ def run(console: Console, seconds: float, path: Path | None) -> None:
         table.add_row(cost.task, str(cost.seq_len), f"{cost.data_ms:.2f}", f"{cost.step_ms:.1f}", f"{cost.share:.1%}")
     console.print(table)
     if path is not None:
-        write_json(path, [vars(cost) for cost in costs])
+        write_figures(path, [vars(cost) for cost in costs])
 
 
 def _tasks(seq_len: int) -> Iterator[tuple[str, Task]]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnstudy.bench.contestants import SIZES
-from rnnstudy.core.run_folder import RunFolder, write_json
+from rnnstudy.core.run_folder import RunFolder, write_figures
 from rnnstudy.study.sweep import train
 from rnnstudy.tasks.coconut_water import CUE_STEP
 
@@ -73,7 +73,7 @@ def run(console: Console, models: Sequence[str], steps: int, path: Path | None) 
     table.add_row("with writers", *(f"{split.share('instruments', 'writers'):.1%}" for split in splits))
     console.print(table)
     if path is not None:
-        write_json(path, [_record(split) for split in splits])
+        write_figures(path, [_record(split) for split in splits])
 
 
 def _record(split: Split) -> dict[str, str | int | float]:

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnstudy.core.errors import RnnstudyError
+
 FORMAT = 1
 """Version of the layout; raised when a reader of the old one would misread the new one."""
 
@@ -81,6 +83,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_figures(path: Path, content: object) -> None:
+    """Write figures to a file that the user has named, as JSON.
+
+    Raises:
+        RnnstudyError: The file cannot be written.
+    """
+    try:
+        write_json(path, content)
+    except OSError as error:
+        raise RnnstudyError(f"'{path}' cannot be written to: {error.strerror}.") from None
 
 
 def write_json(path: Path, content: object) -> None:

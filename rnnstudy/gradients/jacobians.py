@@ -149,7 +149,7 @@ class Contributions:
     is 0.
 
     Attributes:
-        log10_norm: Spectral norm: the most that a change of length 1 at k can make at T.
+        log10_norm: Spectral norm: the most that a small change at k becomes at T, per unit of it.
         log10_largest: Largest absolute entry.
         log10_gain: Frobenius norm over the root of the number of units: the root mean square gain over all
             directions of a change.

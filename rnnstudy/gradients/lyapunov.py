@@ -23,6 +23,8 @@ class Lyapunov:
 
     Attributes:
         forward: Exponents of growing changes, in the order in which the frame holds them, usually the largest first.
+            The frame starts at the units, in their order, so over few steps the exponents depend on that order; the
+            norm of the product bounds what any direction keeps.
         backward: Of adjoints.
         steps: Time steps they are averaged over.
     """

@@ -72,7 +72,8 @@ class Instrument(ABC):
     asked at every probe; a dear one up to a hundred, so that it is to be asked rarely.
 
     Args:
-        schedule: At which optimizer steps; the first and the last weights of a run are measured in any case.
+        schedule: At which optimizer steps; the first weights of a run are measured in any case, and the last ones of
+            replicas that do not diverge.
     """
 
     tier: ClassVar[Tier] = "cheap"

@@ -17,13 +17,14 @@ class Lyapunov(Instrument):
     """Exponents along the first sequences of the probe, in natural logarithms per time step, in float64.
 
         lyapunov/layer_{index}/largest            of growing changes; below 0 they die out, above 0 they grow
-        lyapunov/layer_{index}/mean               mean of all: by how much volumes of states shrink
+        lyapunov/layer_{index}/mean               mean of all: how fast volumes of states shrink, per dimension
         lyapunov/layer_{index}/backward_largest   of adjoints, as gradients go; the same as `largest` in the long run
         lyapunov/layer_{index}/spectrum           all exponents, the largest first (a curve over their rank)
 
-    Sorted in every sequence, then means over the sequences. They are finite-time exponents: over so few steps as a task
-    has they tell what happens to gradients on the way, not what the system does in the long run. -inf where a direction
-    is lost altogether.
+    Sorted in every sequence, then means over the sequences; -inf where a direction is lost altogether, and so is the
+    mean. They are finite-time exponents, from a frame that starts at the units in their order: over so few steps as a
+    task has, `largest` and `backward_largest` depend on that start and may lie well below what the product of the
+    Jacobians does at most, which `jacobian_norms` has. Longer sequences, or `burn_in`, make them meet.
 
     References:
         Vogt, Puelma Touzel, Shlizerman & Lajoie, On Lyapunov exponents for RNNs, 2022 (arXiv:2006.14123).

@@ -105,9 +105,9 @@ def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any
         )
     content = checkpoints.load_step(wanted)
     if content is None:
-        raise RnnstudyError(
-            f"{folder.path}: the checkpoint of step {wanted} is damaged; it has {', '.join(map(str, saved))}."
-        )
+        others = ", ".join(str(each) for each in saved if each != wanted)
+        way_out = f"others are {others}" if others else "there is no other"
+        raise RnnstudyError(f"{folder.path}: the checkpoint of step {wanted} is damaged; {way_out}.")
     return content, wanted
 
 
@@ -117,10 +117,10 @@ def _fill(network: Network, content: dict[str, Any], where: str) -> None:
     Raises:
         RnnstudyError: They are those of another model.
     """
-    state = content.get("network")
-    if not isinstance(state, dict):
-        raise RnnstudyError(f"{where}: this is no checkpoint of a run.")
+    state = content.get("network") if isinstance(content, dict) else None
     own = network.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(weight, torch.Tensor) for weight in state.values()):
+        raise RnnstudyError(f"{where}: this is no checkpoint of a run.")
     for name in [*own, *state]:
         ours, theirs = (tuple(weights[name].shape) if name in weights else "none" for weights in (own, state))
         if ours != theirs:
@@ -128,4 +128,6 @@ def _fill(network: Network, content: dict[str, Any], where: str) -> None:
                 f"{where} holds weights of another model than config.yaml describes: {name} has the shape {theirs} "
                 f"there, {ours} is wanted."
             )
+        if own[name].dtype != state[name].dtype:
+            raise RnnstudyError(f"{where}: {name} must hold {own[name].dtype}, got {state[name].dtype}.")
     network.load_state_dict(state)

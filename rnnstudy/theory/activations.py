@@ -60,7 +60,8 @@ def _basics(point: float) -> tuple[str, ...]:
         "On its way back through h = f(a) a gradient is multiplied by the slope f'(a), unit by unit. The bound γ is "
         "the largest |f'| anywhere: whatever the input, the activation multiplies by no more than that.",
         f"The sigmoid is steepest at 0, with γ = 1/4: it alone leaves at most (1/4)^{STEPS} = "
-        f"10^{STEPS * np.log10(sigmoid.bound):.1f} of a gradient after {STEPS} steps back, whatever the weights do. "
+        f"10^{STEPS * np.log10(sigmoid.bound):.1f} of a gradient after {STEPS} steps back, before the weights have "
+        "their say. "
         f"At x = {point:g} its slope is {slope:.3g}, {_percent(slope / sigmoid.bound)} of γ. "
         "Tanh has γ = 1, at 0 only: away from 0 it shrinks a gradient too.",
     )

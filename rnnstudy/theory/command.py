@@ -1,5 +1,6 @@
 """`rnnstudy theory`: every section for a subject, in the terminal and as a page."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,17 +8,20 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnstudy.core.errors import ConfigError, require_at_least, require_finite
+from rnnstudy.core.errors import ConfigError, require_between, require_finite
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.gradients.trajectories import Drive
 from rnnstudy.study.load import load_run
 from rnnstudy.theory import activations, conditions, growth, left_over, linear, sum_over_time
-from rnnstudy.theory.page import write_page
+from rnnstudy.theory.page import make_folder, write_page
 from rnnstudy.theory.section import Section, Table
 from rnnstudy.theory.subject import Subject, random_subject, read_matrix, run_subject
 
 HIDDEN_SIZE, SEQ_LEN = 16, 20
 """Of the random networks, unless said otherwise."""
+
+MOST_UNITS, MOST_STEPS = 256, 1000
+"""What is looked at grows with the cube of the units, times the time steps: more would take minutes to hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,9 @@ class Request:
     def __post_init__(self) -> None:
         require_finite("point", self.point)
         if self.seq_len is not None:
-            require_at_least("seq_len", self.seq_len, 1)
+            require_between("seq_len", self.seq_len, 1, MOST_STEPS)
+        if self.hidden_size is not None:
+            require_between("hidden_size", self.hidden_size, 1, MOST_UNITS)
         of_runs = {"step": self.step, "replica": self.replica, "drive": self.drive}
         of_random = {"matrix": self.matrix, "hidden_size": self.hidden_size, "radius": self.radius, "seed": self.seed}
         odd, needed = (of_runs, "goes with --run only") if self.run is None else (of_random, "does not go with --run")
@@ -69,7 +75,7 @@ def _refuse(options: dict[str, object], why: str) -> None:
 
 
 def theory(request: Request, console: Console) -> Path:
-    """Print every section and write the page.
+    """Print every section as soon as it is there, and write the page.
 
     Args:
         request: What is asked for.
@@ -82,32 +88,39 @@ def theory(request: Request, console: Console) -> Path:
         RnnstudyError: Something is wrong with what was asked for, or the page cannot be written.
     """
     with Numerics(flush_subnormals=False).applied():
-        subject, folder = _subject(request)
-        sections = [
-            activations.section(subject, request.point),
-            conditions.section(subject),
-            left_over.section(subject),
-            linear.section(),
-            sum_over_time.section(subject),
-            growth.section(subject),
+        subject, name = _subject(request)
+        folder = request.out or Path("outputs/theory") / name
+        make_folder(folder)
+        console.print(subject.title, style="bold", highlight=False, markup=False)
+        parts: list[Callable[[], Section]] = [
+            lambda: activations.section(subject, request.point),
+            lambda: conditions.section(subject),
+            lambda: left_over.section(subject),
+            linear.section,
+            lambda: sum_over_time.section(subject),
+            lambda: growth.section(subject),
         ]
-    console.print(subject.title, style="bold", highlight=False, markup=False)
-    for number, section in enumerate(sections, start=1):
-        _print(section, number, console)
-    page = write_page(request.out or folder, subject.title, sections)
+        sections = []
+        for number, part in enumerate(parts, start=1):
+            sections.append(part())
+            _print(sections[-1], number, console)
+    page = write_page(folder, subject.title, sections)
     console.print(f"\nPage with figures: {page}", highlight=False, markup=False, soft_wrap=True)
     return page
 
 
-def _subject(request: Request) -> tuple[Subject, Path]:
-    """What is looked at, and the folder for the page unless another is given."""
-    below = Path("outputs/theory")
+def _subject(request: Request) -> tuple[Subject, str]:
+    """What is looked at, and a name for the page's folder: what was asked for is in it."""
+    names = ("replica", "drive", "hidden_size", "seq_len", "radius", "seed")
+    given = [f"{name}={getattr(request, name)}" for name in names if getattr(request, name) is not None]
+    if request.point != Request.point:
+        given.append(f"point={request.point}")
     if request.run is not None:
         loaded = load_run(request.run, request.step)
         subject = run_subject(
             loaded, replica=request.replica or 0, seq_len=request.seq_len, drive=request.drive or "task"
         )
-        return subject, below / f"{loaded.folder.path.resolve().name}_step_{loaded.step}"
+        return subject, "_".join([f"{loaded.folder.path.resolve().name}_step={loaded.step}", *given])
     subject = random_subject(
         hidden_size=HIDDEN_SIZE if request.hidden_size is None else request.hidden_size,
         seq_len=SEQ_LEN if request.seq_len is None else request.seq_len,
@@ -115,7 +128,7 @@ def _subject(request: Request) -> tuple[Subject, Path]:
         radius=request.radius,
         matrix=None if request.matrix is None else read_matrix(request.matrix),
     )
-    return subject, below / ("random" if request.matrix is None else request.matrix.stem)
+    return subject, "_".join(["random" if request.matrix is None else request.matrix.stem, *given])
 
 
 def _print(section: Section, number: int, console: Console) -> None:

@@ -162,7 +162,7 @@ def _shown(rows: Sequence[Sequence[float]]) -> str:
 
 
 def proof(found: Conditions) -> str:
-    """What gamma times norm proves, in two or three words."""
+    """What gamma times norm proves, in two or three words; within 1e-5 of 1 it counts as 1."""
     growth = found.gamma * found.norm
     if abs(growth - 1) <= ONE:
         return "cannot explode"
@@ -179,20 +179,21 @@ def rule(found: Conditions) -> str:
 
 def _here(bounded: dict[str, Conditions]) -> list[str]:
     if not bounded:
-        return ["No layer here is of the form h_t = f(W_hh h_{t-1} + ...), so neither condition speaks about one."]
+        return ["No layer here is a vanilla one, h_t = f(W_hh h_{t-1} + ...) with a full W_hh, of which both speak."]
     proven = [name for name, each in bounded.items() if proof(each) == "must vanish"]
     said = []
     if proven:
         said.append(f"Here γσ < 1, so that every product must vanish, holds for: {' / '.join(proven)}.")
     else:
         said.append("Here γσ < 1 holds for none of the layers: no product is proven to vanish.")
-    apart = [name for name, each in bounded.items() if rule(each) == "vanishes" and proof(each) == "nothing"]
+    ruled = [name for name, each in bounded.items() if rule(each) == "vanishes"]
+    apart = [name for name in ruled if name not in proven]
     if apart:
         said.append(
             f"The two conditions part for: {' / '.join(apart)}. The eigenvalues are below 1/γ, the singular value is "
-            "not: the rule says vanishing, and nothing is proven. What happens is to be measured, see the next section."
+            "not: the rule says vanishing, and that is not proven. What happens is measured in the next section."
         )
-    else:
+    elif ruled:
         said.append("The two conditions part for none of them: where the eigenvalue rule says vanishing, it is proven.")
     return said
 
@@ -202,8 +203,9 @@ def _others(subject: Subject, found: dict[str, tuple[Operator, ...]]) -> list[st
     several = [part.name for part in subject.parts if part.gamma is None and len(found[part.name]) > 1]
     if several:
         said.append(
-            f"For {' / '.join(several)} the Jacobian is made of several matrices, with gates or earlier states between "
-            "them. The numbers of each are shown; no condition on one of them proves anything about the product."
+            f"For {' / '.join(several)} the Jacobian has more in it than one matrix and slopes: gates, earlier states, "
+            "or a part of the state that is kept. The numbers of each matrix are shown; neither condition applies as "
+            "it is."
         )
     alone = [
         part.name

@@ -25,6 +25,8 @@ from rnnstudy.theory.subject import Part, Subject
 BUDGET = 1 << 32
 """Of time steps times sequences times the cubed size of the state: beyond, fewer sequences are looked at."""
 FIXED_POINT_UNITS = 8
+ROUNDING = 1e-6
+"""Growth per step that counts as none: what float32 leaves of an orthogonal matrix."""
 _RADIUS, _SETTLE, _COUNTED = 0.9, 2000, 1000
 
 
@@ -63,7 +65,9 @@ def section(subject: Subject) -> Section:
             "orthonormal again after every step (QR). The mean logarithms of what its vectors grew by are the "
             "exponents, natural logarithms per time step: below 0 a change dies out, above 0 it grows. Backward, a "
             "frame of gradients goes through the transposed Jacobians from the last step to the first. In the long "
-            "run both ways give the same numbers; over a finite stretch they differ.",
+            "run both ways give the same numbers. Over a finite stretch they differ, and they depend on the frame that "
+            "one starts with, here the units themselves, in their order: what a gradient keeps at most over the whole "
+            "stretch is told by the norm of the product, not by the largest exponent.",
             *_findings(found, subject),
             f"A check where the answer is known: a tanh network of {len(fixed)} unit{'s' * (len(fixed) > 1)} without "
             f"inputs, radius {_RADIUS:g}, has come to rest. There the Jacobian is the same at every step, J = diag(1 - "
@@ -158,14 +162,22 @@ def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
     over = f"; means over {some.sequences} sequences" if some.sequences > 1 else ""
     driven = "driven by its inputs" if subject.drive == "task" else "running by itself"
     said = [f"Every layer is looked at over {some.num_steps} time steps, {driven}{over}."]
-    growing = [name for name, each in found.items() if each.forward[0] > 0]
+    growing = [name for name, each in found.items() if each.norm > ROUNDING]
+    unknown = [name for name, each in found.items() if math.isnan(each.norm)]
     said.append(
-        f"The largest exponent is above 0 for: {', '.join(growing)}." if growing else "No largest exponent is above 0."
+        f"The product of all Jacobians lengthens some direction for: {', '.join(growing)}."
+        if growing
+        else "The product of all Jacobians lengthens no direction."
+        if not unknown
+        else "Whether a direction grows cannot be told."
     )
+    if unknown:
+        said.append(f"Not finite: {', '.join(unknown)}.")
     if losing := [f"{name} ({each.lost} of {len(each.forward)})" for name, each in found.items() if each.lost]:
         said.append(
-            "A unit without slope at a step (relu below 0, say) makes a row of zeros: what its direction held is lost "
-            "for good, and its exponent is -inf. A mean over sequences is -inf where one of them is. Directions lost, "
+            "Where a Jacobian has not the full rank (a relu unit that is off, a normalisation, a singular W_hh), what "
+            "a direction held is lost for good, and its exponent is -inf. A mean over sequences is -inf where one of "
+            "them is. Directions lost, "
             f"in the sequence that loses most: {', '.join(losing)}."
         )
     return said
@@ -173,7 +185,7 @@ def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
 
 def _largest(found: dict[str, Growth]) -> Table:
     def per_step(rate: float) -> str:
-        return f"10^{rate / math.log(10):.3f}" if math.isfinite(rate) else _power(rate)
+        return f"10^{rate / math.log(10):.3f}" if math.isfinite(rate) else "0" if rate == -math.inf else _power(rate)
 
     return Table(
         title="The largest exponent, and the norm of the whole product",

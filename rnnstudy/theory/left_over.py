@@ -89,8 +89,8 @@ def _words(every: Sequence[LeftOver]) -> list[str]:
     lags, sequences = len(every[0].norm) - 1, every[0].norm.shape[1]
     said = [
         "∂h_T/∂h_k is the product of the Jacobians of all steps after k. Three figures of it: its spectral norm, "
-        "the most that a change of length 1 at step k can make at T; its largest entry, one unit on one unit; and "
-        "the root mean square gain over all directions. For an LSTM also ∂c_T/∂c_k."
+        "the most that a small change at step k becomes at T, per unit of it; its largest entry, one unit on one "
+        "unit; and the root mean square gain over all directions. For an LSTM also ∂c_T/∂c_k."
         + (
             f" Figures are medians of {sequences} sequences (of an even number, the lower one in the middle); "
             "bands show their range."
@@ -109,9 +109,10 @@ def _words(every: Sequence[LeftOver]) -> list[str]:
     ]
     if any(each.input_bound is not None for each in every):
         said.append(
-            "Inputs fare as states do: ∂h_T/∂x_k = ∂h_T/∂h_k diag(f'(a_k)) W_hx, at most (γσ)^(T-k) γ ‖W_hx‖. W_hx "
-            "enters once, W_hh as often as there are steps: so it is W_hh that decides between vanishing and "
-            "exploding. " + verdict({"that bound": [closest_to_input_bound(each) for each in every]})
+            "Inputs fare as states do: ∂h_T/∂x_k = ∂h_T/∂h_k diag(f'(a_k)) W_hx, at most (γσ)^(T-k) γ ‖W_hx‖. In the "
+            "bound W_hx enters once, W_hh as often as there are steps: so it is W_hh, with the slopes, that decides "
+            "between vanishing and exploding. "
+            + verdict({"that bound": [closest_to_input_bound(each) for each in every]})
         )
     return said
 
@@ -138,7 +139,7 @@ def _gradient_words(subject: Subject, gradients: Sequence[Gradient]) -> list[str
         ratio = max(float(excess(each.gradient, each.norm)[:-1].max()) for each in asked)
         said.append(
             "The loss is asked at the last step alone, so dL/dh_k = dL/dh_T ∂h_T/∂h_k: one direction of all that the "
-            f"norm covers. The gradient is at most {power(ratio)} of the norm."
+            + f"norm covers. {_at_most(ratio)}"
         )
     elif loss_steps > 1:
         said.append(
@@ -147,6 +148,12 @@ def _gradient_words(subject: Subject, gradients: Sequence[Gradient]) -> list[str
             "its h_k is multiplied by no more than the norm of the product."
         )
     return said
+
+
+def _at_most(ratio: float) -> str:
+    if ratio == -np.inf:
+        return "In float64 it is exactly zero before the last step, as is the norm or this direction of it."
+    return f"The gradient is at most {power(ratio)} of the norm."
 
 
 def _states_table(every: Sequence[LeftOver]) -> Table:

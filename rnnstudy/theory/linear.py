@@ -41,7 +41,7 @@ def section() -> Section:
                 _figure(powers),
                 "linear_powers",
                 "0.5 to the power n falls and 2 to the power n grows, straight lines on a logarithmic axis; the norm "
-                "of the lesson's W to the power n falls almost like 0.5 to the power n.",
+                "of the lesson's W to the power n falls too, more slowly than 0.5 to the power n.",
             ),
         ),
     )

@@ -15,11 +15,23 @@ from rnnstudy.theory.typeset import typeset
 PAGE = "theory.html"
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a page, before anything is computed for it.
+
+    Raises:
+        RnnstudyError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RnnstudyError(f"'{folder}' cannot be written to: {error.strerror}.") from None
+
+
 def write_page(folder: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write the page, and every figure as PNG and SVG.
 
     Args:
-        folder: Made if missing.
+        folder: Where to; it must exist.
         title: What was looked at.
         sections: In their order.
 
@@ -31,7 +43,6 @@ def write_page(folder: Path, title: str, sections: Sequence[Section]) -> Path:
     """
     page = folder / PAGE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for picture in (picture for section in sections for picture in section.pictures):
             write_atomically(folder / f"{picture.name}.png", picture.png)
             write_atomically(folder / f"{picture.name}.svg", picture.svg)

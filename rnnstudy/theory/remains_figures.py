@@ -48,11 +48,12 @@ def inputs_figure(every: Sequence[LeftOver]) -> Picture:
     figure, panels = _panels(len(shown))
     for axes, each in zip(panels, shown, strict=True):
         measured = {
-            "of the state: ‖∂s_T/∂s_k‖": middle(each.norm),
+            "of the state, for comparison: ‖∂s_T/∂s_k‖": middle(each.norm),
             "of the input: ‖∂s_T/∂x_k‖": middle(each.of_input),
         }
-        theory = {} if each.input_bound is None else {"bound (γσ)^(T-k) γ‖W_hx‖ of the input": each.input_bound}
+        theory = {} if each.input_bound is None else {"bound of the input's: (γσ)^(T-k) γ‖W_hx‖": each.input_bound}
         draw_contributions(axes, measured, theory)
+        axes.lines[0].set(alpha=0.35, linewidth=1.4)
         _band(axes, each.of_input, COLORS[1])
         _finish(axes, each.name, f"change of {each.state}_T per change of 1")
     _share_legend(figure, panels)

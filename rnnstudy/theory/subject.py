@@ -8,11 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rnnstudy.core.errors import ConfigError, RnnstudyError, require_at_least, require_size
+from rnnstudy.core.errors import ConfigError, RnnstudyError, require_between, require_size
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES
 from rnnstudy.gradients.spectra import conditions
-from rnnstudy.gradients.trajectories import Drive, Trajectory, network_trajectories, random_trajectory, trace
+from rnnstudy.gradients.trajectories import (
+    Drive,
+    Trajectory,
+    network_trajectories,
+    random_trajectory,
+    trace,
+    with_radius,
+)
 from rnnstudy.models.base import Network
 from rnnstudy.models.gru import GRU
 from rnnstudy.models.lstm import LSTM
@@ -136,30 +143,35 @@ def random_subject(
     return Subject(
         title=title,
         parts=tuple(parts),
-        examples=_random_examples(CoconutWater(target="next_word"), hidden_size, seed),
-        at_end=_random_examples(CoconutWater(target="answer"), hidden_size, seed),
+        examples=_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radius, matrix),
+        at_end=_random_examples(CoconutWater(target="answer"), hidden_size, seed, radius, matrix),
         drive="task",
     )
 
 
-def _random_examples(task: Task, hidden_size: int, seed: int) -> tuple[Example, ...]:
-    """Untrained networks that read a task's sequences."""
+def _random_examples(
+    task: Task, hidden_size: int, seed: int, radius: float | None, matrix: Tensor | None
+) -> tuple[Example, ...]:
+    """Untrained networks that read a task's sequences, with the radius or the W_hh that is asked for."""
     batch = draw(task, SEQUENCES, replica_generators(seed, 1, "theory"), torch.device("cpu"))
     models = {
         "rnn": RNN(hidden_size=hidden_size),
         "gru": GRU(hidden_size=hidden_size),
         "lstm": LSTM(hidden_size=hidden_size),
     }
-    return tuple(
-        Example(
-            name=name,
-            network=model.build(interface_of(task), replica_generators(seed, 1, "init")),
-            replica=0,
-            task=task,
-            batch=batch,
-        )
-        for name, model in models.items()
-    )
+    if matrix is not None:
+        models = {"rnn": RNN(hidden_size=len(matrix))}
+    examples = []
+    for name, model in models.items():
+        network = model.build(interface_of(task), replica_generators(seed, 1, "init"))
+        (layer,) = network.recurrent_layers
+        with torch.no_grad():
+            if matrix is not None:
+                layer.get_parameter("weight_hh").copy_(matrix)
+            elif radius is not None:
+                layer.get_parameter("weight_hh").copy_(with_radius(layer.weights()["weight_hh"], radius))
+        examples.append(Example(name=name, network=network, replica=0, task=task, batch=batch))
+    return tuple(examples)
 
 
 def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
@@ -182,8 +194,11 @@ def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Dri
         raise ConfigError(f"replica must be between 0 and {network.replicas - 1} for this run, got {replica}.")
     _require_finite(loaded, replica)
     if seq_len is not None:
-        require_at_least("seq_len", seq_len, 1)
-        task = task.with_seq_len(seq_len)
+        try:
+            task = task.with_seq_len(seq_len)
+        except ConfigError as error:
+            now = task.facts.seq_len
+            raise ConfigError(f"seq_len {seq_len} is not one this task can have (in training {now}): {error}") from None
     generators = replica_generators(loaded.plan.run.seed, network.replicas, "theory")
     batch = draw(task, SEQUENCES, generators, torch.device("cpu"))
     parts = [
@@ -238,19 +253,31 @@ def read_matrix(path: Path) -> Float[Tensor, "hidden hidden"]:
     except OSError as error:
         raise RnnstudyError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, EOFError):
-        values = np.zeros(0)
+        values = _NONE
     if values.ndim != 2:
         raise RnnstudyError(f"{path} must hold a matrix: a row of numbers a line, or a .npy file of numbers.")
     matrix = torch.from_numpy(values)
     try:
+        if matrix.shape[0] == matrix.shape[1]:
+            require_between("the number of rows", len(matrix), 1, MOST_ROWS)
         conditions(matrix, 1.0)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return matrix
 
 
+MOST_ROWS = 256
+"""More would take minutes to hours."""
+
+_NONE = np.zeros(0)
+"""What stands for a file without a matrix in it."""
+
+
 def _read_numbers(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    lines = path.read_text().splitlines()
-    return np.array([line.replace(",", " ").split() for line in lines if line.strip()], dtype=np.float64)
+        loaded = np.load(path, allow_pickle=False)
+        return (
+            loaded.astype(np.float64) if np.issubdtype(loaded.dtype, np.number) and loaded.dtype.kind != "c" else _NONE
+        )
+    lines = [line.partition("#")[0].replace(",", " ").split() for line in path.read_text().splitlines()]
+    return np.array([line for line in lines if line], dtype=np.float64)

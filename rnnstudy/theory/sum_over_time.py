@@ -76,7 +76,10 @@ def _lag_findings(splits: Sequence[Split]) -> list[str]:
             said.append(f"{each.name}: its gradient is zero or not finite, so there are no shares.")
             continue
         short = float(each.share[:4].sum())
-        text = f"{each.name}: lags 0 to 3 make {short:.1%} of the gradient; the mean lag is {each.mean_lag:.1f} steps."
+        text = (
+            f"{each.name}: lags 0 to 3 make {short:.1%} of the gradient (shares are signed and add to 100%); the mean "
+            f"lag is {each.mean_lag:.1f} steps."
+        )
         if (each.share < 0).any():
             text += f" {int((each.share < 0).sum())} of {len(each.share)} lags pull against the whole (share below 0)."
         said.append(text)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_json
+from rnnstudy.core.run_folder import write_figures
 from rnnstudy.study.provenance import device_name, versions
 from rnnstudy.verify import (
     autograd,
@@ -87,7 +87,7 @@ def run(console: Console, devices: Sequence[torch.device], path: Path | None) ->
     else:
         console.print(f"All is well: {checked} comparisons in {seconds:.0f} s.", style="bold", highlight=False)
     if path is not None:
-        write_json(path, {"versions": versions(), "seconds": seconds, "figures": list(_records(rows))})
+        write_figures(path, {"versions": versions(), "seconds": seconds, "figures": list(_records(rows))})
     return not failed
 
 

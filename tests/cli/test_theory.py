@@ -29,11 +29,13 @@ def test_random_networks(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["theory", "--hidden-size", "4", "--seq-len", "5", "--seed", "3"]) == 0
     printed = capsys.readouterr().out
-    folder = tmp_path / "outputs" / "theory" / "random"
+    name = "random_hidden_size=4_seq_len=5_seed=3"
+    folder = tmp_path / "outputs" / "theory" / name
     page = (folder / "theory.html").read_text()
     assert printed.startswith("networks with random weights: 4 units, 5 time steps, seed 3")
-    assert "Page with figures: outputs/theory/random/theory.html" in printed
-    assert max(map(len, printed.splitlines())) <= 80
+    assert f"Page with figures: outputs/theory/{name}/theory.html" in printed
+    # The last line holds a path, which is not broken.
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
     assert page.count("<h2") == SECTIONS
     assert all(f"{number}. " in printed for number in range(1, SECTIONS + 1))
     pictures = sorted(path.stem for path in folder.glob("*.png"))
@@ -117,8 +119,10 @@ MATRICES = {
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--seq-len 0", "seq_len must be at least 1, got 0."),
-        ("--hidden-size 0", "hidden_size must be at least 1, got 0."),
+        ("--seq-len 0", "seq_len must be between 1 and 1000, got 0."),
+        ("--seq-len 1001", "seq_len must be between 1 and 1000, got 1001."),
+        ("--hidden-size 0", "hidden_size must be between 1 and 256, got 0."),
+        ("--hidden-size 100000", "hidden_size must be between 1 and 256, got 100000."),
         ("--seed -1", "seed must be at least 0, got -1."),
         ("--radius -1", "radius must be at least 0, got -1.0."),
         ("--radius nan", "radius must be at least 0, got nan."),
@@ -128,10 +132,10 @@ MATRICES = {
         ("--drive task", "--drive goes with --run only; leave it out."),
         ("--run nowhere", "'nowhere' is no run folder: it has no config.yaml. Runs are made by: rnnstudy train"),
         ("--run nowhere --radius 1", "--radius does not go with --run; leave it out."),
-        ("--run nowhere --seq-len 0", "seq_len must be at least 1, got 0."),
+        ("--run nowhere --seq-len 0", "seq_len must be between 1 and 1000, got 0."),
         ("--run RUN --replica 3", "replica must be between 0 and 2 for this run, got 3."),
         ("--run RUN --step 7", "RUN has no checkpoint of step 7; it has 5, 10, 12."),
-        ("--run RUN --seq-len 3", "lag must be at least 19"),
+        ("--run RUN --seq-len 3", "seq_len 3 is not one this task can have (in training 23): lag must be at least 19"),
         ("--matrix wide.txt", "wide.txt: W_hh must be a square matrix, got 2 x 3."),
         ("--matrix ragged.txt", "ragged.txt must hold a matrix: a row of numbers a line, or a .npy file of numbers."),
         ("--matrix words.txt", "words.txt must hold a matrix: a row of numbers a line, or a .npy file of numbers."),

@@ -82,6 +82,9 @@ def test_the_defaults_are_complete():
         "HiddenGradNorm",
         "HiddenGradHistogram",
         "GradNorm",
+        "Horizon",
+        "Credit",
+        "UpdateSize",
     ]
 
 

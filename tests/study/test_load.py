@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint(folder, tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 255
     path.write_bytes(bytes(data))
-    assert refused(other, 10) == f"{other}: the checkpoint of step 10 is damaged; it has 5, 10, 12."
+    assert refused(other, 10) == f"{other}: the checkpoint of step 10 is damaged; others are 5, 12."
     assert load_run(other, 5).step == 5
 
 

@@ -32,25 +32,6 @@ def rows(folder: RunFolder, **where: int) -> list[dict]:
     return records
 
 
-@pytest.mark.parametrize("model", members("model"))
-def test_the_observer_changes_nothing(tmp_path, model):
-    """Weights and losses are bit-identical with all instruments at every step and with none."""
-    every = [f"instrument.{name}.schedule.interval=1" for name in members("instrument")]
-    watched = run_small(
-        tmp_path / "watched", f"model={model}", f"instrument=[{','.join(members('instrument'))}]", *every
-    )
-    blind = run_small(tmp_path / "blind", f"model={model}", "instrument=[]")
-    assert same_weights(watched, blind)
-    for seen, unseen in zip(
-        [row for row in rows(watched) if "eval/loss" in row],
-        [row for row in rows(blind) if "eval/loss" in row],
-        strict=True,
-    ):
-        assert unseen.items() <= seen.items()
-    assert watched.curves.stat().st_size > 0
-    assert blind.curves.stat().st_size == 0
-
-
 def test_the_same_seed_twice_gives_the_same_bytes(tmp_path):
     one, other = run_small(tmp_path / "one"), run_small(tmp_path / "other")
     third = run_small(tmp_path / "third", "seed=1")

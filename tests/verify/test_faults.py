@@ -203,8 +203,8 @@ FAULTS = {
     ),
     "logarithm of Lyapunov exponents": Fault(
         function=lyapunov._growth,
-        old=".abs().log()",
-        new=".abs().log2()",
+        old="grown.log()",
+        new="grown.log2()",
         group="Jacobians",
         row="Lyapunov exponents",
         cells=("rnn tanh",),
