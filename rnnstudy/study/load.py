@@ -117,7 +117,7 @@ def _fill(network: Network, content: dict[str, Any], where: str) -> None:
     Raises:
         RnnstudyError: They are those of another model.
     """
-    state = content.get("network") if isinstance(content, dict) else None
+    state = content.get("network")
     own = network.state_dict()
     if not isinstance(state, dict) or not all(isinstance(weight, torch.Tensor) for weight in state.values()):
         raise RnnstudyError(f"{where}: this is no checkpoint of a run.")

@@ -96,9 +96,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not digest.exists() or digest.read_text() != hashlib.sha256(data).hexdigest():
         return None
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError):
         return None
+    return content if isinstance(content, dict) else None
 
 
 def _digest_path(path: Path) -> Path:

@@ -1,8 +1,11 @@
 """The network of a run, read back from its folder."""
 
+import hashlib
+import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -127,6 +130,36 @@ def test_a_checkpoint_of_another_model(folder, tmp_path, change, message):
     said = refused(other)
     assert said.startswith(f"{other}/checkpoints, step 12 holds weights of another model than config.yaml describes: ")
     assert re.search(message, said), said
+
+
+def resaved(folder: Path, tmp_path: Path, content: Any) -> Path:
+    """A copy whose last checkpoint is whole, and holds something else."""
+    other = changed(folder, tmp_path)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path = other / "checkpoints" / "step_000000012.pt"
+    path.write_bytes(buffer.getvalue())
+    path.with_suffix(".pt.sha256").write_text(hashlib.sha256(buffer.getvalue()).hexdigest())
+    return other
+
+
+@pytest.mark.parametrize("content", [{"step": 12}, {"network": {"readout_weight": "none"}}, {"network": [1]}])
+def test_a_checkpoint_of_something_else(folder, tmp_path, content):
+    other = resaved(folder, tmp_path, content)
+    assert refused(other) == f"{other}/checkpoints, step 12: this is no checkpoint of a run."
+
+
+def test_a_checkpoint_without_names_is_damaged(folder, tmp_path):
+    other = resaved(folder, tmp_path, [1, 2])
+    assert refused(other, 12).startswith(f"{other}: the checkpoint of step 12 is damaged; others are ")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float64])
+def test_weights_of_another_kind_are_not_taken_for_numbers(folder, tmp_path, dtype):
+    spoilt = content(folder, 12)
+    spoilt["network"]["readout_bias"] = spoilt["network"]["readout_bias"].to(dtype)
+    other = resaved(folder, tmp_path, spoilt)
+    assert refused(other) == f"{other}/checkpoints, step 12: readout_bias must hold torch.float32, got {dtype}."
 
 
 def test_a_configuration_that_asks_for_what_there_is_not(folder, tmp_path):
