@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnstudy.core.errors import require_at_least
 from rnnstudy.core.schedule import Every, Schedule
 from rnnstudy.gradients.norms import sequence_norms
 from rnnstudy.models.base import Network
@@ -90,3 +91,21 @@ class Instrument(ABC):
     def measure_update(self, update: Update) -> Measurements:
         """Measure the optimizer's step that follows; none follows the last measurement of a run."""
         return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeInstrument(Instrument):
+    """Measures on the first sequences of the probe, so that what changes is the network.
+
+    Args:
+        sequences: How many of the probe, at least 1; all if it has fewer.
+    """
+
+    sequences: int = 4
+
+    def __post_init__(self) -> None:
+        require_at_least("sequences", self.sequences, 1)
+
+    def probed(self, record: Record) -> Batch:
+        """The sequences to look at."""
+        return record.probe.sequences(0, self.sequences)

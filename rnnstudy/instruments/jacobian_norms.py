@@ -5,15 +5,14 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
 from rnnstudy.gradients.jacobians import contributions
 from rnnstudy.gradients.trajectories import network_trajectories
-from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
-class JacobianNorms(Instrument):
+class JacobianNorms(ProbeInstrument):
     """Spectral norms of J_t = ds_t/ds_{t-1} and of their products, on the first sequences of the probe, in float64.
 
         jacobian_norms/layer_{index}/log10_step              curve over t: ||J_t||, all states of the cell together
@@ -33,12 +32,9 @@ class JacobianNorms(Instrument):
 
     sequences: int = 2
 
-    def __post_init__(self) -> None:
-        require_at_least("sequences", self.sequences, 1)
-
     @override
     def measure(self, record: Record) -> Measurements:
-        inputs = record.probe.sequences(0, self.sequences).inputs
+        inputs = self.probed(record).inputs
         measured: dict[str, Measurement] = {}
         for index, trajectory in enumerate(network_trajectories(record.network, inputs)):
             name = f"jacobian_norms/layer_{index}"

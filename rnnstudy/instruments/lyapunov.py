@@ -8,12 +8,12 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_at_least
 from rnnstudy.gradients.lyapunov import lyapunov
 from rnnstudy.gradients.trajectories import Drive, network_trajectories
-from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lyapunov(Instrument):
+class Lyapunov(ProbeInstrument):
     """Exponents along the first sequences of the probe, in natural logarithms per time step, in float64.
 
         lyapunov/layer_{index}/largest            of growing changes; below 0 they die out, above 0 they grow
@@ -42,12 +42,12 @@ class Lyapunov(Instrument):
     drive: Drive = "task"
 
     def __post_init__(self) -> None:
-        require_at_least("sequences", self.sequences, 1)
+        super().__post_init__()
         require_at_least("burn_in", self.burn_in, 0)
 
     @override
     def measure(self, record: Record) -> Measurements:
-        inputs = record.probe.sequences(0, self.sequences).inputs
+        inputs = self.probed(record).inputs
         measured: dict[str, Measurement] = {}
         for index, trajectory in enumerate(network_trajectories(record.network, inputs, drive=self.drive)):
             name = f"lyapunov/layer_{index}"

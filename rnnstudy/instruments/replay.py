@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
 from rnnstudy.gradients.replay import mean_of_logs, replay
-from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
 from rnnstudy.recurrence.base import Adjoint, AdjointRecorder
 from rnnstudy.tasks.base import Batch
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay(Instrument):
+class Replay(ProbeInstrument):
     """log10 ||dL/dh_t|| on the first sequences of the probe, of any size, beside what float32 makes of it.
 
         replay/{state}/layer_{index}/log10_total   curve over t: log10 of the mean over the sequences (total, per
@@ -37,12 +36,9 @@ class Replay(Instrument):
 
     sequences: int = 4
 
-    def __post_init__(self) -> None:
-        require_at_least("sequences", self.sequences, 1)
-
     @override
     def measure(self, record: Record) -> Measurements:
-        batch = record.probe.sequences(0, self.sequences)
+        batch = self.probed(record)
         as_trained = _adjoints(record, batch)
         measured: dict[str, Measurement] = {}
         for index, logs in enumerate(replay(record.network, record.task, batch)):

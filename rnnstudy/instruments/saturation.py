@@ -7,16 +7,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import ConfigError, require_above, require_at_least
+from rnnstudy.core.errors import ConfigError, require_above
 from rnnstudy.gradients.trajectories import network_trajectories
-from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.instruments.base import ProbeInstrument, Record
 from rnnstudy.recurrence.activations import ACTIVATIONS
 from rnnstudy.recurrence.base import Activated
 from rnnstudy.writers.base import Measurements, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saturation(Instrument):
+class Saturation(ProbeInstrument):
     """Share of the values of each gate and activation that are saturated, and their mean slope, per replica.
 
     With v a value that an activation f put out, and f' its derivative there:
@@ -55,11 +55,11 @@ class Saturation(Instrument):
         require_above("margin", self.margin, 0)
         if not self.margin < 0.5:
             raise ConfigError(f"margin must be below 0.5, where low and high meet, got {self.margin}.")
-        require_at_least("sequences", self.sequences, 1)
+        super().__post_init__()
 
     @override
     def measure(self, record: Record) -> Measurements:
-        trajectories = network_trajectories(record.network, record.probe.sequences(0, self.sequences).inputs)
+        trajectories = network_trajectories(record.network, self.probed(record).inputs)
         return {
             f"saturation/layer_{index}/{gate}/{figure}": Scalar(values=values)
             for index, path in enumerate(trajectories)

@@ -8,14 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
 from rnnstudy.gradients.weight_terms import weight_gradients, weight_terms
-from rnnstudy.instruments.base import Instrument, Record, Tier
+from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightGradTerms(Instrument):
+class WeightGradTerms(ProbeInstrument):
     """Share of dE/dW by lag: dE/dW is a sum of terms G(s, t), one per loss step s and source step t <= s.
 
     With G the sum of all terms and <,> the sum over products of entries,
@@ -35,12 +34,9 @@ class WeightGradTerms(Instrument):
 
     sequences: int = 4
 
-    def __post_init__(self) -> None:
-        require_at_least("sequences", self.sequences, 1)
-
     @override
     def measure(self, record: Record) -> Measurements:
-        batch = record.probe.sequences(0, self.sequences)
+        batch = self.probed(record)
         totals = [
             {name: total[name] for name in layer.recurrent_weights() or total}
             for layer, total in zip(

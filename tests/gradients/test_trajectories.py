@@ -281,10 +281,10 @@ def test_nothing_uses_or_changes_global_random_state_or_the_network(model):
     network, batch = build(settings, replicas=2, dtype=torch.float32), batch_of(settings, replicas=2)
     settings.task.loss(network(batch.inputs, batch.loss_steps).outputs, batch).sum().backward()
     before, inputs = snapshot(network), batch.inputs.clone()
-    torch_state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002
+    torch_state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002 - read, to see it unchanged
     first = everything(network, settings, batch)
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert repr(np.random.get_state()) == numpy_state  # noqa: NPY002
+    assert repr(np.random.get_state()) == numpy_state  # noqa: NPY002 - read, to see it unchanged
     assert_unchanged(network, before)
     assert torch.equal(batch.inputs, inputs)
     torch.rand(3)

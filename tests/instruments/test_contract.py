@@ -145,7 +145,7 @@ def test_a_replica_that_has_diverged_raises_nothing_and_leaves_the_others_figure
 
 
 def numpy_stream() -> str:
-    return str(np.random.get_state(legacy=False))  # noqa: NPY002
+    return str(np.random.get_state(legacy=False))  # noqa: NPY002 - read, to see it unchanged
 
 
 @instruments

@@ -48,12 +48,12 @@ def exponents(factors, burn_in, *, losing):
         least = 1e-15 * size * np.linalg.norm(list(moved.values()))
         frame = {}
         for place, vector in moved.items():
-            for _ in range(2):
-                for other in frame.values():
-                    vector = vector - (other @ vector) * other  # noqa: PLW2901
-            length = np.linalg.norm(vector)
+            rest = vector
+            for other in [*frame.values(), *frame.values()]:
+                rest = rest - (other @ rest) * other
+            length = np.linalg.norm(rest)
             if length > least:
-                frame[place] = vector / length
+                frame[place] = rest / length
                 sums[place] += np.log(length) if step >= burn_in else 0
     kept = [place in frame for place in range(size)]
     return np.where(kept, sums / (len(factors) - burn_in), -np.inf)

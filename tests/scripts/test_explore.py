@@ -1,7 +1,6 @@
 """The explorer, in a real browser."""
 
 import hashlib
-import importlib.util
 import math
 import os
 import socket
@@ -20,10 +19,7 @@ from rnnstudy.theory.random_network import findings, measure
 SCRIPT = Path(__file__).parents[2] / "scripts" / "explore.py"
 PATIENCE = 60_000  # milliseconds; on two busy cores the first page takes 15 s
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="needs marimo (pip install '.[explore]')"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
