@@ -12,7 +12,7 @@ from rnnstudy.core.errors import ConfigError, require_between, require_finite
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.gradients.trajectories import Drive
 from rnnstudy.study.load import load_run
-from rnnstudy.theory import activations, conditions, growth, left_over, linear, sum_over_time
+from rnnstudy.theory import activations, conditions, contributions, growth, linear, sum_over_time
 from rnnstudy.theory.page import make_folder, write_page
 from rnnstudy.theory.section import Section, Table
 from rnnstudy.theory.subject import Subject, random_subject, read_matrix, run_subject
@@ -95,7 +95,7 @@ def theory(request: Request, console: Console) -> Path:
         parts: list[Callable[[], Section]] = [
             lambda: activations.section(subject, request.point),
             lambda: conditions.section(subject),
-            lambda: left_over.section(subject),
+            lambda: contributions.section(subject),
             linear.section,
             lambda: sum_over_time.section(subject),
             lambda: growth.section(subject),

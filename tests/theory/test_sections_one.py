@@ -24,9 +24,8 @@ from rnnstudy.recurrence.residual import ResidualRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.recurrence.skip import SkipRecurrence
 from rnnstudy.study.load import load_run
-from rnnstudy.theory import activations, conditions, left_over
-from rnnstudy.theory.notebook_curve import notebook_curve
-from rnnstudy.theory.remains import (
+from rnnstudy.theory import activations, conditions, contributions
+from rnnstudy.theory.contribution_measures import (
     closest_to_bound,
     closest_to_input_bound,
     closest_to_steps,
@@ -36,6 +35,7 @@ from rnnstudy.theory.remains import (
     middle,
     power,
 )
+from rnnstudy.theory.notebook_curve import notebook_curve
 from rnnstudy.theory.subject import Part, Subject, gamma_of, random_subject, run_subject
 
 TORCH = {
@@ -289,16 +289,18 @@ def test_no_bound_is_ever_crossed(radius, seed):
     for part in random_subject(hidden_size=5, seq_len=15, seed=seed, radius=radius).parts:
         for found in measure(part):
             known = [closest_to_bound(found), closest_to_steps(found), closest_to_input_bound(found)]
-            assert max(each for each in known if each is not None) <= left_over.ROUNDING
+            assert max(each for each in known if each is not None) <= contributions.ROUNDING
             assert found.name in {part.name, "lstm, h", "lstm, c"}
 
 
 def test_a_crossing_would_be_reported():
-    assert left_over.verdict({"b": [-0.5, None], "c": [0.3]}).startswith("A bound is crossed: a norm is up to 10^-0.50")
-    assert "10^-0.50 times b" in left_over.verdict({"b": [-0.5, -0.7, None], "c": []})
-    assert left_over.verdict({"b": [-0.5]}).startswith("Never crossed")
-    assert "cannot be told" in left_over.verdict({"b": [-0.5, np.nan]})
-    assert "nothing to bound" in left_over.verdict({"b": [None]})
+    assert contributions.verdict({"b": [-0.5, None], "c": [0.3]}).startswith(
+        "A bound is crossed: a norm is up to 10^-0.50"
+    )
+    assert "10^-0.50 times b" in contributions.verdict({"b": [-0.5, -0.7, None], "c": []})
+    assert contributions.verdict({"b": [-0.5]}).startswith("Never crossed")
+    assert "cannot be told" in contributions.verdict({"b": [-0.5, np.nan]})
+    assert "nothing to bound" in contributions.verdict({"b": [None]})
 
 
 def test_nothing_left_is_below_every_bound():
@@ -315,7 +317,7 @@ def test_powers_of_ten_are_written_as_they_are():
 
 def test_the_section_on_what_is_left_has_the_measured_figures():
     subject = random_subject(hidden_size=5, seq_len=8, seed=1)
-    section = left_over.section(subject, draw=False)
+    section = contributions.section(subject, draw=False)
     assert_fits(section)
     states, bounds, inputs, _, notebook = section.tables
     for found in (each for part in subject.parts for each in measure(part)):
@@ -335,7 +337,7 @@ def test_the_section_on_what_is_left_has_the_measured_figures():
 
 
 def test_networks_that_are_switched_off_leave_nothing():
-    section = left_over.section(given([[0.0, 0.0], [0.0, 0.0]]), draw=False)
+    section = contributions.section(given([[0.0, 0.0], [0.0, 0.0]]), draw=False)
     assert_fits(section)
     assert column(section.tables[0], "norm", "rnn, tanh") == "0"
     assert column(section.tables[1], "(γσ)^lag", "rnn, relu") == "0"
@@ -346,7 +348,7 @@ def test_networks_that_are_switched_off_leave_nothing():
 def test_one_time_step_and_one_unit_are_enough(hidden_size):
     subject = random_subject(hidden_size=hidden_size, seq_len=1, seed=0)
     assert_fits(conditions.section(subject, draw=False))
-    section = left_over.section(subject, draw=False)
+    section = contributions.section(subject, draw=False)
     assert_fits(section)
     assert column(section.tables[0], "norm", "gru") == "10^0.00"
     assert column(section.tables[1], "closest", "rnn, tanh") == "–"
@@ -355,7 +357,7 @@ def test_one_time_step_and_one_unit_are_enough(hidden_size):
 
 def test_states_too_large_are_left_out_and_named():
     part = part_of(SkipRecurrence(skip=300), hidden_size=4, seq_len=2, name="long")
-    section = left_over.section(subject_of(part), draw=False)
+    section = contributions.section(subject_of(part), draw=False)
     assert_fits(section)
     assert "Left out: long, whose state has more than 1024 numbers." in section.text
 
@@ -377,12 +379,12 @@ def test_the_measured_gradient_is_that_of_training_and_below_the_product(tmp_pat
     norms = sequence_norms(recorder.adjoints["h"].total)[:, 1].numpy()
     assert norms.shape == (steps, size)
     assert found.gradient == pytest.approx(np.log10(norms / norms[-1]), abs=1e-8)
-    assert (excess(found.gradient, found.norm) <= left_over.ROUNDING).all()
+    assert (excess(found.gradient, found.norm) <= contributions.ROUNDING).all()
 
 
 def test_runs_are_shown_with_the_range_over_their_sequences(tmp_path):
     subject = trained(tmp_path / "run", "model=rnn", "model.num_layers=2")
-    section = left_over.section(subject, draw=False)
+    section = contributions.section(subject, draw=False)
     assert_fits(section)
     states, gradient = section.tables[0], section.tables[3]
     assert [row[0] for row in states.rows] == ["layer 0", "layer 1"]
@@ -405,7 +407,7 @@ def test_every_model_has_its_sections_driven_and_by_itself(tmp_path, network):
         sections = (
             activations.section(subject, -0.3, draw=draw),
             conditions.section(subject, draw=draw),
-            left_over.section(subject, draw=draw),
+            contributions.section(subject, draw=draw),
         )
         for section in sections:
             assert_fits(section)
@@ -417,7 +419,7 @@ def test_every_figure_is_drawn_without_a_warning():
     subject = replace(random_subject(hidden_size=3, seq_len=4, seed=0), parts=(part_of(LSTMRecurrence()),))
     subject = replace(subject, examples=subject.examples[:1])
     names = []
-    for section in (activations.section(subject, 1.0), conditions.section(subject), left_over.section(subject)):
+    for section in (activations.section(subject, 1.0), conditions.section(subject), contributions.section(subject)):
         assert_fits(section)
         names += [each.name for each in section.pictures]
     assert names == [
@@ -425,9 +427,9 @@ def test_every_figure_is_drawn_without_a_warning():
         "activations_all",
         "eigenvalues",
         "non_normal_powers",
-        "left_over",
-        "left_over_inputs",
-        "left_over_gradient",
+        "contributions",
+        "contributions_inputs",
+        "contributions_gradient",
         "notebook_curve",
     ]
 
@@ -446,7 +448,7 @@ def test_every_figure_is_drawn_without_a_warning():
     ids=["one unit", "two units", "zero", "exploding", "too large", "many layers"],
 )
 def test_figures_of_odd_subjects_are_drawn_without_a_warning(subject):
-    for section in (activations.section(subject, 30.0), conditions.section(subject), left_over.section(subject)):
+    for section in (activations.section(subject, 30.0), conditions.section(subject), contributions.section(subject)):
         assert_fits(section)
 
 
@@ -454,7 +456,7 @@ def test_figures_of_odd_subjects_are_drawn_without_a_warning(subject):
 @pytest.mark.parametrize("radius", [0.3, 30.0])
 def test_long_sequences_beyond_the_range_of_float64_are_shown(radius):
     subject = random_subject(hidden_size=6, seq_len=300, seed=3, radius=radius)
-    section = left_over.section(subject)
+    section = contributions.section(subject)
     assert_fits(section)
     assert "A bound is crossed" not in " ".join(section.text)
     far = column(section.tables[0], "norm", "rnn, relu")

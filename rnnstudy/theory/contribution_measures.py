@@ -20,7 +20,7 @@ MOST_NUMBERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LeftOver:
+class Contribution:
     """What is left of one state of a part, all as log10; -inf for nothing. The last time step is T.
 
     Attributes:
@@ -52,7 +52,7 @@ class LeftOver:
         return self.found.log10_steps[:, 0].numpy()
 
 
-def measure(part: Part) -> list[LeftOver]:
+def measure(part: Part) -> list[Contribution]:
     """Follow every state of a part.
 
     Args:
@@ -70,7 +70,7 @@ def measure(part: Part) -> list[LeftOver]:
         input_bound = bound + float((part.gamma * spectral_norm(weight_ih)).log10())
     followed = [state for state in FOLLOWED if state in path.cell.states]
     return [
-        LeftOver(
+        Contribution(
             name=part.name if len(followed) == 1 else f"{part.name}, {state}",
             state=state,
             path=path,
@@ -101,7 +101,7 @@ class Gradient:
     at_end: bool
 
 
-def gradients_of(example: Example, measured: Iterable[LeftOver]) -> list[Gradient]:
+def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Gradient]:
     """Measure the gradient of a network with a loss, layer by layer, over the sequences of its batch.
 
     Args:
@@ -155,17 +155,17 @@ def excess(
     return ratio
 
 
-def closest_to_bound(each: LeftOver) -> float | None:
+def closest_to_bound(each: Contribution) -> float | None:
     """log10 of the largest norm over (gamma sigma)^(T-k), k < T; None without a bound, or with one time step."""
     return None if each.bound is None else _largest(excess(each.norm, _columns(each.bound, each.norm))[:-1])
 
 
-def closest_to_steps(each: LeftOver) -> float | None:
+def closest_to_steps(each: Contribution) -> float | None:
     """log10 of the largest norm over the product of the Jacobians' norms, k < T; None with one time step."""
     return _largest(excess(each.norm, each.steps)[:-1])
 
 
-def closest_to_input_bound(each: LeftOver) -> float | None:
+def closest_to_input_bound(each: Contribution) -> float | None:
     """log10 of the largest norm of an input over its bound, the last step included; None without a bound."""
     if each.input_bound is None:
         return None

@@ -8,15 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnstudy.report.canvas import COLORS, DPI, INK, plain
+from rnnstudy.theory.contribution_measures import Contribution, Gradient, middle, power
 from rnnstudy.theory.drawing import draw_contributions
 from rnnstudy.theory.notebook_curve import NotebookCurve
-from rnnstudy.theory.remains import Gradient, LeftOver, middle, power
 from rnnstudy.theory.section import Picture, picture
 
 MOST_PANELS = 8
 
 
-def states_figure(every: Sequence[LeftOver]) -> Picture:
+def states_figure(every: Sequence[Contribution]) -> Picture:
     """Draw what is left of every state, each on axes of its own."""
     shown = every[:MOST_PANELS]
     figure, panels = _panels(len(shown))
@@ -36,13 +36,13 @@ def states_figure(every: Sequence[LeftOver]) -> Picture:
     told = ", ".join(f"{each.name} {power(float(middle(each.norm)[0]))}" for each in shown)
     return picture(
         figure,
-        "left_over",
+        "contributions",
         f"What is left of the state at every time step at the last one, with bounds. Spectral norm for step 0: {told}."
         + _not_drawn(every),
     )
 
 
-def inputs_figure(every: Sequence[LeftOver]) -> Picture:
+def inputs_figure(every: Sequence[Contribution]) -> Picture:
     """Draw what is left of every input, beside the state's."""
     shown = every[:MOST_PANELS]
     figure, panels = _panels(len(shown))
@@ -60,7 +60,7 @@ def inputs_figure(every: Sequence[LeftOver]) -> Picture:
     told = ", ".join(f"{each.name} {power(float(middle(each.of_input)[0]))}" for each in shown)
     return picture(
         figure,
-        "left_over_inputs",
+        "contributions_inputs",
         f"What is left of the input of every time step at the last one, beside the state's. For step 0: {told}."
         + _not_drawn(every),
     )
@@ -86,7 +86,7 @@ def gradient_figure(gradients: Sequence[Gradient]) -> Picture:
     )
     return picture(
         figure,
-        "left_over_gradient",
+        "contributions_gradient",
         f"Measured gradient of the loss over its last value, beside the norm of the Jacobian product, for every step. "
         f"At step 0, gradient and product: {told}." + _not_drawn(gradients),
     )

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rnnstudy.theory.notebook_curve import NUM_STEPS, NotebookCurve, notebook_curve
-from rnnstudy.theory.remains import (
+from rnnstudy.theory.contribution_figures import gradient_figure, inputs_figure, notebook_figure, states_figure
+from rnnstudy.theory.contribution_measures import (
     MOST_NUMBERS,
+    Contribution,
     Gradient,
-    LeftOver,
     closest_to_bound,
     closest_to_input_bound,
     closest_to_steps,
@@ -18,7 +18,7 @@ from rnnstudy.theory.remains import (
     middle,
     power,
 )
-from rnnstudy.theory.remains_figures import gradient_figure, inputs_figure, notebook_figure, states_figure
+from rnnstudy.theory.notebook_curve import NUM_STEPS, NotebookCurve, notebook_curve
 from rnnstudy.theory.section import Picture, Section, Table
 from rnnstudy.theory.subject import Subject
 
@@ -55,7 +55,7 @@ def section(subject: Subject, *, draw: bool = True) -> Section:
 
 
 def _draw(
-    every: Sequence[LeftOver], gradients: Sequence[Gradient], curves: Mapping[str, NotebookCurve]
+    every: Sequence[Contribution], gradients: Sequence[Gradient], curves: Mapping[str, NotebookCurve]
 ) -> tuple[Picture, ...]:
     of_layers = (states_figure(every), inputs_figure(every)) if every else ()
     of_losses = (gradient_figure(gradients),) if gradients else ()
@@ -83,7 +83,7 @@ def verdict(ratios: Mapping[str, Sequence[float | None]]) -> str:
     return f"Never crossed: over all steps, sequences and networks a norm is at most {told}."
 
 
-def _words(every: Sequence[LeftOver]) -> list[str]:
+def _words(every: Sequence[Contribution]) -> list[str]:
     if not every:
         return []
     lags, sequences = len(every[0].norm) - 1, every[0].norm.shape[1]
@@ -117,7 +117,7 @@ def _words(every: Sequence[LeftOver]) -> list[str]:
     return said
 
 
-def _too_large(by_part: Mapping[str, Sequence[LeftOver]]) -> list[str]:
+def _too_large(by_part: Mapping[str, Sequence[Contribution]]) -> list[str]:
     skipped = [name for name, found in by_part.items() if not found]
     return [f"Left out: {' / '.join(skipped)}, whose state has more than {MOST_NUMBERS} numbers."] if skipped else []
 
@@ -156,7 +156,7 @@ def _at_most(ratio: float) -> str:
     return f"The gradient is at most {power(ratio)} of the norm."
 
 
-def _states_table(every: Sequence[LeftOver]) -> Table:
+def _states_table(every: Sequence[Contribution]) -> Table:
     several = every[0].norm.shape[1] > 1
     rows = []
     for each in every:
@@ -173,7 +173,7 @@ def _states_table(every: Sequence[LeftOver]) -> Table:
     )
 
 
-def _bounds_table(every: Sequence[LeftOver]) -> Table:
+def _bounds_table(every: Sequence[Contribution]) -> Table:
     rows = [
         (
             each.name,
@@ -192,7 +192,7 @@ def _bounds_table(every: Sequence[LeftOver]) -> Table:
     )
 
 
-def _inputs_table(every: Sequence[LeftOver]) -> Table:
+def _inputs_table(every: Sequence[Contribution]) -> Table:
     rows = [
         (
             each.name,
