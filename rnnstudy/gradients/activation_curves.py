@@ -24,6 +24,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, ndtr
 
 from rnnstudy.core.errors import ConfigError, suggest
+from rnnstudy.recurrence.base import Recurrence
+from rnnstudy.recurrence.rnn import RNNRecurrence
 
 LEAK = 0.01
 """Slope of `leaky_relu` below 0, torch's default."""
@@ -257,3 +259,11 @@ ACTIVATION_CURVES: dict[str, ActivationCurve] = {
     )
 }
 """Every activation, by name."""
+
+
+def gamma_of(cell: Recurrence) -> float | None:
+    """Bound of |f'| of a vanilla recurrence h_t = f(W_hh h_{t-1} + ...); None for every other."""
+    if isinstance(cell, RNNRecurrence) and not cell.layer_norm:
+        # modReLU has slope 0 or 1, whatever its thresholds.
+        return 1.0 if cell.nonlinearity == "modrelu" else ACTIVATION_CURVES[cell.nonlinearity].bound
+    return None

@@ -1,16 +1,19 @@
 """Colours, text and panels common to all figures."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from rnnstudy.report.naming import ABSENT, NO_MITIGATION, Entry, natural, short_labels
 
@@ -18,17 +21,37 @@ from rnnstudy.report.naming import ABSENT, NO_MITIGATION, Entry, natural, short_
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 BASELINE_COLOR = "#111111"
 INK = "#333333"
+GREY = "#666666"
+AXIS = "#888888"
+GRID = "#e4e4e4"
 DPI = 144
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+"""Tell lines apart that a reader, or a printer, sees in the same colour."""
+
+EDITING = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
+"""Mitigations that change the gradient on its way back through time; what is recorded is the changed one."""
+
 _ONE_PANEL = 4  # configurations that one axes still shows well
+_MOST_PANELS = 6  # panels that one figure still shows well
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One configuration in a panel."""
+    """One configuration in a panel.
+
+    Args:
+        entry: The run.
+        label: In the legend.
+        color: Of the line.
+        marker: At its end.
+        width: In points; lines that are drawn later are thinner, so that equal ones are all seen.
+    """
 
     entry: Entry
     label: str
     color: str
+    marker: str = MARKERS[0]
+    width: float = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +80,16 @@ class Layout:
         """Return the colour of every run, by name."""
         return {line.entry.name: line.color for panel in reversed(self.panels) for line in panel.lines}
 
+    def pages(self) -> "list[Layout]":
+        """Return layouts of a handful of panels each."""
+        parts = [self.panels[start : start + _MOST_PANELS] for start in range(0, len(self.panels), _MOST_PANELS)]
+        return [replace(self, panels=part, columns=_columns(len(part)) if self.shared_legend else 1) for part in parts]
+
+
+def is_edited(entry: Entry) -> bool:
+    """Return whether a mitigation changes the gradients of a run on their way back, so that they are not the task's."""
+    return not EDITING.isdisjoint(entry.mitigation.split(" + "))
+
 
 def arrange(entries: Sequence[Entry]) -> Layout:
     """Divide configurations among panels so that what is compared shares one axes.
@@ -68,21 +101,37 @@ def arrange(entries: Sequence[Entry]) -> Layout:
         Panels with labelled and coloured lines.
     """
     if len(entries) <= _ONE_PANEL:
-        lines = tuple(Line(entry=each, label=each.name, color=COLORS[i]) for i, each in enumerate(entries))
+        lines = tuple(
+            Line(entry=each, label=each.name, color=COLORS[i], marker=MARKERS[i], width=_width(i))
+            for i, each in enumerate(entries)
+        )
         return Layout(panels=(Panel(title="", lines=lines),), columns=1, shared_legend=True)
     axis = _compared(entries)
     labels = {entry.name: _level(entry, axis) for entry in entries}
-    palette = _palette(list(dict.fromkeys(sorted(labels.values(), key=_level_order))))
+    levels = sorted(set(labels.values()), key=_level_order)
+    palette = _palette(levels)
+    places = {level: number for number, level in enumerate(levels)}
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_group_title(entry, axis), []).append(entry)
     panels: list[Panel] = []
     for title, members in groups.items():
         members.sort(key=lambda entry: _level_order(labels[entry.name]))
-        lines = [Line(entry=e, label=labels[e.name], color=palette[labels[e.name]]) for e in members]
+        lines = [
+            Line(entry=e, label=level, color=palette[level], marker=MARKERS[place % len(MARKERS)], width=_width(place))
+            for e, level, place in ((e, labels[e.name], places[labels[e.name]]) for e in members)
+        ]
         panels += _divide(title, lines, crowded=len(palette) > len(COLORS) + 1)
     shared = len(set(palette.values())) == len(palette)
-    return Layout(panels=tuple(panels), columns=min(3 if shared else 1, len(panels)), shared_legend=shared)
+    return Layout(panels=tuple(panels), columns=_columns(len(panels)) if shared else 1, shared_legend=shared)
+
+
+def _width(place: int) -> float:
+    return max(1.6, 3.2 - 0.6 * place)
+
+
+def _columns(panels: int) -> int:
+    return {1: 1, 2: 2, 4: 2}.get(panels, 3)
 
 
 def _compared(entries: Sequence[Entry]) -> str:
@@ -146,48 +195,97 @@ def plain(text: str, *, limit: int = 48) -> str:
     return shown.replace("$", r"\$").replace("_", " _", 1) if shown.startswith("_") else shown.replace("$", r"\$")
 
 
-def panel_figure(layout: Layout) -> tuple[Figure, list[Axes]]:
+def panel_figure(layout: Layout, *, share_x: bool = True) -> tuple[Figure, list[Axes]]:
     """Make a figure with one axes per panel, on common axes scales, titled.
+
+    Args:
+        layout: The panels.
+        share_x: Whether x has a common scale too; y always has.
 
     Returns:
         The figure, and its axes in the order of the panels.
     """
     count, columns = len(layout.panels), layout.columns
     rows = -(-count // columns)
-    width, height = (7.6, 4.4) if count == 1 else (4.4 * columns, 3.2 * rows)
-    if columns == 1:
-        width, height = 7.6, (4.4 if count == 1 else 3.4 * rows)
-    figure = Figure(figsize=(width, height + 0.4), dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    if columns > 1:
+        size = (3.8 * columns, 2.9 * rows + 0.5)
+    else:
+        # A single axes is read on a phone too: the smaller it is, the larger its text there.
+        size = (5.6 if layout.shared_legend else 7.6, 3.9 if count == 1 else 3.2 * rows)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for unused in axes[count:]:
         unused.remove()
     for panel, each in zip(layout.panels, axes, strict=False):
         tidy(each)
-        each.set_title(plain(panel.title, limit=56), fontsize=11, loc="left", color=INK)
-        each.tick_params(labelbottom=True, labelleft=True)
+        each.set_title(plain(panel.title, limit=44), fontsize=11, loc="left", color=INK)
+        each.tick_params(labelbottom=True, labelleft=True, labelsize=11 if count == 1 else 10)
+        each.xaxis.label.set_size(11)
+        each.yaxis.label.set_size(11)
     return figure, axes[:count]
+
+
+@contextmanager
+def report_style() -> Iterator[None]:
+    """Have all text and lines in the few colours that the page replaces in the dark.
+
+    Yields:
+        Nothing.
+    """
+    ink = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
+    )
+    with rc_context({**ink, "figure.facecolor": "none", "axes.facecolor": "none"}):
+        yield
 
 
 def tidy(axes: Axes) -> None:
     """Give axes the look of the report."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color("#888888")
+    axes.spines[["bottom", "left"]].set_color(AXIS)
     axes.tick_params(labelsize=10, colors=INK)
-    axes.grid(visible=True, color="#e4e4e4", linewidth=0.8)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def add_legend(figure: Figure, axes: Sequence[Axes], layout: Layout, *, extra: Sequence[Line2D] = ()) -> None:
-    """Name the colours outside of the axes, so that no text lies on data."""
+def align(figures: Sequence[Figure]) -> None:
+    """Give figures of the same kind, each with one y scale of its own, a common one."""
+    limits = [figure.axes[0].get_ylim() for figure in figures]
+    for figure in figures:
+        figure.axes[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def decades(grid: Sequence[Axes]) -> None:
+    """Write the powers of ten of logarithmic y axes as plain text, which a browser can set in its own font."""
+    for axes in grid:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"10{_raised(value)}"))
+
+
+def _raised(value: float) -> str:
+    return str(round(math.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def add_legend(
+    figure: Figure, axes: Sequence[Axes], layout: Layout, *, extra: Sequence[Line2D] = (), star: bool = False
+) -> None:
+    """Name the colours outside of the axes, so that no text lies on data.
+
+    Args:
+        figure: Of the panels.
+        axes: One per panel.
+        layout: The panels.
+        extra: What else to name.
+        star: Whether to mark runs whose gradients are edited.
+    """
     if not layout.shared_legend:
         for panel, each in zip(layout.panels, axes, strict=True):
-            handles = [*map(_handle, panel.lines), *extra]
+            handles = [*(_handle(line, star=star) for line in panel.lines), *extra]
             each.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5)
         return
     lines = {line.label: line for panel in layout.panels for line in panel.lines}
     ordered = sorted(lines.values(), key=lambda line: _level_order(line.label)) if len(axes) > 1 else lines.values()
-    handles = [*map(_handle, ordered), *extra]
+    handles = [*(_handle(line, star=star) for line in ordered), *extra]
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.6 + 0.085 * longest)))
     figure.legend(
@@ -195,8 +293,9 @@ def add_legend(figure: Figure, axes: Sequence[Axes], layout: Layout, *, extra: S
     )
 
 
-def _handle(line: Line) -> Line2D:
-    return Line2D([], [], color=line.color, linewidth=2.2, label=plain(line.label))
+def _handle(line: Line, *, star: bool) -> Line2D:
+    label = plain(line.label) + ("*" if star and is_edited(line.entry) else "")
+    return Line2D([], [], color=line.color, linewidth=line.width, marker=line.marker, markersize=5, label=label)
 
 
 def to_png(figure: Figure) -> bytes:

@@ -1,62 +1,218 @@
-"""The comparison of all runs below a folder."""
+"""The comparison of runs: what is read, chosen and compared, and what is shown and written of it."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.run_folder import write_atomically
+from rnnstudy.report.baseline import default_baseline, match_baselines
+from rnnstudy.report.contents import MAX_DRAWN, Contents
+from rnnstudy.report.fields import UnreadableRunError
 from rnnstudy.report.figures import FILES, draw_all
-from rnnstudy.report.headline import headline, notes
 from rnnstudy.report.html import render
 from rnnstudy.report.naming import name_runs
-from rnnstudy.report.read import REPORT, read_sweep
-from rnnstudy.report.table import columns, summarise, terminal_table, to_csv
+from rnnstudy.report.notes import first_of, notes
+from rnnstudy.report.paired import Comparison, compare_all, multiplicity_note
+from rnnstudy.report.paired_table import comparison_columns, to_rows
+from rnnstudy.report.read import MAX_CHECKED, Run, Sweep, read_sweep
+from rnnstudy.report.search import REPORT
+from rnnstudy.report.select import group_rows, read_conditions, sort_rows
+from rnnstudy.report.show import markdown_tables, show_tables
+from rnnstudy.report.table import Column, Summary, columns, summarise
+from rnnstudy.report.tidy import replica_rows, run_row, to_csv
+from rnnstudy.report.verdict import verdicts
 
-EXPLAINED = {"solved", "log ratio", "active"}
-"""Columns whose headers do not speak for themselves."""
+DRAWN_OF_MANY = 24
+"""Runs in the figures where there are so many that most cannot be shown anyway; drawing takes longer than the rest."""
+
+PAGE = "report.html"
+
+EVER_WRITTEN = {*FILES, "comparisons.csv"}
+"""What only some reports have, this version's and older ones'."""
 
 
-def compare(directory: Path, console: Console) -> Path:
-    """Compare all runs at or below a folder.
-
-    A folder without a readable run, or one that cannot be written to, is an RnnstudyError.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be compared, as the user says it.
 
     Args:
-        directory: Its `report` folder receives `report.html`, `table.csv` and the figures.
-        console: Where the table and the notes go.
+        directories: Folders with runs at any depth.
+        where: Conditions that all runs meet, such as "task.lag=100".
+        baseline: Conditions that baselines meet, such as "mitigation=[]".
+        sort: Columns or settings, the most important first.
+        group_by: Settings; each of their values gets a section of the table.
+        output: Folder of the report; None for one beside the runs.
+        markdown: Whether the tables are printed as Markdown.
+    """
+
+    directories: tuple[Path, ...]
+    where: tuple[str, ...] = ()
+    baseline: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
+    output: Path | None = None
+    markdown: bool = False
+
+
+def compare(request: Request, console: Console) -> Path:
+    """Compare runs: print the tables and what they say, and write the report.
+
+    Nothing to compare, a wrong option, or a folder that cannot be written to is an RnnstudyError.
+
+    Args:
+        request: What is to be compared.
+        console: Where the tables and the notes go.
 
     Returns:
-        The path of `report.html`.
+        The path of the page.
     """
-    sweep = read_sweep(directory)
-    entries = name_runs(sweep.runs)
-    summaries = [summarise(entry) for entry in entries]
-    table = columns(summaries)
-    sentences, remarks = headline(summaries), notes(sweep, summaries)
-    console.print(terminal_table(table))
-    for column in table:
-        if column.header in EXPLAINED or column.header.startswith("at "):
-            console.print(Text(f"{column.header}: {column.meaning}", style="dim"))
-    for line in (*sentences, *(f"Note: {remark}" for remark in remarks)):
+    contents = assemble(request)
+    table, paired = columns(contents.summaries), comparison_columns(contents.comparisons)
+    if request.markdown:
+        text = markdown_tables(contents, table, paired)
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    else:
+        show_tables(contents, table, paired, console=console)
+    sentences = verdicts(contents)
+    for line in (*sentences, *(f"Note: {note}" for note in contents.notes)):
         console.print(Text(line))
-    drawings = draw_all(entries)
-    title = f"Comparison of {len(entries)} run{'s' if len(entries) != 1 else ''}: {directory.resolve().name}"
-    page = render(summaries, table, drawings, title=title, headline=sentences, notes=remarks)
-    files = {drawing.file: drawing.png for drawing in drawings.values()}
-    files |= {"table.csv": to_csv(summaries).encode(), "report.html": page.encode()}
-    _write(directory / REPORT, files)
-    path = directory / REPORT / "report.html"
+    drawings = draw_all(contents)
+    page = render(contents, table, paired, drawings)
+    files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
+    files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
+    files |= {name: text.encode() for name, text in table_files(contents, table, paired).items()}
+    _write(contents.folder, files | {PAGE: page.encode()})
+    path = contents.folder / PAGE
     console.print(Text(f"Report: {path}"), soft_wrap=True)
     return path
 
 
+def assemble(request: Request) -> Contents:
+    """Read, choose, order and compare the runs.
+
+    Returns:
+        All that the report is about.
+
+    Raises:
+        RnnstudyError: Nothing is left to compare, or an option is wrong.
+    """
+    sweep = read_sweep(*request.directories)
+    runs = _chosen(request, sweep)
+    entries = name_runs(runs)
+    summaries = [summarise(entry) for entry in entries]
+    baseline, comparisons, remarks = _compared(request, summaries)
+    tasks = {run.choices.get("task") for run in runs}
+    group_by = request.group_by or (("task",) if len(tasks) > 1 else ())
+    groups = group_rows(sort_rows(summaries, request.sort), group_by)
+    drawn, undrawn = _readable([summary for group in groups for summary in group.summaries])
+    names = ", ".join(dict.fromkeys(directory.resolve().name for directory in request.directories))
+    return Contents(
+        title=f"Comparison of {len(entries)} run{'s' if len(entries) != 1 else ''}: {names}",
+        folder=report_folder(request),
+        groups=groups,
+        comparisons=tuple(comparisons),
+        baseline=baseline,
+        drawn=tuple(drawn),
+        notes=(*notes(sweep, summaries), *remarks, *undrawn),
+    )
+
+
+def report_folder(request: Request) -> Path:
+    """Return where the report goes: where it is asked for, into the folder, or beside several folders.
+
+    Raises:
+        ConfigError: Several folders have nothing in common but the root of the file system.
+    """
+    if request.output is not None:
+        return request.output
+    if len(request.directories) == 1:
+        return request.directories[0] / REPORT
+    common = Path(os.path.commonpath([directory.resolve() for directory in request.directories]))
+    if common == Path(common.anchor):
+        raise ConfigError("The folders have no folder in common for the report: choose one by --output DIR.")
+    return common / REPORT
+
+
+def _chosen(request: Request, sweep: Sweep) -> list[Run]:
+    """Return the runs that meet the conditions.
+
+    Raises:
+        ConfigError: None does.
+    """
+    conditions = read_conditions(request.where, sweep.runs, option="--where")
+    chosen = [run for run in sweep.runs if all(condition.is_met_by(run) for condition in conditions)]
+    if not chosen:
+        told = " and ".join(condition.text for condition in conditions)
+        raise ConfigError(f"No run meets --where {told}: some meet each of them, but none all.")
+    return chosen
+
+
+def _compared(request: Request, summaries: Sequence[Summary]) -> tuple[str, list[Comparison], list[str]]:
+    """Compare every run with its baseline.
+
+    Returns:
+        The condition on baselines, the comparisons, and what is to be said of them.
+    """
+    default = default_baseline([summary.entry for summary in summaries])
+    given = request.baseline or ((default,) if default else ())
+    if not given:
+        lone = len(summaries) == 1
+        return "", [], [] if lone else ["Nothing is compared in pairs: choose a baseline, say --baseline model=rnn."]
+    runs = [summary.entry.run for summary in summaries]
+    conditions = read_conditions(given, runs, option="--baseline")
+    pairs, remarks = match_baselines(summaries, conditions)
+    comparisons = compare_all(pairs)
+    remarks += first_of([note for comparison in comparisons for note in comparison.notes])
+    if note := multiplicity_note(comparisons):
+        remarks.append(note)
+    return ", ".join(condition.text for condition in conditions), comparisons, remarks
+
+
+def _readable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[str]]:
+    """Return the runs to draw: the first whose logs can be read; and what is to be said of the rest."""
+    drawn: list[Summary] = []
+    remarks: list[str] = []
+    most = MAX_DRAWN if len(summaries) <= MAX_CHECKED else DRAWN_OF_MANY
+    for summary in summaries:
+        if len(drawn) == most:
+            remarks.append(f"Figures show the first {most} of {len(summaries)} runs; --where and --sort choose them.")
+            break
+        run = summary.entry.run
+        try:
+            _ = run.metrics, run.curves
+        except (UnreadableRunError, OSError) as error:
+            remarks.append(f"Not drawn: {run.label}: {error}")
+        else:
+            drawn.append(summary)
+    return drawn, remarks
+
+
+def table_files(contents: Contents, table: Sequence[Column], paired: Sequence[Column]) -> dict[str, str]:
+    """Return the tables as files: name to text."""
+    files = {
+        "table.csv": to_csv([row for summary in contents.summaries for row in replica_rows(summary)]),
+        "runs.csv": to_csv([run_row(summary) for summary in contents.summaries]),
+        "table.md": markdown_tables(contents, table, paired),
+    }
+    if contents.comparisons:
+        files["comparisons.csv"] = to_csv(to_rows(contents.comparisons))
+    return files
+
+
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of the report, and remove what an earlier one has left.
+
+    Raises:
+        RnnstudyError: The folder cannot be written to.
+    """
     try:
-        folder.mkdir(exist_ok=True)
-        for stale in set(FILES) - set(files):
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in EVER_WRITTEN - set(files):
             (folder / stale).unlink(missing_ok=True)
         for name, data in files.items():
             write_atomically(folder / name, data)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from rnnstudy.report.naming import confounded, natural
-from rnnstudy.report.read import Sweep
-from rnnstudy.report.statistics import FEW_REPLICAS, median_range, reference_step
+from rnnstudy.report.canvas import is_edited
+from rnnstudy.report.naming import natural
+from rnnstudy.report.statistics import median_range, reference_step
 from rnnstudy.report.table import Summary, known, median_ratio, show_number, show_steps
 
 _MAX_TASKS = 4  # sentences that still are a headline
@@ -30,13 +30,29 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
         return _compared(ended)
     # Across tasks best and worst would compare the tasks: each gets a sentence of its own.
     groups = sorted(tasks.items(), key=lambda group: [natural(value) for value in group[0]])
-    sentences = [_compared(members)[0] for _, members in groups[:_MAX_TASKS]]
-    left = len(groups) - _MAX_TASKS
-    return [*sentences, f"The table has {left} more tasks."] if left > 0 else sentences
+    solved = [members for _, members in groups if any(each.solved for each in members)]
+    unsolved = [members for _, members in groups if members not in solved and members[0].is_judged]
+    told = [members for _, members in groups if members not in unsolved]
+    sentences = [_compared(members)[0] for members in told[:_MAX_TASKS]]
+    if len(told) > _MAX_TASKS:
+        sentences.append(f"The table has {len(told) - _MAX_TASKS} more tasks.")
+    if unsolved:
+        names = [_task_name(members[0]) for members in unsolved]
+        shown = " or ".join(names[:_MAX_TASKS]) + (
+            f" or {len(names) - _MAX_TASKS} more" if len(names) > _MAX_TASKS else ""
+        )
+        sentences.append(f"None of {sum(map(len, unsolved))} runs with {shown} solved the task in any replica.")
+    return sentences
 
 
 def _task_settings(summary: Summary) -> list[str]:
     return [key for key in summary.entry.settings if key == "task" or key.startswith("task.")]
+
+
+def _task_name(summary: Summary) -> str:
+    keys = _task_settings(summary)
+    settings = summary.entry.settings
+    return ", ".join(settings[key] if key == "task" else f"{key.partition('.')[2]}={settings[key]}" for key in keys)
 
 
 def _compared(ended: Sequence[Summary]) -> list[str]:
@@ -58,40 +74,6 @@ def _compared(ended: Sequence[Summary]) -> list[str]:
                 "Their 95 % intervals overlap: these replicas do not tell the two apart by fraction solved."
             )
     return sentences + _gradients([worst, best])
-
-
-def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
-    """List what limits the comparison: unread and unfinished runs, few replicas, mixed settings.
-
-    Returns:
-        One line each.
-    """
-    found = [f"Not read: {line}" for line in sweep.unreadable]
-    found += [f"Not ended: {s.entry.name} ({s.entry.run.label})" for s in summaries if not s.is_finished]
-    found += [
-        f"Nothing logged: {s.entry.run.label} has no metrics.jsonl, or an empty one"
-        for s in summaries
-        if not s.entry.run.metrics
-    ]
-    found += [
-        f"No gradients: {s.entry.run.label} has no curves.jsonl, or an empty one"
-        for s in summaries
-        if not s.entry.run.curves
-    ]
-    few = sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS})
-    if few:
-        counts = " or ".join(map(str, few))
-        found.append(f"Runs with {counts} replica{'s' if few != [1] else ''}: too few to say much; take 5 or more.")
-    if spread := [s.entry.name for s in summaries if not s.entry.run.facts.loss_at_end and s.entry.run.curves]:
-        found.append(
-            f"No log ratio for {', '.join(spread[:3])}{' and others' if len(spread) > 3 else ''}: the loss is at many "
-            "time steps there, so the gradient at each of them is also that of the outputs close to it."
-        )
-    if tasks := _task_settings(summaries[0]):
-        found.append(f"The runs differ in {', '.join(tasks)}: compare within one task only.")
-    if mixed := confounded(sweep.runs):
-        found.append(f"Changes along with the chosen members, and may matter as much as they do: {', '.join(mixed)}.")
-    return found
 
 
 def _merit(summary: Summary) -> tuple[float, float, float]:
@@ -129,7 +111,8 @@ def _gradients(summaries: Sequence[Summary]) -> list[str]:
             size = f"10^{ratio:.1f} of that at lag 0"
         else:
             size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
+        star = "*" if is_edited(summary.entry) else ""
         parts.append(
-            f"in {summary.entry.name} the gradient at lag {run.facts.seq_len - 1 - reference_step(run)} is {size}"
+            f"in {summary.entry.name}{star} the gradient at lag {run.facts.seq_len - 1 - reference_step(run)} is {size}"
         )
     return [f"At the last probe, {'; '.join(parts)}."] if parts else []

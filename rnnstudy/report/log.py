@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ class Track:
         """Return the last value of each replica that logged any."""
         return self.carried()[-1, self.logged_replicas()]
 
+    def of_replica(self, replica: int) -> np.ndarray:
+        """Return what one replica logged, in the order of the steps; may be empty."""
+        return self.values[self.logged[:, replica], replica]
+
 
 @dataclass(frozen=True)
 class _Column:
@@ -75,53 +80,9 @@ class _Column:
         return Track(steps=steps, values=values, logged=logged)
 
 
-def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Parse a JSON-lines file.
-
-    Returns:
-        Each line with the name to give it in errors.
-
-    Raises:
-        UnreadableRunError: A line other than a torn last one is no JSON mapping.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    parsed: list[tuple[str, dict[str, Any]]] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        source = f"{path.name}, line {number}"
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            # Only the last line can be torn by a kill, and then its line end is missing.
-            if number == len(lines):
-                break
-            raise UnreadableRunError(f"corrupt: {source} is no JSON") from error
-        if not isinstance(content, dict):
-            raise UnreadableRunError(f"corrupt: {source} holds no mapping")
-        parsed.append((source, content))
-    return parsed
-
-
-def _position(row: dict[str, Any], replicas: int, source: str) -> tuple[int, int]:
-    step, replica = row.get("step"), row.get("replica")
-    if not isinstance(step, int) or step < 0:
-        raise UnreadableRunError(f"corrupt: {source}: 'step' must be a whole number from 0, is {step!r:.60}")
-    if not isinstance(replica, int) or not 0 <= replica < replicas:
-        raise UnreadableRunError(f"corrupt: {source}: 'replica' must be from 0 to {replicas - 1}, is {replica!r:.60}")
-    return step, replica
-
-
-def _numbers(values: object, source: str) -> np.ndarray:
-    try:
-        numbers = np.array(values)
-    except ValueError as error:  # nested lists of different lengths
-        raise UnreadableRunError(f"corrupt: {source}: 'values' must be a list of numbers") from error
-    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "if":
-        raise UnreadableRunError(f"corrupt: {source}: 'values' must be a list of numbers")
-    return numbers
+_Row = dict[str, Any]
+_TakeEntries = Callable[[_Row, str], Iterable[tuple[str, Any]]]
+"""From a line and its name in errors to what it holds: tag and value."""
 
 
 def read_metrics(path: Path, replicas: int) -> dict[str, Track]:
@@ -133,16 +94,7 @@ def read_metrics(path: Path, replicas: int) -> dict[str, Track]:
     Raises:
         UnreadableRunError: A line other than a torn last one is corrupt.
     """
-    columns: defaultdict[str, _Column] = defaultdict(_Column)
-    for source, row in _lines(path):
-        step, replica = _position(row, replicas, source)
-        for tag, value in row.items():
-            if tag in {"step", "replica"}:
-                continue
-            if not isinstance(value, int | float):
-                raise UnreadableRunError(f"corrupt: {source}: '{tag:.60}' must be a number, is {value!r:.60}")
-            columns[tag].add(step, replica, value)
-    return {tag: column.track(replicas) for tag, column in columns.items()}
+    return _read(path, replicas, _scalars)
 
 
 def read_curves(path: Path, replicas: int) -> dict[str, Track]:
@@ -154,15 +106,80 @@ def read_curves(path: Path, replicas: int) -> dict[str, Track]:
     Raises:
         UnreadableRunError: A line other than a torn last one is corrupt.
     """
-    columns: defaultdict[str, _Column] = defaultdict(_Column)
     lengths: dict[str, int] = {}
-    for source, row in _lines(path):
-        step, replica = _position(row, replicas, source)
+
+    def curve(row: _Row, source: str) -> Iterable[tuple[str, np.ndarray]]:
         tag, values = row.get("tag"), row.get("values")
         if not isinstance(tag, str):
             raise UnreadableRunError(f"corrupt: {source}: 'tag' must be a string, is {tag!r:.60}")
-        curve = _numbers(values, source)
-        if lengths.setdefault(tag, len(curve)) != len(curve):
-            raise UnreadableRunError(f"corrupt: {source}: {len(curve)} values, {lengths[tag]} in earlier lines")
-        columns[tag].add(step, replica, curve)
+        numbers = _numbers(values, source)
+        if lengths.setdefault(tag, len(numbers)) != len(numbers):
+            raise UnreadableRunError(f"corrupt: {source}: {len(numbers)} values, {lengths[tag]} in earlier lines")
+        return [(tag, numbers)]
+
+    return _read(path, replicas, curve)
+
+
+def _read(path: Path, replicas: int, take_entries: _TakeEntries) -> dict[str, Track]:
+    columns: defaultdict[str, _Column] = defaultdict(_Column)
+    for source, row in _lines(path):
+        step, replica = _position(row, replicas, source)
+        for tag, value in take_entries(row, source):
+            columns[tag].add(step, replica, value)
     return {tag: column.track(replicas) for tag, column in columns.items()}
+
+
+def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
+    """Parse a JSON-lines file.
+
+    Yields:
+        Each line with the name to give it in errors.
+
+    Raises:
+        UnreadableRunError: A line other than a torn last one is no JSON mapping.
+    """
+    if not path.exists():
+        return
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        source = f"{path.name}, line {number}"
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            # Only the last line can be torn by a kill, and then its line end is missing.
+            if number == len(lines):
+                return
+            raise UnreadableRunError(f"corrupt: {source} is no JSON") from error
+        if not isinstance(content, dict):
+            raise UnreadableRunError(f"corrupt: {source} holds no mapping")
+        yield source, content
+
+
+def _position(row: _Row, replicas: int, source: str) -> tuple[int, int]:
+    step, replica = row.get("step"), row.get("replica")
+    if not isinstance(step, int) or step < 0:
+        raise UnreadableRunError(f"corrupt: {source}: 'step' must be a whole number from 0, is {step!r:.60}")
+    if not isinstance(replica, int) or not 0 <= replica < replicas:
+        raise UnreadableRunError(f"corrupt: {source}: 'replica' must be from 0 to {replicas - 1}, is {replica!r:.60}")
+    return step, replica
+
+
+def _scalars(row: _Row, source: str) -> Iterable[tuple[str, float]]:
+    for tag, value in row.items():
+        if tag in {"step", "replica"}:
+            continue
+        if not isinstance(value, int | float):
+            raise UnreadableRunError(f"corrupt: {source}: '{tag:.60}' must be a number, is {value!r:.60}")
+        yield tag, value
+
+
+def _numbers(values: object, source: str) -> np.ndarray:
+    try:
+        numbers = np.array(values)
+    except ValueError as error:  # nested lists of different lengths
+        raise UnreadableRunError(f"corrupt: {source}: 'values' must be a list of numbers") from error
+    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "if":
+        raise UnreadableRunError(f"corrupt: {source}: 'values' must be a list of numbers")
+    return numbers

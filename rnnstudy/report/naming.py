@@ -1,24 +1,23 @@
 """What differs between runs, and names that say it."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnstudy.report.read import Run
+from rnnstudy.report.settings import NO_MITIGATION
 
 ABSENT = "\N{EN DASH}"
 """Shown where a run has no such setting."""
 
-NO_MITIGATION = "none"
-
 IN_SHORT = ("model", "init", "mitigation")
 """Groups whose members make the short name."""
 
-# Where and how fast a run was done, and what has a column of its own, says nothing of the experiment.
+# Where and how fast a run was done, what was measured, and what has a column of its own: no part of the experiment.
 _IGNORED = frozenset(
     {
+        "instrument",
         "_target_",
         "choices",
         "hydra",
@@ -56,42 +55,26 @@ class Entry:
     settings: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Described:
-    """A run's choices and its other settings, as text by dotted path."""
-
-    choices: dict[str, str]
-    settings: dict[str, str]
-
-
-def show_value(value: Any) -> str:
-    """Return a config value as people write it."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
 def name_runs(runs: Sequence[Run]) -> list[Entry]:
     """Name the runs by what differs between them.
 
     Returns:
         One entry per run, ordered by what differs: other settings, then model, then mitigation.
     """
-    described = [_Described(_choices(run.config), _flatten(run.config)) for run in runs]
-    choices = _differing([each.choices for each in described])
-    paths = [path for path in _differing([each.settings for each in described]) if not _follows(path, described)]
+    choices = _differing([run.choices for run in runs])
+    paths = [path for path in differing_settings(runs) if not _follows(path, runs)]
     labels = short_labels(paths)
     entries: list[Entry] = []
-    for run, each in zip(runs, described, strict=True):
-        model = each.choices.get("model", "")
-        mitigation = each.choices.get("mitigation", NO_MITIGATION)
-        init = each.choices.get("init", NO_MITIGATION) if "init" in choices else NO_MITIGATION
+    for run in runs:
+        model = run.choices.get("model", "")
+        mitigation = run.choices.get("mitigation", NO_MITIGATION)
+        init = run.choices.get("init", NO_MITIGATION) if "init" in choices else NO_MITIGATION
         told = model if init == NO_MITIGATION else f"{model} ({init})"
         short = (told if mitigation == NO_MITIGATION else f"{told} + {mitigation}") if model else run.label
-        others = [each.choices[key] for key in choices if key not in IN_SHORT and key in each.choices]
-        others += [f"{labels[path]}={each.settings[path]}" for path in paths if path in each.settings]
-        settings = {key: each.choices.get(key, ABSENT) for key in choices}
-        settings |= {path: each.settings.get(path, ABSENT) for path in paths}
+        others = [run.choices[key] for key in choices if key not in IN_SHORT and key in run.choices]
+        others += [f"{labels[path]}={run.settings[path]}" for path in paths if path in run.settings]
+        settings = {key: run.choices.get(key, ABSENT) for key in choices}
+        settings |= {path: run.settings.get(path, ABSENT) for path in paths}
         name = ", ".join([short, *others])
         entries.append(Entry(run=run, name=name, short=short, model=model, mitigation=mitigation, settings=settings))
     return sorted(_unique(entries), key=_order)
@@ -106,11 +89,18 @@ def confounded(runs: Sequence[Run]) -> list[str]:
     Returns:
         Dotted paths, e.g. "model.hidden_size".
     """
-    described = [_Described(_choices(run.config), _flatten(run.config)) for run in runs]
-    differing = _differing([each.settings for each in described])
     return [
-        path for path in differing if _follows(path, described) and all(path in each.settings for each in described)
+        path for path in differing_settings(runs) if _follows(path, runs) and all(path in run.settings for run in runs)
     ]
+
+
+def differing_settings(runs: Sequence[Run]) -> list[str]:
+    """List the settings that say something of the experiment and are not the same in all runs.
+
+    Returns:
+        Dotted paths.
+    """
+    return [path for path in _differing([run.settings for run in runs]) if _IGNORED.isdisjoint(path.split("."))]
 
 
 def short_labels(paths: Sequence[str]) -> dict[str, str]:
@@ -123,42 +113,18 @@ def short_labels(paths: Sequence[str]) -> dict[str, str]:
     return {path: last if counts[last := path.rpartition(".")[2]] == 1 else path for path in paths}
 
 
-def _choices(config: dict[str, Any]) -> dict[str, str]:
-    found = config.get("choices")
-    if not isinstance(found, dict):
-        return {}
-    return {str(key): _member_names(value) for key, value in found.items()}
-
-
-def _member_names(value: Any) -> str:
-    names = value if isinstance(value, list) else [value]
-    return " + ".join(show_value(name) for name in names if name is not None) or NO_MITIGATION
-
-
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if str(key) in _IGNORED:
-            continue
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = show_value(value)
-    return flat
-
-
 def _differing(settings: Sequence[dict[str, str]]) -> list[str]:
     paths = dict.fromkeys(path for each in settings for path in each)
     return [path for path in paths if len({each.get(path) for each in settings}) > 1]
 
 
-def _follows(path: str, described: Sequence[_Described]) -> bool:
+def _follows(path: str, runs: Sequence[Run]) -> bool:
     """Return whether the member chosen for the path's group settles its value in all runs."""
     # A model's initialisations come with the model or are chosen beside it.
     groups = ("model", "init") if path.startswith("model.init.") else (path.partition(".")[0],)
     values: defaultdict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
-    for each in described:
-        values[tuple(each.choices.get(group) for group in groups)].add(each.settings.get(path))
+    for run in runs:
+        values[tuple(run.choices.get(group) for group in groups)].add(run.settings.get(path))
     return all(None not in chosen for chosen in values) and all(len(found) == 1 for found in values.values())
 
 

@@ -1,9 +1,10 @@
 """Run folders, read into plain data."""
 
 import json
-import os
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,26 @@ import yaml
 
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.run_folder import FORMAT, RunFolder
-from rnnstudy.report.fields import Fields, UnreadableRunError, is_number
+from rnnstudy.report.digest import Digest, PerReplica, figures, make_digest, read_digest
+from rnnstudy.report.fields import Fields, UnreadableRunError
 from rnnstudy.report.log import Track, read_curves, read_metrics
-
-REPORT = "report"
-"""Name of the folder, within the compared one, that holds the report."""
-
+from rnnstudy.report.search import find_run_folders
+from rnnstudy.report.settings import flatten, read_choices
+from rnnstudy.report.standing import Criterion, Standing, last_values, standing_so_far
 
 NO_CRITERION = "no criterion"
 """Said of a task that nobody has said when it is solved."""
+
+MAX_CHECKED = 200
+"""Runs whose logs are all read, so that a corrupt one is found; of more, those that are drawn or have no digest."""
+
+MAX_HELD = 60
+"""Runs whose logs are held in memory."""
+
+SILENT = 300.0
+"""Seconds without a line in the log after which a run that has not ended is no longer said to be running."""
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C; not every build of yaml has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +42,7 @@ class Facts:
         chance_loss: Loss at the answer of the best guess that does not know what it depends on; None if unknown.
         chance_accuracy: Likewise, from 0 to 1; None if the task has no accuracy.
         memoryless_loss: Loss as trained on of the best guess that remembers nothing; None if unknown.
-        solved_when: The rule, for people, e.g. "accuracy at least 0.99".
+        criterion: When a replica has solved the task; None if nobody has said.
         seq_len: Time steps per sequence.
         informative_steps: Time steps that hold what the answer depends on.
         loss_at_end: Whether the loss is at the last time step alone; elsewhere the gradient at a time step is also that
@@ -40,10 +52,20 @@ class Facts:
     chance_loss: float | None
     chance_accuracy: float | None
     memoryless_loss: float | None
-    solved_when: str
+    criterion: Criterion | None
     seq_len: int
     informative_steps: tuple[int, ...]
     loss_at_end: bool
+
+    @property
+    def solved_when(self) -> str:
+        """The criterion for people, e.g. "accuracy at least 0.99"."""
+        return self.criterion.rule if self.criterion else NO_CRITERION
+
+    @property
+    def reference_step(self) -> int:
+        """The time step that the gradient must reach: the earliest that can carry the information, or the first."""
+        return min((step for step in self.informative_steps if 0 <= step < self.seq_len), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,102 +78,192 @@ class Result:
         steps: Optimizer steps run.
         final: Metric to last values; None where a replica has none.
         wall_seconds: Duration of the run.
+        digest: Of its logs; None in the results of older versions.
     """
 
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
     steps: int
-    final: dict[str, tuple[float | None, ...]]
+    final: dict[str, PerReplica]
     wall_seconds: float
+    digest: Digest | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run folder.
+    """One run folder; its logs are read when they are asked for, and what is wrong in them is told then.
 
     Args:
-        path: The folder.
-        label: Its path from the compared folder, for people and links.
+        folder: The folder.
+        label: Its path from the compared folder, for people.
         config: The resolved configuration.
         replicas: Networks trained side by side.
         seed: Seed of the first replica.
         device: E.g. "cpu".
+        fingerprint: Hash of what can change the figures; None in the folders of older versions.
         facts: What the task says of itself.
-        metrics: Tag to scalars over steps.
-        curves: Tag to curves over time steps.
         result: None for a run that has not ended.
     """
 
-    path: Path
+    folder: RunFolder
     label: str
     config: dict[str, Any]
     replicas: int
     seed: int
     device: str
+    fingerprint: str | None
     facts: Facts
-    metrics: dict[str, Track]
-    curves: dict[str, Track]
     result: Result | None
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def seeds(self) -> range:
+        """The seed of each replica: those of the run, counted on."""
+        return range(self.seed, self.seed + self.replicas)
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """The chosen members, by group."""
+        return read_choices(self.config)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """All settings as text, by dotted path."""
+        return flatten(self.config)
+
+    @cached_property
+    def metrics(self) -> dict[str, Track]:
+        """Tag to scalars over steps."""
+        return read_metrics(self.folder.metrics, self.replicas)
+
+    @cached_property
+    def curves(self) -> dict[str, Track]:
+        """Tag to curves over time steps."""
+        return read_curves(self.folder.curves, self.replicas)
+
+    @cached_property
+    def digest(self) -> Digest:
+        """Figures of the logs."""
+        if self.result and self.result.digest:
+            return self.result.digest
+        step = self.facts.reference_step if self.facts.loss_at_end else None
+        return make_digest(self.metrics, self.curves, replicas=self.replicas, step=step)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """How far the run is."""
+        if self.result is None:
+            return standing_so_far(self.metrics, self.facts.criterion, self.replicas)
+        logged = {} if self.result.digest else last_values(self.metrics, self.replicas)
+        return Standing(
+            status=self.result.status,
+            steps_to_solve=self.result.steps_to_solve,
+            last_step=self.result.steps,
+            final=logged | self.result.final,
+        )
+
+    @cached_property
+    def is_running(self) -> bool:
+        """Whether a run that has not ended seems to go on: its log has grown in the last minutes."""
+        if self.result is not None:
+            return False
+        log = self.folder.metrics if self.folder.metrics.exists() else self.folder.manifest
+        return time.time() - log.stat().st_mtime < SILENT
+
+    def forget_logs(self) -> None:
+        """Free the memory of the logs; they are read anew when asked for again."""
+        for name in ("metrics", "curves"):
+            self.__dict__.pop(name, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """All runs below a folder.
+    """All runs below some folders.
 
     Args:
-        directory: The folder.
+        directories: The folders.
         runs: Those that could be read.
-        unreadable: One line for each that could not, naming it and why.
+        unreadable: One line for each folder that could not be read, naming it and why.
     """
 
-    directory: Path
+    directories: tuple[Path, ...]
     runs: tuple[Run, ...]
     unreadable: tuple[str, ...]
 
 
-def find_run_folders(directory: Path) -> Iterator[RunFolder]:
-    """Yield the run folders at or below `directory`, in the order of their names.
+def read_sweep(*directories: Path) -> Sweep:
+    """Read every run at or below some folders; what is bad does not keep the rest out.
 
-    Yields:
-        Folders with at least one file of a run. Hidden folders are passed over: Hydra keeps a
-        `config.yaml` of its own in `.hydra`.
-    """
-    for parent, children, _ in os.walk(directory):
-        folder = RunFolder(Path(parent))
-        files = (folder.config, folder.manifest, folder.metrics, folder.curves, folder.result)
-        skipped = {REPORT} if folder.path == directory else set()
-        if any(file.is_file() for file in files):
-            yield folder
-            skipped.add(folder.checkpoints.name)
-        children[:] = sorted(child for child in children if child not in skipped and not child.startswith("."))
-
-
-def read_sweep(directory: Path) -> Sweep:
-    """Read every run at or below `directory`; one bad run does not keep the others out.
+    A run that is reached twice counts once. The labels of runs begin with the name of their folder where there are
+    several.
 
     Returns:
         The readable runs and a line on each of the rest.
 
     Raises:
-        RnnstudyError: There is no such folder, or no run in it.
+        RnnstudyError: There is nothing to compare.
     """
+    problems: list[str] = []
+    folders: dict[Path, tuple[RunFolder, str]] = {}
+    for directory, prefix in zip(directories, _prefixes(directories), strict=True):
+        found = _look_into(directory, problems)
+        for folder in found:
+            label = Path(prefix, folder.path.relative_to(directory)).as_posix()
+            folders.setdefault(folder.path.resolve(), (folder, label))
+    runs = _read_all(list(folders.values()), problems)
+    if not runs:
+        many = f"None of {len(problems)} folders can be compared; the first: " if len(problems) > 1 else ""
+        raise RnnstudyError(f"{many}{problems[0]}.".replace("..", "."))
+    return Sweep(directories=tuple(directories), runs=tuple(runs), unreadable=tuple(problems))
+
+
+def _prefixes(directories: Sequence[Path]) -> list[str]:
+    """Return what tells the folders apart: nothing for one, their names, or as much of their paths as it takes."""
+    if len(directories) == 1:
+        return [""]
+    parts = [directory.resolve().parts for directory in directories]
+    different = len(set(parts))
+    depth = next(d for d in range(1, 1 + max(map(len, parts))) if len({each[-d:] for each in parts}) == different)
+    return ["/".join(each[-depth:]).removeprefix("//") for each in parts]
+
+
+def _look_into(directory: Path, problems: list[str]) -> list[RunFolder]:
+    if not directory.exists():
+        problems.append(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
+        return []
     if not directory.is_dir():
-        raise RnnstudyError(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
-    runs: list[Run] = []
-    unreadable: list[str] = []
-    for folder in find_run_folders(directory):
-        label = folder.path.relative_to(directory).as_posix()
-        try:
-            runs.append(read_run(folder, label=label))
-        except (UnreadableRunError, OSError) as error:
-            unreadable.append(" ".join(f"{label}: {error}".split()))
-    if not runs and not unreadable:
-        raise RnnstudyError(
+        problems.append(f"{directory} is a file, not a folder. Runs come from `rnnstudy train ...`.")
+        return []
+    unseen: list[str] = []
+    found = list(find_run_folders(directory, unseen))
+    problems += unseen
+    if not found and not unseen:
+        problems.append(
             f"No run in {directory}: a run is a folder with config.yaml and run.json, made by `rnnstudy train ...`."
         )
-    if not runs:
-        raise RnnstudyError(f"None of {len(unreadable)} runs in {directory} can be read; the first: {unreadable[0]}.")
-    return Sweep(directory=directory, runs=tuple(runs), unreadable=tuple(unreadable))
+    return found
+
+
+def _read_all(folders: Sequence[tuple[RunFolder, str]], problems: list[str]) -> list[Run]:
+    runs: list[Run] = []
+    for folder, label in folders:
+        try:
+            run = read_run(folder, label=label)
+            if len(folders) <= MAX_CHECKED:
+                _ = run.metrics, run.curves
+            _ = run.digest, run.standing
+            if len(folders) > MAX_HELD:
+                run.forget_logs()
+        except (UnreadableRunError, OSError) as error:
+            why = f"{Path(str(error.filename)).name}: {error.strerror}" if isinstance(error, OSError) else error
+            problems.append(" ".join(f"{label}: {why}".split()))
+        else:
+            runs.append(run)
+    return runs
 
 
 def read_run(folder: RunFolder, *, label: str) -> Run:
@@ -164,15 +276,14 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
     _check_format(manifest)
     replicas = manifest.integer("replicas", minimum=1)
     return Run(
-        path=folder.path,
+        folder=folder,
         label=label,
         config=_parse_config(folder.config),
         replicas=replicas,
         seed=manifest.integer("seed"),
         device=manifest.text("device"),
+        fingerprint=manifest.text("fingerprint") if "fingerprint" in manifest.content else None,
         facts=_facts(manifest.nested("facts")),
-        metrics=read_metrics(folder.metrics, replicas),
-        curves=read_curves(folder.curves, replicas),
         result=_result(folder, replicas) if folder.is_finished else None,
     )
 
@@ -188,7 +299,7 @@ def _parse_json(path: Path) -> Any:
 
 def _parse_config(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = yaml.load(path.read_bytes(), Loader=_Loader)
     except FileNotFoundError as error:
         raise UnreadableRunError(f"{path.name} is missing") from error
     except (yaml.YAMLError, ValueError) as error:
@@ -205,11 +316,10 @@ def _check_format(fields: Fields) -> None:
 
 
 def _facts(fields: Fields) -> Facts:
-    solved_at = fields.optional_number("solved_at")
-    if solved_at is None:
-        rule = NO_CRITERION
-    else:
-        rule = f"{fields.text('solved_metric')} {fields.text('solved_when').replace('_', ' ')} {solved_at:g}"
+    threshold = fields.optional_number("solved_at")
+    criterion = threshold is not None and Criterion(
+        metric=fields.text("solved_metric"), threshold=threshold, direction=fields.text("solved_when")
+    )
     steps = fields.items("informative_steps")
     if not all(isinstance(step, int) for step in steps):
         raise UnreadableRunError(f"{fields.source}: 'informative_steps' must be whole numbers")
@@ -217,7 +327,7 @@ def _facts(fields: Fields) -> Facts:
         chance_loss=fields.optional_number("chance_loss"),
         chance_accuracy=fields.optional_number("chance_accuracy"),
         memoryless_loss=fields.optional_number("memoryless_loss"),
-        solved_when=rule,
+        criterion=criterion or None,
         seq_len=fields.integer("seq_len", minimum=1),
         informative_steps=tuple(steps),
         loss_at_end=fields.flag("loss_at_end"),
@@ -235,16 +345,11 @@ def _result(folder: RunFolder, replicas: int) -> Result:
     if not all(value is None or (isinstance(value, int) and value >= 0) for value in to_solve):
         raise UnreadableRunError(f"{fields.source}: 'steps_to_solve' must be whole numbers or null")
     finals = fields.nested("final")
-    final: dict[str, tuple[float | None, ...]] = {}
-    for key in finals.content:
-        values = finals.items(key, length=replicas)
-        if not all(value is None or is_number(value) for value in values):
-            raise UnreadableRunError(f"{finals.source}: '{key}' must be numbers or null")
-        final[str(key)] = tuple(None if value is None else float(value) for value in values)
     return Result(
         status=tuple(status),
         steps_to_solve=tuple(to_solve),
         steps=fields.integer("steps"),
-        final=final,
+        final={str(key): figures(finals, key, replicas) for key in finals.content},
         wall_seconds=fields.number("wall_seconds"),
+        digest=read_digest(fields.nested("digest"), replicas) if "digest" in fields.content else None,
     )

@@ -1,21 +1,21 @@
 """The few statistics a report needs, with stated treatment of zeros, NaN and censoring."""
 
 import math
-import re
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy.stats import binomtest
 
+from rnnstudy.report.digest import top_track
 from rnnstudy.report.log import Track
 from rnnstudy.report.read import Run
 
 FEW_REPLICAS = 5
 """Below this many replicas a report warns."""
 
-_CURVE = re.compile(r"hidden_grad_norm/(?P<state>[^/]+)/layer_(?P<layer>\d+)/(?P<part>[^/]+)")
 
-
+@cache
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     """Return the Wilson 95 % interval of a fraction."""
     interval = binomtest(successes, total).proportion_ci(confidence_level=0.95, method="wilson")
@@ -56,28 +56,9 @@ def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
 
 def top_curve(run: Run, *, state: str = "h", part: str = "total") -> Track | None:
     """Return the gradient norms over time steps of the top layer's state; None if not logged."""
-    found: dict[int, Track] = {}
-    for tag, track in run.curves.items():
-        match = _CURVE.fullmatch(tag)
-        if match and match["state"] == state and match["part"] == part:
-            found[int(match["layer"])] = track
-    return found[max(found)] if found else None
+    return top_track(run.curves, state=state, part=part)
 
 
 def reference_step(run: Run) -> int:
     """Return the time step that the gradient must reach: the earliest that can carry the information, or the first."""
-    return min((step for step in run.facts.informative_steps if 0 <= step < run.facts.seq_len), default=0)
-
-
-def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
-    """Return `log10(norm at a time step / norm at the last)` of each row.
-
-    Args:
-        norms: Shape `(replica, time)`.
-        step: The time step.
-
-    Returns:
-        Shape `(replica,)`; `-inf` where the gradient at the time step is exactly zero.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(norms[:, step]) - np.log10(norms[:, -1])
+    return run.facts.reference_step

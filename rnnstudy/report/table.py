@@ -1,7 +1,5 @@
-"""The comparison as a table: one row per run for people, one per run and replica for programs."""
+"""The comparison as a table for people, one row per run."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,25 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from rnnstudy.report.log import Track
 from rnnstudy.report.naming import IN_SHORT, Entry, short_labels
-from rnnstudy.report.read import NO_CRITERION, Run
-from rnnstudy.report.statistics import (
-    median_range,
-    median_steps,
-    ordered_median,
-    reference_step,
-    top_curve,
-    vanishing_ratios,
-)
+from rnnstudy.report.statistics import median_range, median_steps, ordered_median
 from rnnstudy.report.statistics import wilson_interval as wilson
+
+Cell = tuple[str, str]
+"""The figure, and a second line, which may be empty."""
 
 DASH = "\N{EN DASH}"
 LOSS, ACCURACY, ANSWER_LOSS = "eval/loss", "eval/accuracy", "eval/answer_loss"
+_HORIZON = re.compile(r"horizon/h/layer_(?P<layer>\d+)/lag")
 _ELSEWHERE = re.compile(r"eval_at_(?P<seq_len>\d+)/(?P<metric>loss|answer_loss|accuracy)")
 
 
@@ -37,7 +27,7 @@ class Summary:
 
     Args:
         entry: The named run.
-        status: "solved", "finished", "diverged", or "unfinished" for a run that has not ended.
+        status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         steps_run: Optimizer steps; None for a run that has not ended.
         loss: Last evaluation loss; NaN where that is what it was.
@@ -49,6 +39,10 @@ class Summary:
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
             first probe; None where the loss is not at the last step alone.
         ratio_last: Likewise at the last probe.
+        horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None where
+            the loss is not at the last step alone.
+        decay: Powers of ten per time step by which that gradient changes on its way back, likewise.
+        last_step: Optimizer steps done: of the whole run if it ended, else the last that was logged.
     """
 
     entry: Entry
@@ -63,16 +57,28 @@ class Summary:
     active: dict[str, tuple[float | None, ...]]
     ratio_first: tuple[float | None, ...]
     ratio_last: tuple[float | None, ...]
+    horizon: tuple[float | None, ...]
+    decay: tuple[float | None, ...]
+    last_step: int
 
     @property
     def is_judged(self) -> bool:
         """Whether anybody has said when the task is solved."""
-        return self.entry.run.facts.solved_when != NO_CRITERION
+        return self.entry.run.facts.criterion is not None
 
     @property
     def is_finished(self) -> bool:
         """Whether the run ended."""
         return self.steps_run is not None
+
+    @property
+    def state(self) -> str:
+        """How far a run is that has not ended, e.g. "running, step 700 of 2000"; empty for one that has."""
+        if self.is_finished:
+            return ""
+        state = "running" if self.entry.run.is_running else "unfinished"
+        planned = self.entry.run.settings.get("train.num_steps")
+        return f"{state}, step {self.last_step}{f' of {planned}' if planned else ''}"
 
     @property
     def replicas(self) -> int:
@@ -107,37 +113,53 @@ class Column:
 
     header: str
     meaning: str
-    cells: tuple[tuple[str, str], ...]
+    cells: tuple[Cell, ...]
 
 
 def summarise(entry: Entry) -> Summary:
     """Return a run reduced to the figures of the table."""
-    run = entry.run
-    unfinished = ("unfinished",) * run.replicas
-    curve = top_curve(run) if run.facts.loss_at_end else None
-    active = {
-        tag.removesuffix("/active"): _per_replica(run, track, np.nanmean)
-        for tag, track in run.metrics.items()
-        if tag.endswith("/active")
-    }
+    run, standing, digest = entry.run, entry.run.standing, entry.run.digest
+    unknown = (None,) * run.replicas
+    top = max((int(found["layer"]) for tag in standing.final if (found := _HORIZON.fullmatch(tag))), default=0)
+    reach = standing.final if run.facts.loss_at_end else {}
     return Summary(
         entry=entry,
-        status=run.result.status if run.result else unfinished,
-        steps_to_solve=run.result.steps_to_solve if run.result else (None,) * run.replicas,
+        status=standing.status,
+        steps_to_solve=standing.steps_to_solve,
         steps_run=run.result.steps if run.result else None,
-        loss=_final(run, LOSS),
-        answer_loss=_final(run, ANSWER_LOSS),
-        accuracy=_final(run, ACCURACY),
+        last_step=standing.last_step,
+        loss=standing.final.get(LOSS, unknown),
+        answer_loss=standing.final.get(ANSWER_LOSS, unknown),
+        accuracy=standing.final.get(ACCURACY, unknown),
         elsewhere={
-            (int(match["seq_len"]), match["metric"]): _final(run, tag)
-            for tag in run.metrics
+            (int(match["seq_len"]), match["metric"]): values
+            for tag, values in standing.final.items()
             if (match := _ELSEWHERE.fullmatch(tag))
         },
-        skipped=_per_replica(run, run.metrics.get("train/skipped"), lambda values: values[-1]),
-        active=active,
-        ratio_first=_ratios(run, curve, curve.first() if curve else None),
-        ratio_last=_ratios(run, curve, curve.last() if curve else None),
+        skipped=standing.final.get("train/skipped", unknown),
+        active=digest.active,
+        ratio_first=digest.ratio_first,
+        ratio_last=digest.ratio_last,
+        horizon=reach.get(f"horizon/h/layer_{top}/lag", unknown),
+        decay=reach.get(f"horizon/h/layer_{top}/decay", unknown),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """How a column is filled.
+
+    Args:
+        header: Short.
+        meaning: One line.
+        cell: Of a run.
+        order: By which runs are sorted; NaN comes last.
+    """
+
+    header: str
+    meaning: str
+    cell: Callable[[Summary], Cell]
+    order: Callable[[Summary], float]
 
 
 def columns(summaries: Sequence[Summary]) -> list[Column]:
@@ -159,128 +181,129 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         Column(header=labels[key], meaning=key, cells=tuple((s.entry.settings[key], "") for s in summaries))
         for key in keys
     ]
-    lengths = sorted(
-        {seq_len for summary in summaries for seq_len, metric in summary.elsewhere if metric == "accuracy"}
-    )
-    rules: list[tuple[str, str, Callable[[Summary], tuple[str, str]]]] = [
-        ("solved", "replicas that solved the task; Wilson 95 % interval of the fraction", _solved_cell),
-        ("steps", "median training steps to solve; > n when half or more were not solved in n", _steps_cell),
-        ("loss", "last evaluation loss: median; minimum to maximum", lambda s: _range_cell(s.loss, math.inf)),
-        ("accuracy", "last accuracy: median; minimum to maximum", lambda s: _range_cell(s.accuracy, -math.inf)),
-        *(
-            (
-                f"at {seq_len}",
-                f"last accuracy on sequences of {seq_len} time steps: median; minimum to maximum",
-                partial(_elsewhere_cell, seq_len=seq_len),
-            )
-            for seq_len in lengths
-        ),
-        (
-            "log ratio",
-            "log10 of gradient norm at the earliest step with the information over the last step: first → last probe",
-            _ratio_cell,
-        ),
-        ("div.", "diverged replicas", lambda s: _count_cell(s.status.count("diverged"))),
-        ("skip", "skipped steps, all replicas", lambda s: _count_cell(sum(x or 0 for x in s.skipped))),
-        ("active", "fraction of training steps at which the mitigation acted, as logged", _active_cell),
-        ("time", "wall time of all replicas together, seconds", _time_cell),
-        ("state", "whether the run ended", lambda s: ("", "") if s.is_finished else ("unfinished", "")),
-    ]
-    for header, meaning, cell in rules:
-        cells = tuple(cell(summary) for summary in summaries)
+    for rule in _rules(summaries):
+        cells = tuple(rule.cell(summary) for summary in summaries)
         if any(main for main, _ in cells):
-            found.append(Column(header=header, meaning=meaning, cells=cells))
+            found.append(Column(header=rule.header, meaning=rule.meaning, cells=cells))
     return found
 
 
-def terminal_table(table: Sequence[Column]) -> Table:
-    """Return the table for a terminal."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, column in enumerate(table):
-        # Text, not markup: a name may hold square brackets.
-        justify = "left" if number == 0 else "right"
-        shown.add_column(Text(column.header), justify=justify, overflow="fold", min_width=4)
-    for row in range(len(table[0].cells)):
-        shown.add_row(*(Text("\n".join(filter(None, column.cells[row]))) for column in table))
-    return shown
+def ordering(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], float]]:
+    """Return the figures by which runs can be sorted, by header of their column."""
+    return {rule.header: rule.order for rule in _rules(summaries)}
 
 
-def to_csv(summaries: Sequence[Summary]) -> str:
-    """Write the tidy table: one row per run and replica, raw values, empty where nothing is known.
+def _rules(summaries: Sequence[Summary]) -> list[_Rule]:
+    lengths = sorted(
+        {seq_len for summary in summaries for seq_len, metric in summary.elsewhere if metric == "accuracy"}
+    )
+    return [
+        _Rule(
+            header="n",
+            meaning="replicas",
+            cell=lambda s: (str(s.replicas), ""),
+            order=lambda s: s.replicas,
+        ),
+        _Rule(
+            header="solved",
+            meaning="replicas that solved the task; Wilson 95 % interval of the fraction",
+            cell=_solved_cell,
+            order=lambda s: s.solved / s.replicas if s.is_judged else math.nan,
+        ),
+        _Rule(
+            header="steps",
+            meaning="median training steps to solve; > n when half or more were not solved in n",
+            cell=lambda s: (show_steps(s), "") if s.is_judged else (DASH, ""),
+            order=lambda s: s.median_steps if s.is_judged else math.nan,
+        ),
+        _range_rule("loss", "last evaluation loss", lambda s: s.loss, nan_as=math.inf),
+        _range_rule("accuracy", "last accuracy", lambda s: s.accuracy, nan_as=-math.inf),
+        *(
+            _range_rule(
+                f"at {seq_len}",
+                f"last accuracy on sequences of {seq_len} time steps",
+                partial(_accuracy_at, seq_len=seq_len),
+                nan_as=-math.inf,
+            )
+            for seq_len in lengths
+        ),
+        _Rule(
+            header="log ratio",
+            meaning="log10 of gradient norm at the earliest step with the information over the last step: "
+            "first → last probe",
+            cell=_ratio_cell,
+            order=lambda s: _or_nan(median_ratio(s.ratio_last)),
+        ),
+        _range_rule(
+            "horizon",
+            "largest lag, in time steps, whose gradient is within the horizon's factor of that at lag 0, last probe",
+            lambda s: s.horizon,
+            nan_as=-math.inf,
+            show=_show_lag,
+        ),
+        _range_rule(
+            "decay",
+            "powers of ten per time step by which the gradient changes on its way back, last probe",
+            lambda s: s.decay,
+            nan_as=-math.inf,
+            show=partial(show_number, digits=2),
+        ),
+        _Rule(
+            header="div.",
+            meaning="diverged replicas",
+            cell=lambda s: _count_cell(s.status.count("diverged")),
+            order=lambda s: s.status.count("diverged"),
+        ),
+        _Rule(
+            header="skip",
+            meaning="skipped steps, all replicas",
+            cell=lambda s: _count_cell(sum(known(s.skipped))),
+            order=lambda s: sum(known(s.skipped)),
+        ),
+        _Rule(
+            header="active",
+            meaning="fraction of training steps at which the mitigation acted, as logged",
+            cell=_active_cell,
+            order=lambda s: max(mean_active(s).values(), default=math.nan),
+        ),
+        _Rule(
+            header="time",
+            meaning="wall time of all replicas together, seconds",
+            cell=_time_cell,
+            order=lambda s: s.entry.run.result.wall_seconds if s.entry.run.result else math.nan,
+        ),
+        _Rule(
+            header="state",
+            meaning="how far a run is that has not ended; its figures are those so far",
+            cell=_state_cell,
+            order=lambda s: 0 if s.is_finished else s.last_step,
+        ),
+    ]
 
-    Returns:
-        CSV text with a header.
-    """
-    rows = [row for summary in summaries for row in _tidy(summary)]
-    header = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, header, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
-
-def _tidy(summary: Summary) -> list[dict[str, object]]:
-    entry, run = summary.entry, summary.entry.run
-    told = summary.is_finished and summary.is_judged
-    low, high = summary.interval if told else (None, None)
-    rows: list[dict[str, object]] = []
-    for replica in range(summary.replicas):
-        fixed: dict[str, object] = {
-            "run": entry.name,
-            "folder": run.label,
-            "model": entry.model,
-            "mitigation": entry.mitigation,
-            "seed": run.seed,
-            "replica": replica,
-            "replicas": summary.replicas,
-            "status": summary.status[replica],
-            "steps_to_solve": summary.steps_to_solve[replica],
-            "steps_run": summary.steps_run,
-            "eval_loss": summary.loss[replica],
-            "eval_answer_loss": summary.answer_loss[replica],
-            "eval_accuracy": summary.accuracy[replica],
-            "skipped_steps": summary.skipped[replica],
-            "log10_ratio_first": summary.ratio_first[replica],
-            "log10_ratio_last": summary.ratio_last[replica],
-            "wall_seconds": run.result.wall_seconds if run.result else None,
-            "device": run.device,
-            "run_solved": summary.solved if told else None,
-            "run_solved_low": low,
-            "run_solved_high": high,
-            "run_median_steps_to_solve": summary.median_steps if told else None,
-        }
-        active = {f"active_{name}": values[replica] for name, values in summary.active.items()}
-        elsewhere = {f"eval_at_{n}_{metric}": values[replica] for (n, metric), values in summary.elsewhere.items()}
-        rows.append(fixed | elsewhere | active | {key: v for key, v in entry.settings.items() if key not in fixed})
-    return rows
-
-
-def _per_replica(
-    run: Run, track: Track | None, reduce: Callable[[np.ndarray], np.floating]
-) -> tuple[float | None, ...]:
-    if track is None:
-        return (None,) * run.replicas
-    return tuple(
-        float(reduce(values)) if (values := track.values[track.logged[:, replica], replica]).size else None
-        for replica in range(run.replicas)
+def _range_rule(
+    header: str,
+    meaning: str,
+    values_of: Callable[[Summary], Sequence[float | None]],
+    *,
+    nan_as: float,
+    show: Callable[[float], str] | None = None,
+) -> _Rule:
+    """Return a column of medians; a NaN counts as `nan_as`, the worst value."""
+    return _Rule(
+        header=header,
+        meaning=f"{meaning}: median; minimum to maximum",
+        cell=lambda s: _range_cell(values_of(s), nan_as, show),
+        order=lambda s: median_range(found, nan_as=nan_as)[0] if (found := known(values_of(s))) else math.nan,
     )
 
 
-def _final(run: Run, tag: str) -> tuple[float | None, ...]:
-    if run.result and tag in run.result.final:
-        return run.result.final[tag]
-    return _per_replica(run, run.metrics.get(tag), lambda values: values[-1])
+def _accuracy_at(summary: Summary, *, seq_len: int) -> Sequence[float | None]:
+    return summary.elsewhere.get((seq_len, "accuracy"), ())
 
 
-def _ratios(run: Run, curve: Track | None, norms: np.ndarray | None) -> tuple[float | None, ...]:
-    found: list[float | None] = [None] * run.replicas
-    if curve is not None and norms is not None:
-        for replica, ratio in zip(
-            curve.logged_replicas(), vanishing_ratios(norms, min(reference_step(run), norms.shape[1] - 1)), strict=True
-        ):
-            found[replica] = float(ratio)
-    return tuple(found)
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def known(values: Sequence[float | None]) -> list[float]:
@@ -313,50 +336,58 @@ def show_ratio(value: float | None) -> str:
 def show_steps(summary: Summary) -> str:
     """Return the median steps to solve: "1200", or "> 2000" when it is beyond the run."""
     middle = summary.median_steps
-    return f"> {summary.steps_run}" if math.isinf(middle) else f"{middle:.0f}"
+    return f"> {summary.last_step}" if math.isinf(middle) else f"{middle:.0f}"
 
 
-def _solved_cell(summary: Summary) -> tuple[str, str]:
-    if not summary.is_finished or not summary.is_judged:
+def _solved_cell(summary: Summary) -> Cell:
+    if not summary.is_judged:
         return (DASH, "")
     low, high = summary.interval
     return (f"{summary.solved}/{summary.replicas}", f"{low:.2f}{DASH}{high:.2f}")
 
 
-def _steps_cell(summary: Summary) -> tuple[str, str]:
-    return (show_steps(summary), "") if summary.is_finished and summary.is_judged else (DASH, "")
-
-
-def _range_cell(values: Sequence[float | None], nan_as: float) -> tuple[str, str]:
+def _range_cell(values: Sequence[float | None], nan_as: float, show: Callable[[float], str] | None) -> Cell:
     if not (found := known(values)):
         return ("", "")
     middle, low, high = median_range(found, nan_as=nan_as)
-    return (
-        show_number(middle),
-        f"{show_number(low, digits=2)}{DASH}{show_number(high, digits=2)}" if len(found) > 1 else "",
-    )
+    short = show or partial(show_number, digits=2)
+    main = (show or show_number)(middle)
+    if len(found) == 1:
+        return (main, "")
+    # A dash before a minus sign cannot be read.
+    return (main, f"{short(low)}{DASH if low >= 0 <= high else ' to '}{short(high)}")
 
 
-def _elsewhere_cell(summary: Summary, *, seq_len: int) -> tuple[str, str]:
-    return _range_cell(summary.elsewhere.get((seq_len, "accuracy"), ()), -math.inf)
+def _show_lag(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else show_number(value)
 
 
-def _ratio_cell(summary: Summary) -> tuple[str, str]:
+def _ratio_cell(summary: Summary) -> Cell:
     first, last = median_ratio(summary.ratio_first), median_ratio(summary.ratio_last)
     return ("", "") if last is None else (show_ratio(first), f"→ {show_ratio(last)}")
 
 
-def _count_cell(count: float) -> tuple[str, str]:
+def _count_cell(count: float) -> Cell:
     return (f"{count:g}", "") if count else ("", "")
 
 
-def _active_cell(summary: Summary) -> tuple[str, str]:
-    means = {name: float(np.mean(known(values))) for name, values in summary.active.items() if known(values)}
+def mean_active(summary: Summary) -> dict[str, float]:
+    """Return the fraction of steps at which each mitigation acted, mean of the replicas, by its name."""
+    return {name: float(np.mean(known(values))) for name, values in summary.active.items() if known(values)}
+
+
+def _active_cell(summary: Summary) -> Cell:
+    means = mean_active(summary)
     if len(means) == 1:
         return (f"{next(iter(means.values())):.2f}", "")
     return (", ".join(f"{name} {mean:.2f}" for name, mean in means.items()), "")
 
 
-def _time_cell(summary: Summary) -> tuple[str, str]:
+def _time_cell(summary: Summary) -> Cell:
     result = summary.entry.run.result
     return (f"{result.wall_seconds:.0f} s", "") if result else ("", "")
+
+
+def _state_cell(summary: Summary) -> Cell:
+    state, _, how_far = summary.state.partition(", ")
+    return (state, how_far)

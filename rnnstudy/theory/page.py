@@ -9,8 +9,8 @@ from jinja2 import Environment, StrictUndefined
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.run_folder import write_atomically
 from rnnstudy.report.html import STYLE
+from rnnstudy.report.typeset import typeset
 from rnnstudy.theory.section import Section
-from rnnstudy.theory.typeset import typeset
 
 PAGE = "theory.html"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError, require_between, require_size
 from rnnstudy.core.seeding import replica_generators
-from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES
+from rnnstudy.gradients.activation_curves import gamma_of
 from rnnstudy.gradients.spectra import conditions
 from rnnstudy.gradients.trajectories import (
     Drive,
@@ -90,14 +90,6 @@ class Subject:
     examples: tuple[Example, ...]
     at_end: tuple[Example, ...] = ()
     drive: Drive
-
-
-def gamma_of(cell: Recurrence) -> float | None:
-    """Bound of |f'| of a vanilla recurrence; None for every other."""
-    if isinstance(cell, RNNRecurrence) and not cell.layer_norm:
-        # modReLU has slope 0 or 1, whatever its thresholds.
-        return 1.0 if cell.nonlinearity == "modrelu" else ACTIVATION_CURVES[cell.nonlinearity].bound
-    return None
 
 
 def random_subject(

@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import math
+import os
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,8 +21,8 @@ from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.report.canvas import arrange
-from rnnstudy.report.compare import compare
-from rnnstudy.report.figures import curves_figure
+from rnnstudy.report.compare import Request, compare
+from rnnstudy.report.figures_training import curves_figures
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.read import read_sweep
 from rnnstudy.report.table import columns, summarise
@@ -35,6 +37,7 @@ class Page(HTMLParser):
         """Start empty."""
         super().__init__()
         self.sources: list[str] = []
+        self.figures: list[str] = []
         self.links: list[str] = []
         self.tags: list[str] = []
         self.text = ""
@@ -44,7 +47,12 @@ class Page(HTMLParser):
         """Take note of a tag."""
         self.tags.append(tag)
         self.sources += [value or "" for key, value in attrs if key in {"src", "srcset"}]
-        self.links += [value or "" for key, value in attrs if key == "href"]
+        if tag == "a":
+            self.links += [value or "" for key, value in attrs if key == "href"]
+        if tag == "svg":
+            self.figures.append(dict(attrs).get("aria-label") or "")
+        if tag == "image":
+            self.sources += [value or "" for key, value in attrs if key == "href"]
 
     @override
     def handle_data(self, data: str) -> None:
@@ -55,7 +63,7 @@ class Page(HTMLParser):
 def run_compare(root: Path, *, width: int = 100) -> tuple[str, Page, str]:
     """Compare; return what the terminal showed, the page, and its source."""
     stream = io.StringIO()
-    path = compare(root, Console(file=stream, width=width))
+    path = compare(Request(directories=(root,)), Console(file=stream, width=width))
     assert path == root / "report" / "report.html"
     page = Page()
     source = path.read_text()
@@ -167,8 +175,8 @@ def test_headline_names_best_and_worst(sweep: tuple[Path, str, Page, str]) -> No
     results = {name: read_json(root / name / "result.json") for name in ("gru-orthogonal_init", "rnn")}
     steps = np.median(results["gru-orthogonal_init"]["steps_to_solve"])
     assert f"gru + orthogonal_init solved 8 of 8 replicas (median {steps:.0f} steps); rnn solved 0 of 8" in page.text
-    assert re.search(r"in rnn the gradient at lag 22 is 10\^-[67]\.", page.text)
-    assert "Note" not in output
+    assert re.search(r"in rnn the gradient at lag 22 is 10-[67]\.", page.text)
+    assert re.findall(r"Note: (\w+ \w+)", output) == ["18 differences"]  # of three measures, counted
 
 
 def test_overlapping_intervals_are_told(tmp_path: Path) -> None:
@@ -195,17 +203,23 @@ def test_terminal_stays_within_its_width(sweep: tuple[Path, str, Page, str]) -> 
     lines = output.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Report:")) <= 100
     assert "…" not in output
-    for header in ("run", "solved", "steps", "loss", "accuracy", "log ratio", "time"):
-        assert header in lines[1] or header in lines[0]
+    for header in ("run", "n", "solved", "steps", "loss", "accuracy"):
+        assert header in lines[1]
+    missing = re.search(r"No room for: (.*)\. The report", output)
+    assert missing
+    for header in missing[1].split(", "):
+        assert f" {header} " not in lines[1]
 
 
 def test_page_needs_nothing_from_outside(sweep: tuple[Path, str, Page, str]) -> None:
     root, _, page, source = sweep
-    assert len(page.sources) == 5
+    assert len(page.figures) == 8
+    assert all(page.figures)
+    assert page.sources
     assert all(each.startswith("data:image/png;base64,") for each in page.sources)
     assert "script" not in page.tags
     assert "link" not in page.tags
-    assert not re.search(r"url\(|@import|https?:", re.sub(r"data:[^\"]*", "", source))
+    assert not re.search(r"url\((?!#)|@import|https?:", re.sub(r"data:[^\"]*", "", source))
     for link in page.links:
         assert (root / "report" / unquote(link)).exists(), link
 
@@ -213,8 +227,10 @@ def test_page_needs_nothing_from_outside(sweep: tuple[Path, str, Page, str]) -> 
 def test_pngs_lie_beside_the_page(sweep: tuple[Path, str, Page, str]) -> None:
     root, *_ = sweep
     names = {path.name for path in (root / "report").iterdir()}
-    figures = {"solved.png", "grad_norm_by_lag.png", "accuracy.png", "loss.png", "heatmaps.png"}
-    assert names == {*figures, "report.html", "table.csv"}
+    stems = ("solved", "solved_over_training", "paired_differences", "gradient_by_lag", "accuracy", "loss")
+    figures = {f"{stem}.png" for stem in (*stems, "weight_gradient", "heatmaps")}
+    drawings = {name.replace(".png", ".svg") for name in figures}
+    assert names == {*figures, *drawings, "report.html", "table.csv", "runs.csv", "table.md", "comparisons.csv"}
     assert all((root / "report" / name).read_bytes().startswith(b"\x89PNG") for name in figures)
 
 
@@ -244,7 +260,7 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
         write_run(tmp_path / f"run {number}", Synthetic(model=name, settings={"extra": name}, replicas=2))
     output, page, _ = run_compare(tmp_path, width=2000)
     assert "script" not in page.tags
-    assert page.tags.count("img") == 5
+    assert "img" not in page.tags
     for name in hostile:
         assert name in page.text
         assert all(line in output for line in name.split("\n"))
@@ -275,14 +291,17 @@ def test_the_compared_folder_may_be_the_run(tmp_path: Path) -> None:
 def test_unfinished_run_is_listed_and_drawn(tmp_path: Path) -> None:
     write_run(tmp_path / "a", Synthetic(model="gru"))
     write_run(tmp_path / "b", Synthetic(finished=False))
+    an_hour_ago = time.time() - 3600
+    os.utime(tmp_path / "b" / "metrics.jsonl", (an_hour_ago, an_hour_ago))
     gru, lstm = cells(tmp_path)
-    assert (gru["state"], lstm["state"]) == (("", ""), ("unfinished", ""))
-    assert lstm["solved"] == lstm["steps"] == ("\u2013", "")
+    lines = (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()
+    last = max(json.loads(line)["step"] for line in lines)
+    assert (gru["state"], lstm["state"]) == (("", ""), ("unfinished", f"step {last} of 2000"))
     assert lstm["loss"] != ("", "")
-    output, page, _ = run_compare(tmp_path)
-    assert "Note: Not ended: lstm (b)" in output
+    output, page, _ = run_compare(tmp_path, width=200)
+    assert f"Note: Not ended: lstm (b): unfinished, step {last} of 2000" in output
     assert "gru solved 8 of 8" in page.text
-    assert len(page.sources) == 5
+    assert len(page.figures) == 7
 
 
 def test_run_that_has_only_begun(tmp_path: Path) -> None:
@@ -291,7 +310,7 @@ def test_run_that_has_only_begun(tmp_path: Path) -> None:
         (folder / name).write_text("")
     output, page, _ = run_compare(tmp_path)
     assert "None of 1 runs has ended yet." in output
-    assert page.sources == []
+    assert page.figures == ["Fraction of replicas that solved the task: lstm"]
 
 
 def test_unreadable_run_leaves_the_rest(tmp_path: Path) -> None:
@@ -310,7 +329,7 @@ def test_runs_of_different_length_and_without_accuracy(tmp_path: Path) -> None:
             tmp_path / f"{number}", Synthetic(model=f"m{number}", seq_len=seq_len, accuracy=False, probes=1 + number)
         )
     _, page, _ = run_compare(tmp_path)
-    assert len(page.sources) == 4
+    assert len(page.figures) == 6
     assert all("accuracy" not in row for row in cells(tmp_path))
 
 
@@ -320,7 +339,14 @@ def test_everything_zero_or_nan_is_still_drawn(tmp_path: Path) -> None:
         set_curves(folder, [[value] * 4] * 5, [[value] * 4] * 5)
         rows = [{"step": s, "replica": r, "eval/loss": math.nan} for s in (0, 1) for r in range(5)]
         write_jsonl(folder / "metrics.jsonl", rows)
-    assert len(run_compare(tmp_path)[1].sources) == 4
+    page = run_compare(tmp_path)[1]
+    assert [alt.partition(":")[0] for alt in page.figures] == [
+        "Fraction of replicas that solved the task",
+        "Fraction solved over training",
+        "Gradient norm against lag",
+        "Loss over training",
+        "Gradient norm over time steps and training",
+    ]
 
 
 def test_settings_that_differ_are_columns_of_the_csv(tmp_path: Path) -> None:
@@ -371,8 +397,7 @@ def test_the_dashed_line_of_the_loss_is_the_memoryless_one(tmp_path: Path) -> No
     entries = name_runs(read_sweep(tmp_path).runs)
 
     def levels(tag: str) -> set[float]:
-        figure = curves_figure(arrange(entries), tag)
-        assert figure is not None
+        (figure,) = curves_figures(arrange(entries), tag)
         dashed = [line for line in figure.axes[0].lines if line.get_color() == "#666666"]
         return {float(y) for line in dashed for y in np.asarray(line.get_ydata()).tolist()}
 
@@ -409,7 +434,7 @@ def test_no_ratio_where_the_loss_is_at_many_time_steps(tmp_path: Path) -> None:
         facts = read_json(folder / "run.json")["facts"]
         edit_json(folder / "run.json", facts=facts | {"loss_at_end": model == "rnn"})
     shown, _, _ = run_compare(tmp_path, width=200)
-    assert "No log ratio for gru: the loss is at many time steps there" in shown
+    assert "No log ratio, horizon and decay for gru: the loss is at many time steps there" in shown
     assert "in gru the gradient" not in shown
     rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
     assert {row["log10_ratio_last"] == "" for row in rows if row["model"] == "gru"} == {True}
@@ -420,4 +445,4 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     write_run(tmp_path / "run", Synthetic())
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(RnnstudyError, match="cannot be written"):
-        compare(tmp_path, Console(file=io.StringIO()))
+        compare(Request(directories=(tmp_path,)), Console(file=io.StringIO()))

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from rnnstudy.writers.heatmap import (
     NON_FINITE_COLOR,
     ZERO_COLOR,
+    HeatmapImage,
     draw_heatmap,
     extend_of,
-    heatmap_image,
     log10_norms,
     shared_range,
     special_handles,
@@ -35,9 +35,9 @@ def test_image_shows_zeros_and_non_finite_cells_in_their_own_colours() -> None:
     steps, plain = np.arange(4) * 100, np.full((4, 6), -2.0)
     zeros, infinite, nan = plain.copy(), plain.copy(), plain.copy()
     zeros[1, :3], infinite[2, :3], nan[2, :3] = -math.inf, math.inf, math.nan
-    images = [heatmap_image(steps, values) for values in (plain, zeros, infinite, nan)]
+    images = [HeatmapImage().render("norms", steps, values) for values in (plain, zeros, infinite, nan)]
     for image in images:
-        assert image.shape == (400, 640, 3)
+        assert image.shape == (420, 630, 3)
         assert image.dtype == np.uint8
     assert [has_color(image, ZERO_COLOR) for image in images] == [False, True, False, False]
     assert [has_color(image, NON_FINITE_COLOR) for image in images] == [False, False, True, True]
@@ -45,7 +45,7 @@ def test_image_shows_zeros_and_non_finite_cells_in_their_own_colours() -> None:
 
 @pytest.mark.parametrize("value", [-math.inf, math.nan, math.inf])
 def test_image_of_nothing_finite(value: float) -> None:
-    assert heatmap_image(np.array([7]), np.full((1, 1), value)).shape == (400, 640, 3)
+    assert HeatmapImage().render("norms", np.array([7]), np.full((1, 1), value)).shape == (420, 630, 3)
 
 
 def test_cells_lie_on_their_step_and_time() -> None:

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser
 from rich.console import Console
 from tools.browser import assert_stands_alone, launched, needs_browser
-from tools.synthetic_runs import write_sweep
+from tools.synthetic_runs import Synthetic, write_run, write_sweep
 
-from rnnstudy.report.compare import compare
+from rnnstudy.report.compare import Request, compare
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -25,7 +25,7 @@ def browser():
 def report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("a study with spaces")
     write_sweep(folder)
-    return compare(folder, Console(quiet=True))
+    return compare(Request(directories=(folder,)), Console(quiet=True))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -43,3 +43,52 @@ def test_the_links_lead_to_the_run_folders(browser: Browser, report: Path) -> No
     assert len(targets) >= 6
     assert all(target.exists() for target in targets)
     assert any((target / "config.yaml").exists() for target in targets)
+
+
+def test_figures_take_the_colours_of_the_scheme(browser: Browser, report: Path) -> None:
+    fills = []
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(report.as_uri())
+        fill = "all => all.map(text => getComputedStyle(text).fill)"
+        fills.append(page.eval_on_selector_all('svg[role="img"] text', fill))
+        page.close()
+    light, dark = ([sum(int(part) for part in fill[4:-1].split(",")) for fill in each] for each in fills)
+    assert len(light) == len(dark) > 100
+    assert max(light) < 3 * 128 < min(dark)
+
+
+def test_text_in_single_figures_can_be_read_on_a_phone(browser: Browser, report: Path) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(report.as_uri())
+    heights = page.eval_on_selector_all("svg text", "all => all.map(text => text.getBoundingClientRect().height)")
+    page.close()
+    assert min(heights) >= 8  # pixels, of the lines of text
+
+
+def test_hostile_names_run_nothing_and_load_nothing(browser: Browser, tmp_path: Path) -> None:
+    hostile = [
+        "<script>document.title='run'</script>",
+        '"><img src=x onerror="document.title=1">',
+        "</text></svg><svg onload=document.title=2>",
+        "$x^{$",
+        "_x",
+        "a\nb]]>&amp;",
+        "x" * 300,
+    ]
+    for number, name in enumerate(hostile):
+        for mitigation in ((), (name,)):
+            spec = Synthetic(model=name, mitigation=mitigation, replicas=5, probes=3, settings={"extra": name})
+            write_run(tmp_path / f'{number}{len(mitigation)} "><b>#%41?', spec)
+    path = compare(Request(directories=(tmp_path,)), Console(quiet=True))
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    assert page.title().startswith("Comparison of 14 runs")
+    assert page.locator("main img, main script, main b, [onload], [onerror]").count() == 0
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    links = page.eval_on_selector_all("a", "links => links.map(link => link.href)")
+    assert all(Path(url2pathname(urlsplit(link).path)).exists() for link in links)
+    page.close()

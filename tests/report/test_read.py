@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
 from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.report.fields import UnreadableRunError
 from rnnstudy.report.log import read_curves, read_metrics
 from rnnstudy.report.read import read_sweep
 
@@ -203,3 +206,108 @@ def test_long_logs_are_read_whole(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "c", [{"step": i, "replica": 0, "tag": "t", "values": values} for i in range(1_000)])
     assert read_metrics(tmp_path / "m", 1)["t7"].values.shape == (10_000, 1)
     assert read_curves(tmp_path / "c", 1)["t"].values.shape == (1_000, 1, 100)
+
+
+def test_several_folders_are_one_sweep_with_labels_that_tell_them_apart(tmp_path: Path) -> None:
+    for place in ("a/lags", "b/lags", "a space"):
+        write_run(tmp_path / place / "run", Synthetic(model=place, replicas=1, probes=2))
+    sweep = read_sweep(tmp_path / "a" / "lags", tmp_path / "a space")
+    assert [run.label for run in sweep.runs] == ["lags/run", "a space/run"]
+    sweep = read_sweep(tmp_path / "a" / "lags", tmp_path / "b" / "lags")
+    assert [run.label for run in sweep.runs] == ["a/lags/run", "b/lags/run"]
+    sweep = read_sweep(tmp_path / "a" / "lags" / "run", tmp_path / "a space")
+    assert [run.label for run in sweep.runs] == ["run", "a space/run"]
+
+
+def test_a_run_that_is_reached_twice_counts_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "sweep" / "run", Synthetic(replicas=1, probes=2))
+    (tmp_path / "link").symlink_to(tmp_path / "sweep")
+    sweep = read_sweep(tmp_path, tmp_path / "sweep", tmp_path / "sweep" / ".." / "sweep", tmp_path / "link")
+    assert len(sweep.runs) == 1
+    assert not sweep.unreadable
+
+
+def test_what_is_no_folder_with_runs_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    write_run(tmp_path / "good" / "run", Synthetic(replicas=1, probes=2))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    bad = [tmp_path / name for name in ("empty", "file", "nowhere")]
+    sweep = read_sweep(*bad, tmp_path / "good")
+    assert [run.label for run in sweep.runs] == ["good/run"]
+    assert len(sweep.unreadable) == 3
+    for folder, line, told in zip(bad, sweep.unreadable, ("No run in", "is a file", "no folder"), strict=True):
+        assert str(folder) in line
+        assert told in line
+        assert "rnnstudy train" in line
+    with pytest.raises(RnnstudyError, match="None of 3 folders can be compared; the first: No run in"):
+        read_sweep(*bad)
+
+
+def test_a_file_where_another_should_be_a_folder_or_the_reverse_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "bad", Synthetic(replicas=1, probes=2))
+    (folder / "run.json").unlink()
+    (folder / "run.json").mkdir()
+    assert unreadable(tmp_path) == "bad: run.json: Is a directory"
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "good", Synthetic(replicas=1, probes=2))
+    locked = write_run(tmp_path / "locked", Synthetic(replicas=1, probes=2))
+    code = (
+        "import os, sys; from pathlib import Path; from rnnstudy.report.read import read_sweep\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "sweep = read_sweep(Path(sys.argv[1]))\n"
+        "print([run.label for run in sweep.runs], *sweep.unreadable)"
+    )
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    locked.chmod(0)
+    try:
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    finally:
+        locked.chmod(0o755)
+    assert done.stdout == f"['good'] {locked}: cannot be looked into: Permission denied\n"
+
+
+def test_folders_for_tensorboard_within_a_run_are_not_searched(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=1, probes=2))
+    write_run(folder / "at_step_100", Synthetic(replicas=1, probes=2))
+    write_run(folder / "nested", Synthetic(replicas=1, probes=2))
+    write_run(tmp_path / "at_step_5", Synthetic(replicas=1, probes=2))
+    assert [run.label for run in read_sweep(tmp_path).runs] == ["at_step_5", "run", "run/nested"]
+
+
+def test_a_corrupt_log_is_found_though_the_result_is_whole(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "bad", Synthetic(digest=True))
+    (folder / "curves.jsonl").write_text("{}\n")
+    assert "bad: corrupt: curves.jsonl, line 1" in unreadable(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        [],
+        {},
+        {"active": {"x": [1.0]}, "log10_ratio_first": [None] * 8, "log10_ratio_last": [None] * 8},
+        {"active": {}, "log10_ratio_first": ["a"] * 8, "log10_ratio_last": [None] * 8},
+    ],
+)
+def test_a_wrong_digest_is_named(tmp_path: Path, digest: object) -> None:
+    edit_json(write_run(tmp_path / "bad", Synthetic()) / "result.json", digest=digest)
+    assert "bad: result.json" in unreadable(tmp_path)
+
+
+def test_logs_are_read_when_they_are_asked_for_and_again_after_they_were_forgotten(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=2, probes=3))
+    (run,) = read_sweep(tmp_path).runs
+    first = run.curves
+    assert run.curves is first
+    run.forget_logs()
+    again = run.curves
+    assert again is not first
+    for tag, track in first.items():
+        np.testing.assert_array_equal(again[tag].values, track.values)
+    (folder / "metrics.jsonl").write_text("nonsense\n")
+    run.forget_logs()
+    with pytest.raises(UnreadableRunError, match=r"metrics\.jsonl, line 1"):
+        _ = run.metrics

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnstudy.report.statistics import median_range, median_steps, ordered_median, vanishing_ratios, wilson_interval
+from rnnstudy.report.digest import vanishing_ratios
+from rnnstudy.report.statistics import median_range, median_steps, ordered_median, wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 8), (3, 8), (8, 8), (1, 1), (40, 100)])

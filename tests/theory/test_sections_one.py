@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from tools.members import members, run_small
 from torch.nn import functional
 
-from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES
+from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES, gamma_of
 from rnnstudy.gradients.jacobians import step_jacobians
 from rnnstudy.gradients.norms import sequence_norms
 from rnnstudy.gradients.spectra import Conditions
@@ -36,7 +36,7 @@ from rnnstudy.theory.contribution_measures import (
     power,
 )
 from rnnstudy.theory.notebook_curve import notebook_curve
-from rnnstudy.theory.subject import Part, Subject, gamma_of, random_subject, run_subject
+from rnnstudy.theory.subject import Part, Subject, random_subject, run_subject
 
 TORCH = {
     "sigmoid": torch.sigmoid,

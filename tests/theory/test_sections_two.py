@@ -10,13 +10,14 @@ from reference.plain_gradients import plain_jacobians, qr_growth, run_plain
 from tools.members import members, run_small
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.gradients.activation_curves import gamma_of
 from rnnstudy.gradients.trajectories import RANDOM_INPUTS, random_trajectory, trace
 from rnnstudy.models.base import RECURRENT
 from rnnstudy.recurrence.indrnn import IndRNNRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.study.load import load_run
 from rnnstudy.theory import growth, linear, sum_over_time, term_sums, worked_tables
-from rnnstudy.theory.subject import Part, Subject, gamma_of, random_subject, run_subject
+from rnnstudy.theory.subject import Part, Subject, random_subject, run_subject
 from rnnstudy.theory.worked_bptt import lesson_network
 
 COMMON = ("rnn", "gru", "lstm", "skip_rnn", "indrnn", "lru")

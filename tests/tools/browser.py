@@ -44,6 +44,9 @@ def assert_stands_alone(browser: Browser, file: Path, width: int, scheme: Litera
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert complaints == []
     pictures = page.eval_on_selector_all("img", "images => images.map(image => [image.naturalWidth, image.alt])")
+    pictures += page.eval_on_selector_all(
+        'svg[role="img"]', "all => all.map(svg => [svg.getBoundingClientRect().width, svg.getAttribute('aria-label')])"
+    )
     assert len(pictures) >= 4
     assert all(natural > 0 and text for natural, text in pictures)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,8 +1,9 @@
 """Synthetic run folders: what a sweep would have written, without training."""
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ class Synthetic:
         decay: Factor of the gradient norm per unit of lag at the first probe.
         late_decay: The same at the last probe.
         speed: Steps until half of the task is learnt; 0 for never.
+        digest: Whether the result has a digest of the logs, as those of older versions have not.
+        parts: Of the gradient, of which norms over time steps are logged.
+        extra_tags: Scalars logged besides those that are read.
     """
 
     model: str = "lstm"
@@ -34,6 +38,9 @@ class Synthetic:
     seed: int = 0
     probes: int = 21
     accuracy: bool = True
+    digest: bool = False
+    parts: Sequence[str] = ("total",)
+    extra_tags: int = 0
 
 
 def write_run(folder: Path, spec: Synthetic) -> Path:
@@ -48,6 +55,7 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
         "device": "cpu",
         "seed": spec.seed,
         "replicas": spec.replicas,
+        "fingerprint": _fingerprint(spec),
         "facts": {
             "chance_loss": 2.08,
             "chance_accuracy": 0.125 if spec.accuracy else None,
@@ -63,8 +71,9 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
     }
     (folder / "run.json").write_text(json.dumps(manifest))
     rows, to_solve, final = _metrics(spec, random)
+    curves = _curves(spec, random, to_solve)
     write_jsonl(folder / "metrics.jsonl", rows)
-    write_jsonl(folder / "curves.jsonl", _curves(spec, random, to_solve))
+    write_jsonl(folder / "curves.jsonl", curves)
     status = [
         "diverged" if r < spec.diverged else "solved" if to_solve[r] is not None else "finished"
         for r in range(spec.replicas)
@@ -81,6 +90,8 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
             "device": "cpu",
             "versions": {},
         }
+        if spec.digest:
+            result["digest"] = _digest(rows, curves, spec.replicas)
         (folder / "result.json").write_text(json.dumps(result))
     return folder
 
@@ -122,6 +133,12 @@ def write_sweep(root: Path, *, replicas: int = 8) -> Path:
             )
             write_run(root / "-".join([model, *mitigation]), spec)
     return root
+
+
+def _fingerprint(spec: Synthetic) -> str:
+    """A hash of what can change the figures."""
+    essence = [spec.model, list(spec.mitigation), spec.settings, spec.seed, spec.replicas, spec.num_steps, spec.seq_len]
+    return hashlib.sha256(json.dumps(essence).encode()).hexdigest()[:8]
 
 
 def _config(spec: Synthetic, folder: Path) -> dict[str, Any]:
@@ -169,11 +186,45 @@ def _metrics(
                 row["eval/accuracy"] = final["eval/accuracy"][replica] = float(accuracy)
             if "clip_norm" in spec.mitigation:
                 row |= {"clip_norm/active": float(random.random() < 0.4), "clip_norm/coefficient": 0.8}
-            rows.append(row | {"grad_norm/raw": float(np.exp(random.normal())), "train/skipped": 0})
+            row |= {"grad_norm/raw": float(np.exp(random.normal())), "train/skipped": 0}
+            row |= _reach(spec, step, replica, final)
+            measured = spec.extra_tags if step % 100 == 0 else 0
+            extra = {f"extra_{number}/value": random.random() for number in range(measured)}
+            for tag, value in extra.items():
+                final.setdefault(tag, [0.0] * spec.replicas)[replica] = value
+            rows.append(row | extra)
             if accuracy >= 0.99:
                 to_solve[replica] = step
                 break
     return rows, to_solve, final
+
+
+def _reach(spec: Synthetic, step: int, replica: int, final: dict[str, list[float]]) -> dict[str, float]:
+    """Horizon and decay of a replica; a generator of their own leaves the other figures as they are."""
+    weight = step / spec.num_steps
+    noise = np.random.default_rng([spec.seed, replica, step]).normal()
+    decay = float(np.log10((1 - weight) * spec.decay + weight * spec.late_decay) + 0.005 * noise)
+    lag = float(min(spec.seq_len - 1, -2 // decay)) if decay < 0 else spec.seq_len - 1.0
+    found = {"horizon/h/layer_0/lag": lag, "horizon/h/layer_0/decay": decay}
+    for tag, value in found.items():
+        final.setdefault(tag, [0.0] * spec.replicas)[replica] = value
+    return found
+
+
+def _digest(
+    rows: Sequence[dict[str, Any]], curves: Sequence[dict[str, Any]], replicas: int
+) -> dict[str, dict[str, list[float]] | list[float]]:
+    active: dict[str, list[float]] = {}
+    for tag in {tag for row in rows for tag in row if tag.endswith("/active")}:
+        logged = [[row[tag] for row in rows if row["replica"] == r and tag in row] for r in range(replicas)]
+        active[tag.removesuffix("/active")] = [float(np.mean(values)) for values in logged]
+    totals = [row for row in curves if row["tag"].endswith("/total")]
+    norms = [[row["values"] for row in totals if row["replica"] == r] for r in range(replicas)]
+    return {
+        "active": active,
+        "log10_ratio_first": [float(np.log10(own[0][1] / own[0][-1])) for own in norms],
+        "log10_ratio_last": [float(np.log10(own[-1][1] / own[-1][-1])) for own in norms],
+    }
 
 
 def _curves(spec: Synthetic, random: np.random.Generator, to_solve: Sequence[int | None]) -> list[dict[str, Any]]:
@@ -187,7 +238,75 @@ def _curves(spec: Synthetic, random: np.random.Generator, to_solve: Sequence[int
                 continue
             decay = (1 - weight) * spec.decay + weight * spec.late_decay + 0.015 * random.normal()
             values = 0.5 * np.clip(decay, 0.05, 1.2) ** lags * np.exp(0.1 * random.normal(size=spec.seq_len))
-            for layer in range(1):
-                tag = f"hidden_grad_norm/h/layer_{layer}/total"
+            for part in spec.parts:
+                tag = f"hidden_grad_norm/h/layer_0/{part}"
                 rows.append({"step": step, "replica": replica, "tag": tag, "values": values.tolist()})
     return rows
+
+
+MODELS = ("rnn", "gru", "lstm", "indrnn", "lru")
+REMEDIES = ((), ("clip_norm",), ("omega",), ("clip_norm", "omega"))
+LAGS = (19, 24, 30, 40, 50, 60, 80, 100, 150, 200)
+
+
+def write_many(root: Path, count: int, **changes: Any) -> Path:
+    """Write many finished runs that all differ: models x remedies x lags x learning rates, in this order.
+
+    The runs of one model and remedy share the files of their logs; their configurations and results are their own.
+    Sizes are those of a default run, but for `changes` of what `Synthetic` takes.
+    """
+    kinds = len(MODELS) * len(REMEDIES)
+    for number in range(count):
+        kind, setting = number % kinds, number // kinds
+        model, remedy = MODELS[kind % len(MODELS)], REMEDIES[kind // len(MODELS)]
+        template = root / ".templates" / "-".join([model, *remedy])
+        if not template.exists():
+            write_run(template, replace(_default_like(model, remedy), **changes))
+        lag, rate = LAGS[setting % len(LAGS)], 0.001 * (1 + setting // len(LAGS))
+        _write_like(template, root / f"{'+'.join([model, *remedy])}_lag={lag}_{number:08x}", lag, rate)
+    return root
+
+
+def _default_like(model: str, remedy: Sequence[str]) -> Synthetic:
+    names = ("hidden_grad_norm", "hidden_grad_histogram", "grad_norm", "horizon", "credit", "update_size", "spectral")
+    names = (*names, "saturation", "replay", "lyapunov", "jacobian_norms")
+    every = {"_target_": "rnnstudy.core.schedule.Every", "interval": 100}
+    return Synthetic(
+        model=model,
+        mitigation=remedy,
+        speed=0 if model == "rnn" else 900,
+        digest=True,
+        parts=("total", "direct", "carried"),
+        extra_tags=24,
+        settings={
+            "task": {"_target_": "rnnstudy.tasks.coconut_water.CoconutWater", "lag": "LAG", "target": "answer"},
+            "optimizer": {"_target_": "torch.optim.Adam", "lr": "RATE", "betas": [0.9, 0.999], "eps": 1e-8},
+            "instrument": {name: {"_target_": f"x.{name}", "schedule": every} for name in names},
+            "eval": {"seq_lens": []},
+            "numerics": {"threads": 1, "flush_subnormals": True, "tf32": False},
+            "study": None,
+            "run_dir": None,
+        },
+    )
+
+
+def _write_like(template: Path, folder: Path, lag: int, rate: float) -> None:
+    folder.mkdir()
+    (folder / "checkpoints").mkdir()
+    config = (template / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("lag: LAG", f"lag: {lag}").replace("lr: RATE", f"lr: {rate}"))
+    manifest = read_json(template / "run.json")
+    (folder / "run.json").write_text(json.dumps(manifest | {"fingerprint": folder.name[-8:]}, indent=2))
+    result = read_json(template / "result.json")
+    random = np.random.default_rng([lag, int(1e6 * rate)])
+    hard = min(1.0, lag / 100 * random.uniform(0.5, 1.5))
+    steps = [None if each is None or random.random() < hard else each for each in result["steps_to_solve"]]
+    result["steps_to_solve"] = steps
+    result["status"] = ["finished" if each is None else "solved" for each in steps]
+    final = result["final"]
+    final["eval/loss"] = [value + hard * random.random() for value in final["eval/loss"]]
+    final["horizon/h/layer_0/decay"] = (np.array(final["horizon/h/layer_0/decay"]) * (1 + hard)).tolist()
+    final["horizon/h/layer_0/lag"] = random.integers(0, lag, len(steps)).astype(float).tolist()
+    (folder / "result.json").write_text(json.dumps(result, indent=2))
+    for name in ("metrics.jsonl", "curves.jsonl"):
+        (folder / name).hardlink_to(template / name)

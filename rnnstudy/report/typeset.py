@@ -5,6 +5,7 @@ import re
 from markupsafe import Markup, escape
 
 _RAISED = re.compile(r"\^(-?\d+(?:\.\d+)?|\([^()]*\)|[a-zA-Z]\b)")
+_POWER = re.compile(r"(?<![\d.])10\^(-?\d+(?:\.\d+)?)")
 _LOWERED = re.compile(r"(?<![A-Za-z_])([d∂]?[A-Za-z])_(\{[^{}]*\}|\([^()]*\)|[A-Za-z0-9]+\b)")
 
 
@@ -27,3 +28,18 @@ def typeset(text: str) -> Markup:
 def _bare(text: str) -> str:
     """Without the brackets that only hold it together."""
     return text[1:-1] if text[0] in "({" else text
+
+
+def raise_powers(text: str) -> Markup:
+    """Raise the exponents of powers of ten alone, where the rest of a text may be anybody's.
+
+    >>> raise_powers("a_b^2: 10^-9.4 & less")
+    Markup('a_b^2: <span class="power">10<sup>-9.4</sup></span> &amp; less')
+
+    Args:
+        text: Plain; what means something in HTML is escaped.
+
+    Returns:
+        HTML.
+    """
+    return Markup(_POWER.sub(r'<span class="power">10<sup>\1</sup></span>', str(escape(text))))

@@ -1,0 +1,67 @@
+"""The options of `rnnstudy compare`."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+
+def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    compare = commands.add_parser(
+        "compare",
+        help="compare the runs below some folders: tables, statistics and a report",
+        description="Compare runs: what differs between them makes the rows; every run is compared, replica by "
+        "replica, with its baseline. A sweep that still runs is compared as far as it is.",
+    )
+    compare.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="folder with runs at any depth")
+    choosing = compare.add_argument_group("which runs")
+    choosing.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only runs with this setting, such as task.lag=100, model=lstm,gru (any of them) or mitigation=[]; the "
+        "last part of a path does: lag=100. May be repeated: all are to be met",
+    )
+    choosing.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="compare every other run with the run that has this setting and is like it in all else (mitigation=[] or "
+        "init=[] where there are such runs)",
+    )
+    order = compare.add_argument_group("in what order")
+    order.add_argument(
+        "--sort",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="by a column of the table or a setting; the largest first with :desc: accuracy:desc. May be repeated",
+    )
+    order.add_argument(
+        "--group-by", action="append", default=[], metavar="KEY", help="a table for each value of a setting"
+    )
+    writing = compare.add_argument_group("output")
+    writing.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder of the report (report, in DIR or beside several)"
+    )
+    writing.add_argument("--markdown", action="store_true", help="print the tables as Markdown, for a paper")
+    compare.set_defaults(function=_compare)
+
+
+def _compare(options: argparse.Namespace, console: Console) -> int:
+    from rnnstudy.report.compare import Request, compare
+
+    request = Request(
+        directories=tuple(options.directories),
+        where=tuple(options.where),
+        baseline=tuple(options.baseline),
+        sort=tuple(options.sort),
+        group_by=tuple(options.group_by),
+        output=options.output,
+        markdown=options.markdown,
+    )
+    compare(request, console)
+    return 0

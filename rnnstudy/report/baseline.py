@@ -1,0 +1,106 @@
+"""Which run each run is compared with."""
+
+from collections.abc import Sequence
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.report.naming import ABSENT, Entry, short_labels
+from rnnstudy.report.select import Condition
+from rnnstudy.report.settings import NO_MITIGATION
+from rnnstudy.report.table import Summary
+
+_NAMED = 3  # runs of a kind that are named, before they are only counted
+
+Pair = tuple[Summary, Summary]
+"""A run and its baseline."""
+
+
+def default_baseline(entries: Sequence[Entry]) -> str:
+    """Return the condition on a baseline where none is given.
+
+    Returns:
+        "mitigation=[]" where mitigations differ and some run has none, else "init=[]" likewise, else nothing.
+    """
+    for group in ("mitigation", "init"):
+        values = {entry.settings.get(group, NO_MITIGATION) for entry in entries}
+        if len(values) > 1 and NO_MITIGATION in values:
+            return f"{group}=[]"
+    return ""
+
+
+def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition]) -> tuple[list[Pair], list[str]]:
+    """Find the baseline of every run that is none itself.
+
+    It is the run that meets the conditions and has all other settings that differ between runs in common with the
+    run, but for those below a group that a condition is about, and for the seed: of several it is the one with the most
+    seeds of replicas in common.
+
+    Args:
+        summaries: All runs.
+        conditions: That a baseline meets.
+
+    Returns:
+        Each run that has a baseline, with it; and lines on those that have none.
+
+    Raises:
+        ConfigError: A condition is about the task, or no run meets them.
+    """
+    for condition in conditions:
+        if condition.key == "task" or condition.key.startswith("task."):
+            text = condition.text
+            raise ConfigError(f"--baseline {text}: runs are compared within one task; choose it by --where {text}.")
+    told = ", ".join(condition.text for condition in conditions)
+    pool: dict[tuple[tuple[str, str], ...], list[Summary]] = {}
+    others: list[Summary] = []
+    for summary in summaries:
+        if all(condition.is_met_by(summary.entry.run) for condition in conditions):
+            pool.setdefault(_rest(summary, conditions), []).append(summary)
+        else:
+            others.append(summary)
+    if not pool:
+        raise ConfigError(f"No run meets --baseline {told} in all its parts.")
+    pairs: list[Pair] = []
+    without: list[str] = []
+    several: list[str] = []
+    for summary in others:
+        rest = _rest(summary, conditions)
+        found = _closest(summary, pool.get(rest, []))
+        if len(found) == 1:
+            pairs.append((summary, found[0]))
+        elif found:
+            several.append(f"{summary.entry.name}, which may be {' or '.join(each.entry.run.label for each in found)}")
+        else:
+            without.append(f"{summary.entry.name}: no run has {', '.join(filter(None, (told, _show(rest))))}")
+    notes = [f"No baseline for {each}." for each in _first(without)]
+    notes += [f"More than one baseline for {each}." for each in _first(several)]
+    return pairs, notes
+
+
+def _rest(summary: Summary, conditions: Sequence[Condition]) -> tuple[tuple[str, str], ...]:
+    """Return the differing settings that a run and its baseline have in common."""
+    return tuple(
+        (key, value)
+        for key, value in summary.entry.settings.items()
+        if key != "seed" and not any(condition.covers(key) for condition in conditions)
+    )
+
+
+def _closest(summary: Summary, candidates: Sequence[Summary]) -> list[Summary]:
+    """Return the candidates with the most seeds in common; one of those that are the same run done again."""
+    shared = [len(set(summary.entry.run.seeds) & set(each.entry.run.seeds)) for each in candidates]
+    best = [each for each, count in zip(candidates, shared, strict=True) if count == max(shared)]
+    prints = {each.entry.run.fingerprint for each in best}
+    if len(prints) > 1 or None in prints:
+        return best
+    # The same run done twice, say in two sweeps: the one that lies beside the run, or else the first.
+    return sorted(best, key=lambda each: each.entry.run.path.parent != summary.entry.run.path.parent)[:1]
+
+
+def _show(rest: Sequence[tuple[str, str]]) -> str:
+    labels = short_labels([key for key, _ in rest])
+    return ", ".join(f"{labels[key]}={value}" for key, value in rest if value != ABSENT)
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    if len(lines) <= _NAMED:
+        return list(lines)
+    return [*lines[: _NAMED - 1], f"{len(lines) - _NAMED + 1} more runs, such as {lines[_NAMED - 1]}"]

@@ -1,0 +1,194 @@
+"""Choosing runs by their settings, sorting and grouping them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import yaml
+
+from rnnstudy.core.errors import ConfigError, suggest
+from rnnstudy.report.contents import Group
+from rnnstudy.report.naming import ABSENT, differing_settings, natural, short_labels
+from rnnstudy.report.read import Run
+from rnnstudy.report.settings import show_members, show_value
+from rnnstudy.report.table import Summary, ordering
+
+_MOST_VALUES = 12  # that an error lists
+_SEPARATOR = re.compile(r",(?![^\[]*\])")  # a comma outside of square brackets
+_KEY = re.compile(r"\s*([\w.]+)\s*=\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A setting has one of some values.
+
+    Args:
+        key: Dotted path of a setting, or a group of which a member is chosen.
+        values: As settings are shown.
+        text: As it was given.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    text: str
+
+    def is_met_by(self, run: Run) -> bool:
+        """Return whether the run has one of the values."""
+        return any(_same(value_of(run, self.key), value) for value in self.values)
+
+    def covers(self, key: str) -> bool:
+        """Return whether a setting is the condition's own, or below the group it is about."""
+        below = (f"{self.key}.", "model.init.") if self.key == "init" else (f"{self.key}.",)
+        return key == self.key or key.startswith(below)
+
+
+def value_of(run: Run, key: str) -> str:
+    """Return a run's value of a setting, or its chosen members of a group; ABSENT without any."""
+    return run.choices[key] if key in run.choices else run.settings.get(key, ABSENT)
+
+
+def read_conditions(given: Sequence[str], runs: Sequence[Run], *, option: str) -> list[Condition]:
+    """Read conditions such as `task.lag=100`, `model=lstm,gru` or `mitigation=[]`.
+
+    A comma stands between values of one setting, and between conditions. The last parts of a path do if no other path
+    ends so. Numbers are compared as numbers.
+
+    Args:
+        given: Each with one condition or several.
+        runs: Those that are chosen from.
+        option: What the user wrote before them; begins errors.
+
+    Returns:
+        The conditions, all of which are to be met.
+
+    Raises:
+        ConfigError: One is not of this form, or about a setting or a value that no run has.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for part in (part for each in given for part in _SEPARATOR.split(each)):
+        match = _KEY.fullmatch(part)
+        if match:
+            found.append((match[1], [match[2].strip()]))
+        elif found:
+            found[-1][1].append(part.strip())
+        else:
+            raise ConfigError(f"{option} takes KEY=VALUE, such as task.lag=100 or mitigation=[], got '{part}'.")
+    return [_condition(key, values, runs, option=option) for key, values in found]
+
+
+def find_key(given: str, runs: Sequence[Run], *, option: str) -> str:
+    """Find the setting that is meant.
+
+    Returns:
+        Its dotted path, or the name of a group of which a member is chosen.
+
+    Raises:
+        ConfigError: There is none, or there are several.
+    """
+    keys = list(dict.fromkeys(key for run in runs for key in (*run.choices, *run.settings)))
+    if given in keys:
+        return given
+    ending = [key for key in keys if key.endswith(f".{given}")]
+    if len(ending) > 1:
+        raise ConfigError(f"{option}: '{given}' may be {' or '.join(sorted(ending))}; write more of it.")
+    if not ending:
+        close = get_close_matches(given, [*keys, *(key.rpartition(".")[2] for key in keys)], n=1)
+        offered = {*runs[0].choices, *differing_settings(runs), *close}
+        raise ConfigError(f"{option}: no run has a setting '{given}'. {suggest(given, offered)}")
+    return ending[0]
+
+
+def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summary]:
+    """Sort by columns or settings; what has no figure comes last.
+
+    Args:
+        summaries: The rows.
+        given: Headers or settings, the most important first; with ":desc" the largest first.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ConfigError: There is no such column or setting.
+    """
+    rows = list(summaries)
+    orders = ordering(summaries)
+    for each in reversed(given):
+        name, _, direction = each.rpartition(":") if each.endswith((":desc", ":asc")) else (each, "", "asc")
+        descending = direction == "desc"
+        if order := orders.get(name):
+            figures = {id(row): order(row) for row in rows}
+            sign = -1 if descending else 1
+            rows.sort(key=lambda row: (figures[id(row)] != figures[id(row)], sign * figures[id(row)]))
+        else:
+            key = _sort_setting(name, summaries, headers=[*orders])
+            rows.sort(key=lambda row: natural(value_of(row.entry.run, key)), reverse=descending)
+    return rows
+
+
+def group_rows(summaries: Sequence[Summary], given: Sequence[str]) -> tuple[Group, ...]:
+    """Divide rows by the values of settings; within a group they keep their order.
+
+    Args:
+        summaries: The rows.
+        given: Settings; one group if there are none.
+
+    Returns:
+        Groups in the order of the values.
+
+    Raises:
+        ConfigError: There is no such setting.
+    """
+    runs = [summary.entry.run for summary in summaries]
+    keys = [find_key(each, runs, option="--group-by") for each in given]
+    labels = short_labels(keys)
+    groups: dict[tuple[str, ...], list[Summary]] = {}
+    for summary in summaries:
+        groups.setdefault(tuple(value_of(summary.entry.run, key) for key in keys), []).append(summary)
+    return tuple(
+        Group(
+            title=", ".join(f"{labels[key]}={value}" for key, value in zip(keys, values, strict=True)),
+            summaries=tuple(members),
+        )
+        for values, members in sorted(groups.items(), key=lambda group: [natural(value) for value in group[0]])
+    )
+
+
+def _sort_setting(name: str, summaries: Sequence[Summary], *, headers: Sequence[str]) -> str:
+    try:
+        return find_key(name, [summary.entry.run for summary in summaries], option="--sort")
+    except ConfigError as error:
+        raise ConfigError(f"{error} Columns: {', '.join(headers)}.") from None
+
+
+def _condition(given: str, values: Sequence[str], runs: Sequence[Run], *, option: str) -> Condition:
+    key = find_key(given, runs, option=option)
+    there = dict.fromkeys(value_of(run, key) for run in runs)
+    is_group = any(key in run.choices for run in runs)
+    shown = tuple(_show_given(value, is_group=is_group) for value in values)
+    for value, as_given in zip(shown, values, strict=True):
+        if not any(_same(each, value) for each in there):
+            known = sorted((each for each in there if each != ABSENT), key=natural)
+            more = f" and {len(known) - _MOST_VALUES} more" if len(known) > _MOST_VALUES else ""
+            raise ConfigError(
+                f"{option}: no run has {key}={as_given}. There are: {', '.join(known[:_MOST_VALUES])}{more}."
+            )
+    return Condition(key=key, values=shown, text=f"{given}={','.join(values)}")
+
+
+def _show_given(text: str, *, is_group: bool) -> str:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return show_members(value) if is_group else show_value(value)
+
+
+def _same(shown: str, wanted: str) -> bool:
+    if shown == wanted:
+        return True
+    try:
+        return float(shown) == float(wanted)
+    except ValueError:
+        return False

@@ -1,0 +1,197 @@
+"""What the figures show, read back from matplotlib's own objects."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from scipy.stats import binomtest
+from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
+
+from rnnstudy.report.bootstrap import Estimate
+from rnnstudy.report.canvas import BASELINE_COLOR, COLORS, arrange
+from rnnstudy.report.figures_gradient import bound_of_theory, heatmap_figures, lag_figures
+from rnnstudy.report.figures_outcome import length_figures, numeric_setting, paired_figures, solving_figures
+from rnnstudy.report.figures_training import curves_figures, norm_figures
+from rnnstudy.report.naming import name_runs
+from rnnstudy.report.paired import Comparison, Effect, compare_all
+from rnnstudy.report.read import read_sweep
+from rnnstudy.report.survival import solved_curve
+from rnnstudy.report.table import Summary, summarise
+
+TAG = "hidden_grad_norm/h/layer_0/total"
+
+
+def summaries_of(root: Path) -> list[Summary]:
+    return [summarise(entry) for entry in name_runs(read_sweep(root).runs)]
+
+
+def write_lag(root: Path, *, lag: int, model: str = "lstm", mitigation: tuple[str, ...] = (), solved: int = 0) -> Path:
+    spec = Synthetic(
+        model=model, mitigation=mitigation, seq_len=lag + 2, settings={"task": {"_target_": "x", "lag": lag}}, probes=3
+    )
+    folder = write_run(root / f"{model}{'+'.join(mitigation)}{lag}", spec)
+    status = ["solved"] * solved + ["finished"] * (8 - solved)
+    edit_json(folder / "result.json", status=status, steps_to_solve=[500] * solved + [None] * (8 - solved))
+    return folder
+
+
+def lines(axes: Axes, **properties: str) -> list[tuple[list[float], list[float]]]:
+    """The data of those lines that have these properties."""
+    found = [line for line in axes.lines if all(getattr(line, f"get_{k}")() == v for k, v in properties.items())]
+    return [(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()) for line in found]
+
+
+def set_norms(folder: Path, norms: list[list[float]], gains: list[float]) -> None:
+    """Give a run one probe, and the bound of its gain per time step."""
+    write_jsonl(
+        folder / "curves.jsonl",
+        [{"step": 0, "replica": r, "tag": TAG, "values": values} for r, values in enumerate(norms)],
+    )
+    write_jsonl(
+        folder / "metrics.jsonl",
+        [
+            {"step": 0, "replica": r, "gain_bound/layer_0": 7.0, "gain_bound/layer_1": gain}
+            for r, gain in enumerate(gains)
+        ],
+    )
+
+
+def test_the_bound_is_the_norm_at_lag_0_times_the_gain_to_the_power_of_the_lag(tmp_path):
+    folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=3, seq_len=4))
+    set_norms(folder, [[1e-9, 1e-6, 1e-3, 2.0], [0, 0, 0, 3.0], [1, 1, 1, 5.0]], [0.5, 0.9, 0.1])
+    (summary,) = summaries_of(tmp_path)
+    found = bound_of_theory(summary.entry.run)
+    expected = [np.median([2.0 * 0.5**lag, 3.0 * 0.9**lag, 5.0 * 0.1**lag]) for lag in range(4)]
+    assert found is not None
+    np.testing.assert_allclose(10.0**found, expected, rtol=1e-12)
+    (figure,) = lag_figures(arrange([summary.entry]))
+    drawn = [ys for xs, ys in lines(figure.axes[0]) if len(xs) == 4]
+    assert any(np.allclose(ys, expected, rtol=1e-12) for ys in drawn)
+
+
+def test_there_is_no_bound_for_gated_cells_or_where_the_loss_is_at_many_steps(tmp_path):
+    write_run(tmp_path / "lstm", Synthetic())
+    folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=1, seq_len=4))
+    set_norms(folder, [[1.0, 1.0, 1.0, 1.0]], [0.5])
+    edit_json(folder / "run.json", facts=read_json(folder / "run.json")["facts"] | {"loss_at_end": False})
+    assert [bound_of_theory(summary.entry.run) for summary in summaries_of(tmp_path)] == [None, None]
+
+
+def test_a_bound_that_rises_leaves_the_curves_their_room(tmp_path):
+    folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=1, seq_len=101))
+    set_norms(folder, [[10.0 ** -(0.1 * lag) for lag in range(100, -1, -1)]], [100.0])
+    (figure,) = lag_figures(arrange([summaries_of(tmp_path)[0].entry]))
+    low, high = np.log10(figure.axes[0].get_ylim())
+    assert low == pytest.approx(-10, abs=1)
+    assert 2 < high < 6
+
+
+def test_fractions_stand_against_the_lag_with_their_wilson_intervals(tmp_path):
+    solved = {("rnn", 10): 3, ("rnn", 20): 0, ("rnn", 40): 0, ("lstm", 10): 8, ("lstm", 20): 6, ("lstm", 40): 1}
+    for (model, lag), count in solved.items():
+        write_lag(tmp_path, lag=lag, model=model, solved=count)
+    summaries = summaries_of(tmp_path)
+    assert numeric_setting(summaries) == "task.lag"
+    (figure,) = length_figures(summaries)
+    for model, color in (("lstm", COLORS[0]), ("rnn", COLORS[1])):
+        found = lines(figure.axes[0], color=color)
+        (points,) = [each for each in found if len(each[0]) == 3]
+        expected = [solved[model, lag] / 8 for lag in (10, 20, 40)]
+        assert points[1] == expected
+        np.testing.assert_allclose(points[0], [10, 20, 40], atol=1)  # moved apart by less than would mislead
+        intervals = sorted(each[1] for each in found if len(each[0]) == 2)
+        wilson = [binomtest(solved[model, lag], 8).proportion_ci(method="wilson") for lag in (10, 20, 40)]
+        np.testing.assert_allclose(intervals, sorted([each.low, each.high] for each in wilson), atol=1e-12)
+
+
+def test_nothing_stands_against_a_length_that_is_the_same_or_not_a_number(tmp_path):
+    for target in ("all", "answer"):
+        write_run(tmp_path / target, Synthetic(settings={"task": {"_target_": "x", "lag": 5, "target": target}}))
+    summaries = summaries_of(tmp_path)
+    assert numeric_setting(summaries) == ""
+    assert length_figures(summaries) == []
+
+
+def test_the_fraction_over_training_is_that_of_kaplan_and_meier_and_empty_panels_are_left_out(tmp_path):
+    for lag, count in ((10, 5), (20, 0), (30, 0)):
+        for mitigation in ((), ("clip_norm",)):
+            write_lag(tmp_path, lag=lag, mitigation=mitigation, solved=count)
+    summaries = summaries_of(tmp_path)
+    (figure,) = solving_figures(summaries, arrange([summary.entry for summary in summaries]))
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left").startswith("lstm, lag=10")
+    steps, fraction, _, _ = solved_curve(summaries[0])
+    assert summaries[0].entry.settings["task.lag"] == "10"
+    assert (steps.tolist(), fraction.tolist()) in lines(axes, color=BASELINE_COLOR)
+    assert fraction[-1] == 5 / 8
+
+
+def test_raw_norms_are_solid_and_clipped_ones_dotted_where_they_differ(tmp_path):
+    for name, factor in (("rnn", 1.0), ("gru", 0.1)):
+        folder = write_run(tmp_path / name, Synthetic(model=name, replicas=1))
+        rows = [
+            {"step": step, "replica": 0, "grad_norm/raw": 10.0**step, "grad_norm/clipped": factor * 10.0**step}
+            for step in range(3)
+        ]
+        write_jsonl(folder / "metrics.jsonl", rows)
+    layout = arrange([summary.entry for summary in summaries_of(tmp_path)])
+    (figure,) = norm_figures(layout)
+    drawn = {color: [ys for xs, ys in lines(figure.axes[0], color=color) if len(xs) == 3] for color in COLORS[:2]}
+    assert drawn[COLORS[0]] == [[1.0, 10.0, 100.0], pytest.approx([0.1, 1.0, 10.0])]
+    assert drawn[COLORS[1]] == [[1.0, 10.0, 100.0]]
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_many_runs_are_divided_among_figures_with_one_scale(tmp_path):
+    for lag in range(5, 14):
+        write_lag(tmp_path, lag=lag)
+        write_lag(tmp_path, lag=lag, mitigation=("clip_norm",))
+    summaries = summaries_of(tmp_path)
+    layout = arrange([summary.entry for summary in summaries])
+    for figures in (curves_figures(layout, "eval/loss"), lag_figures(layout)):
+        assert [len(figure.axes) for figure in figures] == [6, 3]
+        assert len({axes.get_ylim() for figure in figures for axes in figure.axes}) == 1
+    maps = heatmap_figures([summary.entry for summary in summaries])
+    assert len({axes.collections[0].get_clim() for figure in maps for axes in figure.axes[:-1]}) == 1
+    titles = [axes.get_title(loc="left") for figure in maps for axes in figure.axes[:-1]]
+    assert titles == [summary.entry.name for summary in summaries]
+
+
+def test_a_forest_shows_each_difference_with_its_interval_and_verdict(tmp_path):
+    for mitigation, steps in (((), 900), (("better",), 300), (("worse",), 1500)):
+        folder = write_lag(tmp_path, lag=9, mitigation=mitigation, solved=8)
+        edit_json(folder / "result.json", steps_to_solve=[steps + 10 * replica for replica in range(8)])
+    baseline, *others = summaries_of(tmp_path)
+    comparisons = compare_all([(other, baseline) for other in others])
+    (figure,) = paired_figures(comparisons)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["better, lstm", "worse, lstm"]
+    points = {
+        str(line.get_marker()): (np.asarray(line.get_xdata()).item(), np.asarray(line.get_ydata()).item())
+        for line in axes.lines
+        if line.get_marker() != "None"
+    }
+    assert points == {"o": (-600.0, 0), "s": (600.0, 1)}
+
+
+def test_differences_of_rounding_errors_do_not_fill_the_axes(tmp_path):
+    write_lag(tmp_path, lag=9)
+    (summary,) = summaries_of(tmp_path)
+    tiny = Estimate(value=1e-8, low=-1e-8, high=3e-8)
+    effect = Effect(
+        measure="loss", difference=tiny, improvement=tiny, pairs=8, left_out=0, verdict="no difference shown"
+    )
+    comparison = Comparison(summary=summary, baseline=summary, pairs=8, effects=(effect,), budget=1, notes=())
+    (figure,) = paired_figures([comparison])
+    assert math.dist(*((limit,) for limit in figure.axes[0].get_xlim())) == pytest.approx(1e-3)
+
+
+def test_no_logs_no_figures(tmp_path):
+    folder = write_run(tmp_path / "run", Synthetic())
+    for name in ("metrics.jsonl", "curves.jsonl"):
+        (folder / name).write_text("")
+    layout = arrange([summaries_of(tmp_path)[0].entry])
+    assert [*curves_figures(layout, "eval/loss"), *norm_figures(layout), *lag_figures(layout)] == []
+    assert heatmap_figures([line.entry for line in layout.panels[0].lines]) == []

@@ -1,0 +1,143 @@
+"""Runs that have not ended, judged by their logs; and what a result says of the logs."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tools.members import run_small
+from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
+
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.report.naming import name_runs
+from rnnstudy.report.read import Run, read_run, read_sweep
+from rnnstudy.report.table import Summary, summarise
+
+
+def unfinished(root: Path, rows: list[dict[str, Any]], **facts: Any) -> Summary:
+    folder = write_run(root / "run", Synthetic(replicas=3, finished=False, probes=2))
+    write_jsonl(folder / "metrics.jsonl", rows)
+    edit_json(folder / "run.json", facts=read_json(folder / "run.json")["facts"] | facts)
+    (entry,) = name_runs(read_sweep(root).runs)
+    return summarise(entry)
+
+
+def row(step: int, replica: int, accuracy: float, **more: float) -> dict[str, Any]:
+    own = {"eval/accuracy": accuracy, "eval/loss": 1 - accuracy, "train/skipped": 0}
+    return {"step": step, "replica": replica} | own | more
+
+
+def test_a_replica_has_solved_the_task_at_its_first_evaluation_that_meets_the_criterion(tmp_path: Path) -> None:
+    accuracies = {0: [0.1, 0.99, 0.2, 1.0], 1: [0.1, 0.98, 0.98, 0.989], 2: [math.nan, math.nan, 1.0, 1.0]}
+    rows = [row(100 * k, replica, values[k]) for k in range(4) for replica, values in accuracies.items()]
+    summary = unfinished(tmp_path, rows)
+    assert summary.status == ("solved", "unfinished", "solved")
+    assert summary.steps_to_solve == (100, None, 200)
+    assert summary.steps_run is None
+    assert summary.last_step == 300
+    assert summary.accuracy == (1.0, 0.989, 1.0)
+
+
+def test_a_criterion_may_ask_for_less(tmp_path: Path) -> None:
+    rows = [row(step, replica, accuracy) for step, accuracy in ((0, 0.5), (10, 0.75)) for replica in range(3)]
+    summary = unfinished(tmp_path, rows, solved_metric="loss", solved_at=0.25, solved_when="at_most")
+    assert summary.steps_to_solve == (10, 10, 10)
+
+
+def test_without_a_criterion_nothing_is_solved(tmp_path: Path) -> None:
+    rows = [row(0, replica, 1.0) for replica in range(3)]
+    summary = unfinished(tmp_path, rows, solved_metric=None, solved_at=None, solved_when=None)
+    assert summary.status == ("unfinished",) * 3
+    assert not summary.is_judged
+
+
+def test_a_replica_that_fell_silent_without_solving_diverged_and_a_torn_step_is_no_silence(tmp_path: Path) -> None:
+    rows = [row(step, 0, 0.1) for step in range(0, 600, 100)]
+    rows += [row(step, 1, 0.1) for step in range(0, 500, 100)]  # one behind: its last line is not yet written
+    rows += [row(step, 2, 0.1) for step in range(0, 400, 100)]
+    assert unfinished(tmp_path, rows).status == ("unfinished", "unfinished", "diverged")
+
+
+def test_a_run_that_has_only_begun_has_no_figures(tmp_path: Path) -> None:
+    summary = unfinished(tmp_path, [])
+    assert summary.status == ("unfinished",) * 3
+    assert summary.last_step == 0
+    assert summary.loss == summary.horizon == (None, None, None)
+    assert summary.state == "running, step 0 of 2000"
+
+
+def test_a_run_is_running_while_its_log_grows(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(finished=False))
+    last = max(json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines())
+    for age, state in ((10, "running"), (3600, "unfinished")):
+        then = time.time() - age
+        os.utime(folder / "metrics.jsonl", (then, then))
+        (entry,) = name_runs(read_sweep(tmp_path).runs)
+        assert summarise(entry).state == f"{state}, step {last} of 2000"
+    edit_json(write_run(tmp_path / "other", Synthetic()) / "result.json", steps=2000)
+    assert summarise(name_runs(read_sweep(tmp_path / "other").runs)[0]).state == ""
+
+
+def test_a_run_stopped_in_the_middle_is_judged_as_it_is_at_its_end(tmp_path: Path) -> None:
+    """The standing of a run without its result is that of its result, but for replicas that may go on."""
+    folder = run_small(tmp_path / "run", "mitigation=[clip_norm]")
+    ended = read_run(folder, label="run")
+    assert ended.result
+    folder.result.unlink()
+    stopped = read_run(folder, label="run")
+    assert stopped.standing.final == ended.standing.final
+    assert stopped.standing.last_step == ended.result.steps
+    assert stopped.standing.steps_to_solve == ended.result.steps_to_solve
+    assert stopped.standing.status == ("unfinished",) * 3
+
+
+def without_digest(folder: RunFolder) -> Run:
+    content = read_json(folder.result)
+    del content["digest"]
+    folder.result.write_text(json.dumps(content))
+    return read_run(folder, label="run")
+
+
+def test_the_digest_of_a_result_is_that_of_its_logs(tmp_path: Path) -> None:
+    folder = run_small(tmp_path / "run", "mitigation=[clip_norm,clip_value]", "model=lstm")
+    run = read_run(folder, label="run")
+    curves = [json.loads(line) for line in folder.curves.read_text().splitlines()]
+    metrics = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert run.digest.active.keys() == {"clip_norm", "clip_value"}
+    for replica in range(3):
+        own = [
+            c["values"] for c in curves if c["replica"] == replica and c["tag"] == "hidden_grad_norm/h/layer_0/total"
+        ]
+        step = read_json(folder.manifest)["facts"]["informative_steps"][0]
+        for found, values in ((run.digest.ratio_first, own[0]), (run.digest.ratio_last, own[-1])):
+            assert found[replica] == pytest.approx(math.log10(values[step]) - math.log10(values[-1]), abs=1e-12)
+        active = [m["clip_norm/active"] for m in metrics if m["replica"] == replica and "clip_norm/active" in m]
+        assert run.digest.active["clip_norm"][replica] == pytest.approx(np.mean(active), abs=1e-15)
+    assert without_digest(folder).digest == run.digest
+
+
+def test_a_run_with_a_digest_is_summarised_without_its_logs(tmp_path: Path) -> None:
+    folder = run_small(tmp_path / "run")
+    (entry,) = name_runs([read_run(folder, label="run")])
+    whole = summarise(entry)
+    folder.metrics.unlink()
+    folder.curves.unlink()
+    (entry,) = name_runs([read_run(folder, label="run")])
+    alone = summarise(entry)
+    for name in ("status", "loss", "accuracy", "skipped", "active", "ratio_first", "ratio_last", "horizon", "decay"):
+        assert getattr(alone, name) == getattr(whole, name)
+        assert getattr(alone, name) is not None
+
+
+def test_horizon_and_decay_are_those_of_the_top_layer(tmp_path: Path) -> None:
+    folder = run_small(tmp_path / "run", "model.num_layers=2")
+    (entry,) = name_runs([read_run(folder, label="run")])
+    final = read_json(folder.result)["final"]
+    summary = summarise(entry)
+    np.testing.assert_array_equal(summary.horizon, final["horizon/h/layer_1/lag"])
+    np.testing.assert_array_equal(summary.decay, final["horizon/h/layer_1/decay"])
+    assert final["horizon/h/layer_1/decay"] != final["horizon/h/layer_0/decay"]

@@ -1,0 +1,238 @@
+"""Sentences by rule."""
+
+import math
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from tools.members import members
+from tools.summaries import make_summary
+
+from rnnstudy.mitigations.base import Mitigation
+from rnnstudy.report.bootstrap import Estimate
+from rnnstudy.report.canvas import EDITING
+from rnnstudy.report.contents import Contents, Group
+from rnnstudy.report.paired import NOT_SHOWN, Comparison, Effect
+from rnnstudy.report.table import Summary
+from rnnstudy.report.verdict import gradient_class, gradient_verdicts, paired_verdicts, verdicts
+
+
+def configuration(
+    *,
+    model: str = "lstm",
+    mitigation: str = "none",
+    lag: str = "16",
+    ratios: tuple[float | None, float | None] = (-9.0, -9.0),
+    active: float | None = None,
+    steps: tuple[int | None, ...] = (100, 200, 300, None, None, None, None, None),
+    loss: float = 2.0,
+    finished: bool = True,
+) -> Summary:
+    name = f"{model} + {mitigation}" if mitigation != "none" else model
+    summary = make_summary(f"{name}, lag={lag}", steps=steps, loss=[loss] * len(steps), finished=finished)
+    count = len(steps)
+    facts = replace(summary.entry.run.facts, informative_steps=(3,))
+    settings = {"model": model, "mitigation": mitigation, "task.lag": lag}
+    entry = replace(
+        summary.entry,
+        run=replace(summary.entry.run, facts=facts),
+        model=model,
+        mitigation=mitigation,
+        settings=settings,
+    )
+    return replace(
+        summary,
+        entry=entry,
+        ratio_first=(ratios[0],) * count,
+        ratio_last=(ratios[1],) * count,
+        active={} if active is None else {"clip_norm": (active,) * count},
+    )
+
+
+def effect(
+    measure: str,
+    difference: tuple[float, float, float] | None,
+    *,
+    verdict: str,
+    share: float = 0.875,
+    pairs: int = 8,
+    left_out: int = 0,
+) -> Effect:
+    return Effect(
+        measure=measure,
+        difference=None if difference is None else estimate(*difference),
+        improvement=estimate(share, share - 0.1, min(1.0, share + 0.1)),
+        pairs=pairs,
+        left_out=left_out,
+        verdict=verdict,
+    )
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high)
+
+
+def compared(*effects: Effect, lag: str = "60", pairs: int = 8, baseline_loss: float = 2.0) -> Comparison:
+    return Comparison(
+        summary=configuration(mitigation="clip_norm", lag=lag),
+        baseline=configuration(lag=lag, loss=baseline_loss),
+        pairs=pairs,
+        effects=effects,
+        budget=1000,
+        notes=(),
+    )
+
+
+def report(summaries: list[Summary], comparisons: list[Comparison]) -> Contents:
+    return Contents(
+        title="",
+        folder=Path("report"),
+        groups=(Group(title="", summaries=tuple(summaries)),),
+        comparisons=tuple(comparisons),
+        baseline="mitigation=[]" if comparisons else "",
+        drawn=(),
+        notes=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ratio", "name"),
+    [
+        (-2.0, "vanishing"),
+        (-1.99, "reaches"),
+        (1.99, "reaches"),
+        (2.0, "exploding"),
+        (-math.inf, "exactly zero"),
+        (math.inf, "no ratio"),
+        (math.nan, "no ratio"),
+        (None, ""),
+    ],
+)
+def test_classes_begin_at_their_thresholds(ratio: float | None, name: str):
+    assert gradient_class(ratio) == name
+
+
+def test_a_configuration_in_one_sentence():
+    summary = configuration(mitigation="clip_norm", active=0.123)
+    assert gradient_verdicts([summary]) == [
+        "lstm + clip_norm, lag=16: vanishing: at lag 16 the gradient is 10^-9.0 of that at lag 0; clip_norm active on "
+        "12 % of steps; 3 of 8 replicas solved."
+    ]
+
+
+def test_the_class_before_training_is_told_where_it_was_another():
+    def said(first: float, last: float) -> str:
+        return gradient_verdicts([configuration(ratios=(first, last))])[0].partition(": ")[2].partition(";")[0]
+
+    assert said(-5.2, -0.4) == (
+        "reaches: at lag 16 the gradient is 10^-0.4 of that at lag 0 (before training vanishing, 10^-5.2)"
+    )
+    assert said(-5.2, -3.0) == "vanishing: at lag 16 the gradient is 10^-3.0 of that at lag 0"
+    assert said(0.0, -math.inf) == "the gradient at lag 16 is exactly zero (before training reaches, 10^0.0)"
+    assert said(-math.inf, 3.0).endswith("(before training exactly zero)")
+    assert "no ratio" in said(0.0, math.nan)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_that_goes_on_is_told_so(finished: bool):
+    (sentence,) = gradient_verdicts([configuration(finished=finished)])
+    assert sentence.endswith("3 of 8 replicas solved." if finished else "3 of 8 replicas solved so far (step 1000).")
+
+
+def test_edited_gradients_are_marked_and_not_counted():
+    edited = configuration(mitigation="clip_norm + truncated_bptt", ratios=(0.0, -math.inf))
+    assert "exactly zero*" in gradient_verdicts([edited])[0]
+    sentences = verdicts(report([configuration(), configuration(lag="20"), edited], []))
+    assert (
+        "After training, the gradient vanishes before the information in all 2 configurations, not counting 1 whose "
+        "gradients are edited: 10^-9.0 to 10^-9.0 of that at lag 0." in sentences
+    )
+
+
+def test_the_marked_mitigations_are_those_that_edit_adjoints():
+    def edits(name: str) -> bool:
+        kinds = vars(import_module(f"rnnstudy.mitigations.{name}")).values()
+        own = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Mitigation)]
+        return any(kind.adjoint_edit is not Mitigation.adjoint_edit for kind in own)
+
+    assert {name for name in members("mitigation") if edits(name)} == EDITING
+
+
+def test_no_verdict_where_the_loss_is_at_many_time_steps():
+    summary = configuration(ratios=(None, None))
+    run = summary.entry.run
+    spread = replace(run, facts=replace(run.facts, loss_at_end=False))
+    summary = replace(summary, entry=replace(summary.entry, run=spread))
+    assert "no verdict on the gradient: the loss is at many time steps" in gradient_verdicts([summary])[0]
+    assert "no gradient logged" in gradient_verdicts([configuration(ratios=(None, None))])[0]
+
+
+def test_a_difference_is_told_in_words_with_its_interval():
+    sooner = compared(effect("steps_to_solve", (-210.0, -330.0, -80.0), verdict="better"))
+    later = compared(effect("steps_to_solve", (210.0, 80.0, 330.0), verdict="worse", share=0.125))
+    assert paired_verdicts([sooner, later]) == [
+        "clip_norm against none (lstm, lag=60): solved 210 steps sooner on average (95 % interval 80 to 330, 8 pairs), "
+        "better in 88 % of the pairs.",
+        "clip_norm against none (lstm, lag=60): solved 210 steps later on average (95 % interval 80 to 330, 8 pairs), "
+        "better in 12 % of the pairs.",
+    ]
+    (lower,) = paired_verdicts([compared(effect("loss", (-0.5, -0.9, -0.1), verdict="better"))])
+    assert "final loss lower by 0.5 on average (95 % interval 0.1 to 0.9, 8 pairs)" in lower
+    (farther,) = paired_verdicts([compared(effect("horizon", (3.0, 1.0, 5.0), verdict="higher"))])
+    assert "the gradient reaches 3 time steps farther (95 % interval 1 to 5, 8 pairs)." in farther
+
+
+def test_what_is_not_shown_is_told_with_what_stays_open():
+    same = compared(
+        effect("steps_to_solve", (-30.0, -200.0, 150.0), verdict=NOT_SHOWN),
+        effect("loss", (0.1, -0.2, 0.4), verdict=NOT_SHOWN),
+    )
+    few = compared(effect("loss", (0.1, -0.2, 0.4), verdict="too few"), pairs=3)
+    assert paired_verdicts([same, few]) == [
+        "clip_norm against none (lstm, lag=60): no difference shown in steps to solve (-200 to 150) and loss (-0.2 to "
+        "0.4).",
+        "clip_norm against none (lstm, lag=60): too few replicas (3) to say.",
+    ]
+
+
+def test_pairs_decide_where_some_have_no_difference():
+    diverged = compared(effect("loss", None, verdict="worse", share=0.12, pairs=0, left_out=8))
+    assert paired_verdicts([diverged]) == [
+        "clip_norm against none (lstm, lag=60): loss better in 12 % of the pairs (95 % interval 2 % to 22 %; 8 of 8 "
+        "pairs with a value that is not finite)."
+    ]
+    some = compared(effect("loss", (-0.5, -0.9, 0.1), verdict="better", pairs=5, left_out=3))
+    assert "loss better in 88 % of the pairs (95 % interval 78 % to 98 %; 3 of 8 pairs" in paired_verdicts([some])[0]
+    assert verdicts(report([diverged.summary, diverged.baseline], [diverged]))[-1] == (
+        "Compared with mitigation=[], replica by replica, the only one ended at a higher loss."
+    )
+
+
+def test_the_clearest_differences_are_the_largest_in_proportion_and_tiny_ones_are_none():
+    comparisons = [
+        compared(effect("loss", (-0.001, -0.0011, -0.0009), verdict="better"), lag="10"),
+        compared(effect("loss", (-0.5, -0.9, -0.1), verdict="better"), lag="20", baseline_loss=2.0),
+        compared(effect("loss", (-0.4, -0.9, -0.1), verdict="better"), lag="30", baseline_loss=0.5),
+        compared(effect("loss", (-0.6, -2.0, 0.9), verdict=NOT_SHOWN), lag="40"),
+    ]
+    summaries = [each for comparison in comparisons for each in (comparison.summary, comparison.baseline)]
+    sentences = verdicts(report(summaries, comparisons))
+    assert len(sentences) <= 6
+    clearest = [sentence.partition(":")[0] for sentence in sentences if sentence.startswith("clip_norm against")]
+    assert clearest == ["clip_norm against none (lstm, lag=30)", "clip_norm against none (lstm, lag=20)"]
+
+
+def test_the_theory_is_told_where_it_leaves_no_choice():
+    summary = configuration(model="rnn")
+
+    def said(*gains: float | None) -> str:
+        run = replace(summary.entry.run)
+        final = {"gain_bound/layer_0": (9.0,), "gain_bound/layer_1": gains}
+        run.__dict__["standing"] = replace(run.standing, final=final)  # a cached property
+        return gradient_verdicts([replace(summary, entry=replace(summary.entry, run=run))])[0]
+
+    assert "theory: a time step leaves at most 0.93 of it, so it must vanish" in said(0.93, 0.9, 1.2)
+    assert "theory" not in said(1.1, 0.9, 1.2)
+    assert "theory" not in said(math.nan, math.nan, 0.5)
+    assert "theory" not in said(None, None, None)
