@@ -14,7 +14,6 @@ from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_figures
-from rnnstudy.core.schedule import Every
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record, Update
 from rnnstudy.study.run import assemble, check
@@ -35,7 +34,7 @@ class Cost:
         instrument: Name of the instrument.
         model: Name of the model.
         tier: As the instrument states it.
-        interval: Optimizer steps between two measurements, as its yaml has it.
+        interval: Optimizer steps between two measurements, on average over a run, as its yaml has it.
         measure_ms: Milliseconds of a measurement.
         ratio: Over the time of a training step, median over rounds in which they took turns.
     """
@@ -92,7 +91,7 @@ def _measured(model: str, seconds: float) -> list[Cost]:
     bench = _Bench(plan)
     costs = []
     for name, instrument in zip(names, plan.instruments, strict=True):
-        assert isinstance(instrument.schedule, Every)
+        measured = sum(instrument.schedule.is_due(step) for step in range(plan.train.num_steps))
         watch = Stopwatch(device=torch.device("cpu"), seconds=seconds)
         timings = watch.measure({"step": bench.step, "measure": lambda each=instrument: bench.measure(each)})
         pairs = zip(timings["measure"].seconds, timings["step"].seconds, strict=True)
@@ -102,7 +101,7 @@ def _measured(model: str, seconds: float) -> list[Cost]:
                 instrument=name,
                 model=model,
                 tier=instrument.tier,
-                interval=instrument.schedule.interval,
+                interval=plan.train.num_steps // measured,
                 measure_ms=timings["measure"].median * 1e3,
                 ratio=ratios[len(ratios) // 2],
             )

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import rnnstudy
 from rnnstudy.cli.bench import add_bench
+from rnnstudy.cli.compare import add_compare
 from rnnstudy.cli.theory import add_theory
 from rnnstudy.cli.verify import add_verify
 from rnnstudy.core.errors import Interrupted, RnnstudyError
@@ -74,12 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Print a sequence of a task as a run would train on it, what is asked of it and what chance gets.",
     )
     show.add_argument("overrides", nargs="*", help="as for train, such as task=copy_memory task.delay=20 seed=3")
-    compare = commands.add_parser("compare", help="compare the runs below a folder: table and report")
-    compare.add_argument("directory", type=Path, help="folder with runs at any depth")
-    compare.set_defaults(function=_compare)
+    add_compare(commands)
     board = commands.add_parser("board", help="start TensorBoard on the runs below a folder, on this machine only")
     board.add_argument("directory", type=Path, help="folder with runs at any depth")
-    board.add_argument("--port", type=int, default=None, help="default: 6006, or the next that is free")
+    board.add_argument("--port", type=int, default=None, help="default: 6006, or the next that is free; 0: any")
     board.set_defaults(function=_board)
     add_theory(commands)
     add_verify(commands)
@@ -100,13 +99,6 @@ def _show(arguments: list[str], console: Console) -> int:
     from rnnstudy.study.show import show
 
     show(arguments, console)
-    return 0
-
-
-def _compare(options: argparse.Namespace, console: Console) -> int:
-    from rnnstudy.report.compare import compare
-
-    compare(options.directory, console)
     return 0
 
 

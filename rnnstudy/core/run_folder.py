@@ -43,7 +43,7 @@ class RunFolder:
 
     @property
     def histograms(self) -> Path:
-        """Histograms pooled over the running replicas: one JSON line per step and tag; append-only."""
+        """Histograms pooled over the running replicas, and over those that stop: JSON lines; append-only."""
         return self.path / "histograms.jsonl"
 
     @property

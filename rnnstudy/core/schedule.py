@@ -1,6 +1,7 @@
 """When something happens during training."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -32,3 +33,22 @@ class Every(Schedule):
     @override
     def is_due(self, step: int) -> bool:
         return step % self.interval == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class At(Schedule):
+    """At step 0 and at the given steps.
+
+    Args:
+        steps: Optimizer steps, each at least 0.
+    """
+
+    steps: Sequence[int]
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            require_at_least("steps", step, 0)
+
+    @override
+    def is_due(self, step: int) -> bool:
+        return step == 0 or step in self.steps

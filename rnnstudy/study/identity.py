@@ -66,8 +66,16 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     Returns:
         A name fit for a folder, such as "lstm+clip_norm_lag=40_1a2b3c4d".
     """
+    return "_".join([*_told(config, overrides), fingerprint(config)])
+
+
+def short_name(config: Mapping[str, Any], overrides: list[str]) -> str:
+    """Name a run as `telling_name` does, for people: without the hash, such as "lstm+clip_norm lag=40"."""
+    return " ".join(_told(config, overrides))
+
+
+def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
     choices = config["choices"]
-    name = "+".join([choices["model"], *choices["init"], *choices["mitigation"]])
     values = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
@@ -78,7 +86,7 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
             plain = value.removeprefix("[").removesuffix("]")
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)
             values.append(f"{key.rpartition('.')[2]}={short[:24]}")
-    return "_".join([name, *values, fingerprint(config)])
+    return ["+".join([choices["model"], *choices["init"], *choices["mitigation"]]), *values]
 
 
 def find_run_folder(config: Mapping[str, Any], overrides: list[str]) -> RunFolder:

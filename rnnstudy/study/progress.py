@@ -1,74 +1,234 @@
-"""How a run's progress is shown: a bar in a terminal, plain lines elsewhere."""
+"""How the progress of runs is shown: one live table in a terminal, plain lines elsewhere."""
 
+import json
+import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, RenderableType
+from rich.live import Live
 from typing_extensions import override
 
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.study.live import draw, line
+from rnnstudy.study.run_state import RunState, Stage, median, top_horizon
 from rnnstudy.training.loop import Listener, Progress
-from rnnstudy.training.replicas import NEVER, Status
+from rnnstudy.training.replicas import NEVER, ReplicaStates, Status
+from rnnstudy.writers.base import Entry, Scalar, Writer
 
-SECONDS_BETWEEN_UPDATES = 0.2
+SECONDS_BETWEEN_TABLES = 0.5
+MOST_DRAWING = 0.01
+"""The share of the time that drawing may take: a long table is drawn less often."""
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class RunProgress(Listener):
-    """Shows one run while it goes on.
+class Screen:
+    """Shows the runs of a sweep, or a single one.
+
+    In a terminal it draws a table of all, from the first run that trains to the end of the `with` block; what is
+    printed on the same console, or written to stdout and stderr, appears above. Anywhere else, and outside of the
+    block, it prints a line per run now and then, without control codes.
 
     Args:
-        console: Where to show it.
-        name: What the run is called.
-        num_steps: Optimizer steps at most.
+        console: Where to show them.
+        states: The runs to do, in their order; one that is not among them is added when it begins.
+        clock: Gives seconds that never go back.
     """
 
-    def __init__(self, console: Console, name: str, num_steps: int) -> None:
+    def __init__(
+        self, console: Console, states: Sequence[RunState] = (), *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Show nothing yet."""
-        self._console, self._name, self._num_steps = console, name, num_steps
-        self._shown_at = time.monotonic()
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task(name, total=num_steps, figures="")
+        self.console, self.states, self.clock = console, list(states), clock
+        self._live = self._make_live() if _can_draw(console) else None
+        self._entered = False
 
-    def __enter__(self) -> "RunProgress":
-        """Show the bar."""
-        self._bar.start()
+    def _make_live(self) -> Live:
+        return Live(
+            console=self.console,
+            auto_refresh=False,
+            vertical_overflow="crop",
+            get_renderable=self._table,
+            redirect_stderr=sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Screen":
+        self._entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+        """Leave the last table on the screen, and the terminal as it was."""
+        self._entered = False
+        for state in self.states:
+            if state.stage is Stage.WAITING:
+                state.stage = Stage.SKIPPED
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a table, or is to be once a run trains."""
+        return self._live is not None and self._entered
+
+    def run(self, name: str) -> "RunProgress":
+        """What shows one run: the first of this name that waits."""
+        for state in self.states:
+            if state.name == name and state.stage is Stage.WAITING:
+                return RunProgress(self, state)
+        self.states.append(RunState(name=name, num_steps=0, replicas=0))
+        return RunProgress(self, self.states[-1])
+
+    def draw(self) -> float:
+        """Draw the table anew, if there is one.
+
+        Returns:
+            When to draw the next, on the clock.
+        """
+        began = self.clock()
+        if self._live is not None and self._entered:
+            if not self._live.is_started:
+                self._live.start()
+                # Left visible, it need not be brought back should the process be killed.
+                self.console.show_cursor(True)
+            self._live.refresh()
+        ended = self.clock()
+        return ended + max(SECONDS_BETWEEN_TABLES, (ended - began) / MOST_DRAWING)
+
+    def redraw(self) -> None:
+        """Draw the table anew, if it is on the screen already."""
+        if self._live is not None and self._live.is_started:
+            self._live.refresh()
+
+    def _table(self) -> RenderableType:
+        size = self.console.size
+        return draw(self.states, self.clock(), width=size.width, height=size.height)
+
+    def say(self, text: str) -> None:
+        """Print a line, above the table if there is one."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _can_draw(console: Console) -> bool:
+    # Of the file itself, for FORCE_COLOR makes rich take a pipe for a terminal.
+    in_terminal = console.is_interactive and console.file.isatty()
+    return in_terminal and not console.quiet and console.encoding.startswith("utf")
+
+
+class RunProgress(Listener, Writer):
+    """Follows one run, from before its folder is looked at to its end, and has it shown.
+
+    Args:
+        screen: Where it is shown.
+        state: Of the run; kept up to date here.
+    """
+
+    def __init__(self, screen: Screen, state: RunState) -> None:
+        """The run has not begun."""
+        self._screen, self.state = screen, state
+        self._due = 0.0
+        self._last: Progress | None = None
+        self._lags: list[float | None] = []
+
+    def __enter__(self) -> "RunProgress":
+        self.state.stage = Stage.RUNNING
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Note how the run ended."""
+        if kind is None:
+            self.state.stage = Stage.DONE
+        else:
+            self.state.stage = Stage.STOPPED if issubclass(kind, KeyboardInterrupt) else Stage.FAILED
+            self._take()
+        if self.state.started is not None:
+            self.state.ended = self._screen.clock()
+        if isinstance(error, RnnstudyError) and len(self._screen.states) > 1:
+            self.say(f"failed: {error}")
+        self._screen.redraw()
+
+    def describe(self, plan: Plan) -> None:
+        """Note what is known of the run before it is done."""
+        facts, state = plan.task.facts, self.state
+        state.num_steps, state.replicas, state.seq_len = plan.train.num_steps, plan.run.replicas, facts.seq_len
+        state.judged = facts.solved is not None
+
+    def start(self) -> None:
+        """Show that the run starts here."""
+        self.state.started = self._screen.clock()
+        self._due = self.state.started + (0 if self._screen.is_live else SECONDS_BETWEEN_LINES)
+        self._screen.draw()
+
+    def resume(self, step: int, states: ReplicaStates) -> None:
+        """Note where the run goes on from.
+
+        Args:
+            step: Optimizer steps done before.
+            states: What has become of each replica.
+        """
+        self.state.resumed, self.state.step = True, step
+        self._count(states)
+        self.say(f"resumed after {step} steps")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Note the figures of the finished run: what its `result.json` holds."""
+        self.state.read(result)
+
+    def find_finished(self, path: Path) -> None:
+        """Note the figures of a run that was finished before, as far as its `result.json` can be read."""
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            self.state.read(json.loads(path.read_bytes()))
+
+    def say(self, text: str) -> None:
+        """Print a line about the run."""
+        self._screen.say(f"{self.state.name}: {text}")
 
     @override
     def update(self, progress: Progress) -> None:
-        now = time.monotonic()
-        interval = SECONDS_BETWEEN_UPDATES if self._console.is_terminal else SECONDS_BETWEEN_LINES
-        if now - self._shown_at < interval:
+        now = self._screen.clock()
+        if self.state.counted_from is None:
+            self.state.counted_from = (progress.step, now)
+        self._last = progress
+        if now < self._due:
             return
-        self._shown_at = now
-        figures = _figures(progress)
-        if self._console.is_terminal:
-            self._bar.update(self._task, completed=progress.step, figures=figures)
+        self._take()
+        if self._screen.is_live:
+            self._due = self._screen.draw()
         else:
-            self._console.print(
-                f"{self._name}  step {progress.step}/{self._num_steps}  {figures}", highlight=False, markup=False
-            )
+            self._screen.say(line(self.state, now))
+            self._due = now + SECONDS_BETWEEN_LINES
 
+    def _take(self) -> None:
+        """Bring the state up to the last step."""
+        if self._last is not None:
+            self.state.step, self.state.loss = self._last.step, self._last.loss
+            self._count(self._last.states)
 
-def _figures(progress: Progress) -> str:
-    status, solved = progress.states.status, progress.states.steps_to_solve != NEVER
-    figures = f"loss {progress.loss:.3g}  solved {int(solved.sum())}/{len(solved)}"
-    diverged = int((status == Status.DIVERGED).sum())
-    return f"{figures}  diverged {diverged}" if diverged else figures
+    def _count(self, states: ReplicaStates) -> None:
+        self.state.diverged = int((states.status == Status.DIVERGED).sum())
+        if self.state.judged:
+            self.state.solved = int((states.steps_to_solve != NEVER).sum())
+
+    @override
+    def write(self, step: int, entries: Mapping[str, Entry]) -> None:
+        tag = top_horizon(entries)
+        if tag is None or not isinstance(measured := entries[tag].measured, Scalar):
+            return
+        lags = measured.values.tolist()
+        self._lags = self._lags or [None] * len(lags)
+        for replica in entries[tag].running:
+            self._lags[replica] = lags[replica]
+        self.state.horizon = median(self._lags)
+
+    @override
+    def close(self) -> None:
+        pass

@@ -1,6 +1,7 @@
 """One run: a configuration becomes parts, the parts a loop, the loop a result in a run folder."""
 
 import json
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,6 @@ from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
 
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError, RnnstudyError
@@ -19,9 +19,11 @@ from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Interface
-from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit
-from rnnstudy.study.progress import RunProgress
+from rnnstudy.report.read import read_run
+from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit, short_name
+from rnnstudy.study.progress import RunProgress, Screen
 from rnnstudy.study.provenance import commit, device_name, versions
+from rnnstudy.study.view import chosen_columns, hyperparameters, run_facts
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Parts, Training
@@ -61,7 +63,7 @@ def check(config: Config) -> Plan:
     return plan
 
 
-def run(job: Job, console: Console) -> RunFolder:
+def run(job: Job, screen: Screen) -> RunFolder:
     """Do a run, resume it, or find it finished.
 
     Returns:
@@ -70,18 +72,21 @@ def run(job: Job, console: Console) -> RunFolder:
     Raises:
         ConfigError: The configuration is wrong, or the folder holds another one.
     """
-    plan = check(job.config)
-    folder = find_run_folder(job.config, job.overrides)
-    require_fit(folder, job.config)
-    require_same_data(folder, plan)
-    if folder.is_finished:
-        _say(console, f"{job.label}: finished already, nothing to do ({folder.path})")
-        return folder
-    device = select_device(plan.run.device)
-    _prepare(folder, job.config, plan, device)
-    progress = RunProgress(console, job.label, plan.train.num_steps)
-    with _told_of_memory(folder), plan.numerics.applied(), progress:
-        _train(folder, plan, device, progress=progress, say=lambda line: _say(console, f"{job.label}: {line}"))
+    with screen.run(job.label) as progress:
+        plan = check(job.config)
+        progress.describe(plan)
+        folder = find_run_folder(job.config, job.overrides)
+        require_fit(folder, job.config)
+        require_same_data(folder, plan)
+        if folder.is_finished:
+            progress.find_finished(folder.result)
+            progress.say(f"finished already, nothing to do ({folder.path})")
+            return folder
+        device = select_device(plan.run.device)
+        _prepare(folder, job, plan, device)
+        progress.start()
+        with _told_of_memory(folder), plan.numerics.applied():
+            _train(job, folder, plan, device=device, progress=progress)
     return folder
 
 
@@ -105,10 +110,6 @@ def _told_of_memory(folder: RunFolder) -> Iterator[None]:
         raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {advice}") from None
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
 def require_same_data(folder: RunFolder, plan: Plan) -> None:
     """Refuse to go on with a run on other data than it was begun with.
 
@@ -125,7 +126,7 @@ def require_same_data(folder: RunFolder, plan: Plan) -> None:
         )
 
 
-def _prepare(folder: RunFolder, config: Config, plan: Plan, device: torch.device) -> None:
+def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> None:
     """Make the folder with the configuration and what is known before training.
 
     Raises:
@@ -133,23 +134,24 @@ def _prepare(folder: RunFolder, config: Config, plan: Plan, device: torch.device
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode())
+        write_atomically(folder.config, yaml.safe_dump(dict(job.config), sort_keys=False, allow_unicode=True).encode())
         if not folder.manifest.exists():
-            write_json(folder.manifest, _manifest(config, plan, device))
+            write_json(folder.manifest, _manifest(job, plan, device))
     except OSError as error:
         raise RnnstudyError(f"{folder.path} cannot be written to: {error.strerror}.") from None
 
 
-def _manifest(config: Config, plan: Plan, device: torch.device) -> dict[str, Any]:
+def _manifest(job: Job, plan: Plan, device: torch.device) -> dict[str, Any]:
     return {
         "format": FORMAT,
+        "name": short_name(job.config, job.overrides),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "commit": commit(),
         "device": device_name(device),
         "seed": plan.run.seed,
         "replicas": plan.run.replicas,
-        "fingerprint": fingerprint(config),
+        "fingerprint": fingerprint(job.config),
         "data_digest": plan.task.data_digest,
         "facts": _facts(plan.task.held_out()),
     }
@@ -200,35 +202,50 @@ def assemble(plan: Plan, device: torch.device) -> Parts:
     )
 
 
-def _train(
-    folder: RunFolder, plan: Plan, device: torch.device, *, progress: RunProgress, say: Callable[[str], None]
-) -> None:
+def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, progress: RunProgress) -> None:
     checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
     content, damaged = checkpoints.load()
     for path in damaged:
-        say(f"{path.name} is damaged; going back to the checkpoint before it")
+        progress.say(f"{path.name} is damaged; going back to the checkpoint before it")
         checkpoints.drop(path)
-    purge_step = content["step"] if content else 0
+    was_done = content is not None and content["done"]
+    # The step of a checkpoint is done again, unless the run had come to its end.
+    purge_step = content["step"] + was_done if content else 0
+    parts = assemble(plan, device)
+    facts = run_facts(plan, job.config["choices"]["mitigation"], parts.network)
     with (
         closing(RunLog(folder)) as log,
-        closing(TensorBoard(folder.tensorboard, purge_step)) as board,
+        closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
         _stop_requests() as stop_requested,
     ):
         outlets = Outlets(
-            log=log, views=[board], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested
+            log=log, views=[board, progress], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested
         )
-        training = Training(assemble(plan, device), outlets)
+        training = Training(parts, outlets)
         if content is None:
             log.resume([0, 0, 0])
-            board.text("config", f"```yaml\n{folder.config.read_text()}```")
+            config = f"```yaml\n{folder.config.read_text()}```"
+            columns = hyperparameters(job.config, job.overrides, plan.task.facts.seq_len)
+            board.begin(config, columns, chosen_columns(job.overrides))
         else:
             training.restore(content)
-            board.restore(log.metrics(), log.curves())
-            say(f"resumed after {training.step} steps")
+            board.restore(log.metrics(), log.curves(), log.histograms())
+            progress.resume(training.step, training.states)
         training.run()
+        if not was_done:
+            with training.phases.during("writers"):
+                _finish(board, training)
         training.save()
-    write_json(folder.result, _result(folder, plan, training, device))
-    say(_summary(training, folder, judged=plan.task.facts.solved is not None))
+    result = _result(folder, plan, training, device)
+    write_json(folder.result, result)
+    progress.finish(result)
+    progress.say(_summary(training, folder, judged=plan.task.facts.solved is not None))
+
+
+def _finish(board: TensorBoard, training: Training) -> None:
+    states = training.states
+    steps_to_solve = [math.inf if steps == NEVER else steps for steps in states.steps_to_solve.tolist()]
+    board.finish(training.step, steps_to_solve, diverged=states.names().count("diverged"))
 
 
 def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.device) -> dict[str, Any]:
@@ -240,6 +257,7 @@ def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.dev
         "steps": training.step,
         "skipped": training.states.skipped.tolist(),
         "final": _final_figures(folder, plan.run.replicas),
+        "digest": read_run(folder, label=folder.path.name).digest.to_json(),
         "wall_seconds": round(training.seconds, 2),
         "phase_seconds": {phase: round(seconds, 3) for phase, seconds in training.phases.seconds.items()},
         "seed": plan.run.seed,

@@ -22,8 +22,11 @@ from rich.console import Console
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError, RnnstudyError, suggest
+from rnnstudy.report.naming import IN_SHORT, short_labels
 from rnnstudy.study.identity import find_run_folder, flatten, require_fit
+from rnnstudy.study.progress import Screen
 from rnnstudy.study.run import Job, check, require_same_data, run
+from rnnstudy.study.run_state import RunState
 
 T = TypeVar("T")
 
@@ -51,10 +54,11 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
     if not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments):
         _call_hydra(lambda config: None, arguments)
         return []
-    jobs = _rehearse(arguments)
+    jobs = _labelled(_rehearse(arguments))
     _require_folders_apart(jobs)
     failed: list[RnnstudyError] = []
-    done = _collect(arguments, lambda config: _perform(config, jobs, console), failed)
+    with Screen(console, [_waiting(job) for job in jobs]) as screen:
+        done = _collect(arguments, lambda config: _perform(config, jobs, screen), failed)
     if failed:
         raise RnnstudyError("; ".join(map(str, failed)))
     return sorted({folder.parent for folder in done if folder is not None})
@@ -168,22 +172,39 @@ def _require_folders_apart(jobs: Sequence[Job]) -> None:
             )
 
 
-def _perform(config: DictConfig, jobs: Sequence[Job], console: Console) -> Path | None:
-    """Do one job, unless it is left out of the sweep; its label tells what it does not share with the other jobs.
+def _labelled(jobs: Sequence[Job]) -> list[Job]:
+    """Number the jobs of a sweep, and have their labels tell what they do not share with all others.
+
+    Returns:
+        The jobs; a single one as it is.
+    """
+    if len(jobs) == 1:
+        return list(jobs)
+    shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
+    owns = [[override.partition("=") for override in job.overrides if override not in shared] for job in jobs]
+    short = short_labels(list(dict.fromkeys(key for own in owns for key, _, _ in own)))
+    labelled = []
+    for place, (job, own) in enumerate(zip(jobs, owns, strict=True), 1):
+        values = [f"{short[key]}={value}" for key, _, value in own if key not in IN_SHORT]
+        labelled.append(replace(job, label=", ".join([f"[{place}/{len(jobs)}] {job.label}", *values])))
+    return labelled
+
+
+def _waiting(job: Job) -> RunState:
+    return RunState(name=job.label, num_steps=job.config["train"]["num_steps"], replicas=job.config["replicas"])
+
+
+def _perform(config: DictConfig, pending: list[Job], screen: Screen) -> Path | None:
+    """Do one of the jobs that are pending, unless it is left out of the sweep.
 
     Returns:
         The run's folder.
     """
-    job = _job(config)
-    places = [place for place, other in enumerate(jobs, 1) if other.overrides == job.overrides]
-    if not places:
-        return None
-    if len(jobs) > 1:
-        shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
-        own = [override for override in job.overrides if override not in shared]
-        values = [override for override in own if not override.startswith(("model=", "init=", "mitigation="))]
-        job = replace(job, label=" ".join([f"[{places[0]}/{len(jobs)}] {job.label}", *values]))
-    return run(job, console).path
+    overrides = _job(config).overrides
+    for place, job in enumerate(pending):
+        if job.overrides == overrides:
+            return run(pending.pop(place), screen).path
+    return None
 
 
 def _job(config: DictConfig) -> Job:

@@ -23,7 +23,7 @@ from rnnstudy.training.averages import Averages
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.data import TrainingData, draw
 from rnnstudy.training.optimizer import ReplicaOptimizer
-from rnnstudy.training.replicas import ReplicaStates
+from rnnstudy.training.replicas import NEVER, ReplicaStates
 from rnnstudy.training.settings import TrainSettings
 from rnnstudy.training.step import StepResult, TrainingStep, evaluate
 from rnnstudy.writers.base import Entry, Measurements, Scalar, Writer
@@ -197,7 +197,7 @@ class Training:
                 for instrument in measuring:
                     scheduled = instrument in due
                     whose = training if scheduled else stopping
-                    entries |= _entries(instrument.measure(record), whose, scheduled=scheduled)
+                    entries |= _entries(instrument.measure(record), whose, scheduled=scheduled, stopping=stopping)
         if not last:
             entries |= self._update_measured(result, [instrument for instrument in due if instrument.sees_updates])
         if self.step % settings.log_interval == 0 or last:
@@ -225,7 +225,10 @@ class Training:
             entries |= _scalars({f"{name}/{metric}": values for metric, values in figures.items()}, training)
         criterion = parts.task.facts.solved
         solved = torch.zeros_like(training) if criterion is None else criterion.is_met(metrics["eval"]).cpu()
-        return self.states.mark_solved(solved, self.step, stop=parts.settings.stop_when_solved)
+        stopping = self.states.mark_solved(solved, self.step, stop=parts.settings.stop_when_solved)
+        if criterion is not None:
+            entries |= _scalars({"train/solved": self.states.steps_to_solve != NEVER}, training)
+        return stopping
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
         adjoints = result.adjoints
@@ -329,10 +332,15 @@ class Training:
 
 
 def _entries(
-    measurements: Measurements, replicas: Bool[Tensor, " replica"], *, scheduled: bool = True
+    measurements: Measurements,
+    replicas: Bool[Tensor, " replica"],
+    *,
+    scheduled: bool = True,
+    stopping: Bool[Tensor, " replica"] | None = None,
 ) -> dict[str, Entry]:
     return {
-        tag: Entry(measured=measured, replicas=replicas, scheduled=scheduled) for tag, measured in measurements.items()
+        tag: Entry(measured=measured, replicas=replicas, scheduled=scheduled, stopping=stopping)
+        for tag, measured in measurements.items()
     }
 
 

@@ -1,7 +1,7 @@
 """What can be written, and what a writer is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int
@@ -37,7 +37,24 @@ class Histogram:
     width: float
 
 
-Measurement = Scalar | Curve | Histogram
+@dataclass(frozen=True, kw_only=True)
+class HistogramOverTime:
+    """A histogram of every time step, with the same edges at all of them.
+
+    Attributes:
+        counts: How many values lie in each bin; the first and the last bin also hold what lies beyond.
+        time_steps: The time step of each histogram, ascending.
+        low: Left edge of the first bin.
+        width: Width of every bin.
+    """
+
+    counts: Int[Tensor, "replica time bin"]
+    time_steps: Sequence[int]
+    low: float
+    width: float
+
+
+Measurement = Scalar | Curve | Histogram | HistogramOverTime
 Measurements = Mapping[str, Measurement]
 """Measurements by tag."""
 
@@ -51,11 +68,18 @@ class Entry:
         replicas: Whose figures count; the others have stopped training.
         scheduled: False for the last figures of a replica that stops between two scheduled measurements; views that
             show all replicas together do not draw a point for those.
+        stopping: Which of the replicas have solved the task and stop with these figures; None for none.
     """
 
     measured: Measurement
     replicas: Bool[Tensor, " replica"]
     scheduled: bool = True
+    stopping: Bool[Tensor, " replica"] | None = None
+
+    @property
+    def ending(self) -> list[int]:
+        """The replicas whose last figures these are."""
+        return [] if self.stopping is None else (self.replicas & self.stopping).nonzero().flatten().tolist()
 
     @property
     def running(self) -> list[int]:

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
@@ -16,6 +17,10 @@ from matplotlib.ticker import MaxNLocator
 COLOR_MAP = "viridis"
 ZERO_COLOR = "#c9ced6"
 NON_FINITE_COLOR = "#d55e00"
+
+FIXED_RANGE = (-12.0, 3.0)
+"""log10 of the norms between which the colours of a heatmap in TensorBoard lie: the same for all runs, whose heatmaps
+stand beside each other there."""
 
 _MAX_DECADES = 40.0  # float32 spans some 45 decades: a wider scale would show nothing of the rest
 _MAX_LINES = 3  # more lines would hide the map
@@ -101,29 +106,54 @@ def extend_of(values: Sequence[np.ndarray], value_range: tuple[float, float]) ->
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
-def heatmap_image(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Render one heatmap that stands alone.
+class HeatmapImage:
+    """Renders heatmaps that stand alone, all on one colour scale, so that those of several runs can be compared.
+
+    A figure is kept and drawn on again: to lay one out takes longer than to draw it.
 
     Args:
-        steps: Optimizer step of each row, ascending; shape `(probe,)`.
-        values: log10 norms as `draw_heatmap` takes them; shape `(probe, time)`.
-
-    Returns:
-        RGB pixels, uint8, shape `(400, 640, 3)`.
+        informative_steps: Time steps to mark.
     """
-    figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    color_range = shared_range([values])
-    mesh = draw_heatmap(axes, steps=steps, values=values, value_range=color_range)
-    axes.set_xlabel("time step")
-    axes.set_ylabel("training step")
-    extend = extend_of([values], color_range)
-    figure.colorbar(mesh, ax=axes, label="log10 of gradient norm", extend=extend)
-    if handles := special_handles([values]):
-        figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+    def __init__(self, informative_steps: Sequence[int] = ()) -> None:
+        """Lay out the figure."""
+        self._informative_steps = informative_steps
+        # TensorBoard shows it half as large as it is: few inches and many dots keep the text legible.
+        self._figure = Figure(figsize=(4.2, 2.8), dpi=150)
+        self._canvas = FigureCanvasAgg(self._figure)
+        self._axes = self._figure.add_axes((0.18, 0.18, 0.62, 0.62))
+        scale = ScalarMappable(Normalize(*FIXED_RANGE), COLOR_MAP)
+        ticks = range(int(FIXED_RANGE[0]), int(FIXED_RANGE[1]) + 1, 3)
+        bar = self._figure.add_axes((0.83, 0.18, 0.03, 0.62))
+        self._figure.colorbar(scale, cax=bar, label="log10 of the norm", extend="both", ticks=list(ticks))
+
+    def render(self, title: str, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Render one heatmap.
+
+        Args:
+            title: What it shows.
+            steps: Optimizer step of each row, ascending; shape `(probe,)`.
+            values: log10 norms as `draw_heatmap` takes them; shape `(probe, time)`.
+
+        Returns:
+            RGB pixels, uint8, shape `(420, 630, 3)`.
+        """
+        axes = self._axes
+        axes.clear()
+        draw_heatmap(
+            axes, steps=steps, values=values, value_range=FIXED_RANGE, informative_steps=self._informative_steps
+        )
+        axes.set_xlabel("time step")
+        axes.set_ylabel("training step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(title, fontsize=9, loc="left", pad=20)
+        if handles := special_handles([values]):
+            legend = axes.legend(
+                handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9
+            )
+            legend.set_in_layout(False)
+        self._canvas.draw()
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
 
 
 def _special(values: np.ndarray) -> tuple[tuple[np.ndarray, str], tuple[np.ndarray, str]]:

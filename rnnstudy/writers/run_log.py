@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar, Writer
+from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
+from rnnstudy.writers.through_time import pooled
 
 Record = dict[str, Any]
 
@@ -54,7 +55,11 @@ class JsonLines:
 class RunLog(Writer):
     """Writes `metrics.jsonl`, `curves.jsonl` and `histograms.jsonl` of a run folder.
 
-    A metrics record is one step of one replica with all its scalars; a replica that has stopped has no more records.
+    A metrics record is one step of one replica with all its scalars; a replica that has stopped has no more records. A
+    curve that is the last of a replica which stops between two scheduled measurements is marked `"scheduled":false`.
+    A histogram has the counts of all running replicas together; of one per time step, `counts` has a row for each of
+    the `time_steps`, without the bins that are empty in all of them at both ends. The last counts of replicas that stop
+    have a record of their own, in which `stopped` names them.
 
     Args:
         folder: The run folder; it must exist.
@@ -80,10 +85,14 @@ class RunLog(Writer):
                 case Curve(values=values):
                     for replica in entry.running:
                         figures = [shorten(figure) for figure in values[replica].tolist()]
-                        curves.append({"step": step, "replica": replica, "tag": tag, "values": figures})
-                case Histogram(counts=counts, low=low, width=width):
-                    pooled = counts[entry.running].sum(0).tolist()
-                    histograms.append({"step": step, "tag": tag, "low": low, "width": width, "counts": pooled})
+                        mark = {} if entry.scheduled else {"scheduled": False}
+                        curves.append({"step": step, "replica": replica, "tag": tag, "values": figures} | mark)
+                case Histogram() | HistogramOverTime() as histogram:
+                    if entry.scheduled:
+                        histograms.append({"step": step, "tag": tag} | _record_of(histogram, entry.running))
+                    if entry.ending:
+                        mark = {"step": step, "tag": tag, "stopped": entry.ending}
+                        histograms.append(mark | _record_of(histogram, entry.ending))
         self._metrics.append([rows[replica] for replica in sorted(rows)])
         self._curves.append(curves)
         self._histograms.append(histograms)
@@ -120,6 +129,10 @@ class RunLog(Writer):
         """The curve records so far."""
         return _records(self._paths[1])
 
+    def histograms(self) -> Iterator[Record]:
+        """The histogram records so far."""
+        return _records(self._paths[2])
+
     @override
     def close(self) -> None:
         for file in self._files:
@@ -129,6 +142,15 @@ class RunLog(Writer):
 def shorten(figure: float) -> float:
     """Round to 9 significant digits, which tell any two float32 numbers apart."""
     return float(f"{figure:.9g}")
+
+
+def _record_of(histogram: Histogram | HistogramOverTime, replicas: list[int]) -> Record:
+    """The counts of some replicas together."""
+    together = histogram.counts[replicas].sum(0)
+    if isinstance(histogram, Histogram):
+        return {"low": histogram.low, "width": histogram.width, "counts": together.tolist()}
+    kept = pooled(histogram, together.cpu().numpy())
+    return {"low": kept.low, "width": kept.width, "time_steps": kept.time_steps, "counts": kept.counts.tolist()}
 
 
 def _records(path: Path) -> Iterator[Record]:

@@ -1,117 +1,255 @@
 """The TensorBoard view of a run."""
 
+import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import override
 
-from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar, Writer
-from rnnstudy.writers.heatmap import heatmap_image, log10_norms
+from rnnstudy.writers import hparams
+from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
+from rnnstudy.writers.events import Events
+from rnnstudy.writers.heatmap import HeatmapImage, log10_norms
+from rnnstudy.writers.layout import custom_layout
+from rnnstudy.writers.overview import (
+    Figure,
+    RunFacts,
+    by_lag,
+    figure_of,
+    log10_at_information,
+    overview_figures,
+    spread_of,
+)
+from rnnstudy.writers.selection import FINAL, Selection
+from rnnstudy.writers.through_time import Pooled, ThroughTime, filled_bins, pooled
 
 HEATMAP_PART = "/total"
 """Curves whose tag ends so are drawn as heatmaps; the other parts are in the run's log."""
 
+_FIRST_DRAWN = 4
+"""Rows of the first heatmap; the next one has four times as many."""
+
+_FINAL_MEANING = {
+    FINAL[0]: "Optimizer steps until a replica was first found to have solved the task: the median over the replicas, "
+    "of which those that never did count as infinite. No point if that is infinite.",
+    FINAL[1]: "Replicas that were given up, because their gradient was not finite too many steps in a row.",
+}
+
 
 class TensorBoard(Writer):
-    """Scalars (median over the replicas), histograms, heatmaps and text as TensorBoard event files.
+    """The figures to look at first, a choice of all others, histograms, heatmaps and text as TensorBoard event files.
 
-    A replica that has stopped keeps its last figure in the median. A heatmap (training step by time step, log10 of the
-    median) is drawn anew when the number of its rows has doubled, and at the end: drawing costs far more than writing.
+    `Selection` says which tags are shown. Scalars are medians over the replicas; a replica that has stopped keeps its
+    last figure. Histograms are of all replicas together, those that have solved the task and stopped with their last
+    ones, so that what is shown late in a run is not of the failures alone; those that diverged drop out. A heatmap
+    (training step by time step, log10 of the median) is drawn anew when the number of its rows is four times what it
+    was, and at the end: drawing costs far more than writing.
 
     Args:
         folder: Where the event files go.
+        facts: Of the run.
         purge_step: Entries of older files from this step on are to be forgotten.
     """
 
-    def __init__(self, folder: Path, purge_step: int = 0) -> None:
+    def __init__(self, folder: Path, facts: RunFacts | None = None, purge_step: int = 0) -> None:
         """Open a new event file."""
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+        self._facts = facts or RunFacts()
+        self._events = Events(folder, purge_step)
+        self._through_time = ThroughTime(folder, purge_step)
+        self._selection = Selection(self._facts)
+        self._figures = overview_figures(self._facts)
+        self._descriptions = _FINAL_MEANING | {figure.tag: figure.description for figure in self._figures}
         self._scalars: dict[str, dict[int, float]] = defaultdict(dict)
         self._curves: dict[str, dict[int, list[float]]] = defaultdict(dict)
         self._rows: dict[str, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        self._stopped: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
+        self._drawn: dict[str, int] = {}
+        self._maps: HeatmapImage | None = None
 
-    def text(self, tag: str, markdown: str) -> None:
-        """Write a text."""
-        self._writer.add_text(tag, markdown)
+    def begin(self, config: str, hyperparameters: hparams.Hyperparameters, chosen: Collection[str] = ()) -> None:
+        """Write what is known before the first step.
 
-    def restore(self, metrics: Iterable[dict[str, Any]], curves: Iterable[dict[str, Any]]) -> None:
+        Args:
+            config: The configuration, Markdown.
+            hyperparameters: For the HParams page.
+            chosen: Names of those that are shown first.
+        """
+        columns = [(figure.tag, figure.title) for figure in self._figures]
+        columns[1:1] = [(FINAL[0], "median steps to solve")]
+        columns.append((FINAL[1], "diverged replicas"))
+        for summary in hparams.started(hyperparameters, chosen, columns):
+            self._events.summary(summary, 0)
+        self._events.writer.add_custom_scalars(custom_layout(self._facts))
+        self._events.writer.add_text("config", config)
+
+    def restore(
+        self,
+        metrics: Iterable[dict[str, Any]],
+        curves: Iterable[dict[str, Any]],
+        histograms: Iterable[dict[str, Any]] = (),
+    ) -> None:
         """Take up, from the run's log, what an interrupted run had shown."""
+        offered: dict[int, set[str]] = defaultdict(set)
         for record in metrics:
             for tag, figure in record.items():
-                self._scalars[tag][record["replica"]] = figure
-        pending: dict[tuple[str, int], None] = {}
+                if tag not in {"step", "replica"}:
+                    self._scalars[tag][record["replica"]] = figure
+                    offered[record["step"]].add(tag)
+        pending: dict[str, int] = {}
         for record in curves:
-            if record["tag"].endswith(HEATMAP_PART):
-                key = (record["tag"], record["step"])
-                for tag, step in [other for other in pending if other[0] == key[0] and other != key]:
-                    self._add_row(tag, step)
-                    del pending[tag, step]
-                pending[key] = None
-                self._curves[record["tag"]][record["replica"]] = record["values"]
-        for tag, step in pending:
+            tag, step = record["tag"], record["step"]
+            if tag.endswith(HEATMAP_PART):
+                offered[step].add(tag)
+                if tag in pending and pending[tag] != step:
+                    self._add_row(tag, pending.pop(tag))
+                self._curves[tag][record["replica"]] = record["values"]
+                if record.get("scheduled", True):
+                    pending[tag] = step
+        for tag, step in pending.items():
             self._add_row(tag, step)
+        for tag, rows in self._rows.items():
+            self._drawn[tag] = max((power for power in _DRAWN_AT if power <= len(rows)), default=0)
+        for record in histograms:
+            if "stopped" in record:
+                self._stopped[record["tag"]].append((record["low"], np.array(record["counts"], dtype=np.int64)))
+            if "time_steps" not in record:
+                offered[record["step"]].add(record["tag"])
+        for step in sorted(offered):
+            self._selection.offer(offered[step])
 
     @override
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
+        if not entries:
+            return
+        if self._selection.offer(tag for tag, entry in entries.items() if entry.running and _is_offered(tag, entry)):
+            self._events.writer.add_text("left_out", self._selection.as_text(), step)
+        medians: dict[str, float] = {}
+        through_time: dict[str, Pooled] = {}
         for tag, entry in entries.items():
             match entry.measured:
                 case Scalar(values=values):
                     figures = values.tolist()
                     self._scalars[tag].update({replica: figures[replica] for replica in entry.running})
                     # A figure that no replica has ever had has no median.
-                    if entry.scheduled and self._scalars[tag]:
-                        self._writer.add_scalar(tag, float(_median(list(self._scalars[tag].values()))), step)
-                case Curve(values=values):
-                    if tag.endswith(HEATMAP_PART):
-                        self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
-                        if entry.scheduled and self._curves[tag]:
-                            self._add_row(tag, step)
-                            if len(self._rows[tag]).bit_count() == 1:
-                                self._draw(tag)
-                case Histogram() as histogram:
+                    if entry.scheduled and self._scalars[tag] and self._selection.shows(tag):
+                        medians[tag] = float(_median(list(self._scalars[tag].values())))
+                case Curve(values=values) if tag.endswith(HEATMAP_PART):
+                    self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
+                    if entry.scheduled and self._curves[tag]:
+                        self._add_row(tag, step)
+                        self._draw_if_due(tag)
+                case Histogram(low=low, width=width) as histogram:
+                    together = self._together(tag, entry, histogram)
+                    first, end = filled_bins(together)
+                    if first < end and entry.scheduled and self._selection.shows(tag):
+                        self._events.histogram(tag, together[first:end], (low + width * first, width), step)
+                case HistogramOverTime() as histograms:
+                    together = self._together(tag, entry, histograms)
                     if entry.scheduled:
-                        self._add_histogram(tag, histogram, step, entry.running)
+                        through_time[tag] = pooled(histograms, together)
+                case _:
+                    pass
+        sources = {tag for tag, entry in entries.items() if entry.scheduled}
+        self._events.scalars(step, self._overview(sources) | medians, self._descriptions)
+        if through_time:
+            self._through_time.write(step, through_time)
+
+    def _together(self, tag: str, entry: Entry, histogram: Histogram | HistogramOverTime) -> np.ndarray:
+        """Add up the counts of the running replicas and the last ones of those that have stopped."""
+        counts = histogram.counts
+        together = counts[entry.running].sum(0).cpu().numpy()
+        for low, last in self._stopped[tag]:
+            first = round((low - histogram.low) / histogram.width)
+            together[..., first : first + last.shape[-1]] += last
+        if entry.ending:
+            self._stopped[tag].append((histogram.low, counts[entry.ending].sum(0).cpu().numpy()))
+        return together
+
+    def _overview(self, sources: set[str]) -> dict[str, float]:
+        """The figures at a glance that can be told anew, by tag."""
+        told: dict[str, float] = {}
+        for figure in self._figures:
+            values = self._values(figure) if figure.source in sources else []
+            value, spread = figure_of(values, figure), spread_of(values)
+            # A margin chart wants all three or none.
+            if spread is not None and math.isfinite(value):
+                told[figure.tag] = value
+                if figure.has_bands:
+                    told |= dict(zip(figure.bands, spread, strict=True))
+        if self._facts.top_norms in sources and (rows := self._rows[self._facts.top_norms]):
+            told |= by_lag(rows[-1][1])
+        return told
+
+    def _values(self, figure: Figure) -> Sequence[float]:
+        if figure.source == self._facts.top_norms:
+            return log10_at_information(self._curves[figure.source], self._facts)
+        return list(self._scalars[figure.source].values())
 
     def _add_row(self, tag: str, step: int) -> None:
         self._rows[tag].append((step, _median(list(self._curves[tag].values()))))
 
-    def _draw(self, tag: str) -> None:
-        steps, rows = zip(*self._rows[tag], strict=True)
-        image = heatmap_image(np.array(steps), log10_norms(np.array(rows)))
-        self._writer.add_image(f"{tag}/heatmap", image, steps[-1], dataformats="HWC")
+    def _draw_if_due(self, tag: str) -> None:
+        if len(self._rows[tag]) in _DRAWN_AT:
+            self._draw(tag)
 
-    def _add_histogram(self, tag: str, histogram: Histogram, step: int, running: list[int]) -> None:
-        counts = histogram.counts[running].sum(0).double().cpu()
-        filled = counts.nonzero().flatten()
-        if not len(filled):
+    def _draw(self, tag: str) -> None:
+        rows = self._rows[tag]
+        if not self._selection.shows(tag) or self._drawn.get(tag) == len(rows):
             return
-        first, last = int(filled[0]), int(filled[-1])
-        counts = counts[first : last + 1]
-        edges = histogram.low + histogram.width * torch.arange(first, last + 2, dtype=torch.float64)
-        centres = edges[:-1] + histogram.width / 2
-        self._writer.add_histogram_raw(
-            tag,
-            min=float(edges[0]),
-            max=float(edges[-1]),
-            num=float(counts.sum()),
-            sum=float((counts * centres).sum()),
-            sum_squares=float((counts * centres.square()).sum()),
-            bucket_limits=edges[1:].tolist(),
-            bucket_counts=counts.tolist(),
-            global_step=step,
-        )
+        self._drawn[tag] = len(rows)
+        if self._maps is None:
+            self._maps = HeatmapImage(self._facts.informative_steps)
+        steps, norms = zip(*rows, strict=True)
+        image = self._maps.render(_title(tag), np.array(steps), log10_norms(np.array(norms)))
+        self._events.writer.add_image(f"{tag}/heatmap", image, steps[-1], dataformats="HWC")
+
+    def finish(self, step: int, steps_to_solve: Sequence[float], diverged: int) -> None:
+        """Write what is known after the last step.
+
+        Args:
+            step: Optimizer steps done.
+            steps_to_solve: Of every replica; infinite if it has not solved the task.
+            diverged: How many replicas were given up.
+        """
+        final = dict(zip(FINAL, (float(np.median(steps_to_solve)), float(diverged)), strict=True))
+        told = {tag: figure for tag, figure in final.items() if math.isfinite(figure)}
+        self._events.scalars(step, told, self._descriptions)
+        self._events.summary(hparams.ended(), step)
+        self._through_time.finish()
+        for tag in self._rows:
+            self._draw(tag)
+        self._events.writer.flush()
 
     @override
     def close(self) -> None:
-        for tag, rows in self._rows.items():
-            if len(rows).bit_count() != 1:
-                self._draw(tag)
-        self._writer.close()
+        for tag in self._rows:
+            self._draw(tag)
+        self._events.writer.close()
+
+
+_DRAWN_AT = [_FIRST_DRAWN**power for power in range(1, 16)]
+"""Numbers of rows at which a heatmap is drawn."""
+
+
+def _is_offered(tag: str, entry: Entry) -> bool:
+    """Whether a measurement can be shown under its own tag."""
+    match entry.measured:
+        case Curve():
+            return tag.endswith(HEATMAP_PART)
+        case HistogramOverTime():
+            return False
+        case _:
+            return True
+
+
+def _title(tag: str) -> str:
+    named = re.fullmatch(r"hidden_grad_norm/(.+)/layer_(\d+)/total", tag)
+    what = f"‖∂L/∂{named[1]}‖ of layer {named[2]}" if named else tag
+    return f"{what}, median over replicas"
 
 
 def _median(figures: list[Any]) -> Any:

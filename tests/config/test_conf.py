@@ -81,8 +81,10 @@ def test_the_defaults_are_complete():
     assert [type(instrument).__name__ for instrument in built.instruments] == [
         "HiddenGradNorm",
         "HiddenGradHistogram",
+        "HiddenGradThroughTime",
         "GradNorm",
         "Horizon",
+        "GainBound",
         "Credit",
         "UpdateSize",
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tools.members import members, run_small
@@ -26,20 +27,35 @@ from tools.records import (
 )
 from tools.training import assert_resumed_is_undisturbed, content
 
+from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.core.schedule import Every
 from rnnstudy.instruments.base import Instrument, Record, Update
-from rnnstudy.report.compare import compare
+from rnnstudy.report.compare import Request, compare
 from rnnstudy.report.read import read_sweep
-from rnnstudy.writers.base import Curve, Entry, Histogram, Measurements, Scalar
+from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Measurements, Scalar
 from rnnstudy.writers.tensorboard import TensorBoard
 
 NAMES = members("instrument")
-EVERYTHING = (f"instrument=[{','.join(NAMES)}]", *(f"instrument.{name}.schedule.interval=1" for name in NAMES))
+
+
+def asked_every(name: str, interval: int, num_steps: int = 400) -> str:
+    """The override that asks an instrument at regular steps, whichever schedule its yaml has."""
+    schedule = yaml.safe_load((conf_folder() / "instrument" / f"{name}.yaml").read_text())[name]["schedule"]
+    if "steps" in schedule:
+        return f"instrument.{name}.schedule.steps={list(range(0, num_steps, interval))}"
+    return f"instrument.{name}.schedule.interval={interval}"
+
+
+EVERYTHING = (f"instrument=[{','.join(NAMES)}]", *(asked_every(name, 1, 20) for name in NAMES))
 """All instruments at every step."""
 
 SHORT = ("model.hidden_size=4", "train.batch_size=3", "train.num_steps=9")
 ADDING = ("task=adding", "task.seq_len=5")
+
+SUITED = {"gain_bound": "rnn"}
+"""Models for instruments that have no figures of an LSTM."""
+
+COUNTED = (Histogram, HistogramOverTime)
 
 instruments = pytest.mark.parametrize("name", NAMES)
 models = pytest.mark.parametrize("model", members("model"))
@@ -81,29 +97,29 @@ def all_measured(instrument: Instrument, record: Record) -> Measurements:
 
 
 def values_of(measurement):
-    return measurement.counts if isinstance(measurement, Histogram) else measurement.values
+    return measurement.counts if isinstance(measurement, COUNTED) else measurement.values
 
 
 @instruments
 @pytest.mark.parametrize("task", TASKS)
 def test_tags_begin_with_the_instruments_name_and_figures_have_the_replicas(name, task):
-    instrument, record = instrument_of(name), record_with("lstm", task)
+    instrument, record = instrument_of(name), record_with(SUITED.get(name, "lstm"), task)
     measured = all_measured(instrument, record)
     assert measured
     for tag, measurement in measured.items():
         assert tag.startswith(f"{name}/")
         values = values_of(measurement)
         assert len(values) == REPLICAS
-        assert values.ndim == (1 if isinstance(measurement, Scalar) else 2)
+        assert values.ndim == {Scalar: 1, Curve: 2, Histogram: 2, HistogramOverTime: 3}[type(measurement)]
         assert not values.requires_grad
-        if not isinstance(measurement, Histogram):
+        if not isinstance(measurement, COUNTED):
             assert values.dtype == torch.float64
 
 
 @instruments
 def test_replicas_have_figures_of_their_own(name):
     """At least one figure of every instrument differs between any two networks."""
-    measured = all_measured(instrument_of(name), record_with("lstm"))
+    measured = all_measured(instrument_of(name), record_with(SUITED.get(name, "lstm")))
     for one, other in ((0, 1), (1, 2)):
         assert any(not torch.equal(values_of(each)[one], values_of(each)[other]) for each in measured.values())
 
@@ -112,9 +128,9 @@ def test_replicas_have_figures_of_their_own(name):
 def test_an_instrument_is_cheap_or_dear_and_a_dear_one_is_asked_rarely(name):
     instrument = instrument_of(name)
     assert instrument.tier in {"cheap", "dear"}
-    assert isinstance(instrument.schedule, Every)
-    if instrument.tier == "dear":
-        assert instrument.schedule.interval >= 1000
+    asked = sum(instrument.schedule.is_due(step) for step in range(10_000))
+    assert instrument.schedule.is_due(0)
+    assert asked <= (10 if instrument.tier == "dear" else 100)
 
 
 RECTIFIED = {"irnn", "indrnn", "orthogonal_rnn"}
@@ -230,8 +246,9 @@ def assert_observed_is_unobserved(folder: Path, *overrides: str) -> dict[tuple[i
             assert seen[place][tag] == pytest.approx(figure, rel=0, abs=0, nan_ok=True), (place, tag)
     measured = {tag.split("/")[0] for row in seen.values() for tag in row}
     measured |= {json.loads(line)["tag"].split("/")[0] for line in watched.curves.read_text().splitlines()}
-    # A linear cell has nothing that could be saturated.
-    assert set(NAMES) <= measured | ({"saturation"} if "model=lru" in overrides else set())
+    measured |= {json.loads(line)["tag"].split("/")[0] for line in watched.histograms.read_text().splitlines()}
+    # A linear cell has nothing that could be saturated, and gated ones no bound of their gain.
+    assert set(NAMES) <= measured | SUITED.keys() | ({"saturation"} if "model=lru" in overrides else set())
     assert not set(NAMES) & {tag.split("/")[0] for row in unseen.values() for tag in row}
     assert blind.curves.stat().st_size == 0
     return seen
@@ -266,7 +283,7 @@ def test_the_observer_changes_nothing_beside_mitigations_and_where_lengths_vary(
 def test_the_observer_changes_nothing_where_replicas_stop_out_of_schedule(tmp_path):
     """A replica that has solved the task is measured once more, whatever the schedules say."""
     arguments = ("model=gru", "model.hidden_size=32", "optimizer.lr=0.01", "train.batch_size=32")
-    rarer = [f"instrument.{name}.schedule.interval=70" for name in NAMES]
+    rarer = [asked_every(name, 70) for name in NAMES]
     seen = assert_observed_is_unobserved(tmp_path, *arguments, "train.num_steps=400", *rarer)
     last = {replica: step for step, replica in seen}
     assert any(step % 70 for step in last.values())
@@ -276,7 +293,7 @@ def test_the_observer_changes_nothing_where_replicas_stop_out_of_schedule(tmp_pa
 @pytest.mark.parametrize("lengths", ["5", "[4,6]"])
 def test_a_run_that_was_interrupted_leaves_the_same_logs_with_all_instruments(tmp_path, monkeypatch, lengths):
     dear = [name for name in NAMES if instrument_of(name).tier == "dear"]
-    rarer = [f"instrument.{name}.schedule.interval=4" for name in dear]
+    rarer = [asked_every(name, 4) for name in dear]
     lstm = ("model=lstm", f"task.seq_len={lengths}")
     assert_resumed_is_undisturbed(tmp_path, monkeypatch, *SHORT, *ADDING, *EVERYTHING, *rarer, *lstm)
 
@@ -290,7 +307,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def test_a_run_with_every_instrument_reads_back_and_compares(watched):
     stream = io.StringIO()
-    page = compare(watched.path.parent, Console(file=stream, width=100))
+    page = compare(Request(directories=(watched.path.parent,)), Console(file=stream, width=100))
     assert page.exists()
     assert "diverged" in page.read_text() or "div." in stream.getvalue()
     (read,) = read_sweep(watched.path.parent).runs

@@ -8,9 +8,10 @@ import torch
 from tools.records import draw, network_of, record_of_adjoints, record_of_step
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.gradients.histograms import LOW
 from rnnstudy.instruments.base import Record
 from rnnstudy.instruments.grad_norm import GradNorm
-from rnnstudy.instruments.hidden_grad_histogram import LOW, HiddenGradHistogram, log_spaced_lags
+from rnnstudy.instruments.hidden_grad_histogram import HiddenGradHistogram
 from rnnstudy.instruments.hidden_grad_norm import HiddenGradNorm
 from rnnstudy.mitigations.clip_norm import ClipNorm
 from rnnstudy.models.base import Network
@@ -143,14 +144,6 @@ def test_grad_norm_is_raw_before_and_clipped_after_the_mitigations():
     assert isinstance(clipped, Scalar)
     assert (raw.values > 0.1).all()
     assert torch.allclose(clipped.values, torch.full((3,), 0.1, dtype=torch.float64), rtol=1e-4)
-
-
-def test_lags_are_few_start_at_zero_and_reach_the_first_step():
-    for num_steps in (1, 2, 3, 10, 100, 5000):
-        lags = log_spaced_lags(num_steps, 12)
-        assert lags[0] == 0
-        assert lags[-1] == num_steps - 1
-        assert len(lags) == len(set(lags)) <= 12
 
 
 def test_bad_arguments():

@@ -10,6 +10,7 @@ from rich.console import Console
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.progress import Screen
 from rnnstudy.study.run import Job, run
 from rnnstudy.study.sweep import CHOICES
 
@@ -59,4 +60,4 @@ def plan(*overrides: str) -> Plan:
 def run_small(folder: Path, *overrides: str) -> RunFolder:
     """Train a small run in this process, without any output on the screen."""
     config = compose(*SMALL, f"run_dir='{folder}'", *overrides)
-    return run(Job(config=config, overrides=[], label="test"), Console(quiet=True))
+    return run(Job(config=config, overrides=[], label="test"), Screen(Console(quiet=True)))

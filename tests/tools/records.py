@@ -21,7 +21,7 @@ from rnnstudy.recurrence.base import Adjoint, Direct
 from rnnstudy.tasks.adding import Adding
 from rnnstudy.tasks.base import Batch, Task, stack
 from rnnstudy.training.step import TrainingStep
-from rnnstudy.writers.base import Histogram
+from rnnstudy.writers.base import Histogram, HistogramOverTime
 
 REPLICAS = 3
 
@@ -126,7 +126,10 @@ def record_of_step(
 def figures(instrument: Instrument, record: Record) -> dict[str, Tensor]:
     """What an instrument measures, by tag; counts of histograms as they are."""
     measured = instrument.measure(record)
-    return {tag: each.counts if isinstance(each, Histogram) else each.values for tag, each in measured.items()}
+    return {
+        tag: each.counts if isinstance(each, Histogram | HistogramOverTime) else each.values
+        for tag, each in measured.items()
+    }
 
 
 def moved(network: Network) -> Network:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar
+from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar
 from rnnstudy.writers.run_log import JsonLines, RunLog, shorten
 
 
@@ -55,6 +55,29 @@ def test_a_replica_that_does_not_count_has_no_row(folder):
     entry = Entry(measured=Scalar(values=torch.tensor([1.0, 2.0])), replicas=flags(True, False))
     log.write(0, {"loss": entry})
     assert list(log.metrics()) == [{"step": 0, "replica": 0, "loss": 1.0}]
+    log.close()
+
+
+def test_histograms_over_time_are_kept_without_the_bins_that_are_empty_throughout(folder):
+    counts = torch.zeros(2, 3, 9, dtype=torch.long)
+    counts[0, 0, 3], counts[1, 0, 3], counts[0, 2, 5] = 4, 1, 7
+    measured = HistogramOverTime(counts=counts, time_steps=[0, 10, 20], low=-5.0, width=0.5)
+    log = RunLog(folder)
+    log.write(300, {"gradient": Entry(measured=measured, replicas=flags(True, True))})
+    log.write(400, {"gradient": Entry(measured=measured, replicas=flags(False, True))})
+    first, second = log.histograms()
+    log.close()
+    told = {"tag": "gradient", "width": 0.5, "time_steps": [0, 10, 20], "low": -3.5}
+    assert first == {"step": 300, "counts": [[5, 0, 0], [0, 0, 0], [0, 0, 7]], **told}
+    assert second == {"step": 400, "counts": [[1], [0], [0]], **told}
+
+
+def test_the_last_curve_of_a_replica_that_stops_is_marked(folder):
+    log = RunLog(folder)
+    curve = Curve(values=torch.ones(2, 2))
+    log.write(0, {"norm": Entry(measured=curve, replicas=flags(True, True))})
+    log.write(7, {"norm": Entry(measured=curve, replicas=flags(False, True), scheduled=False)})
+    assert [record.get("scheduled", True) for record in log.curves()] == [True, True, False]
     log.close()
 
 

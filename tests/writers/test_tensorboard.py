@@ -1,46 +1,67 @@
 """The event files are read back with TensorBoard's own reader."""
 
 import io
+import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tools.members import run_small
+from tools.events import SUMMARY_KINDS, read, scalars, tags_of
+from tools.members import members, run_small
 
-from rnnstudy.writers.base import Curve, Entry, Histogram, Scalar
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar
+from rnnstudy.writers.overview import RunFacts
 from rnnstudy.writers.run_log import RunLog
 from rnnstudy.writers.tensorboard import TensorBoard
 
 TOTAL = "hidden_grad_norm/h/layer_0/total"
-
-
-def read(folder) -> EventAccumulator:
-    accumulator = EventAccumulator(str(folder), size_guidance=dict.fromkeys(("images", "histograms", "scalars"), 0))
-    return accumulator.Reload()
+OVER_TIME = "hidden_grad_through_time/h/layer_0/total"
 
 
 def entry(measured, *replicas: bool, scheduled: bool = True) -> Entry:
     return Entry(measured=measured, replicas=torch.tensor(replicas), scheduled=scheduled)
 
 
-def test_a_run_shows_histograms_heatmaps_scalars_and_its_configuration(tmp_path):
-    folder = run_small(tmp_path / "run", "mitigation=[clip_norm]", "train.num_steps=210", "train.eval_interval=100")
-    events = read(folder.tensorboard)
+def of_two(first: float, second: float) -> Entry:
+    return entry(Scalar(values=torch.tensor([first, second], dtype=torch.float64)), True, True)
+
+
+def norms(*rows: list[float]) -> Entry:
+    return entry(Curve(values=torch.tensor(rows, dtype=torch.float64)), *[True] * len(rows))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> RunFolder:
+    folder = tmp_path_factory.mktemp("study") / "run"
+    names = ("hidden_grad_norm", "hidden_grad_histogram", "grad_norm", "horizon")
+    often = [f"instrument.{name}.schedule.interval=10" for name in names]
+    steps = ("train.num_steps=54", "train.eval_interval=10", "train.log_interval=5")
+    return run_small(
+        folder, "mitigation=[clip_norm]", *steps, *often, "instrument.hidden_grad_through_time.schedule.steps=[30]"
+    )
+
+
+def test_a_run_shows_histograms_heatmaps_scalars_and_its_configuration(trained):
+    events = read(trained.tensorboard)
     tags = events.Tags()
-    assert "hidden_grad_histogram/h/layer_0/all_steps" in tags["histograms"]
-    assert "hidden_grad_histogram/c/layer_0/lag_0022" in tags["histograms"]
-    assert f"{TOTAL}/heatmap" in tags["images"]
-    assert {"eval/accuracy", "grad_norm/raw", "grad_norm/clipped", "clip_norm/active"} <= set(tags["scalars"])
+    parts = {"all_steps", "direct", "carried", "lag_0000", "lag_0001", "lag_0022"}
+    assert {f"hidden_grad_histogram/h/layer_0/{part}" for part in parts} <= set(tags["histograms"])
+    assert "hidden_grad_histogram/c/layer_0/all_steps" in tags["histograms"]
+    assert {f"hidden_grad_norm/{state}/layer_0/total/heatmap" for state in "hc"} == set(tags["images"])
+    assert {f"hidden_grad_histogram/c/layer_0/lag_{lag}" for lag in ("0000", "0005", "0022")} <= set(tags["histograms"])
+    assert {"train/loss", "train/skipped", "grad_norm/clipped", "clip_norm/active"} <= set(tags["scalars"])
     (text,) = events.Tensors("config/text_summary")
     assert b"clip_norm" in text.tensor_proto.string_val[0]
-    assert [event.step for event in events.Scalars("grad_norm/raw")] == [0, 100, 200, 210]
+    assert list(scalars(events, "grad_norm/clipped")) == [0, 10, 20, 30, 40, 50, 54]
 
     histogram = events.Histograms("hidden_grad_histogram/h/layer_0/all_steps")[-1].histogram_value
-    assert histogram.num > 0
-    log = RunLog(folder)
+    log = RunLog(trained)
     zeros = {
         (record["step"], record["replica"]): record["hidden_grad_histogram/h/layer_0/zero_count"]
         for record in log.metrics()
@@ -48,13 +69,71 @@ def test_a_run_shows_histograms_heatmaps_scalars_and_its_configuration(tmp_path)
     }
     log.close()
     entries = 23 * 3 * 4 * 6
-    assert histogram.num == entries - sum(count for (step, _), count in zeros.items() if step == 210)
+    assert histogram.num == entries - sum(count for (step, _), count in zeros.items() if step == 54)
     assert all(-46 <= limit <= 40 for limit in histogram.bucket_limit)
 
     images = events.Images(f"{TOTAL}/heatmap")
-    assert [image.step for image in images] == [0, 100, 210]
+    assert [image.step for image in images] == [30, 54]
     pixels = np.asarray(Image.open(io.BytesIO(images[-1].encoded_image_string)))
     assert pixels.std() > 10
+
+
+def test_the_figures_at_a_glance_are_those_of_the_log(trained):
+    """Twin: medians and extremes taken plainly from the records of the last step."""
+    log = RunLog(trained)
+    last = {record["replica"]: record for record in log.metrics() if record["step"] == 54}
+    curves = [record for record in log.curves() if record["step"] == 54 and record["tag"] == TOTAL]
+    log.close()
+    events = read(trained.tensorboard)
+
+    def shown(tag):
+        return scalars(events, tag)[54]
+
+    sources = {
+        "loss": "eval/loss",
+        "accuracy": "eval/accuracy",
+        "horizon": "horizon/h/layer_0/lag",
+        "raw_norm": "grad_norm/raw",
+        "clip_coefficient": "clip_norm/coefficient",
+    }
+    of = {name: [record[source] for record in last.values()] for name, source in sources.items()}
+    # The answer depends on word 4, counted from 0, of 23.
+    of["log10_gradient_at_information"] = [math.log10(row["values"][3] / row["values"][-1]) for row in curves]
+    for name, values in of.items():
+        assert len(values) == 3
+        assert shown(f"at_a_glance/{name}") == pytest.approx(np.median(values), rel=1e-5), name
+        assert shown(f"spread/{name}/low") == pytest.approx(min(values), rel=1e-5), name
+        assert shown(f"spread/{name}/high") == pytest.approx(max(values), rel=1e-5), name
+    assert shown("at_a_glance/solved_fraction") == np.mean([record["train/solved"] for record in last.values()])
+    solved = json.loads(trained.result.read_bytes())["steps_to_solve"]
+    assert shown("at_a_glance/solved_fraction") == np.mean([steps is not None for steps in solved])
+    median = np.median([row["values"] for row in curves], axis=0)
+    for lag in (0, 5, 22):
+        assert shown(f"gradient_by_lag/lag_{lag:04d}") == pytest.approx(math.log10(median[-1 - lag]), rel=1e-5)
+
+
+def test_sub_runs_show_the_gradient_at_every_time_step(trained):
+    folders = sorted(path.name for path in trained.path.glob("at_step_*"))
+    assert folders == ["at_step_000000", "at_step_000030", "at_step_000054"]
+    log = RunLog(trained)
+    recorded = {(record["step"], record["tag"]): record for record in log.histograms() if "time_steps" in record}
+    log.close()
+    parts = ("h/layer_0/total", "h/layer_0/direct", "h/layer_0/carried", "c/layer_0/total")
+    for step in (0, 30, 54):
+        events = read(trained.path / f"at_step_{step:06d}")
+        assert tags_of(trained.path / f"at_step_{step:06d}") == {f"hidden_grad_through_time/{part}" for part in parts}
+        for part in parts:
+            record = recorded[step, f"hidden_grad_through_time/{part}"]
+            expected = {time: sum(row) for time, row in zip(record["time_steps"], record["counts"], strict=True)}
+            shown = events.Histograms(f"hidden_grad_through_time/{part}")
+            # Time steps at which everything is zero are there as well.
+            assert {event.step: event.histogram_value.num for event in shown} == expected
+            assert list(expected) == list(range(23))
+            last = shown[-1].histogram_value
+            assert last.min == pytest.approx(record["low"])
+            assert list(last.bucket) == record["counts"][-1]
+    direct = recorded[54, "hidden_grad_through_time/h/layer_0/direct"]
+    assert [bool(sum(row)) for row in direct["counts"]] == [False] * 22 + [True]
 
 
 def test_a_scalar_is_the_median_and_a_stopped_replica_keeps_its_last_figure(tmp_path):
@@ -63,57 +142,267 @@ def test_a_scalar_is_the_median_and_a_stopped_replica_keeps_its_last_figure(tmp_
         board.write(step, {"loss": entry(Scalar(values=torch.tensor(values)), *running)})
     board.write(2, {"loss": entry(Scalar(values=torch.tensor([0.0, 0.0, 7.0])), False, False, True, scheduled=False)})
     board.close()
-    assert [event.value for event in read(tmp_path).Scalars("loss")] == [2.0, 5.0]
+    assert scalars(read(tmp_path), "loss") == {0: 2.0, 1: 5.0}
 
 
 def test_resuming_leaves_no_doubled_steps(tmp_path):
+    counts = torch.ones(1, 3, 4, dtype=torch.long)
+    over_time = HistogramOverTime(counts=counts, time_steps=[0, 1, 2], low=-4.0, width=1.0)
+
+    def measured(value: float) -> dict[str, Entry]:
+        return {"loss": entry(Scalar(values=torch.tensor([value])), True), OVER_TIME: entry(over_time, True)}
+
     first = TensorBoard(tmp_path)
-    for step in range(6):
-        first.write(step, {"loss": entry(Scalar(values=torch.tensor([float(step)])), True)})
+    for step in range(0, 6, 2):
+        first.write(step, measured(float(step)))
     first.close()
+    assert sorted(path.name for path in tmp_path.glob("at_step_*")) == [f"at_step_00000{step}" for step in (0, 2, 4)]
     second = TensorBoard(tmp_path, purge_step=4)
-    second.restore([{"step": 3, "replica": 0, "loss": 3.0}], [])
-    for step in range(4, 8):
-        second.write(step, {"loss": entry(Scalar(values=torch.tensor([10.0 + step])), True)})
+    second.restore([{"step": 2, "replica": 0, "loss": 2.0}], [])
+    assert sorted(path.name for path in tmp_path.glob("at_step_*")) == ["at_step_000000", "at_step_000002"]
+    for step in range(4, 8, 2):
+        second.write(step, measured(10.0 + step))
+    second.finish(7, [math.inf], diverged=0)
     second.close()
-    events = read(tmp_path).Scalars("loss")
-    assert [(event.step, event.value) for event in events] == [(step, step + 10 * (step > 3)) for step in range(8)]
+    assert scalars(read(tmp_path), "loss") == {0: 0, 2: 2, 4: 14, 6: 16}
+    for step in (0, 2, 4, 6):
+        events = read(tmp_path / f"at_step_00000{step}").Histograms("hidden_grad_through_time/h/layer_0/total")
+        assert [event.step for event in events] == [0, 1, 2]
 
 
-def test_the_heatmap_of_a_resumed_run_is_that_of_an_undisturbed_one(tmp_path):
+def test_at_most_five_sub_runs_the_first_ones_and_the_last(tmp_path):
+    counts = torch.ones(1, 1, 1, dtype=torch.long)
+    over_time = HistogramOverTime(counts=counts, time_steps=[0], low=-4.0, width=1.0)
+    board = TensorBoard(tmp_path)
+    for step in range(0, 90, 10):
+        board.write(step, {OVER_TIME: entry(over_time, True)})
+    board.finish(80, [math.inf], diverged=0)
+    board.close()
+    assert sorted(int(path.name[8:]) for path in tmp_path.glob("at_step_*")) == [0, 10, 20, 30, 80]
+
+
+def stopping_early(step: int) -> dict[str, Entry]:
+    """Replica 0 stops between two scheduled measurements, replica 1 at one, replica 2 diverges, replica 3 goes on."""
+    # Every replica has as many entries at a step as the step's number and its own, all in a bin of its own.
+    counts = torch.zeros(4, 2, 6, dtype=torch.long)
+    for replica in range(4):
+        counts[replica, :, replica + 1] = 10 * step + replica
+    running = {0: (True,) * 4, 3: (True, False, False, False), 4: (False, True, True, True), 8: (False,) * 3 + (True,)}
+    ending = {3: (True, False, False, False), 4: (False, True, False, False)}
+    measured = {
+        "hidden_grad_histogram/h/layer_0/all_steps": Histogram(counts=counts[:, 0], low=-4.0, width=0.5),
+        OVER_TIME: HistogramOverTime(counts=counts, time_steps=[0, 1], low=-4.0, width=0.5),
+    }
+    whole = {
+        tag: Entry(
+            measured=each,
+            replicas=torch.tensor(running[step]),
+            scheduled=step != 3,
+            stopping=torch.tensor(ending[step]) if step in ending else None,
+        )
+        for tag, each in measured.items()
+    }
+    return whole
+
+
+@pytest.mark.parametrize("cut", [None, 4, 8])
+def test_histograms_keep_the_last_counts_of_replicas_that_have_solved_the_task(tmp_path, cut):
+    folder = RunFolder(tmp_path)
+    log, board = RunLog(folder), TensorBoard(tmp_path)
+    for step in (0, 3, 4, 8):
+        if step == cut:
+            board.close()
+            board = TensorBoard(tmp_path, purge_step=step)
+            board.restore(log.metrics(), log.curves(), log.histograms())
+        log.write(step, stopping_early(step))
+        board.write(step, stopping_early(step))
+    board.finish(8, [3, 4, math.inf, math.inf], diverged=1)
+    board.close()
+    log.close()
+    expected = {
+        0: [0, 1, 2, 3],
+        4: [30, 41, 42, 43],
+        8: [30, 41, 0, 83],  # what diverged drops out
+    }
+    shown = {
+        event.step: event.histogram_value
+        for event in read(tmp_path).Histograms("hidden_grad_histogram/h/layer_0/all_steps")
+    }
+    assert {step: each.num for step, each in shown.items()} == {step: sum(row) for step, row in expected.items()}
+    for step, row in expected.items():
+        over_time = [event.histogram_value for event in read(tmp_path / f"at_step_{step:06d}").Histograms(OVER_TIME)]
+        assert len(over_time) == 2
+        for histogram in (shown[step], *over_time):
+            by_edge = dict(zip(histogram.bucket_limit, histogram.bucket, strict=True))
+            assert [by_edge.get(-4.0 + 0.5 * (replica + 2), 0) for replica in range(4)] == row
+
+
+def restored_and_whole(tmp_path: Path, steps: int, cut: int, facts: RunFacts, entries) -> tuple[Path, Path]:
+    """The folders of a run that was cut after some steps and went on, and of one that was not."""
+    for name in ("whole", "cut"):
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir()
+        log, board = RunLog(folder), TensorBoard(folder.path, facts)
+        for step in range(steps):
+            if name == "cut" and step == cut:
+                board.close()
+                board = TensorBoard(folder.path, facts, purge_step=step)
+                board.restore(log.metrics(), log.curves(), log.histograms())
+            log.write(step, entries(step))
+            board.write(step, entries(step))
+        board.finish(steps, [math.inf, 3], diverged=1)
+        board.close()
+        log.close()
+    return tmp_path / "cut", tmp_path / "whole"
+
+
+def assert_shown_alike(one: Path, other: Path) -> None:
+    left, right = read(one), read(other)
+    assert tags_of(one) == tags_of(other)
+    for tag in left.Tags()["images"]:
+        last = [events.Images(tag)[-1] for events in (left, right)]
+        assert last[0].step == last[1].step
+        assert last[0].encoded_image_string == last[1].encoded_image_string
+    for tag in left.Tags()["histograms"]:
+        assert [each.step for each in left.Histograms(tag)] == [each.step for each in right.Histograms(tag)]
+    for tag in tags_of(one):
+        if scalars(left, tag):
+            assert scalars(left, tag) == scalars(right, tag), tag
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 6])
+def test_a_resumed_run_shows_what_an_undisturbed_one_does(tmp_path, cut):
+    """With replicas that stop between two measurements, more tags than are shown, and some that come late."""
     generator = torch.Generator().manual_seed(0)
-    curves = [torch.rand(2, 7, generator=generator, dtype=torch.float64) for _ in range(5)]
-    whole, half = TensorBoard(tmp_path / "whole"), TensorBoard(tmp_path / "half")
-    half.restore(
-        [],
-        [
-            {"step": step, "replica": replica, "tag": TOTAL, "values": curves[step][replica].tolist()}
-            for step in range(3)
-            for replica in range(2)
-        ],
-    )
-    for step in range(5):
-        whole.write(step, {TOTAL: entry(Curve(values=curves[step]), True, True)})
-        if step >= 3:
-            half.write(step, {TOTAL: entry(Curve(values=curves[step]), True, True)})
-    whole.close()
-    half.close()
-    images = [read(tmp_path / name).Images(f"{TOTAL}/heatmap")[-1] for name in ("whole", "half")]
-    assert images[0].step == images[1].step == 4
-    assert images[0].encoded_image_string == images[1].encoded_image_string
+    curves = [torch.rand(2, 7, generator=generator, dtype=torch.float64) for _ in range(7)]
+
+    def entries(step: int) -> dict[str, Entry]:
+        scheduled = step != 2
+        whose = (True, step < 2) if scheduled else (False, True)
+        found = {TOTAL: entry(Curve(values=curves[step]), *whose, scheduled=scheduled)}
+        late = {
+            f"a_late_{index}/figure": Scalar(values=curves[step][:, index]) for index in range(7 if step > 2 else 0)
+        }
+        bins = {f"bins_{index}": Histogram(counts=torch.ones(2, 3).long(), low=0.0, width=1.0) for index in range(9)}
+        many = {f"many/{index}": Scalar(values=curves[step][:, 0] + index) for index in range(9)}
+        return found | {tag: entry(each, *whose, scheduled=scheduled) for tag, each in (late | bins | many).items()}
+
+    assert_shown_alike(*restored_and_whole(tmp_path, 7, cut, RunFacts(informative_steps=(2,)), entries))
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf, 1e-300])
 def test_gradients_without_a_logarithm_crash_nothing(tmp_path, value):
     board = TensorBoard(tmp_path)
-    none = torch.zeros(1, 5, dtype=torch.long)
+    none, row = torch.zeros(1, 5, dtype=torch.long), torch.full((1, 4), value, dtype=torch.float64)
+    over_time = HistogramOverTime(counts=none[:, None], time_steps=[0], low=0.0, width=1.0)
     board.write(
         0,
         {
-            TOTAL: entry(Curve(values=torch.full((1, 4), value, dtype=torch.float64)), True),
+            TOTAL: entry(Curve(values=row), True),
             "bins": entry(Histogram(counts=none, low=0.0, width=1.0), True),
+            "eval/loss": entry(Scalar(values=row[:, 0]), True),
+            "horizon/h/layer_0/lag": entry(Scalar(values=row[:, 0]), True),
+            OVER_TIME: entry(over_time, True),
         },
     )
+    board.finish(0, [math.inf], diverged=1)
     board.close()
-    assert f"{TOTAL}/heatmap" in read(tmp_path).Tags()["images"]
-    assert "bins" not in read(tmp_path).Tags()["histograms"]
+    events = read(tmp_path)
+    assert f"{TOTAL}/heatmap" in events.Tags()["images"]
+    assert "bins" not in events.Tags()["histograms"]
+    assert not list(tmp_path.glob("at_step_*"))
+    shown = {tag: list(scalars(events, tag).values()) for tag in tags_of(tmp_path)}
+    assert all(math.isfinite(figure) for figures in shown.values() for figure in figures)
+    assert ("at_a_glance/loss" in shown) == math.isfinite(value)
+    assert shown["final/diverged"] == [1.0]
+    assert "final/steps_to_solve" not in shown
+
+
+def test_one_diverged_replica_hides_none_of_the_others(tmp_path):
+    """The median with NaN as an infinite loss; bands of what is finite."""
+    board = TensorBoard(tmp_path)
+    for step, first in ((0, 3.0), (1, math.nan), (2, math.inf)):
+        losses = torch.tensor([first, 1.0, 2.0], dtype=torch.float64)
+        board.write(step, {"eval/loss": entry(Scalar(values=losses), True, True, True)})
+    board.close()
+    events = read(tmp_path)
+    assert scalars(events, "at_a_glance/loss") == {0: 2, 1: 2, 2: 2}
+    assert scalars(events, "spread/loss/low") == {0: 1, 1: 1, 2: 1}
+    assert scalars(events, "spread/loss/high") == {0: 3, 1: 2, 2: 2}
+
+
+def test_the_gradient_at_the_information_is_a_ratio_of_norms(tmp_path):
+    board = TensorBoard(tmp_path, RunFacts(layers=2, informative_steps=(1, 2)))
+    top, lowest = TOTAL.replace("layer_0", "layer_1"), TOTAL
+    board.write(0, {top: norms([9, 1e-3, 9, 10], [9, 1e-5, 9, 10]), lowest: norms([1, 1, 1, 1], [1, 1, 1, 1])})
+    # Of two replicas, one whose gradient has vanished to exactly zero leaves no middle.
+    board.write(1, {top: norms([9, 1e-3, 9, 10], [9, 0, 9, 10])})
+    board.close()
+    events = read(tmp_path)
+    assert scalars(events, "at_a_glance/log10_gradient_at_information") == {0: pytest.approx(-5)}
+    assert scalars(events, "spread/log10_gradient_at_information/low") == {0: pytest.approx(-6)}
+    assert scalars(events, "gradient_by_lag/lag_0002") == {
+        0: pytest.approx(math.log10(0.000505)),
+        1: pytest.approx(math.log10(0.0005)),
+    }
+
+
+def test_margin_charts_have_value_and_band_at_the_same_steps(trained):
+    events = read(trained.tensorboard)
+    bands = [tag for tag in tags_of(trained.tensorboard) if tag.startswith("spread/")]
+    assert len(bands) == 12
+    for tag in bands:
+        name = tag.split("/")[1]
+        assert list(scalars(events, tag)) == list(scalars(events, f"at_a_glance/{name}"))
+        assert list(scalars(events, tag))
+        one, other = (
+            [event.wall_time for event in events.Tensors(f"at_a_glance/{name}")],
+            [event.wall_time for event in events.Scalars(tag)],
+        )
+        assert one == other
+
+
+def test_a_final_median_counts_replicas_that_never_solved_as_infinite(tmp_path):
+    for name, steps, expected in (
+        ("all", [100, 300, 200], {500: 200}),
+        ("most", [100, 300, math.inf], {500: 300}),
+        ("few", [100, math.inf, math.inf], {}),
+    ):
+        board = TensorBoard(tmp_path / name)
+        board.finish(500, steps, diverged=0)
+        board.close()
+        assert scalars(read(tmp_path / name), "final/steps_to_solve") == expected
+
+
+def test_a_run_has_few_tags_whatever_is_measured_and_names_what_is_left_out(tmp_path):
+    """Three layers, all instruments, a mitigation, other lengths: hundreds of tags in the log."""
+    folder = run_small(
+        tmp_path / "run",
+        "model.num_layers=3",
+        f"instrument=[{','.join(members('instrument'))}]",
+        "mitigation=[clip_norm,clip_adjoint,grad_noise]",
+        "eval.seq_lens=[30]",
+        "task=adding",
+        "task.seq_len=12",
+    )
+    shown = tags_of(folder.tensorboard)
+    assert 50 < len(shown) <= 60
+    assert all(len(tags_of(path)) <= 8 for path in folder.path.glob("at_step_*"))
+    log = RunLog(folder)
+    logged = {tag for record in log.metrics() for tag in record} - {"step", "replica"}
+    logged |= {record["tag"] for record in log.histograms() if "time_steps" not in record}
+    log.close()
+    assert len(logged) > 150
+    told = read(folder.tensorboard).Tensors("left_out/text_summary")[-1].tensor_proto.string_val[0].decode()
+    told = {group: rest for group, rest in re.findall(r"- \*\*(.+?)\*\*: (.*)", told)}
+    summarised = {"eval/loss", "eval/accuracy", "train/solved", "grad_norm/raw", "clip_norm/coefficient"}
+    summarised.add("horizon/h/layer_2/lag")
+    for tag in logged - summarised:
+        group, _, rest = tag.partition("/")
+        assert (tag in shown) != (f"`{rest}`" in told.get(group, "")), tag
+    assert not summarised & shown
+
+
+def test_every_run_has_all_kinds_of_tags(trained):
+    assert set(EventAccumulator(str(trained.tensorboard)).Reload().Tags()) >= set(SUMMARY_KINDS)
+    assert 40 < len(tags_of(trained.tensorboard)) <= 60

@@ -1,0 +1,189 @@
+"""The few figures of a run that are looked at first: one of each over all replicas, and their spread."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+import numpy as np
+
+from rnnstudy.core.lags import log_spaced_lags, thinned
+
+GLANCE, SPREAD, BY_LAG = "at_a_glance", "spread", "gradient_by_lag"
+
+NUM_LAGS = 5
+"""How many of the lags that histograms are shown at have a curve of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What the view of a run needs to know beforehand.
+
+    Args:
+        layers: Recurrent layers.
+        states: States of a layer whose gradients are recorded.
+        informative_steps: Time steps that can carry the information.
+        mitigations: Their names, in the order in which they act.
+        absent: Names of the figures of `overview_figures` that this run will not have.
+    """
+
+    layers: int = 1
+    states: int = 1
+    informative_steps: Sequence[int] = ()
+    mitigations: Sequence[str] = ()
+    absent: Sequence[str] = ()
+
+    @property
+    def top(self) -> int:
+        """Index of the layer that the readout sees."""
+        return self.layers - 1
+
+    @property
+    def top_norms(self) -> str:
+        """Tag of the curve of ||dL/dh_t|| of the top layer."""
+        return f"hidden_grad_norm/h/layer_{self.top}/total"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One of the figures to look at first.
+
+    Args:
+        name: Its tag is "at_a_glance/{name}"; its spread is at "spread/{name}/low" and ".../high".
+        title: Of its chart.
+        source: Tag of what it is computed from, a figure per replica.
+        meaning: For the description in TensorBoard.
+        of_all: "median" or "mean" over the replicas.
+        of_nan: What NaN counts as; None leaves it out.
+    """
+
+    name: str
+    title: str
+    source: str
+    meaning: str
+    of_all: str = "median"
+    of_nan: float | None = None
+
+    @property
+    def tag(self) -> str:
+        """Where TensorBoard shows it."""
+        return f"{GLANCE}/{self.name}"
+
+    @property
+    def bands(self) -> tuple[str, str]:
+        """Tags of the smallest and the largest."""
+        return f"{SPREAD}/{self.name}/low", f"{SPREAD}/{self.name}/high"
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether its spread is shown."""
+        return self.of_all == "median"
+
+    @property
+    def description(self) -> str:
+        """What TensorBoard says beside the chart."""
+        left_out = "A replica that has stopped keeps its last figure; no point where the result is not finite."
+        return f"{self.meaning} {self.of_all.capitalize()} over the replicas. {left_out}"
+
+
+def overview_figures(facts: RunFacts) -> list[Figure]:
+    """The figures to look at first, in the order in which they are told."""
+    figures = [
+        Figure(
+            name="solved_fraction",
+            title="solved fraction",
+            source="train/solved",
+            meaning="1 for a replica that has met the task's criterion at this or an earlier evaluation, 0 otherwise.",
+            of_all="mean",
+        ),
+        Figure(
+            name="loss",
+            title="loss",
+            source="eval/loss",
+            meaning="Mean loss on the fixed evaluation set, not trained on; NaN counts as infinite.",
+            of_nan=math.inf,
+        ),
+        Figure(
+            name="accuracy",
+            title="accuracy",
+            source="eval/accuracy",
+            meaning="Fraction of right answers on the fixed evaluation set, not trained on.",
+        ),
+        Figure(
+            name="log10_gradient_at_information",
+            title="log10 of the gradient at the information over that at the last time step",
+            source=facts.top_norms,
+            meaning="log10 of ||dL/dh_t|| (total, top layer, mean over the batch) at the earliest time step that can "
+            "carry the information, the first one if there is none, over that at the last time step. 0: as large as "
+            "where the sequence ends; -6: a millionth.",
+        ),
+        Figure(
+            name="horizon",
+            title="gradient horizon, in time steps",
+            source=f"horizon/h/layer_{facts.top}/lag",
+            meaning="Largest lag, in time steps back from the last, at which ||dL/dh_t|| (total, top layer) is within "
+            "a factor of that at lag 0 (100 unless set otherwise).",
+        ),
+        Figure(
+            name="clip_coefficient",
+            title="clip coefficient",
+            source="clip_norm/coefficient",
+            meaning="Factor that clip_norm scales the gradient by, mean over the steps since the last entry; 1 is "
+            "untouched.",
+        ),
+        Figure(
+            name="raw_norm",
+            title="gradient norm before mitigations",
+            source="grad_norm/raw",
+            meaning="Norm of the gradient of all parameters, before the mitigations change it.",
+        ),
+    ]
+    return [figure for figure in figures if figure.name not in facts.absent]
+
+
+def figure_of(values: Sequence[float], figure: Figure) -> float:
+    """Reduce one figure per replica to one; NaN if there is none.
+
+    Returns:
+        The median or mean, which may be infinite.
+    """
+    told = [figure.of_nan if math.isnan(value) else value for value in values]
+    counted = [value for value in told if value is not None]
+    if not counted:
+        return math.nan
+    # Between minus and plus infinity the middle is NaN, without a warning.
+    return median(counted) if figure.of_all == "median" else fmean(counted)
+
+
+def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
+    """The smallest and the largest finite figure over the replicas; None if none is finite."""
+    finite = [value for value in values if math.isfinite(value)]
+    return (min(finite), max(finite)) if finite else None
+
+
+def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) -> list[float]:
+    """log10 of the gradient norm at the earliest informative time step over that at the last, of each replica.
+
+    Args:
+        norms: Replica to ||dL/dh_t|| at every time step.
+        facts: Of the run.
+
+    Returns:
+        -inf where the gradient is exactly zero there alone, NaN where both are zero or one is not a number.
+    """
+    first = min(facts.informative_steps, default=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [float(np.log10(np.float64(curve[first]) / np.float64(curve[-1]))) for curve in norms.values()]
+
+
+def by_lag(row: np.ndarray) -> dict[str, float]:
+    """log10 of the gradient norm at a few lags, counted back from the last time step.
+
+    Args:
+        row: ||dL/dh_t|| at every time step, the median over the replicas; shape `(time,)`.
+
+    Returns:
+        Tag to figure, where that is finite.
+    """
+    lags = thinned(log_spaced_lags(len(row)), NUM_LAGS)
+    return {f"{BY_LAG}/lag_{lag:04d}": math.log10(row[-1 - lag]) for lag in lags if 0 < row[-1 - lag] < math.inf}

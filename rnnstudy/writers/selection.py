@@ -1,0 +1,156 @@
+"""What TensorBoard shows of a run: few tags, the essential ones first."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from rnnstudy.core.lags import SHOWN, thinned
+from rnnstudy.writers.overview import NUM_LAGS, RunFacts, overview_figures
+
+MAX_TAGS = 60
+"""Tags of one run, of all kinds. With many more, TensorBoard shows much, and slowly, and nothing stands out."""
+
+OF_THE_RUN = 6
+"""Tags that every run has: the texts `config` and `left_out`, the layout, and three for the hyperparameters."""
+
+CLIPPED = "grad_norm/clipped"
+"""Beside what it was before, which is among the figures at a glance."""
+
+FINAL = ("final/steps_to_solve", "final/diverged")
+
+_OF_TRAINING, _OF_MITIGATIONS = 2, 2
+"""Places for figures of the training, and of its mitigations if there are any: they come only after the first steps."""
+
+_OTHER_LAGS = 3
+"""Lags at which the histograms of a state that is not put out are shown."""
+
+_KINDS = 4
+"""Counts of the entries that are no ordinary numbers: exactly zero, subnormal, NaN, Inf."""
+
+
+class Selection:
+    """Decides by tag, and keeps to at most `MAX_TAGS`.
+
+    Essential, and few whatever the run:
+
+    - the figures at a glance, their spread and the gradient by lag, computed from others, which are not shown again;
+    - histograms of the top layer's output: all time steps, direct, carried, up to 8 lags; its counts of zero,
+      subnormal, NaN and Inf; of its other states: all time steps, up to 3 lags; of the lowest layer's output: all time
+      steps;
+    - heatmaps of the total gradient of every state of the top and the lowest layer;
+    - the norm of the parameters' gradient after the mitigations.
+
+    Of the training `train/loss`, `train/skipped`, and up to two figures of mitigations, `active` ones first.
+
+    All other places go to what is measured first; of what comes at the same step, to one tag of every group (the part
+    before the first slash), evaluations at other lengths first, `eval` and `train` last, then to a second one, and so
+    on; within a group to the top layer and the output first. The other histograms, counts and heatmaps of the gradient
+    are never shown.
+
+    What it decides depends on the tags and the steps they come at alone, so a resumed run shows the same.
+
+    Args:
+        facts: Of the run.
+    """
+
+    def __init__(self, facts: RunFacts) -> None:
+        """Reserve the places of what is essential."""
+        self._facts = facts
+        figures = overview_figures(facts)
+        self._summarised = {figure.source for figure in figures} - {facts.top_norms}
+        glance = len(figures) + 2 * sum(figure.has_bands for figure in figures) + NUM_LAGS
+        others = facts.states - 1
+        histograms = 3 + SHOWN + others * (1 + _OTHER_LAGS) + (facts.layers > 1)
+        heatmaps = facts.states * min(facts.layers, 2)
+        reserved = OF_THE_RUN + len(FINAL) + 1 + glance + histograms + _KINDS + heatmaps
+        training = _OF_TRAINING + (_OF_MITIGATIONS if facts.mitigations else 0)
+        self._places = {
+            "training": training,
+            "other": max(0, MAX_TAGS - reserved - training),
+            "lag": SHOWN,
+            "other lag": _OTHER_LAGS * others,
+        }
+        self._seen: set[str] = set()
+        self._shown: set[str] = set()
+        self.left_out: list[str] = []
+
+    def shows(self, tag: str) -> bool:
+        """Whether a tag that has been offered is shown."""
+        return tag in self._shown
+
+    def offer(self, tags: Iterable[str]) -> bool:
+        """Take in everything that is measured at one step.
+
+        Returns:
+            Whether there is something new that is left out.
+        """
+        new = set(tags) - self._seen
+        if not new:
+            return False
+        self._seen |= new
+        by_kind: dict[str, list[str]] = defaultdict(list)
+        for tag in sorted(new):
+            by_kind[self._kind(tag)].append(tag)
+        self._shown.update(by_kind["essential"])
+        chosen = {kind: thinned(by_kind[kind], most) for kind, most in (("lag", SHOWN), ("other lag", _OTHER_LAGS))}
+        chosen["training"] = sorted(by_kind["training"], key=_training_rank)
+        chosen["other"] = self._in_turns(by_kind["other"])
+        for kind, candidates in chosen.items():
+            places = self._places[kind]
+            self._shown.update(candidates[:places])
+            self._places[kind] -= len(candidates[:places])
+        missing = new - self._shown - set(by_kind["summarised"])
+        self.left_out = sorted({*self.left_out, *missing})
+        return bool(missing)
+
+    def _kind(self, tag: str) -> str:
+        top, group = self._facts.top, tag.partition("/")[0]
+        if tag in self._summarised:
+            return "summarised"
+        if tag == CLIPPED:
+            return "essential"
+        if group == "hidden_grad_norm":
+            shown = any(f"/layer_{index}/total" in tag for index in (0, top))
+            return "essential" if shown else "never"
+        if group == "hidden_grad_histogram":
+            if tag.startswith(f"{group}/h/layer_{top}/"):
+                return "lag" if "/lag_" in tag else "essential"
+            if f"/layer_{top}/lag_" in tag:
+                return "other lag"
+            whole = re.fullmatch(rf"{group}/([^/]+/layer_{top}|h/layer_0)/all_steps", tag)
+            return "essential" if whole else "never"
+        if tag in {"train/loss", "train/skipped"} or group in self._facts.mitigations:
+            return "training"
+        return "other"
+
+    def _in_turns(self, tags: Sequence[str]) -> list[str]:
+        groups: dict[str, list[str]] = defaultdict(list)
+        for tag in sorted(tags, key=self._other_rank):
+            groups[tag.partition("/")[0]].append(tag)
+        turns = [
+            (turn, 0 if group.startswith("eval_at_") else 2 if group in {"eval", "train"} else 1, group, tag)
+            for group, members in groups.items()
+            for turn, tag in enumerate(members)
+        ]
+        return [tag for *_, tag in sorted(turns)]
+
+    def _other_rank(self, tag: str) -> tuple[bool, bool, str]:
+        return f"/layer_{self._facts.top}" not in tag, "/h/" not in tag, tag
+
+    def as_text(self) -> str:
+        """Name what is left out, in Markdown."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        for tag in self.left_out:
+            group, _, rest = tag.partition("/")
+            groups[group].append(rest or group)
+        lines = [
+            f"TensorBoard shows at most {MAX_TAGS} tags of a run. These are in the run folder alone, in "
+            "metrics.jsonl, curves.jsonl and histograms.jsonl:",
+            "",
+        ]
+        lines += [f"- **{group}**: {', '.join(f'`{rest}`' for rest in members)}" for group, members in groups.items()]
+        return "\n".join(lines)
+
+
+def _training_rank(tag: str) -> tuple[bool, bool, str]:
+    return not tag.startswith("train/"), not tag.endswith("/active"), tag

@@ -1,0 +1,113 @@
+"""Sub-runs of TensorBoard that show the gradient on its way back through time."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rnnstudy.writers.base import HistogramOverTime
+from rnnstudy.writers.events import Events
+
+MAX_SUB_RUNS = 5
+"""Sub-runs of a run. With many more, nothing stands out."""
+
+_NAME = re.compile(r"at_step_(\d{6,})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """Histograms over time of all replicas together.
+
+    Attributes:
+        counts: Shape `(time, bin)`.
+        time_steps: The time step of each row.
+        low: Left edge of the first bin.
+        width: Width of every bin.
+    """
+
+    counts: np.ndarray
+    time_steps: list[int]
+    low: float
+    width: float
+
+
+def pooled(histograms: HistogramOverTime, counts: np.ndarray) -> Pooled:
+    """Leave out the bins that are empty at both ends.
+
+    Args:
+        histograms: What the counts are of.
+        counts: Of several replicas together, shape `(time, bin)`.
+
+    Returns:
+        The counts that are left.
+    """
+    first, end = filled_bins(counts.sum(0))
+    return Pooled(
+        counts=counts[:, first:end],
+        time_steps=list(histograms.time_steps),
+        low=histograms.low + histograms.width * first,
+        width=histograms.width,
+    )
+
+
+def filled_bins(counts: np.ndarray) -> tuple[int, int]:
+    """The first filled bin, and the one after the last; twice the same if all are empty."""
+    filled = np.flatnonzero(counts)
+    return (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
+
+
+class ThroughTime:
+    """Writes what is measured at one training step into a folder of its own, such as `at_step_000300`.
+
+    TensorBoard takes it for a run, in which `global_step` is the time step: its histograms, offset, show the gradient
+    at every time step. The first measurements are shown, and, once the run has ended, the last one.
+
+    Args:
+        folder: Of the run.
+        purge_step: What an interrupted run had written from this training step on is removed.
+    """
+
+    def __init__(self, folder: Path, purge_step: int) -> None:
+        """Remove what is to be written anew."""
+        self._folder = folder
+        self._shown: set[int] = set()
+        self._pending: tuple[int, Mapping[str, Pooled]] | None = None
+        for path in sorted(folder.glob("at_step_*")):
+            if named := _NAME.fullmatch(path.name):
+                if int(named[1]) < purge_step:
+                    self._shown.add(int(named[1]))
+                else:
+                    _remove(path)
+
+    def write(self, step: int, histograms: Mapping[str, Pooled]) -> None:
+        """Take what was measured at one training step, by tag."""
+        self._pending = step, histograms
+        if len(self._shown) < MAX_SUB_RUNS - 1:
+            self.finish()
+
+    def finish(self) -> None:
+        """Show the last measurement, if it is not shown yet."""
+        if self._pending is None or self._pending[0] in self._shown:
+            return
+        step, histograms = self._pending
+        # A folder of events that holds nothing would be a run without anything to see.
+        if not any(histogram.counts.any() for histogram in histograms.values()):
+            return
+        self._shown.add(step)
+        events = Events(self._folder / f"at_step_{step:06d}")
+        for tag, histogram in histograms.items():
+            if not histogram.counts.any():
+                continue
+            # Time steps at which all entries are zero are there too: the axis is that of the whole sequence.
+            for time_step, counts in zip(histogram.time_steps, histogram.counts, strict=True):
+                events.histogram(tag, counts, (histogram.low, histogram.width), time_step)
+        events.writer.close()
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.glob("*tfevents*"):
+        path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
