@@ -64,6 +64,7 @@ def test_a_report_that_cannot_be_written_is_one_line(sweep: Path, tmp_path: Path
     assert "in the way: File exists" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_all_options_together(sweep: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     options = [

@@ -56,6 +56,7 @@ def test_a_run_in_other_ways(tmp_path, run_folder, options):
     assert main(["theory", "--run", str(run_folder), "--out", str(tmp_path), *options]) == 0
 
 
+@pytest.mark.slow
 def test_a_matrix_from_a_file(tmp_path, capsys):
     matrix = np.array([[0.5, 0.01], [0.3, 0.5]])
     text, binary = tmp_path / "W.txt", tmp_path / "W.npy"

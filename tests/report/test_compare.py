@@ -154,6 +154,7 @@ def test_a_censored_median_is_shown_as_more_than_the_steps_run(tmp_path: Path) -
     assert first["run_median_steps_to_solve"] == "inf"
 
 
+@pytest.mark.slow
 def test_vanishing_ratio_is_the_median_of_the_replicas(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(replicas=3))
     set_curves(folder, [[1, 1e-2, 1], [1, 1e-4, 1], [1, 1e-9, 1]], [[1, 0.0, 1], [1, 0.0, 1], [1, 1e-9, 1]])
@@ -162,6 +163,7 @@ def test_vanishing_ratio_is_the_median_of_the_replicas(tmp_path: Path) -> None:
     assert "the gradient at lag 22 is exactly zero" in page.text
 
 
+@pytest.mark.slow
 def test_zeros_nan_and_infinities_are_counted(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(replicas=2))
     set_curves(folder, [[0.0] * 5, [0.0] * 5], [[0.0, math.nan, math.inf, 1e-300, 1], [0.0, math.inf, 1, 1, 1]])
@@ -179,6 +181,7 @@ def test_headline_names_best_and_worst(sweep: tuple[Path, str, Page, str]) -> No
     assert re.findall(r"Note: (\w+ \w+)", output) == ["18 differences"]  # of three measures, counted
 
 
+@pytest.mark.slow
 def test_overlapping_intervals_are_told(tmp_path: Path) -> None:
     for name, solved in (("rnn", 3), ("gru", 4)):
         folder = write_run(tmp_path / name, Synthetic(model=name))
@@ -187,6 +190,7 @@ def test_overlapping_intervals_are_told(tmp_path: Path) -> None:
     assert "intervals overlap" in run_compare(tmp_path)[1].text
 
 
+@pytest.mark.slow
 def test_best_and_worst_are_of_one_task(tmp_path: Path) -> None:
     for lag in (8, 30):
         for model in ("rnn", "lstm"):
@@ -234,6 +238,7 @@ def test_pngs_lie_beside_the_page(sweep: tuple[Path, str, Page, str]) -> None:
     assert all((root / "report" / name).read_bytes().startswith(b"\x89PNG") for name in figures)
 
 
+@pytest.mark.slow
 def test_a_second_comparison_is_the_same_and_stale_figures_go(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic())
     first = run_compare(tmp_path)[2]

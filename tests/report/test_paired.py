@@ -360,6 +360,7 @@ def test_the_note_counts_differences_that_could_be_told_from_zero():
     assert not multiplicity_note([])
 
 
+@pytest.mark.slow
 def test_many_comparisons_have_fewer_resamples_and_say_so():
     random = np.random.default_rng(0)
     this, that = draw_pair(random, 8)

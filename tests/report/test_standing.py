@@ -82,6 +82,7 @@ def test_a_run_is_running_while_its_log_grows(tmp_path: Path) -> None:
     assert summarise(name_runs(read_sweep(tmp_path / "other").runs)[0]).state == ""
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_the_middle_is_judged_as_it_is_at_its_end(tmp_path: Path) -> None:
     """The standing of a run without its result is that of its result, but for replicas that may go on."""
     folder = run_small(tmp_path / "run", "mitigation=[clip_norm]")

@@ -237,6 +237,7 @@ def test_where_no_table_can_be_there_are_no_control_codes(console):
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_pipe_has_no_control_codes(tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True)
     train(["-m", *TINY, "model=rnn", "optimizer.lr=0.001,0.01", f"output_dir='{tmp_path}'"], console)
@@ -325,6 +326,7 @@ def test_failed_and_stopped_runs_are_marked_and_the_rest_was_not_started():
     assert "1 of 4 runs done, 1 failed, 1 stopped, 1 not started; took 0:00" in screen_of(written(console))
 
 
+@pytest.mark.slow
 def test_runs_finished_before_show_what_their_results_say(tmp_path):
     arguments = ["-m", *TINY, "model=rnn,lstm,gru", f"output_dir='{tmp_path}'"]
     train([*arguments[:-2], "model=rnn,lstm", arguments[-1]], Console(quiet=True))
@@ -346,6 +348,7 @@ def figures_of(result: dict) -> list[str]:
     return ["8/8", "━" * 12, f"{loss:.3g}", "0/2", f"{horizon:g}/7"]
 
 
+@pytest.mark.slow
 def test_the_table_of_a_sweep_in_a_pseudo_terminal(tmp_path):
     """A real terminal device; messages and what is written to stdout go above the table, which ends as it must."""
     master, slave = pty.openpty()
