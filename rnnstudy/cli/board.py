@@ -24,6 +24,7 @@ from rnnstudy.cli.board_pages import (
 )
 from rnnstudy.cli.board_view import BoardView
 from rnnstudy.core.errors import RnnstudyError, require_between
+from rnnstudy.core.text import printable
 
 SAMPLES = "scalars=100000,images=1000,histograms=100000,text=100"
 """Entries kept per tag: more than a run writes, where TensorBoard's own choice drops most images of a long run.
@@ -90,7 +91,7 @@ def _tell(view: BoardView, directory: Path, address: str, console: Console) -> N
         lines.append(f"  Of more than {MOST_TICKED_ELSEWHERE} runs TensorBoard shows none at first: {elsewhere}.")
     lines.append("Ctrl-C stops TensorBoard.")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _start(view: BoardView, folder: Path, port: int | None) -> str:

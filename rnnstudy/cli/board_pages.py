@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rnnstudy.cli.board_view import BoardView
+from rnnstudy.core.run_folder import SUB_RUN
 
 MOST_TICKED = 500
 """With more runs than these, TensorBoard's Time Series page starts with none of them ticked."""
@@ -38,10 +39,10 @@ SETTINGS = {
 sweep that is running goes on to be shown, and the pane with settings, one click away, leaves its place to the charts.
 """
 
-NO_SUB_RUNS = "^(?!.*/at_step_)"
+NO_SUB_RUNS = f"^(?!.*/{SUB_RUN})"
 """Pattern of the runs themselves, without their sub-runs, whose steps are time steps."""
 
-SUB_RUNS = "/at_step_"
+SUB_RUNS = f"/{SUB_RUN}"
 
 TOTAL = "through_time/h/.*total"
 """Pattern of the histograms of the total gradient in the sub-runs."""

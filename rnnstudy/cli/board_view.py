@@ -14,6 +14,9 @@ from rnnstudy.core.run_folder import RunFolder
 _HASHED = re.compile(r"(?P<name>.+)_(?P<hash>[0-9a-f]{8})")
 """A folder that `rnnstudy train` has named."""
 
+_SETTING = re.compile(r" (?=[^\s=]+=)")
+"""The gap before a setting in a run's name; its value may hold gaps of its own."""
+
 _MANIFEST = RunFolder(Path()).manifest.name
 
 _LONGEST = 120
@@ -73,7 +76,11 @@ class BoardView:
         self._names = {owner: name for owner, name in self._names.items() if owner in owners}
         several = len({owner.parent for owner in owners}) > 1
         new = sorted(owners - self._names.keys())
-        plain = {owner: self._prefixed(owner, _telling(owner), several) for owner in new}
+        telling = {owner: _telling(owner) for owner in new}
+        # A run that comes later may not share these.
+        if not self._names:
+            telling = _without_shared(telling)
+        plain = {owner: self._prefixed(owner, name, several) for owner, name in telling.items()}
         alike = Counter(plain.values())
         taken = set(self._names.values())
         for owner in new:
@@ -102,6 +109,16 @@ def _telling(folder: Path) -> str:
     if not isinstance(name, str) or not name.strip(" ."):
         name = hashed["name"]
     return "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)[:_LONGEST]
+
+
+def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
+    """Leave out of names such as "lstm lag=40 steps=500" the settings that stand in all of them."""
+    parts = {owner: _SETTING.split(name) for owner, name in names.items()}
+    shared = set[str]().union(*(each[1:] for each in parts.values()))
+    shared.intersection_update(*(each[1:] for each in parts.values()))
+    if len(names) < 2 or not shared:
+        return names
+    return {owner: " ".join(part for part in each if part not in shared) for owner, each in parts.items()}
 
 
 def _hash(folder: Path) -> str:

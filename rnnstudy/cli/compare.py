@@ -47,7 +47,11 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     writing.add_argument(
         "--output", type=Path, metavar="DIR", help="folder of the report (report, in DIR or beside several)"
     )
-    writing.add_argument("--markdown", action="store_true", help="print the tables as Markdown, for a paper")
+    writing.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the tables as Markdown, for a paper; all else goes to the standard error",
+    )
     compare.set_defaults(function=_compare)
 
 
@@ -63,5 +67,6 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
         output=options.output,
         markdown=options.markdown,
     )
-    compare(request, console)
+    # What is printed as Markdown is often sent to a file, which is to hold the tables alone.
+    compare(request, console, Console(stderr=True) if options.markdown else None)
     return 0

@@ -14,6 +14,7 @@ from rnnstudy.cli.compare import add_compare
 from rnnstudy.cli.theory import add_theory
 from rnnstudy.cli.verify import add_verify
 from rnnstudy.core.errors import Interrupted, RnnstudyError
+from rnnstudy.core.text import printable
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    shown = "\n".join(map(printable, line.split("\n")))
+    console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 def _dispatch(given: list[str], console: Console) -> int:
@@ -87,12 +89,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    from rnnstudy.study.sweep import train
+    from rnnstudy.study.sweep import FailedRunsError, train
 
-    for folder in train(arguments, console):
-        place = shlex.quote(str(folder))
-        _say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
+    try:
+        _lead_on(train(arguments, console), console)
+    except FailedRunsError as error:
+        _lead_on(error.folders, console)
+        raise
     return 0
+
+
+def _lead_on(folders: Sequence[Path], console: Console) -> None:
+    for folder in folders:
+        place = shlex.quote(printable(str(folder)))
+        _say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
 
 
 def _show(arguments: list[str], console: Console) -> int:

@@ -10,6 +10,9 @@ from rnnstudy.core.errors import RnnstudyError
 FORMAT = 1
 """Version of the layout; raised when a reader of the old one would misread the new one."""
 
+SUB_RUN = "at_step_"
+"""How folders within a run folder begin that hold a view of one training step for TensorBoard, and nothing else."""
+
 
 @dataclass(frozen=True)
 class RunFolder:

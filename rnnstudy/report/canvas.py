@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -250,10 +251,18 @@ def tidy(axes: Axes) -> None:
 
 
 def align(figures: Sequence[Figure]) -> None:
-    """Give figures of the same kind, each with one y scale of its own, a common one."""
-    limits = [figure.axes[0].get_ylim() for figure in figures]
+    """Give figures of the same kind, each with one y scale of its own, a common one; empty ones have no say."""
+    limits = [figure.axes[0].get_ylim() for figure in figures if _has_data(figure)]
+    if not limits:
+        return
     for figure in figures:
         figure.axes[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _has_data(figure: Figure) -> bool:
+    return any(
+        np.isfinite(np.asarray(line.get_ydata(), dtype=np.float64)).any() for axes in figure.axes for line in axes.lines
+    )
 
 
 def decades(grid: Sequence[Axes]) -> None:

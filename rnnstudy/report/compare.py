@@ -10,13 +10,14 @@ from rich.text import Text
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.run_folder import write_atomically
+from rnnstudy.core.text import printable
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.fields import UnreadableRunError
 from rnnstudy.report.figures import FILES, draw_all
 from rnnstudy.report.html import render
 from rnnstudy.report.naming import name_runs
-from rnnstudy.report.notes import first_of, notes
+from rnnstudy.report.notes import first_of, notes, shortened
 from rnnstudy.report.paired import Comparison, compare_all, multiplicity_note
 from rnnstudy.report.paired_table import comparison_columns, to_rows
 from rnnstudy.report.read import MAX_CHECKED, Run, Sweep, read_sweep
@@ -59,14 +60,15 @@ class Request:
     markdown: bool = False
 
 
-def compare(request: Request, console: Console) -> Path:
+def compare(request: Request, console: Console, aside: Console | None = None) -> Path:
     """Compare runs: print the tables and what they say, and write the report.
 
     Nothing to compare, a wrong option, or a folder that cannot be written to is an RnnstudyError.
 
     Args:
         request: What is to be compared.
-        console: Where the tables and the notes go.
+        console: Where the tables go, and all else.
+        aside: Where all but the tables goes instead.
 
     Returns:
         The path of the page.
@@ -78,17 +80,17 @@ def compare(request: Request, console: Console) -> Path:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     else:
         show_tables(contents, table, paired, console=console)
-    sentences = verdicts(contents)
-    for line in (*sentences, *(f"Note: {note}" for note in contents.notes)):
-        console.print(Text(line))
+    aside = aside or console
+    path = contents.folder / PAGE
+    for line in (*verdicts(contents), *(f"Note: {note}" for note in shortened(contents.notes, path))):
+        aside.print(Text(printable(line)))
     drawings = draw_all(contents)
     page = render(contents, table, paired, drawings)
     files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
     files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
     files |= {name: text.encode() for name, text in table_files(contents, table, paired).items()}
     _write(contents.folder, files | {PAGE: page.encode()})
-    path = contents.folder / PAGE
-    console.print(Text(f"Report: {path}"), soft_wrap=True)
+    aside.print(Text(printable(f"Report: {path}")), soft_wrap=True)
     return path
 
 

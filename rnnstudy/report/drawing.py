@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from rnnstudy.report.canvas import DPI
+from rnnstudy.report.canvas import DPI, to_png
 from rnnstudy.report.inline_svg import to_inline
 
 
@@ -49,13 +49,12 @@ def render_figure(figure: Figure, *, file: str, alt: str) -> Drawing:
         layout.execute(figure)
         figure.set_layout_engine("none")
         figure.set_layout_engine(None)  # even an engine that does nothing has every figure drawn twice
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=DPI, facecolor="white")
+    png, svg = to_png(figure), io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": file}):
         figure.savefig(svg, format="svg", metadata={"Date": None}, facecolor="none")
     return Drawing(
         file=file,
-        png=png.getvalue(),
+        png=png,
         svg=svg.getvalue(),
         inline=to_inline(svg.getvalue(), name=file, alt=alt, inches_wide=float(figure.get_figwidth())),
         alt=alt,

@@ -23,7 +23,7 @@ from rnnstudy.report.canvas import (
     panel_figure,
     plain,
 )
-from rnnstudy.report.figures_training import draw_band
+from rnnstudy.report.figures_training import draw_band, without_numbers
 from rnnstudy.report.log import Track
 from rnnstudy.report.naming import Entry
 from rnnstudy.report.read import Facts, Run
@@ -102,12 +102,14 @@ def _draw_bound(axes: Axes, line: Line) -> float | None:
     """Draw the bound of theory.
 
     Returns:
-        Its largest value; None if there is none.
+        Its largest value; None if there is none, or none that is finite.
     """
     bound = bound_of_theory(line.entry.run)
     if bound is None:
         return None
     within = np.where(np.abs(bound) < 300, bound, np.nan)  # beyond, a float has no power of ten
+    if not np.isfinite(within).any():
+        return None
     axes.plot(10.0**within, color=line.color, linestyle=_BOUND, linewidth=1.4)
     return float(10.0 ** np.max(within, where=np.isfinite(within), initial=-300))
 
@@ -127,8 +129,11 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
             _draw_lags(axes, norms, line, style=style)
             zeros += int((norms == 0).sum())
             others += int((~np.isfinite(norms)).sum())
+    empty = not any(np.isfinite(np.asarray(line.get_ydata())).any() for line in axes.lines)
+    if empty:
+        without_numbers(axes)
     axes.set_xlabel(f"lag (time steps before the end){_undrawn(zeros, others)}", color=INK)
-    return _mark_information(axes, lines[0].entry.run.facts)
+    return not empty and _mark_information(axes, lines[0].entry.run.facts)
 
 
 def _mark_information(axes: Axes, facts: Facts) -> bool:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rnnstudy.report.canvas import COLORS, DPI, GREY, INK, Layout, add_legend, arrange, panel_figure, plain, tidy
 from rnnstudy.report.naming import Entry, short_labels
-from rnnstudy.report.paired import BETTER, WORSE, Comparison, Effect
+from rnnstudy.report.paired import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
 from rnnstudy.report.survival import solved_curve
 from rnnstudy.report.table import Summary
 from rnnstudy.report.wording import contrast
@@ -18,7 +18,12 @@ from rnnstudy.report.wording import contrast
 MAX_ROWS = 30
 """Configurations in the figure of paired differences."""
 
-_MEASURES = {"steps_to_solve": "steps to solve: this less baseline", "loss": "final loss: this less baseline"}
+_MEASURES = {
+    "steps_to_solve": "steps to solve: this less baseline",
+    "loss": "final loss: this less baseline",
+    "horizon": "horizon (time steps): this less baseline",
+    "decay": "decay (powers of ten per step): this less baseline",
+}
 
 
 def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]:
@@ -144,7 +149,7 @@ def solving_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure
     return figures
 
 
-_LEAST_SPAN = {"steps_to_solve": 2.0, "loss": 1e-3}
+_LEAST_SPAN = {"steps_to_solve": 2.0, "loss": 1e-3, "horizon": 1.0, "decay": 1e-3}
 """Widths of the axes of differences, at least: an axis of rounding errors would make them look large."""
 
 
@@ -171,10 +176,15 @@ def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
     rows = [row for row in rows if any(measure in row.effects for measure in measures)][:MAX_ROWS]
     if not rows:
         return []
-    size = (2.6 + 3.2 * len(measures), 1.0 + 0.42 * len(rows))
+    # Two in a row: more would not fit the page.
+    columns = min(len(measures), 2)
+    lines = -(-len(measures) // columns)
+    size = (2.6 + 3.2 * columns, (1.0 + 0.42 * len(rows)) * lines)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for measure, axes in zip(measures, grid, strict=True):
+    grid = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+    for unused in grid[len(measures) :]:
+        unused.remove()
+    for measure, axes in zip(measures, grid, strict=False):
         tidy(axes)
         axes.axvline(0, color=GREY, linewidth=1.3)
         for number, row in enumerate(rows):
@@ -182,6 +192,7 @@ def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
                 _draw_effect(axes, number, row.effects[measure])
         if axes.get_xlim()[1] - axes.get_xlim()[0] < _LEAST_SPAN[measure]:
             axes.set_xlim(-_LEAST_SPAN[measure] / 2, _LEAST_SPAN[measure] / 2)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(_MEASURES[measure], color=INK)
     grid[0].set_yticks(range(len(rows)), [plain(row.label, limit=40) for row in rows])
     grid[0].set_ylim(len(rows) - 0.5, -0.5)
@@ -190,7 +201,8 @@ def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
 
 def _draw_effect(axes: Axes, row: int, effect: Effect) -> None:
     assert effect.difference is not None
-    color, marker = {BETTER: (COLORS[0], "o"), WORSE: (COLORS[1], "s")}.get(effect.verdict, (GREY, "D"))
+    looks = {BETTER: (COLORS[0], "o"), WORSE: (COLORS[1], "s"), HIGHER: (COLORS[2], "^"), LOWER: (COLORS[3], "v")}
+    color, marker = looks.get(effect.verdict, (GREY, "D"))
     low, high = effect.difference.low, effect.difference.high
     if math.isfinite(low) and math.isfinite(high):
         axes.plot([low, high], [row, row], color=color, linewidth=2.4, solid_capstyle="butt", alpha=0.6)

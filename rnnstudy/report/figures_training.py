@@ -35,15 +35,22 @@ def curves_figures(layout: Layout, tag: str) -> list[Figure]:
     figures: list[Figure] = []
     for page in layout.pages():
         figure, grid = panel_figure(page)
+        missing: list[str] = []
+        guessed = False
         for panel, axes in zip(page.panels, grid, strict=True):
-            seen += [drawn for line in panel.lines if (drawn := _draw_metric(axes, line, tag)) is not None]
+            drawn = [found for line in panel.lines if (found := _draw_metric(axes, line, tag)) is not None]
+            seen += drawn
+            missing.append(_missing(axes, drawn, "NaN or infinite"))
             levels = {_chance(line.entry, accuracy=accuracy) for line in panel.lines}
+            if all(np.isnan(found).all() for found in drawn):
+                continue
             for chance in sorted(level for level in levels if level is not None):
+                guessed = True
                 axes.axhline(chance, color=GREY, linestyle=_DASHED, linewidth=1.3, zorder=1)
-        _label(grid, page, "evaluation accuracy" if accuracy else "evaluation loss")
-        extra = Line2D([], [], color=GREY, linestyle=_DASHED, linewidth=1.3)
-        extra.set_label("chance" if accuracy else "without memory")
-        add_legend(figure, grid, page, extra=[extra])
+        _label(grid, page, "evaluation accuracy" if accuracy else "evaluation loss", missing)
+        name = "chance" if accuracy else "without memory"
+        extra = [Line2D([], [], color=GREY, linestyle=_DASHED, linewidth=1.3, label=name)] if guessed else []
+        add_legend(figure, grid, page, extra=extra)
         figures.append(figure)
     if accuracy:
         for figure in figures:
@@ -65,9 +72,12 @@ def norm_figures(layout: Layout) -> list[Figure]:
     figures: list[Figure] = []
     for page in layout.pages():
         figure, grid = panel_figure(page)
+        missing: list[str] = []
         for panel, axes in zip(page.panels, grid, strict=True):
-            seen += [drawn for line in panel.lines if (drawn := _draw_norms(axes, line)) is not None]
-        _label(grid, page, "norm of the weight gradient")
+            drawn = [found for line in panel.lines if (found := _draw_norms(axes, line)) is not None]
+            seen += drawn
+            missing.append(_missing(axes, drawn, "NaN, infinite or zero"))
+        _label(grid, page, "norm of the weight gradient", missing)
         extra = [
             Line2D([], [], color=GREY, linewidth=2.0, label="raw"),
             Line2D([], [], color=GREY, linestyle=_DOTTED, linewidth=2.0, label="clipped, where it is another"),
@@ -91,11 +101,25 @@ def _has(layout: Layout, tag: str) -> bool:
     return any(tag in line.entry.run.metrics for panel in layout.panels for line in panel.lines)
 
 
-def _label(grid: Sequence[Axes], page: Layout, name: str) -> None:
-    for axes in grid:
-        axes.set_xlabel("training step", color=INK)
+def _label(grid: Sequence[Axes], page: Layout, name: str, missing: Sequence[str]) -> None:
+    for axes, left_out in zip(grid, missing, strict=True):
+        axes.set_xlabel(f"training step{left_out}", color=INK)
     for axes in grid[:: page.columns]:
         axes.set_ylabel(name, color=INK)
+
+
+def _missing(axes: Axes, drawn: Sequence[np.ndarray], what: str) -> str:
+    """Return, for below the axes, what is not drawn in a panel; axes with nothing at all lose their numbers."""
+    count = sum(int(np.isnan(each).sum()) for each in drawn)
+    if all(np.isnan(each).all() for each in drawn):
+        without_numbers(axes)
+    return f"\nnot drawn: {count} {what}" if count else ""
+
+
+def without_numbers(axes: Axes) -> None:
+    """Take the ticks from axes without data, which matplotlib would number around nothing."""
+    axes.tick_params(labelbottom=False, labelleft=False, length=0)
+    axes.grid(visible=False)
 
 
 def _chance(entry: Entry, *, accuracy: bool) -> float | None:

@@ -17,6 +17,7 @@ from rnnstudy.report.statistics import top_curve
 from rnnstudy.report.table import Column, Summary
 from rnnstudy.report.typeset import raise_powers, typeset
 from rnnstudy.report.verdict import RULES, gradient_verdicts, paired_verdicts, verdicts
+from rnnstudy.report.wording import of_all
 
 MAX_ROWS = 300
 """Of each table, and sentences of each list; files beside the page have the rest."""
@@ -145,11 +146,15 @@ def _shown_rows(table: Sequence[Column]) -> range:
 def _lists(contents: Contents) -> list[tuple[str, list[str], int]]:
     """Return the full lists of sentences: title, lines, and how many more there are."""
     runs, pairs = contents.summaries, contents.comparisons
-    found = [(f"All {len(runs)} configurations", gradient_verdicts(runs[:MAX_ROWS]), len(runs) - MAX_ROWS)]
+    found = [(_every(len(runs), "configuration"), gradient_verdicts(runs[:MAX_ROWS]), len(runs) - MAX_ROWS)]
     if pairs:
-        title = f"All {len(pairs)} comparisons with {contents.baseline}"
+        title = f"{_every(len(pairs), 'comparison')} with {contents.baseline}"
         found.append((title, paired_verdicts(pairs[:MAX_ROWS]), len(pairs) - MAX_ROWS))
     return found
+
+
+def _every(count: int, noun: str) -> str:
+    return f"The {noun}" if count == 1 else f"{of_all(count, count).capitalize()} {noun}s"
 
 
 def _of(drawings: Mapping[str, Drawing], *stems: str) -> tuple[Drawing, ...]:
@@ -186,7 +191,8 @@ def _paired(contents: Contents, drawings: Mapping[str, Drawing]) -> Section:
     return Section(
         title=f"Compared with {contents.baseline}",
         definition="Mean over pairs of replicas with the same seed of this less its baseline, and its 95 % bootstrap "
-        "interval. Circle: better; square: worse; grey diamond: no difference shown, or too few pairs to say. Steps "
+        "interval. Circle: better; square: worse; grey diamond: no difference shown, or too few pairs to say; "
+        "triangle: higher or lower, of horizon and decay, where larger means that the gradient reaches farther. Steps "
         "to solve are counted up to the end of what both were trained for.",
         drawings=_of(drawings, "paired_differences"),
     )
@@ -231,8 +237,8 @@ def _sections(contents: Contents, drawings: Mapping[str, Drawing]) -> list[Secti
         ),
         Section(
             title="Gradient over training",
-            definition="The norm of the gradient against lag, log10 of the median of the replicas, for every time step "
-            "(across) and probe (up), all maps on one colour scale: the 1st to 99th percentile of all cells, at most "
+            definition="The norm of the gradient at every time step (across) and probe (up), log10 of the median of "
+            "the replicas, all maps on one colour scale: the 1st to 99th percentile of all cells, at most "
             "40 decades; arrows on the colour bar mean that some cells are beyond it. Cells where half or more of the "
             f"replicas are exactly zero, or not finite, have colours of their own.{edited}{cut}",
             drawings=_of(drawings, "heatmaps"),

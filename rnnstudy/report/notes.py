@@ -1,13 +1,18 @@
 """What has to be said against a comparison, a line each."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from rnnstudy.report.naming import confounded
 from rnnstudy.report.read import Run, Sweep
 from rnnstudy.report.statistics import FEW_REPLICAS
 from rnnstudy.report.table import Summary
 
+UNUSABLE = "Not compared: "
+"""Begins the notes on folders that were asked for, all of which are told."""
+
+_LONG_KINDS = ("Not read", "Not ended", "Nothing logged", "No gradients", "Not drawn")
 _LISTED = 5  # lines of a kind
 _NAMED = 3  # runs in a line
 _FACTOR = "instrument.horizon.factor"
@@ -24,16 +29,15 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
         Sentences.
     """
     runs = [summary.entry.run for summary in summaries]
-    found = first_of([f"Not read: {line}" for line in sweep.unreadable])
-    found += first_of(
-        [f"Not ended: {s.entry.name} ({s.entry.run.label}): {s.state}" for s in summaries if not s.is_finished]
-    )
-    found += first_of(
-        [f"Nothing logged: {run.label} has no metrics.jsonl, or an empty one" for run in runs if not run.standing.final]
-    )
-    found += first_of(
-        [f"No gradients: {run.label} has no curves.jsonl, or an empty one" for run in runs if not _has_curves(run)]
-    )
+    found = [f"{UNUSABLE}{line}" for line in sweep.unusable]
+    found += [f"Not read: {line}" for line in sweep.unreadable]
+    found += [f"Not ended: {s.entry.name} ({s.entry.run.label}): {s.state}" for s in summaries if not s.is_finished]
+    found += [
+        f"Nothing logged: {run.label} has no metrics.jsonl, or an empty one"
+        for run in runs
+        if not _has_content(run.folder.metrics)
+    ]
+    found += [f"No gradients: {run.label} has no curves.jsonl, or an empty one" for run in runs if not _has_curves(run)]
     found += _few_replicas(summaries)
     found += _twice(runs)
     if spread := [s.entry.name for s in summaries if not s.entry.run.facts.loss_at_end and _has_curves(s.entry.run)]:
@@ -80,8 +84,34 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _has_curves(run: Run) -> bool:
-    path = run.folder.curves
+    return _has_content(run.folder.curves)
+
+
+def _has_content(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
+
+
+def shortened(found: Sequence[str], place: Path) -> list[str]:
+    """Return notes for a terminal: of a kind that every run may have the first ones.
+
+    Args:
+        found: All notes.
+        place: The page, which has all of them.
+
+    Returns:
+        Lines.
+    """
+    shown: list[str] = []
+    counts = Counter(note.partition(":")[0] for note in found)
+    seen: Counter[str] = Counter()
+    for note in found:
+        kind = note.partition(":")[0]
+        seen[kind] += 1
+        if kind not in _LONG_KINDS or seen[kind] <= _LISTED:
+            shown.append(note)
+        elif seen[kind] == _LISTED + 1:
+            shown.append(f"{kind}: {counts[kind] - _LISTED} more, all in {place.name}")
+    return shown
 
 
 def first_of(lines: Sequence[str]) -> list[str]:

@@ -8,12 +8,13 @@ from rnnstudy.report.paired import MEASURES, NAMES, Comparison, Effect
 from rnnstudy.report.table import DASH, Cell, Column
 from rnnstudy.report.wording import contrast
 
+_SOLVED = "a replica that stopped for having solved the task has the figure of that moment"
 _MEANINGS = {
     "steps_to_solve": "steps to solve, this less its baseline, mean over pairs; a replica that never solved the task "
-    "counts as the end of what both runs were trained for",
-    "loss": "last evaluation loss, this less its baseline, mean over pairs",
-    "horizon": "horizon in time steps, this less its baseline, mean over pairs",
-    "decay": "decay in powers of ten per time step, this less its baseline, mean over pairs",
+    "counts as the end of what both runs were trained for, so it is about what happens within those steps",
+    "loss": f"last evaluation loss, this less its baseline, mean over pairs; {_SOLVED}",
+    "horizon": f"horizon in time steps, this less its baseline, mean over pairs; {_SOLVED}",
+    "decay": f"decay in powers of ten per time step, this less its baseline, mean over pairs; {_SOLVED}",
 }
 _BETTER_MEANINGS = {
     "steps_to_solve": "solves in fewer steps",
@@ -49,8 +50,9 @@ def comparison_columns(comparisons: Sequence[Comparison]) -> list[Column]:
             ),
             Column(
                 header=f"{short}?",
-                meaning=f"verdict: whether the interval leaves out no difference; P: share of pairs in which this one "
-                f"{_BETTER_MEANINGS[measure]}, ties half; 95 % bootstrap interval",
+                meaning="verdict: whether the interval of the difference leaves out 0, or, where pairs are left out of "
+                f"it, the exact sign test of all pairs has p < 0.05; P: share of pairs in which this one "
+                f"{_BETTER_MEANINGS[measure]}, ties half; Wilson 95 % interval",
                 cells=tuple(_verdict_cell(effect) for effect in effects),
             ),
         ]
@@ -73,7 +75,7 @@ def to_rows(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:
             "baseline_folder": baseline.run.label,
             "pairs": each.pairs,
         }
-        shared: dict[str, object] = {"budget": each.budget, "resamples": each.resamples}
+        shared: dict[str, object] = {"budget": each.budget, "at_step": each.at_step, "resamples": each.resamples}
         rows += [fixed | _effect_row(effect) | shared for effect in each.effects or (None,)]
     return rows
 
@@ -92,8 +94,8 @@ def _difference_cell(effect: Effect | None) -> Cell:
 def _verdict_cell(effect: Effect | None) -> Cell:
     if effect is None or effect.improvement is None:
         return (DASH, "")
-    interval = _show_interval(effect.improvement, lambda share: f"{share:.2f}")
-    return (effect.verdict, f"P {effect.improvement.value:.2f} {interval}".rstrip())
+    share = effect.improvement
+    return (effect.verdict, f"P {share.value:.2f} [{share.low:.2f}, {share.high:.2f}]")
 
 
 def _show_interval(estimate: Estimate, show: Callable[[float], str]) -> str:

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from rnnstudy.core.text import printable
 from rnnstudy.report.table import Column
 
 _DISPENSABLE = (
@@ -51,7 +52,7 @@ def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        title=Text(title, style="bold") if title else None,
+        title=Text("\n".join(map(printable, title.split("\n"))), style="bold") if title else None,
         title_justify="left",
     )
     for number, column in enumerate(table):
@@ -59,12 +60,12 @@ def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
         justify = "left" if number == 0 else "right"
         shown.add_column(Text(column.header), justify=justify, overflow="fold", min_width=min(4, _widest(column)))
     for row in range(len(table[0].cells)):
-        shown.add_row(*(Text("\n".join(filter(None, column.cells[row]))) for column in table))
+        shown.add_row(*(Text("\n".join(map(printable, filter(None, column.cells[row])))) for column in table))
     return shown
 
 
 def markdown_table(table: Sequence[Column]) -> str:
-    """Return a table as Markdown, the second line of a cell in parentheses."""
+    """Return a table as Markdown, the second line of a cell in parentheses unless it is an interval."""
     rows = [[column.header for column in table], ["---", *["---:"] * (len(table) - 1)]]
     rows += [[_markdown_cell(*column.cells[row]) for column in table] for row in range(len(table[0].cells))]
     rows[0] = [escape_markdown(header) for header in rows[0]]
@@ -76,7 +77,7 @@ def _widest(column: Column) -> int:
 
 
 def _markdown_cell(main: str, second: str) -> str:
-    shown = " ".join(f"{main} ({second})".split()) if second and not second.startswith("→") else f"{main} {second}"
+    shown = f"{main} ({second})" if second and not second.startswith(("→", "[")) else f"{main} {second}"
     return escape_markdown(" ".join(shown.split()))
 
 

@@ -28,8 +28,11 @@ MAX_CHECKED = 200
 MAX_HELD = 60
 """Runs whose logs are held in memory."""
 
+MAX_TOLD = 5
+"""Folders that are named where none can be read."""
+
 SILENT = 300.0
-"""Seconds without a line in the log after which a run that has not ended is no longer said to be running."""
+"""Seconds without a line in the log after which a run that has not ended is said to have stopped."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C; not every build of yaml has it
 
@@ -168,7 +171,7 @@ class Run:
 
     @cached_property
     def is_running(self) -> bool:
-        """Whether a run that has not ended seems to go on: its log has grown in the last minutes."""
+        """Whether a run that has not ended may still go on: its log has grown in the last minutes."""
         if self.result is not None:
             return False
         log = self.folder.metrics if self.folder.metrics.exists() else self.folder.manifest
@@ -187,11 +190,13 @@ class Sweep:
     Args:
         directories: The folders.
         runs: Those that could be read.
-        unreadable: One line for each folder that could not be read, naming it and why.
+        unusable: One line for each of the folders asked for that is none, or holds no run.
+        unreadable: One line for each folder below them that could not be read, naming it and why.
     """
 
     directories: tuple[Path, ...]
     runs: tuple[Run, ...]
+    unusable: tuple[str, ...]
     unreadable: tuple[str, ...]
 
 
@@ -207,18 +212,25 @@ def read_sweep(*directories: Path) -> Sweep:
     Raises:
         RnnstudyError: There is nothing to compare.
     """
+    unusable: list[str] = []
     problems: list[str] = []
     folders: dict[Path, tuple[RunFolder, str]] = {}
     for directory, prefix in zip(directories, _prefixes(directories), strict=True):
-        found = _look_into(directory, problems)
+        found = _look_into(directory, unusable, problems)
         for folder in found:
             label = Path(prefix, folder.path.relative_to(directory)).as_posix()
             folders.setdefault(folder.path.resolve(), (folder, label))
     runs = _read_all(list(folders.values()), problems)
     if not runs:
-        many = f"None of {len(problems)} folders can be compared; the first: " if len(problems) > 1 else ""
-        raise RnnstudyError(f"{many}{problems[0]}.".replace("..", "."))
-    return Sweep(directories=tuple(directories), runs=tuple(runs), unreadable=tuple(problems))
+        raise RnnstudyError(_nothing([*unusable, *problems]))
+    return Sweep(directories=tuple(directories), runs=tuple(runs), unusable=tuple(unusable), unreadable=tuple(problems))
+
+
+def _nothing(problems: Sequence[str]) -> str:
+    many = f"None of {len(problems)} folders can be compared: " if len(problems) > 1 else ""
+    told = "; ".join(problem.removesuffix(".") for problem in problems[:MAX_TOLD])
+    rest = f"; and {len(problems) - MAX_TOLD} more" if len(problems) > MAX_TOLD else ""
+    return f"{many}{told}{rest}."
 
 
 def _prefixes(directories: Sequence[Path]) -> list[str]:
@@ -231,18 +243,18 @@ def _prefixes(directories: Sequence[Path]) -> list[str]:
     return ["/".join(each[-depth:]).removeprefix("//") for each in parts]
 
 
-def _look_into(directory: Path, problems: list[str]) -> list[RunFolder]:
+def _look_into(directory: Path, unusable: list[str], problems: list[str]) -> list[RunFolder]:
     if not directory.exists():
-        problems.append(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
+        unusable.append(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
         return []
     if not directory.is_dir():
-        problems.append(f"{directory} is a file, not a folder. Runs come from `rnnstudy train ...`.")
+        unusable.append(f"{directory} is a file, not a folder. Runs come from `rnnstudy train ...`.")
         return []
     unseen: list[str] = []
     found = list(find_run_folders(directory, unseen))
     problems += unseen
     if not found and not unseen:
-        problems.append(
+        unusable.append(
             f"No run in {directory}: a run is a folder with config.yaml and run.json, made by `rnnstudy train ...`."
         )
     return found

@@ -4,13 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.run_folder import SUB_RUN, RunFolder
 
 REPORT = "report"
 """Name of the folder, within the compared one, that holds the report."""
-
-SUB_RUNS = "at_step_"
-"""How folders within a run folder are called that hold a view of it for TensorBoard, and nothing else."""
 
 
 def find_run_folders(directory: Path, unseen: list[str]) -> Iterator[RunFolder]:
@@ -42,5 +39,5 @@ def _search(directory: Path, unseen: list[str], *, skipped: set[str]) -> Iterato
         yield folder
         skipped = {*skipped, folder.checkpoints.name}
     for name in (entry.name for entry in entries if entry.name in folders):
-        if name not in skipped and not name.startswith(".") and not (is_run and name.startswith(SUB_RUNS)):
+        if name not in skipped and not name.startswith(".") and not (is_run and name.startswith(SUB_RUN)):
             yield from _search(directory / name, unseen, skipped=set())

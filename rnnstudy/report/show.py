@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from rnnstudy.core.text import printable
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.printed import escape_markdown, fit_width, markdown_table, slice_rows, terminal_table
 from rnnstudy.report.table import Column
@@ -60,7 +61,7 @@ def _show_comparisons(contents: Contents, paired: Sequence[Column], console: Con
 
 def _show_rest(hidden: int, place: Path, missing: Sequence[str], console: Console) -> None:
     if hidden > 0:
-        console.print(Text(f"and {hidden} more rows: {place}"), soft_wrap=True)
+        console.print(Text(printable(f"and {hidden} more rows: {place}")), soft_wrap=True)
     if missing:
         told = f"No room for: {', '.join(missing)}. The report has them, and a wider terminal."
         console.print(Text(told, style="dim"))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 from scipy.stats import binomtest
@@ -16,10 +17,37 @@ FEW_REPLICAS = 5
 
 
 @cache
-def wilson_interval(successes: int, total: int) -> tuple[float, float]:
-    """Return the Wilson 95 % interval of a fraction."""
-    interval = binomtest(successes, total).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+def wilson_interval(successes: float, total: int) -> tuple[float, float]:
+    """Return the Wilson 95 % interval of a fraction.
+
+        (n p + z^2 / 2 +- z sqrt(n p (1 - p) + z^2 / 4)) / (n + z^2)
+
+    With z the 97.5 % quantile of the normal distribution. A tie counts as half a success.
+
+    References:
+        Wilson, Probable inference, the law of succession, and statistical inference, 1927 (JASA 22).
+
+    Args:
+        successes: From 0 to the total.
+        total: At least 1.
+
+    Returns:
+        Its ends, from 0 to 1.
+    """
+    z, share = NormalDist().inv_cdf(0.975), successes / total
+    middle = (2 * total * share + z**2) / (2 * (total + z**2))
+    half = z * math.sqrt(4 * total * share * (1 - share) + z**2) / (2 * (total + z**2))
+    return 0.0 if successes == 0 else middle - half, 1.0 if successes == total else middle + half
+
+
+@cache
+def sign_test(wins: int, losses: int) -> float:
+    """Return the exact two-sided p-value of the sign test: of wins and losses that are equally likely, without ties.
+
+    References:
+        Dixon & Mood, The statistical sign test, 1946 (JASA 41).
+    """
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def median_steps(steps_to_solve: Sequence[int | None]) -> float:
@@ -57,8 +85,3 @@ def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
 def top_curve(run: Run, *, state: str = "h", part: str = "total") -> Track | None:
     """Return the gradient norms over time steps of the top layer's state; None if not logged."""
     return top_track(run.curves, state=state, part=part)
-
-
-def reference_step(run: Run) -> int:
-    """Return the time step that the gradient must reach: the earliest that can carry the information, or the first."""
-    return run.facts.reference_step

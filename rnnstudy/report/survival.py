@@ -1,13 +1,32 @@
 """When replicas solve the task, with those that have not yet: censored, not dropped."""
 
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.stats import CensoredData, ecdf
 
 from rnnstudy.report.statistics import wilson_interval
-from rnnstudy.report.table import Summary
+
+
+@runtime_checkable
+class Outcomes(Protocol):
+    """What is known of the replicas of a run: one status each, and optimizer steps, None where not solved."""
+
+    @property
+    def status(self) -> tuple[str, ...]:
+        """Of each, "diverged" among others."""
+        ...
+
+    @property
+    def steps_to_solve(self) -> tuple[int | None, ...]:
+        """Of each."""
+        ...
+
+    @property
+    def last_step(self) -> int:
+        """Optimizer steps done."""
+        ...
 
 
 class SolvedCurve(NamedTuple):
@@ -34,7 +53,7 @@ class MedianSteps(NamedTuple):
     high: float | None
 
 
-def solved_curve(summary: Summary) -> SolvedCurve:
+def solved_curve(summary: Outcomes) -> SolvedCurve:
     """Return the fraction solved against optimizer steps: 1 - S, with S the Kaplan-Meier estimate.
 
         S(t) = product over the steps s <= t at which replicas solved the task of 1 - solved(s) / open(s)
@@ -58,7 +77,8 @@ def solved_curve(summary: Summary) -> SolvedCurve:
     """
     solved = _solving_steps(summary)
     done = max([summary.last_step, *solved])
-    left = summary.replicas - len(solved)
+    replicas = len(summary.status)
+    left = replicas - len(solved)
     if solved:
         estimate = ecdf(CensoredData(uncensored=solved, right=[done] * left)).cdf
         with warnings.catch_warnings():
@@ -73,12 +93,12 @@ def solved_curve(summary: Summary) -> SolvedCurve:
     if steps[-1] < done:
         steps = np.append(steps, done)
         fraction, low, high = (np.append(each, each[-1]) for each in (fraction, low, high))
-    for count, ends in ((0, fraction <= 0), (summary.replicas, fraction >= 1)):
-        low[ends], high[ends] = wilson_interval(count, summary.replicas)
+    for count, ends in ((0, fraction <= 0), (replicas, fraction >= 1)):
+        low[ends], high[ends] = wilson_interval(count, replicas)
     return SolvedCurve(steps=steps, fraction=fraction, low=low, high=high)
 
 
-def median_steps_to_solve(summary: Summary) -> MedianSteps:
+def median_steps_to_solve(summary: Outcomes) -> MedianSteps:
     """Return the median of the steps to solve, with censoring.
 
     It is the step at which the curve of `solved_curve` crosses one half; where the curve stays at one half for a while,
@@ -104,7 +124,7 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
     )
 
 
-def _solving_steps(summary: Summary) -> list[int]:
+def _solving_steps(summary: Outcomes) -> list[int]:
     """Return the steps of those that solved the task; one that diverged counts as not having done so."""
     return [
         steps

@@ -8,16 +8,20 @@ from functools import partial
 
 import numpy as np
 
+from rnnstudy.report.log import Track
 from rnnstudy.report.naming import IN_SHORT, Entry, short_labels
+from rnnstudy.report.standing import last_values
 from rnnstudy.report.statistics import median_range, median_steps, ordered_median
 from rnnstudy.report.statistics import wilson_interval as wilson
+from rnnstudy.report.survival import median_steps_to_solve
+from rnnstudy.report.tags import top_horizon
 
 Cell = tuple[str, str]
 """The figure, and a second line, which may be empty."""
 
 DASH = "\N{EN DASH}"
 LOSS, ACCURACY, ANSWER_LOSS = "eval/loss", "eval/accuracy", "eval/answer_loss"
-_HORIZON = re.compile(r"horizon/h/layer_(?P<layer>\d+)/lag")
+_MANY = 1_000_000  # from here on numbers are shown as powers of ten
 _ELSEWHERE = re.compile(r"eval_at_(?P<seq_len>\d+)/(?P<metric>loss|answer_loss|accuracy)")
 
 
@@ -30,7 +34,9 @@ class Summary:
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         steps_run: Optimizer steps; None for a run that has not ended.
-        loss: Last evaluation loss; NaN where that is what it was.
+        loss: Last evaluation loss; NaN where that is what it was. Of a replica that diverged it is NaN, and so are
+            all last figures that others have: what it logged last is from before. One that stopped for having solved
+            the task has those of that moment.
         answer_loss: Last evaluation loss at the answer alone.
         accuracy: Last evaluation accuracy, from 0 to 1.
         elsewhere: The last figures of evaluations at other lengths, by length (time steps) and metric.
@@ -38,7 +44,7 @@ class Summary:
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
             first probe; None where the loss is not at the last step alone.
-        ratio_last: Likewise at the last probe.
+        ratio_last: Likewise at the last probe; NaN where the replica diverged.
         horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None where
             the loss is not at the last step alone.
         decay: Powers of ten per time step by which that gradient changes on its way back, likewise.
@@ -73,10 +79,10 @@ class Summary:
 
     @property
     def state(self) -> str:
-        """How far a run is that has not ended, e.g. "running, step 700 of 2000"; empty for one that has."""
+        """How far a run is that has not ended, e.g. "stopped, step 700 of 2000"; empty for one that has."""
         if self.is_finished:
             return ""
-        state = "running" if self.entry.run.is_running else "unfinished"
+        state = "running or just stopped" if self.entry.run.is_running else "stopped"
         planned = self.entry.run.settings.get("train.num_steps")
         return f"{state}, step {self.last_step}{f' of {planned}' if planned else ''}"
 
@@ -89,6 +95,16 @@ class Summary:
     def solved(self) -> int:
         """Replicas that solved the task."""
         return self.status.count("solved")
+
+    @property
+    def diverged(self) -> int:
+        """Replicas that diverged."""
+        return self.status.count("diverged")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether half or more of the replicas diverged, so that a median is of nothing."""
+        return 2 * self.diverged >= self.replicas
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -116,33 +132,81 @@ class Column:
     cells: tuple[Cell, ...]
 
 
+def figures_at(summary: Summary, step: int) -> dict[str, tuple[float | None, ...]]:
+    """Return loss, horizon and decay as they were at a step: the last that each replica had logged up to there.
+
+    Read from the log. A replica that had diverged by then has NaN: it is one whose log goes no farther.
+
+    Args:
+        summary: The run.
+        step: Optimizer steps.
+
+    Returns:
+        By measure; None where a replica had not logged any.
+    """
+    run = summary.entry.run
+    held = "metrics" in vars(run)
+    tracks = run.metrics
+    if not held:
+        run.forget_logs()
+    goes_on = np.zeros(run.replicas, dtype=bool)
+    for track in tracks.values():
+        goes_on |= track.logged[track.steps > step].any(axis=0)
+    states = [
+        "diverged" if status == "diverged" and not later else ""
+        for status, later in zip(summary.status, goes_on.tolist(), strict=True)
+    ]
+    horizon = top_horizon(tracks) or ""
+    tags = {"loss": LOSS}
+    if run.facts.loss_at_end:
+        tags |= {"horizon": horizon, "decay": f"{horizon.removesuffix('lag')}decay"}
+    cut = {
+        tag: Track(steps=track.steps[upto], values=track.values[upto], logged=track.logged[upto])
+        for tag in tags.values()
+        if (track := tracks.get(tag)) is not None and (upto := track.steps <= step).any()
+    }
+    last = last_values(cut, run.replicas)
+    unknown = (None,) * run.replicas
+    return dict.fromkeys(("loss", "horizon", "decay"), unknown) | {
+        measure: _without_lost(last.get(tag, unknown), states) for measure, tag in tags.items()
+    }
+
+
 def summarise(entry: Entry) -> Summary:
     """Return a run reduced to the figures of the table."""
     run, standing, digest = entry.run, entry.run.standing, entry.run.digest
     unknown = (None,) * run.replicas
-    top = max((int(found["layer"]) for tag in standing.final if (found := _HORIZON.fullmatch(tag))), default=0)
-    reach = standing.final if run.facts.loss_at_end else {}
+    horizon = top_horizon(standing.final) or ""
+    last = {tag: _without_lost(values, standing.status) for tag, values in standing.final.items()}
+    reach = last if run.facts.loss_at_end else {}
     return Summary(
         entry=entry,
         status=standing.status,
         steps_to_solve=standing.steps_to_solve,
         steps_run=run.result.steps if run.result else None,
         last_step=standing.last_step,
-        loss=standing.final.get(LOSS, unknown),
-        answer_loss=standing.final.get(ANSWER_LOSS, unknown),
-        accuracy=standing.final.get(ACCURACY, unknown),
+        loss=last.get(LOSS, unknown),
+        answer_loss=last.get(ANSWER_LOSS, unknown),
+        accuracy=last.get(ACCURACY, unknown),
         elsewhere={
             (int(match["seq_len"]), match["metric"]): values
-            for tag, values in standing.final.items()
+            for tag, values in last.items()
             if (match := _ELSEWHERE.fullmatch(tag))
         },
         skipped=standing.final.get("train/skipped", unknown),
         active=digest.active,
         ratio_first=digest.ratio_first,
-        ratio_last=digest.ratio_last,
-        horizon=reach.get(f"horizon/h/layer_{top}/lag", unknown),
-        decay=reach.get(f"horizon/h/layer_{top}/decay", unknown),
+        ratio_last=_without_lost(digest.ratio_last, standing.status),
+        horizon=reach.get(horizon, unknown),
+        decay=reach.get(f"{horizon.removesuffix('lag')}decay", unknown),
     )
+
+
+def _without_lost(values: Sequence[float | None], status: Sequence[str]) -> tuple[float | None, ...]:
+    """Return last figures with NaN for the replicas that diverged; all None if nobody logged any."""
+    if all(value is None for value in values):
+        return tuple(values)
+    return tuple(math.nan if state == "diverged" else value for value, state in zip(values, status, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +247,7 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
     ]
     for rule in _rules(summaries):
         cells = tuple(rule.cell(summary) for summary in summaries)
-        if any(main for main, _ in cells):
+        if any(main not in {"", DASH} for main, _ in cells):
             found.append(Column(header=rule.header, meaning=rule.meaning, cells=cells))
     return found
 
@@ -212,8 +276,9 @@ def _rules(summaries: Sequence[Summary]) -> list[_Rule]:
         ),
         _Rule(
             header="steps",
-            meaning="median training steps to solve; > n when half or more were not solved in n",
-            cell=lambda s: (show_steps(s), "") if s.is_judged else (DASH, ""),
+            meaning="median training steps to solve; > n when half or more were not solved in n, a dash when half "
+            "or more diverged; 95 % interval of the median",
+            cell=lambda s: (show_steps(s), _steps_interval(s)) if s.is_judged else (DASH, ""),
             order=lambda s: s.median_steps if s.is_judged else math.nan,
         ),
         _range_rule("loss", "last evaluation loss", lambda s: s.loss, nan_as=math.inf),
@@ -292,7 +357,7 @@ def _range_rule(
     """Return a column of medians; a NaN counts as `nan_as`, the worst value."""
     return _Rule(
         header=header,
-        meaning=f"{meaning}: median; minimum to maximum",
+        meaning=f"{meaning}: median; minimum to maximum; a diverged replica has NaN, which is the worst",
         cell=lambda s: _range_cell(values_of(s), nan_as, show),
         order=lambda s: median_range(found, nan_as=nan_as)[0] if (found := known(values_of(s))) else math.nan,
     )
@@ -312,10 +377,13 @@ def known(values: Sequence[float | None]) -> list[float]:
 
 
 def show_number(value: float, *, digits: int = 3) -> str:
-    """Return a number with so many significant digits."""
+    """Return a number with so many significant digits; whole numbers below a million without a power of ten."""
     if math.isinf(value):
         return "∞" if value > 0 else "NaN"
-    return "NaN" if math.isnan(value) else f"{value:#.{digits}g}".rstrip(".")
+    if math.isnan(value):
+        return "NaN"
+    shown = f"{value:#.{digits}g}".rstrip(".")
+    return f"{float(shown):.0f}" if "e+" in shown and abs(float(shown)) < _MANY else shown
 
 
 def median_ratio(values: Sequence[float | None]) -> float | None:
@@ -334,9 +402,19 @@ def show_ratio(value: float | None) -> str:
 
 
 def show_steps(summary: Summary) -> str:
-    """Return the median steps to solve: "1200", or "> 2000" when it is beyond the run."""
+    """Return the median steps to solve: "1200", "> 2000" beyond the run, or a dash where half or more diverged."""
     middle = summary.median_steps
+    if math.isinf(middle) and summary.is_lost:
+        return DASH
     return f"> {summary.last_step}" if math.isinf(middle) else f"{middle:.0f}"
+
+
+def _steps_interval(summary: Summary) -> str:
+    """Return the 95 % interval of the median steps; empty where too few solved the task, or there is one replica."""
+    _, low, high = median_steps_to_solve(summary)
+    if low is None or summary.replicas == 1:
+        return ""
+    return f"{low:.0f} to > {summary.last_step}" if high is None else f"{low:.0f}{DASH}{high:.0f}"
 
 
 def _solved_cell(summary: Summary) -> Cell:
@@ -354,8 +432,11 @@ def _range_cell(values: Sequence[float | None], nan_as: float, show: Callable[[f
     main = (show or show_number)(middle)
     if len(found) == 1:
         return (main, "")
+    if short(low) == short(high) and low < high:
+        short = show or show_number
+    ends = (short(low), short(high))
     # A dash before a minus sign cannot be read.
-    return (main, f"{short(low)}{DASH if low >= 0 <= high else ' to '}{short(high)}")
+    return (main, (DASH if low >= 0 <= high else " to ").join(ends) if ends[0] != ends[1] else ends[0])
 
 
 def _show_lag(value: float) -> str:

@@ -2,13 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from rnnstudy.report.bootstrap import Estimate
 from rnnstudy.report.canvas import is_edited
 from rnnstudy.report.contents import Contents
-from rnnstudy.report.headline import headline
+from rnnstudy.report.headline import divergence, headline
 from rnnstudy.report.paired import (
     BETTER,
     MEASURES,
@@ -19,10 +19,12 @@ from rnnstudy.report.paired import (
     WORSE,
     Comparison,
     Effect,
+    by_chance,
+    count_told,
 )
-from rnnstudy.report.statistics import FEW_REPLICAS, reference_step
+from rnnstudy.report.statistics import FEW_REPLICAS
 from rnnstudy.report.table import Summary, known, median_ratio
-from rnnstudy.report.wording import contrast
+from rnnstudy.report.wording import contrast, join, of_all, of_replicas, plural
 
 VANISHING, EXPLODING = -2.0, 2.0
 """log10 of the gradient norm at the lag of the information over that at lag 0: at most, and at least."""
@@ -31,8 +33,8 @@ RULES = (
     f"The ratio is the gradient norm at the lag of the information (the earliest time step with any) over that at lag "
     f"0, median of the replicas, at the last probe. Vanishing: at most 10^{VANISHING:g}. Exploding: at least "
     f"10^{EXPLODING:g}. Exactly zero: half or more of the replicas have a gradient of zero there. No ratio: half or "
-    "more have one that is not finite, or nothing but zero at lag 0. Reaches: anything else. The class at the first "
-    "probe, before training, is named where it was another.",
+    "more have one that is not finite, have nothing but zero at lag 0, or diverged. Reaches: anything else. The "
+    "class at the first probe, before training, is named where it was another.",
     "Where the loss is at many time steps there is no such verdict: the gradient at each is also that of the outputs "
     "close to it.",
     "Theory: in a vanilla network a time step lengthens the gradient at most gamma * ||W_hh||-fold, with gamma the "
@@ -40,10 +42,16 @@ RULES = (
     "Active: the fraction of the steps at which a mitigation acted, mean of the replicas.",
     "Compared with the baseline, paired by the replica's seed: the mean of the differences and its 95 % bootstrap "
     "interval. Sooner, later, lower or higher is said where the interval leaves out 0, no difference shown where it "
-    f"does not, too few below {FEW_REPLICAS} pairs. A replica that never solved the task counts as solving it at the "
-    "end of what both were trained for, which makes differences smaller, never larger. Better in x % of the pairs: "
-    "ties count half. Where a loss is not a number there is no difference; it counts as the worst, and that share of "
-    "pairs decides, by its own interval.",
+    f"does not, too few below {FEW_REPLICAS} pairs. Of steps to solve it is the difference of the mean time to solve "
+    "within N steps, to which both were trained (restricted mean): a replica that did not solve the task by then "
+    "counts with N, and what comes later is not compared. Comparisons in which neither run solved the task in any "
+    "replica are not counted. Better in x % of the pairs: ties count half. Where a loss is not a number, as of a "
+    "replica that diverged, there is no difference; it counts as the worst, and an exact sign test over the pairs "
+    "decides.",
+    "A replica that stopped for having solved the task has the figures of that moment: the loss, horizon and decay of "
+    "runs that solve it at different times are of different training steps.",
+    "The clearest differences are the largest in proportion, steps to solve first; the more differences there are, the "
+    "more of them are told from 0 by chance, which the intervals do not allow for.",
     "* A mitigation edits the gradient on its way back through time (clip_adjoint, h_detach, truncated_bptt): the "
     "figures are of the edited backward pass, and not the task's true gradient.",
 )
@@ -52,18 +60,22 @@ RULES = (
 GAIN_BOUND = "gain_bound/layer_"
 """Before the number of the layer, the tag of gamma * ||W_hh||."""
 
-_MOST = 6  # sentences that still decide something
+_MOST = 8  # sentences that still decide something
 _MOST_EFFECTS = 2
 _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 
 
 def verdicts(contents: Contents) -> list[str]:
-    """Return the few sentences that decide, at most 6: best and worst, counts of verdicts, the clearest differences.
+    """Return the few sentences that decide, at most 8.
+
+    Best and worst, what diverged, counts of verdicts, and the clearest differences.
 
     Sentences hold powers as "10^-9.4".
     """
-    counted = [*_tally_gradients(contents.summaries), *_tally_pairs(contents)]
+    counted = [*divergence(contents.summaries), *_tally_gradients(contents.summaries), *_tally_pairs(contents)]
     clearest = [_effect_sentence(comparison, effect) for comparison, effect in _clearest(contents.comparisons)]
+    if clearest:
+        clearest.insert(0, _multiplicity(contents.comparisons))
     first = headline(contents.summaries)
     kept = max(1, _MOST - len(counted) - len(clearest))
     return [*first[:kept], *counted, *clearest][:_MOST]
@@ -99,11 +111,11 @@ def _clauses(summary: Summary) -> list[str]:
             found.append(f"{name} active on {_percent(sum(shares) / len(shares))} of steps")
     if skipped := sum(value for value in known(summary.skipped) if math.isfinite(value)):
         found.append(f"{skipped:.0f} update{'s' if skipped != 1 else ''} skipped")
-    if diverged := summary.status.count("diverged"):
-        found.append(f"{diverged} of {summary.replicas} replicas diverged")
+    if summary.diverged:
+        found.append(f"{of_replicas(summary.diverged, summary.replicas)} diverged")
     if summary.is_judged:
         so_far = "" if summary.is_finished else f" so far (step {summary.last_step})"
-        found.append(f"{summary.solved} of {summary.replicas} replicas solved{so_far}")
+        found.append(f"{of_replicas(summary.solved, summary.replicas)} solved{so_far}")
     return found
 
 
@@ -114,12 +126,14 @@ def _gradient_clause(summary: Summary) -> str:
         if not run.facts.loss_at_end:
             return "no verdict on the gradient: the loss is at many time steps"
         return "no gradient logged"
-    lag = run.facts.seq_len - 1 - reference_step(run)
+    lag = run.facts.seq_len - 1 - run.facts.reference_step
     star = "*" if is_edited(summary.entry) else ""
     kind = gradient_class(ratio)
     said = {
         "exactly zero": f"the gradient at lag {lag} is exactly zero",
-        "no ratio": f"at lag {lag} there is no ratio, the gradient is not finite or zero at lag 0 too",
+        "no ratio": f"at lag {lag} there is no ratio, half or more of the replicas diverged"
+        if summary.is_lost
+        else f"at lag {lag} there is no ratio, the gradient is not finite or zero at lag 0 too",
     }.get(kind, f"at lag {lag} the gradient is 10^{ratio:.1f} of that at lag 0")
     changed = gradient_class(before)
     earlier = f" (before training {changed}{_power(before)})" if changed not in {"", kind} else ""
@@ -149,12 +163,16 @@ def _percent(share: float) -> str:
 
 
 def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
-    true = [summary for summary in summaries if not is_edited(summary.entry)]
-    ratios = [ratio for summary in true if (ratio := median_ratio(summary.ratio_last)) is not None]
+    known_ratio = [summary for summary in summaries if median_ratio(summary.ratio_last) is not None]
+    true = [summary for summary in known_ratio if not is_edited(summary.entry)]
+    counted = [summary for summary in true if not summary.is_lost]
+    ratios = [ratio for summary in counted if (ratio := median_ratio(summary.ratio_last)) is not None]
     if len(ratios) < 2:
         return []
-    edited = len(summaries) - len(true)
-    aside = f", not counting {edited} whose gradients are edited" if edited else ""
+    edited, lost = len(known_ratio) - len(true), len(true) - len(counted)
+    left = [f"{edited} whose gradients are edited"] if edited else []
+    left += [f"{lost} of which half or more replicas diverged"] if lost else []
+    aside = f", not counting {join(left)}" if left else ""
     counts = Counter(map(gradient_class, ratios))
     named = {
         "reaches": "reaches the information",
@@ -163,40 +181,62 @@ def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
         "exploding": "explodes on its way to the information",
         "no ratio": "is not finite, or zero everywhere",
     }
-    parts = [f"{words} in {_of_all(counts[kind], len(ratios))}" for kind, words in named.items() if counts[kind]]
+    parts = [f"{words} in {of_all(counts[kind], len(ratios))}" for kind, words in named.items() if counts[kind]]
     finite = [ratio for ratio in ratios if math.isfinite(ratio)]
-    span = f": 10^{min(finite):.1f} to 10^{max(finite):.1f} of that at lag 0" if len(finite) > 1 else ""
-    return [f"After training, the gradient {_join(parts)} configurations{aside}{span}."]
-
-
-def _of_all(count: int, total: int) -> str:
-    if count < total:
-        return f"{count} of {total}"
-    return "the only one" if total == 1 else f"all {total}"
+    ends = [f"10^{end:.1f}" for end in (min(finite), max(finite))] if len(finite) > 1 else []
+    span = f": {' to '.join(dict.fromkeys(ends))} of that at lag 0" if ends else ""
+    return [f"After training, the gradient {join(parts)} configurations{aside}{span}."]
 
 
 def _tally_pairs(contents: Contents) -> list[str]:
-    """Count the verdicts on the first measure that has any."""
-    for measure, good, bad, name in (
-        ("steps_to_solve", "solved the task sooner", "solved the task later", "steps to solve"),
-        ("loss", "ended at a lower loss", "ended at a higher loss", "loss"),
-    ):
-        counts = Counter(
-            effect.verdict
-            for comparison in contents.comparisons
-            for effect in comparison.effects
-            if effect.measure == measure
-        )
-        words = {
-            BETTER: good,
-            WORSE: bad,
-            NOT_SHOWN: f"showed no difference in {name}",
-            TOO_FEW: "had too few replicas to say",
-        }
-        total = counts.total()
-        if parts := [f"{_of_all(counts[kind], total)} {said}" for kind, said in words.items() if counts[kind]]:
-            return [f"Compared with {contents.baseline}, replica by replica, {_join(parts)}."]
-    return []
+    """Count the verdicts on steps to solve, where any replica solved the task, and those on the loss."""
+    solving = [each for each in contents.comparisons if each.summary.solved or each.baseline.solved]
+    steps = _tally(
+        solving,
+        "steps_to_solve",
+        {
+            BETTER: "the task was solved sooner in",
+            WORSE: "the task was solved later in",
+            NOT_SHOWN: "no difference in steps to solve was shown in",
+            TOO_FEW: "there were too few replicas to say in",
+        },
+    )
+    losses = _tally(
+        contents.comparisons,
+        "loss",
+        {
+            BETTER: "the final loss was lower in",
+            WORSE: "the final loss was higher in",
+            NOT_SHOWN: "no difference in final loss was shown in",
+            TOO_FEW: "there were too few replicas to say in",
+        },
+    )
+    neither = len(contents.comparisons) - len(solving)
+    if steps and neither:
+        steps += f" ({neither} more left out, in which neither run solved it)"
+    # Too few replicas for the steps are too few for the loss.
+    parts = list(dict.fromkeys(filter(None, (steps, losses))))
+    return [f"Compared with {contents.baseline}, replica by replica, {'; '.join(parts)}."] if parts else []
+
+
+def _tally(comparisons: Sequence[Comparison], measure: str, words: Mapping[str, str]) -> str:
+    """Count the verdicts on a measure; empty if there are none."""
+    counts = Counter(
+        effect.verdict for comparison in comparisons for effect in comparison.effects if effect.measure == measure
+    )
+    total = counts.total()
+    parts = [f"{said} {of_all(counts[kind], total)}" for kind, said in words.items() if counts[kind]]
+    return f"{join(parts)} {plural('comparison', total)}" if parts else ""
+
+
+def _multiplicity(comparisons: Sequence[Comparison]) -> str:
+    """Say, before the clearest differences are picked, of how many, and how many there would be by chance."""
+    could, told = count_told(comparisons)
+    verb = "is" if told == 1 else "are"
+    return (
+        f"Of {could} {plural('difference', could)} between runs {told} {verb} told from 0, where "
+        f"{by_chance(could)} would be by chance; the clearest:"
+    )
 
 
 def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
@@ -224,31 +264,36 @@ def _paired_sentence(comparison: Comparison) -> str:
         return f"{contrast(comparison)}: nothing to compare."
     if comparison.pairs < FEW_REPLICAS:
         return f"{contrast(comparison)}: too few replicas ({comparison.pairs}) to say."
-    clauses = [_effect_clause(effect) for effect in comparison.effects if effect.verdict not in {TOO_FEW, NOT_SHOWN}]
+    clauses = [
+        _effect_clause(comparison, effect)
+        for effect in comparison.effects
+        if effect.verdict not in {TOO_FEW, NOT_SHOWN}
+    ]
     same = [effect for effect in comparison.effects if effect.verdict == NOT_SHOWN]
     few = [effect for effect in comparison.effects if effect.verdict == TOO_FEW]
     if comparison.summary.solved == comparison.baseline.solved == 0 and comparison.summary.is_judged:
         clauses.append("neither solved the task in any replica")
         same = [effect for effect in same if effect.measure != "steps_to_solve"]
     if same:
-        clauses.append(f"no difference shown in {_join([_open_interval(effect) for effect in same])}")
+        clauses.append(f"no difference shown in {join([_open_interval(effect) for effect in same])}")
     if few:
-        clauses.append(f"too few pairs to say in {_join([NAMES[effect.measure] for effect in few])}")
+        clauses.append(f"too few pairs to say in {join([NAMES[effect.measure] for effect in few])}")
     return f"{contrast(comparison)}: {'; '.join(clauses)}."
 
 
 def _effect_sentence(comparison: Comparison, effect: Effect) -> str:
-    return f"{contrast(comparison)}: {_effect_clause(effect)}."
+    return f"{contrast(comparison)}: {_effect_clause(comparison, effect)}."
 
 
-def _effect_clause(effect: Effect) -> str:
+def _effect_clause(comparison: Comparison, effect: Effect) -> str:
     if effect.difference is None or effect.left_out:
         return _share_clause(effect)
     size, low, high = _sized(effect.measure, effect.difference)
     interval = f"(95 % interval {low} to {high}, {effect.pairs} pairs)"
     more = effect.difference.value > 0
     said = {
-        "steps_to_solve": f"solved {size} steps {'later' if more else 'sooner'} on average {interval}",
+        "steps_to_solve": f"solved {size} steps {'later' if more else 'sooner'} on average, within {comparison.budget} "
+        f"steps {interval}",
         "loss": f"final loss {'higher' if more else 'lower'} by {size} on average {interval}",
         "horizon": f"the gradient reaches {size} time steps {'farther' if more else 'less far'} {interval}",
         "decay": f"on its way back the gradient falls {'less' if more else 'more'}, by {size} powers of ten per time "
@@ -289,7 +334,3 @@ def _sized(measure: str, difference: Estimate) -> tuple[str, str, str]:
 
 def _shown(measure: str) -> Callable[[float], str]:
     return (lambda value: f"{value:.0f}") if measure == "steps_to_solve" else (lambda value: f"{value:.2g}")
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,6 +1,6 @@
-"""Words for what is compared."""
+"""Words for what is compared, and for counts of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -46,6 +46,28 @@ def contrast(comparison: Comparison) -> Contrast:
         baseline=_list(baseline.settings, differing) or baseline.name,
         place=", ".join(filter(None, [*model, _list(this.settings, shared)])),
     )
+
+
+def of_all(count: int, total: int) -> str:
+    """Return a part of all, to stand before a noun: "2 of 6", "the only", "both", "all 6"."""
+    if count < total:
+        return f"{count} of {total}"
+    return {1: "the only", 2: "both"}.get(total, f"all {total}")
+
+
+def plural(noun: str, count: int) -> str:
+    """Return a noun for so many, e.g. "run" or "runs"."""
+    return noun if count == 1 else f"{noun}s"
+
+
+def of_replicas(count: int, total: int) -> str:
+    """Return, e.g., "3 of 8 replicas"; a run of one replica has "the replica" or "no replica"."""
+    return f"{count} of {total} replicas" if total > 1 else f"{'the' if count else 'no'} replica"
+
+
+def join(parts: Sequence[str]) -> str:
+    """Return "a", "a and b", or "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _list(settings: Mapping[str, str], keys: list[str]) -> str:

@@ -15,8 +15,10 @@ from typing_extensions import override
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.text import printable
+from rnnstudy.report.tags import top_horizon
 from rnnstudy.study.live import draw, line
-from rnnstudy.study.run_state import RunState, Stage, median, top_horizon
+from rnnstudy.study.run_state import RunState, Stage, median
 from rnnstudy.training.loop import Listener, Progress
 from rnnstudy.training.replicas import NEVER, ReplicaStates, Status
 from rnnstudy.writers.base import Entry, Scalar, Writer
@@ -113,7 +115,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line, above the table if there is one."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _can_draw(console: Console) -> bool:

@@ -1,14 +1,13 @@
 """Where the runs of a sweep stand, as plain data: whoever does a run fills it in, whoever shows it only reads."""
 
 import math
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-_HORIZON = re.compile(r"horizon/h/layer_(\d+)/lag")
+from rnnstudy.report.tags import top_horizon
 
 
 class Stage(StrEnum):
@@ -111,9 +110,3 @@ def median(figures: Iterable[float | None]) -> float | None:
     """The median of those figures that are numbers; None if none is."""
     numbers = [figure for figure in figures if figure is not None and not math.isnan(figure)]
     return statistics.median(numbers) if numbers else None
-
-
-def top_horizon(tags: Iterable[str]) -> str | None:
-    """The tag among `tags` that has the gradient horizon of the top layer's hidden state; None if none has."""
-    found = [match for tag in tags if tag.startswith("horizon/") and (match := _HORIZON.fullmatch(tag))]
-    return max(found, key=lambda match: int(match[1]))[0] if found else None

@@ -37,6 +37,20 @@ CHOICES = ("task", "model", "optimizer", "schedule")
 _INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
 
 
+class FailedRunsError(RnnstudyError):
+    """Some runs of a sweep failed; why is told when they do.
+
+    Args:
+        message: How many.
+        folders: Hold the runs that were done.
+    """
+
+    def __init__(self, message: str, folders: list[Path]) -> None:
+        """Keep the folders."""
+        super().__init__(message)
+        self.folders = folders
+
+
 def train(arguments: Sequence[str], console: Console) -> list[Path]:
     """Run what a command line asks for, once all of it has been checked.
 
@@ -49,19 +63,31 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
 
     Raises:
         ConfigError: Something about the configuration of any of the runs is wrong; none was started.
-        RnnstudyError: Runs failed; the others were done.
+        FailedRunsError: Runs of a sweep failed; the others were done.
+        RnnstudyError: The run failed.
     """
+    arguments = _multirun_first(arguments)
     if not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments):
         _call_hydra(lambda config: None, arguments)
         return []
     jobs = _labelled(_rehearse(arguments))
     _require_folders_apart(jobs)
     failed: list[RnnstudyError] = []
+    count = len(jobs)
     with Screen(console, [_waiting(job) for job in jobs]) as screen:
         done = _collect(arguments, lambda config: _perform(config, jobs, screen), failed)
+    folders = sorted({folder.parent for folder in done if folder is not None})
+    if failed and count == 1:
+        raise failed[0]
     if failed:
-        raise RnnstudyError("; ".join(map(str, failed)))
-    return sorted({folder.parent for folder in done if folder is not None})
+        raise FailedRunsError(f"{len(failed)} of {count} runs failed.", folders)
+    return folders
+
+
+def _multirun_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the flag of a sweep in front: Hydra knows it between overrides no more."""
+    flags = [argument for argument in arguments if argument in {"-m", "--multirun"}]
+    return flags[:1] + [argument for argument in arguments if argument not in flags]
 
 
 def first_job(arguments: Sequence[str]) -> Job:
@@ -239,9 +265,20 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> 
 
     Raises:
         ConfigError: What Hydra finds wrong, in one line.
+        RnnstudyError: Hydra cannot write into the sweep's folder.
+        OSError: From `task`.
         ValueError: Something else, of nobody's intention.
     """
-    main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
+    of_task: list[OSError] = []
+
+    def watched(config: DictConfig) -> Any:
+        try:
+            return task(config)
+        except OSError as error:
+            of_task.append(error)
+            raise
+
+    main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(watched)
     with _hydra_surroundings(arguments):
         try:
             main()
@@ -249,6 +286,12 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> 
             raise ConfigError(_explain_missing(error)) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_explain(error, arguments)) from None
+        except OSError as error:
+            if error in of_task or error.filename is None:
+                raise
+            place = Path(error.filename)
+            folder = place.parent if place.name == "multirun.yaml" else place
+            raise RnnstudyError(f"'{folder}' cannot be written to: {error.strerror}.") from None
         except ValueError as error:
             # Of all that Hydra refuses, this has no class of its own.
             if "Config group override must be" not in str(error):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnstudy.core.run_folder import SUB_RUN
 from rnnstudy.writers.base import HistogramOverTime
 from rnnstudy.writers.events import Events
 
 MAX_SUB_RUNS = 5
 """Sub-runs of a run. With many more, nothing stands out."""
 
-_NAME = re.compile(r"at_step_(\d{6,})")
+_NAME = re.compile(rf"{SUB_RUN}(\d{{6,}})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class ThroughTime:
         self._folder = folder
         self._shown: set[int] = set()
         self._pending: tuple[int, Mapping[str, Pooled]] | None = None
-        for path in sorted(folder.glob("at_step_*")):
+        for path in sorted(folder.glob(f"{SUB_RUN}*")):
             if named := _NAME.fullmatch(path.name):
                 if int(named[1]) < purge_step:
                     self._shown.add(int(named[1]))
@@ -96,7 +97,7 @@ class ThroughTime:
         if not any(histogram.counts.any() for histogram in histograms.values()):
             return
         self._shown.add(step)
-        events = Events(self._folder / f"at_step_{step:06d}")
+        events = Events(self._folder / f"{SUB_RUN}{step:06d}")
         for tag, histogram in histograms.items():
             if not histogram.counts.any():
                 continue

@@ -150,3 +150,22 @@ def test_where_there_are_too_many_runs_the_sub_runs_are_left_out(source, twin):
     view.refresh()
     assert [len(view.runs), len(view.sub_runs), view.left_out] == [4, 0, 3]
     assert set(shown(twin)) == {"gru", "lstm seed=0", "lstm seed=1", "lstm seed=2"}
+
+
+def test_names_leave_out_the_settings_that_all_runs_share(source, twin):
+    for number, model in enumerate(("rnn", "lstm+clip_norm")):
+        for lag in (20, 40):
+            add_run(source / f"{model}_{number}{lag:07d}", f"{model} lag={lag} num_steps=500 path=a b")
+    view = BoardView(source, twin, 500)
+    assert view.runs == ["lstm+clip_norm lag=20", "lstm+clip_norm lag=40", "rnn lag=20", "rnn lag=40"]
+    # A run that comes later says all of itself: it may not share what the others do.
+    add_run(source / "gru_11111111", "gru lag=40 num_steps=900 path=a b")
+    view.refresh()
+    assert "gru lag=40 num_steps=900 path=a b" in view.runs
+    assert "rnn lag=20" in view.runs
+
+
+def test_runs_that_are_alike_but_for_their_seed_keep_it(source, twin):
+    for seed in (1, 2):
+        add_run(source / f"lstm_{seed:08d}", f"lstm lag=40 seed={seed}")
+    assert BoardView(source, twin, 500).runs == ["lstm seed=1", "lstm seed=2"]

@@ -79,10 +79,11 @@ def test_all_options_together(sweep: Path, tmp_path: Path, capsys, monkeypatch) 
     ]
     output = tmp_path / "a paper"
     assert main(["compare", str(sweep), str(sweep / "rnn"), *options, "--output", str(output), "--markdown"]) == 0
-    shown = capsys.readouterr().out
-    assert "**mitigation=clip\\_norm**" in shown
-    assert "Note: Runs with 2 replicas: too few to say much" in shown
-    assert f"Report: {output / 'report.html'}" in shown
+    shown = capsys.readouterr()
+    assert "**mitigation=clip\\_norm**" in shown.out
+    assert shown.out.rstrip("\n") == (output / "table.md").read_text().rstrip("\n")
+    assert "Note: Runs with 2 replicas: too few to say much" in shown.err
+    assert f"Report: {output / 'report.html'}" in shown.err
     with (output / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["mitigation"] for row in rows] == ["clip_norm", "none"]
@@ -106,8 +107,8 @@ def test_bad_folders_are_named_and_the_rest_is_compared(sweep: Path, tmp_path: P
         "Not read: more/newer: run.json has format 2, this version reads up to 1: use a newer rnnstudy",
         "Not read: more/torn: result.json is no JSON",
         "Not read: more/b c: config.yaml is missing",
-        f"Not read: No run in {tmp_path / 'empty'}",
-        f"Not read: There is no folder {tmp_path / 'gone'}",
+        f"Not compared: No run in {tmp_path / 'empty'}",
+        f"Not compared: There is no folder {tmp_path / 'gone'}",
     ):
         assert f"Note: {line}" in shown
     page = (tmp_path / "out" / "report.html").read_text()
@@ -136,7 +137,7 @@ def test_a_sweep_can_be_compared_while_it_runs(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stdout + done.stderr
             assert "running" in done.stdout
             assert "of 100000" in done.stdout
-            assert "None of 1 runs has ended yet." in done.stdout
+            assert "The run has not ended yet." in done.stdout
         with (sweep / "report" / "table.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert [row["status"] for row in rows] == ["unfinished"] * 2

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 
 def restricted_times(steps: Sequence[int | None], budget: int) -> list[int]:
     """Return the time that each replica took, at most the budget."""
@@ -25,6 +27,23 @@ def share_of_smaller(this: Sequence[float], that: Sequence[float]) -> float:
         wins += mine < other
         ties += mine == other
     return (wins + ties / 2) / len(this)
+
+
+def sign_test_p(wins: int, losses: int) -> Fraction:
+    """Return the share of all ways to give each pair to one side that are as uneven as this one, or more."""
+    total = wins + losses
+    uneven = [
+        sides for sides in itertools.product((0, 1), repeat=total) if abs(2 * sum(sides) - total) >= abs(wins - losses)
+    ]
+    return Fraction(len(uneven), 2**total)
+
+
+def wilson_roots(successes: float, total: int) -> list[float]:
+    """Return the fractions q at which the score |p - q| is z standard errors of q: p is z sqrt(q (1 - q) / n) off."""
+    z, share = 1.959963984540054, successes / total
+    # (p - q)^2 = z^2 q (1 - q) / n, a quadratic in q.
+    roots = np.roots([1 + z * z / total, -(2 * share + z * z / total), share * share])
+    return sorted(float(root) for root in roots.real)
 
 
 def all_resampled_means(values: Sequence[Fraction]) -> list[Fraction]:

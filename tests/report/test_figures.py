@@ -1,6 +1,7 @@
 """What the figures show, read back from matplotlib's own objects."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from rnnstudy.report.figures_gradient import bound_of_theory, heatmap_figures, l
 from rnnstudy.report.figures_outcome import length_figures, numeric_setting, paired_figures, solving_figures
 from rnnstudy.report.figures_training import curves_figures, norm_figures
 from rnnstudy.report.naming import name_runs
-from rnnstudy.report.paired import Comparison, Effect, compare_all
+from rnnstudy.report.paired import MEASURES, Comparison, Effect, compare_all
 from rnnstudy.report.read import read_sweep
 from rnnstudy.report.survival import solved_curve
 from rnnstudy.report.table import Summary, summarise
@@ -174,6 +175,46 @@ def test_a_forest_shows_each_difference_with_its_interval_and_verdict(tmp_path):
         if line.get_marker() != "None"
     }
     assert points == {"o": (-600.0, 0), "s": (600.0, 1)}
+
+
+def test_the_forest_has_a_panel_for_each_measure(tmp_path):
+    write_lag(tmp_path, lag=9)
+    (summary,) = summaries_of(tmp_path)
+    some = Estimate(value=1.0, low=0.5, high=1.5)
+    effects = tuple(
+        Effect(measure=measure, difference=some, improvement=some, pairs=8, left_out=0, verdict=verdict)
+        for measure, verdict in zip(MEASURES, ("worse", "worse", "higher", "lower"), strict=True)
+    )
+    comparison = Comparison(summary=summary, baseline=summary, pairs=8, effects=effects, budget=1, notes=())
+    (figure,) = paired_figures([comparison])
+    marks = ["".join(str(line.get_marker()) for line in axes.lines[2:]) for axes in figure.axes]
+    assert marks == ["s", "s", "^", "v"]
+    assert figure.get_figwidth() * 96 < 1280
+    (three,) = paired_figures([replace(comparison, effects=effects[1:])])
+    assert [axes.get_xlabel().partition(" ")[0] for axes in three.axes] == ["final", "horizon", "decay"]
+
+
+def test_what_is_not_finite_is_counted_on_axes_without_numbers(tmp_path):
+    folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=2, seq_len=5))
+    set_norms(folder, [[math.nan] * 5, [math.nan] * 5], [math.nan, math.nan])
+    rows = [
+        {"step": 0, "replica": r, "eval/loss": math.nan, "grad_norm/raw": math.nan, "gain_bound/layer_0": math.nan}
+        for r in range(2)
+    ]
+    write_jsonl(folder / "metrics.jsonl", rows)
+    layout = arrange([summaries_of(tmp_path)[0].entry])
+    for (figure,), count in (
+        (curves_figures(layout, "eval/loss"), "not drawn: 2 NaN or infinite"),
+        (norm_figures(layout), "not drawn: 2 NaN, infinite or zero"),
+        (lag_figures(layout), "not drawn: 20 NaN or infinite"),
+    ):
+        (axes,) = figure.axes
+        assert axes.get_xlabel().endswith(count)
+        figure.draw_without_rendering()
+        labels = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+        assert not any(label.get_visible() and label.get_text() for label in labels)
+        names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        assert not {"bound of theory", "without memory", "lag of the information"} & set(names)
 
 
 def test_differences_of_rounding_errors_do_not_fill_the_axes(tmp_path):

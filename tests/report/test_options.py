@@ -179,7 +179,9 @@ def test_the_table_of_runs_against_the_files(sweep: Path) -> None:
         assert int(row["replicas"]) == 5
         assert row["state"] == "finished"
         assert int(row["run_solved"]) == solved
-        assert [float(row["run_solved_low"]), float(row["run_solved_high"])] == [interval.low, interval.high]
+        assert [float(row["run_solved_low"]), float(row["run_solved_high"])] == pytest.approx(
+            [interval.low, interval.high]
+        )
         found = [float(row[f"eval_loss_{which}"]) for which in ("median", "min", "max")]
         assert found == [np.median(losses), min(losses), max(losses)]
         assert float(row["decay_median"]) == np.median(result["final"]["horizon/h/layer_0/decay"])

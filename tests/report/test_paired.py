@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.plain_statistics import restricted_times, share_of_smaller
+from reference.plain_statistics import restricted_times, share_of_smaller, wilson_roots
 from tools.summaries import make_summary
 
 from rnnstudy.report.paired import (
@@ -102,9 +102,10 @@ def test_times_are_restricted_to_what_both_runs_were_trained_for():
     assert found.improvement is not None
     assert found.improvement.value == (1 + 1 + 0.5 + 0 + 0.5) / 5
     (note,) = comparison.notes
-    assert "this" in note
-    assert "400" in note
+    assert "restricted to 400" in note
+    assert "compared at step 400, which is as far as this is" in note
     assert "1000" in note
+    assert comparison.at_step == 400
 
 
 def test_a_run_that_ended_early_because_all_solved_restricts_nothing():
@@ -212,16 +213,16 @@ def test_of_the_gradient_larger_is_higher_and_not_finite_is_lowest(measure):
     def run(name: str, *values: float) -> Summary:
         return dataclasses.replace(make_summary(name, loss=values), **{measure: values})
 
-    base = run("base", -3.0, -2.0, -1.0, -2.0, -3.0)
-    higher = run("this", -2.0, -1.5, 0.5, -1.0, 7.0)
-    lost = run("lost", NAN, INF, NAN, -INF, NAN)
+    base = run("base", -3.0, -2.0, -1.0, -2.0, -3.0, -2.5)
+    higher = run("this", -2.0, -1.5, 0.5, -1.0, 7.0, -1.0)
+    lost = run("lost", NAN, INF, NAN, -INF, NAN, NAN)
     up = effect_of(compare_one(higher, base), measure)
     assert up.verdict == "higher"
     assert up.improvement is not None
     assert up.improvement.value == 1
     assert effect_of(compare_one(base, higher), measure).verdict == "lower"
     down = effect_of(compare_one(lost, base), measure)
-    assert (down.difference, down.pairs, down.left_out) == (None, 0, 5)
+    assert (down.difference, down.pairs, down.left_out) == (None, 0, 6)
     assert down.improvement is not None
     assert down.improvement.value == 0
     assert down.verdict == "lower"
@@ -238,6 +239,25 @@ def test_a_difference_of_the_survivors_alone_decides_nothing():
     # Most diverged, the one left is better: two findings that point opposite ways.
     assert verdict([0.1, *[NAN] * 15], [*base, *base]) == "no difference shown"
     assert verdict([1.1, *[NAN] * 15], [*base, *base]) == "worse"
+
+
+def test_where_pairs_are_left_out_the_sign_test_decides():
+    base = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
+    assert verdict([NAN] * 5, base[:5]) == "no difference shown"  # p = 0.0625
+    assert verdict([NAN] * 6, base) == "worse"  # p = 0.03125
+    assert verdict([NAN] * 6, [NAN, *base[1:]]) == "no difference shown"  # a tie tells nothing: 5 of 5
+    assert verdict([NAN] * 7, [NAN, *base]) == "worse"
+
+
+def test_the_interval_of_the_improvement_has_a_width_where_all_pairs_agree():
+    found = loss_effect([0.1] * 8, [1.0 + 0.1 * replica for replica in range(8)]).improvement
+    assert found is not None
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(8 / (8 + 1.959963984540054**2))  # Wilson's lower end of n of n
+    tied = loss_effect([1.0] * 4 + [0.5, 2.0], [1.0] * 6)
+    assert tied.ties == 4
+    assert tied.improvement is not None
+    assert (tied.improvement.low, tied.improvement.high) == pytest.approx(wilson_roots(3, 6), abs=1e-9)
 
 
 # Verdicts.
@@ -360,6 +380,22 @@ def test_the_note_counts_differences_that_could_be_told_from_zero():
     assert not multiplicity_note([])
 
 
+def test_the_note_leaves_out_what_could_not_be_decided():
+    def note(this: Sequence[float], that: Sequence[float]) -> str:
+        return multiplicity_note([compare_one(make_summary("this", loss=this), make_summary("base", loss=that))])
+
+    assert not note([NAN] * 8, [NAN] * 8)
+    assert not note([NAN] * 8, [NAN] * 3 + [1.0] * 5)  # 5 of 5 that do not tie would not do
+    assert note([NAN] * 8, [NAN] * 2 + [1.0] * 6).startswith("1 difference could")
+    three = compare_all(
+        [
+            (make_summary(f"this {k}", loss=[0.1 * k, 0.2, 0.3, 0.4, 0.9]), make_summary("base", loss=[1.0] * 5))
+            for k in range(3)
+        ]
+    )
+    assert "about 0.2 would be" in multiplicity_note(three)
+
+
 @pytest.mark.slow
 def test_many_comparisons_have_fewer_resamples_and_say_so():
     random = np.random.default_rng(0)
@@ -386,7 +422,7 @@ def test_the_table_shows_difference_interval_share_and_verdict():
     main, interval = columns["Δ steps"].cells[0]
     assert main == "-420"
     assert interval.startswith("[-")
-    assert columns["steps?"].cells == (("better", "P 1.00"),)
+    assert columns["steps?"].cells == (("better", "P 1.00 [0.57, 1.00]"),)
     assert columns["Δ loss"].cells[0][0] == "-0.875"
     assert columns["Δ loss"].cells[0][1].endswith(", 1 left out")
     assert "Δ horizon" not in columns
@@ -398,7 +434,7 @@ def test_cells_without_figures_are_dashes():
     that = make_summary("base", loss=[1.0] * 5)
     columns = {column.header: column for column in comparison_columns(compare_all([(this, that), (other, that)]))}
     assert columns["Δ loss"].cells == (("0", "all equal"), ("\N{EN DASH}", ""))
-    assert columns["loss?"].cells == (("no difference shown", "P 0.50"), ("\N{EN DASH}", ""))
+    assert columns["loss?"].cells == (("no difference shown", "P 0.50 [0.17, 0.83]"), ("\N{EN DASH}", ""))
 
 
 def test_rows_hold_raw_figures():

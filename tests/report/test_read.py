@@ -235,13 +235,31 @@ def test_what_is_no_folder_with_runs_is_named_and_the_rest_is_read(tmp_path: Pat
     bad = [tmp_path / name for name in ("empty", "file", "nowhere")]
     sweep = read_sweep(*bad, tmp_path / "good")
     assert [run.label for run in sweep.runs] == ["good/run"]
-    assert len(sweep.unreadable) == 3
-    for folder, line, told in zip(bad, sweep.unreadable, ("No run in", "is a file", "no folder"), strict=True):
+    assert sweep.unreadable == ()
+    assert len(sweep.unusable) == 3
+    for folder, line, told in zip(bad, sweep.unusable, ("No run in", "is a file", "no folder"), strict=True):
         assert str(folder) in line
         assert told in line
         assert "rnnstudy train" in line
-    with pytest.raises(RnnstudyError, match="None of 3 folders can be compared; the first: No run in"):
+    with pytest.raises(RnnstudyError, match="None of 3 folders can be compared: No run in") as caught:
         read_sweep(*bad)
+    assert all(str(folder) in str(caught.value) for folder in bad)
+
+
+def test_the_error_on_folders_of_any_name_names_them_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(RnnstudyError) as caught:
+        read_sweep(Path("../no..where"))
+    assert str(caught.value) == "There is no folder ../no..where. Runs come from `rnnstudy train ...`."
+
+
+def test_where_nothing_can_be_read_five_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    for number in range(7):
+        (tmp_path / f"bad{number}").mkdir()
+        (tmp_path / f"bad{number}" / "config.yaml").write_text("{}")
+    with pytest.raises(RnnstudyError) as caught:
+        read_sweep(tmp_path)
+    named = "; ".join(f"bad{number}: run.json is missing" for number in range(5))
+    assert str(caught.value) == f"None of 7 folders can be compared: {named}; and 2 more."
 
 
 def test_a_file_where_another_should_be_a_folder_or_the_reverse_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, w
 
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.report.naming import name_runs
+from rnnstudy.report.paired import compare_all
 from rnnstudy.report.read import Run, read_run, read_sweep
 from rnnstudy.report.table import Summary, summarise
 
@@ -67,13 +68,13 @@ def test_a_run_that_has_only_begun_has_no_figures(tmp_path: Path) -> None:
     assert summary.status == ("unfinished",) * 3
     assert summary.last_step == 0
     assert summary.loss == summary.horizon == (None, None, None)
-    assert summary.state == "running, step 0 of 2000"
+    assert summary.state == "running or just stopped, step 0 of 2000"
 
 
 def test_a_run_is_running_while_its_log_grows(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(finished=False))
     last = max(json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines())
-    for age, state in ((10, "running"), (3600, "unfinished")):
+    for age, state in ((10, "running or just stopped"), (3600, "stopped")):
         then = time.time() - age
         os.utime(folder / "metrics.jsonl", (then, then))
         (entry,) = name_runs(read_sweep(tmp_path).runs)
@@ -142,3 +143,51 @@ def test_horizon_and_decay_are_those_of_the_top_layer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(summary.horizon, final["horizon/h/layer_1/lag"])
     np.testing.assert_array_equal(summary.decay, final["horizon/h/layer_1/decay"])
     assert final["horizon/h/layer_1/decay"] != final["horizon/h/layer_0/decay"]
+
+
+def test_a_diverged_replica_has_no_last_figures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=4, digest=True))
+    final = {
+        "eval/loss": [0.1, 1.0, 2.0, None],
+        "eval/accuracy": [1.0, 0.9, 0.8, 0.7],
+        "horizon/h/layer_0/lag": [5.0, 6.0, 7.0, 8.0],
+        "horizon/h/layer_0/decay": [-0.1, -0.2, -0.3, -0.4],
+        "eval_at_60/accuracy": [0.9, 0.8, 0.7, 0.6],
+        "eval/answer_loss": [None] * 4,
+    }
+    status = ["diverged", "finished", "finished", "diverged"]
+    edit_json(folder / "result.json", final=final, status=status, steps_to_solve=[None] * 4)
+    summary = summarise(name_runs(read_sweep(tmp_path).runs)[0])
+    nan = math.nan
+    np.testing.assert_array_equal(summary.loss, [nan, 1.0, 2.0, nan])
+    np.testing.assert_array_equal(summary.accuracy, [nan, 0.9, 0.8, nan])
+    np.testing.assert_array_equal(summary.horizon, [nan, 6.0, 7.0, nan])
+    np.testing.assert_array_equal(summary.decay, [nan, -0.2, -0.3, nan])
+    np.testing.assert_array_equal(summary.elsewhere[60, "accuracy"], [nan, 0.8, 0.7, nan])
+    assert summary.answer_loss == (None,) * 4  # nobody has it
+    assert all(ratio is not None and math.isfinite(ratio) for ratio in summary.ratio_first)
+    np.testing.assert_array_equal(np.isnan(np.array(summary.ratio_last, dtype=float)), [True, False, False, True])
+
+
+def test_a_run_that_has_not_ended_is_compared_at_the_step_it_is_at(tmp_path: Path) -> None:
+    """Replica 0 goes on, 1 solved the task before, 2 diverged before, 3 diverged after the step."""
+    done = write_run(tmp_path / "done", Synthetic(replicas=4))
+    ends = {0: 2000, 1: 400, 2: 300, 3: 1000}
+    rows = [
+        row(step, r, 0.0) | {"eval/loss": step + r / 10} for r, end in ends.items() for step in range(0, end + 1, 100)
+    ]
+    write_jsonl(done / "metrics.jsonl", rows)
+    status = ["finished", "solved", "diverged", "diverged"]
+    final = {"eval/loss": [2000.0, 400.1, 300.2, 1000.3]}
+    edit_json(done / "result.json", status=status, steps_to_solve=[None, 400, None, None], final=final)
+    going = write_run(tmp_path / "going", Synthetic(replicas=4, finished=False, mitigation=["clip_norm"]))
+    rows = [row(step, r, 0.0) | {"eval/loss": 1.0} for r in range(4) for step in range(0, 601, 100)]
+    write_jsonl(going / "metrics.jsonl", rows)
+    summaries = {s.entry.run.label: s for s in map(summarise, name_runs(read_sweep(tmp_path).runs))}
+    (found,) = compare_all([(summaries["going"], summaries["done"])])
+    loss = next(effect for effect in found.effects if effect.measure == "loss")
+    assert found.at_step == 600
+    assert (loss.pairs, loss.left_out) == (3, 1)
+    assert loss.difference is not None
+    assert loss.difference.value == pytest.approx(1 - (600.0 + 400.1 + 600.3) / 3)
+    assert "compared at step 600, which is as far as going is" in found.notes[0]

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference.plain_statistics import sign_test_p, wilson_roots
 
 from rnnstudy.report.digest import vanishing_ratios
-from rnnstudy.report.statistics import median_range, median_steps, ordered_median, wilson_interval
+from rnnstudy.report.statistics import (
+    median_range,
+    median_steps,
+    ordered_median,
+    sign_test,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 8), (3, 8), (8, 8), (1, 1), (40, 100)])
@@ -17,6 +24,17 @@ def test_wilson_against_its_formula(successes: int, total: int) -> None:
     center = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total**2))
     assert wilson_interval(successes, total) == pytest.approx((center - half, center + half), abs=1e-12)
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, 2 * n), st.just(n))))
+def test_wilson_with_half_successes_is_where_the_score_is_z(case: tuple[int, int]) -> None:
+    successes, total = case[0] / 2, case[1]
+    assert wilson_interval(successes, total) == pytest.approx(wilson_roots(successes, total), abs=1e-9)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(5, 0), (0, 6), (7, 1), (3, 3), (2, 9), (0, 0), (1, 0)])
+def test_the_sign_test_counts_all_ways(wins: int, losses: int) -> None:
+    assert sign_test(wins, losses) == pytest.approx(float(sign_test_p(wins, losses)), abs=1e-12)
 
 
 def test_censored_replicas_are_never_dropped() -> None:

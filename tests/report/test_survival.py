@@ -11,6 +11,7 @@ from tools.summaries import make_summary
 
 from rnnstudy.report.statistics import wilson_interval
 from rnnstudy.report.survival import median_steps_to_solve, solved_curve
+from rnnstudy.report.table import Summary, columns
 
 STEPS = st.lists(st.none() | st.integers(0, 900), min_size=1, max_size=12)
 
@@ -103,3 +104,16 @@ def test_a_median_beyond_the_steps_done_is_unknown():
     assert found.high is None
     # One of 8, the upper end of whose interval is 0.61.
     assert found.low == 100
+
+
+def steps_cell(run: Summary) -> tuple[str, str]:
+    return next(column for column in columns([run]) if column.header == "steps").cells[0]
+
+
+def test_the_table_shows_the_interval_of_the_median_where_there_is_one():
+    run = make_summary("run", steps=[100, 200, 300, 400, 500, 600, 700, 800, 900, None], last_step=1000)
+    found = median_steps_to_solve(run)
+    assert steps_cell(run) == ("550", f"{found.low:.0f}\N{EN DASH}{found.high:.0f}")
+    assert steps_cell(make_summary("run", steps=[100, 200, 300, *[None] * 5])) == ("> 1000", "100 to > 1000")
+    assert steps_cell(make_summary("run", steps=[None] * 8)) == ("> 1000", "")
+    assert steps_cell(make_summary("run", steps=[100])) == ("100", "")

@@ -145,8 +145,8 @@ def test_edited_gradients_are_marked_and_not_counted():
     assert "exactly zero*" in gradient_verdicts([edited])[0]
     sentences = verdicts(report([configuration(), configuration(lag="20"), edited], []))
     assert (
-        "After training, the gradient vanishes before the information in all 2 configurations, not counting 1 whose "
-        "gradients are edited: 10^-9.0 to 10^-9.0 of that at lag 0." in sentences
+        "After training, the gradient vanishes before the information in both configurations, not counting 1 whose "
+        "gradients are edited: 10^-9.0 of that at lag 0." in sentences
     )
 
 
@@ -172,10 +172,10 @@ def test_a_difference_is_told_in_words_with_its_interval():
     sooner = compared(effect("steps_to_solve", (-210.0, -330.0, -80.0), verdict="better"))
     later = compared(effect("steps_to_solve", (210.0, 80.0, 330.0), verdict="worse", share=0.125))
     assert paired_verdicts([sooner, later]) == [
-        "clip_norm against none (lstm, lag=60): solved 210 steps sooner on average (95 % interval 80 to 330, 8 pairs), "
-        "better in 88 % of the pairs.",
-        "clip_norm against none (lstm, lag=60): solved 210 steps later on average (95 % interval 80 to 330, 8 pairs), "
-        "better in 12 % of the pairs.",
+        "clip_norm against none (lstm, lag=60): solved 210 steps sooner on average, within 1000 steps (95 % interval "
+        "80 to 330, 8 pairs), better in 88 % of the pairs.",
+        "clip_norm against none (lstm, lag=60): solved 210 steps later on average, within 1000 steps (95 % interval "
+        "80 to 330, 8 pairs), better in 12 % of the pairs.",
     ]
     (lower,) = paired_verdicts([compared(effect("loss", (-0.5, -0.9, -0.1), verdict="better"))])
     assert "final loss lower by 0.5 on average (95 % interval 0.1 to 0.9, 8 pairs)" in lower
@@ -205,7 +205,7 @@ def test_pairs_decide_where_some_have_no_difference():
     some = compared(effect("loss", (-0.5, -0.9, 0.1), verdict="better", pairs=5, left_out=3))
     assert "loss better in 88 % of the pairs (95 % interval 78 % to 98 %; 3 of 8 pairs" in paired_verdicts([some])[0]
     assert verdicts(report([diverged.summary, diverged.baseline], [diverged]))[-1] == (
-        "Compared with mitigation=[], replica by replica, the only one ended at a higher loss."
+        "Compared with mitigation=[], replica by replica, the final loss was higher in the only comparison."
     )
 
 
@@ -218,9 +218,47 @@ def test_the_clearest_differences_are_the_largest_in_proportion_and_tiny_ones_ar
     ]
     summaries = [each for comparison in comparisons for each in (comparison.summary, comparison.baseline)]
     sentences = verdicts(report(summaries, comparisons))
-    assert len(sentences) <= 6
+    assert len(sentences) <= 8
+    assert (
+        "Of 4 differences between runs 3 are told from 0, where 0.2 to 0.3 would be by chance; the clearest:"
+        in sentences
+    )
     clearest = [sentence.partition(":")[0] for sentence in sentences if sentence.startswith("clip_norm against")]
     assert clearest == ["clip_norm against none (lstm, lag=30)", "clip_norm against none (lstm, lag=20)"]
+
+
+def test_comparisons_in_which_nobody_solved_are_not_counted_as_steps():
+    unsolved = (None,) * 8
+    steps, loss = (
+        effect("steps_to_solve", (0.0, 0.0, 0.0), verdict=NOT_SHOWN),
+        effect("loss", (-0.5, -0.9, -0.1), verdict="better"),
+    )
+    neither = replace(
+        compared(steps, loss), summary=configuration(steps=unsolved), baseline=configuration(steps=unsolved)
+    )
+    sooner = compared(effect("steps_to_solve", (-9.0, -12.0, -5.0), verdict="better"), loss)
+
+    def tally(*comparisons: Comparison) -> str:
+        said = verdicts(report([configuration()], list(comparisons)))
+        return next(sentence for sentence in said if sentence.startswith("Compared"))
+
+    assert tally(neither, neither) == (
+        "Compared with mitigation=[], replica by replica, the final loss was lower in both comparisons."
+    )
+    assert tally(neither, sooner) == (
+        "Compared with mitigation=[], replica by replica, the task was solved sooner in the only comparison (1 more "
+        "left out, in which neither run solved it); the final loss was lower in both comparisons."
+    )
+
+
+def test_a_run_that_diverged_does_not_reach():
+    lost = replace(configuration(ratios=(0.0, 0.0)), status=("diverged",) * 4 + ("finished",) * 4)
+    sentences = verdicts(report([configuration(), configuration(lag="20"), lost], []))
+    assert (
+        "After training, the gradient vanishes before the information in both configurations, not counting 1 of which "
+        "half or more replicas diverged: 10^-9.0 of that at lag 0." in sentences
+    )
+    assert "4 of 8 replicas of lstm, lag=16 diverged." in sentences
 
 
 def test_the_theory_is_told_where_it_leaves_no_choice():

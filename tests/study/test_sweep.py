@@ -7,8 +7,9 @@ import yaml
 from rich.console import Console
 from tools.members import SMALL
 
-from rnnstudy.core.errors import ConfigError
-from rnnstudy.study.sweep import train
+from rnnstudy.cli.main import main
+from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.study.sweep import FailedRunsError, train
 
 TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
 
@@ -69,3 +70,35 @@ def test_the_order_of_initialisations_makes_another_run(tmp_path):
     for inits in ("[orthogonal,chrono]", "[chrono,orthogonal]"):
         train([*TINY, f"init={inits}", f"output_dir='{tmp_path}'"], Console(quiet=True))
     assert len(chosen(tmp_path)) == 2
+
+
+def test_the_flag_of_a_sweep_may_stand_between_overrides(tmp_path):
+    train([*TINY, f"output_dir='{tmp_path}'", "--multirun", "model=gru,lstm"], Console(quiet=True))
+    assert [model for model, _, _ in chosen(tmp_path)] == ["gru", "lstm"]
+
+
+def test_a_failing_sweep_tells_its_error_once_and_where_the_other_runs_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "500")
+    # One of the two runs cannot be written, which shows once it begins.
+    train([*TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"], Console(quiet=True))
+    (gru,) = (path for path in tmp_path.iterdir() if path.name.startswith("gru"))
+    (gru / "result.json").unlink()
+    (gru / "config.yaml.part").mkdir()
+    assert main(["train", *TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("cannot be written to") == 1
+    assert shown.err == "rnnstudy: 1 of 2 runs failed.\n"
+    assert f"rnnstudy compare {tmp_path}" in shown.out
+    with pytest.raises(FailedRunsError) as caught:
+        train([*TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"], Console(quiet=True))
+    assert caught.value.folders == [tmp_path]
+
+
+def test_a_sweep_in_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    for place, blocked in (("held", "held/multirun.yaml"), ("file/x", "")):
+        (tmp_path / "file").write_text("")
+        if blocked:
+            (tmp_path / blocked).mkdir(parents=True)
+        with pytest.raises(RnnstudyError) as caught:
+            train([*TINY, "-m", "model=gru,lstm", f"output_dir='{tmp_path / place}'"], Console(quiet=True))
+        assert str(caught.value).startswith(f"'{tmp_path / place}' cannot be written to: ")

@@ -1,0 +1,93 @@
+"""Who is best, who is worst, and who is neither."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from tools.summaries import make_summary
+
+from rnnstudy.report.headline import divergence, headline
+from rnnstudy.report.table import DASH, Summary, columns, show_number, show_steps
+
+DIVERGED = (None,) * 6
+
+
+def run(name: str, *, loss: float = 2.0, steps: tuple[int | None, ...] = DIVERGED, diverged: int = 0) -> Summary:
+    status = ["diverged"] * diverged + ["finished" if taken is None else "solved" for taken in steps[diverged:]]
+    losses = [math.nan] * diverged + [loss] * (len(steps) - diverged)
+    return make_summary(name, steps=steps, status=status, loss=losses, last_step=14)
+
+
+def test_a_run_that_diverged_has_never_the_lowest_loss():
+    lost, fair, poor = run("lost", loss=0.1, diverged=3), run("fair", loss=2.0), run("poor", loss=3.0)
+    assert headline([lost, fair, poor]) == [
+        "None of 3 runs solved the task in any replica; lowest final loss: fair (2.000); highest: poor (3.000)."
+    ]
+    assert headline([lost, fair]) == ["Neither run solved the task in any replica; final loss of fair (2.000)."]
+    assert headline([lost, run("gone", diverged=6)]) == ["Neither run solved the task in any replica."]
+
+
+def test_of_equal_runs_none_is_named_alone():
+    assert headline([run("a"), run("b")]) == ["Neither run solved the task in any replica."]
+    assert headline([run("a"), run("b"), run("c")]) == ["None of 3 runs solved the task in any replica."]
+    best = run("best", steps=(5,) * 6)
+    assert headline([best, run("a"), run("b")]) == [
+        "best solved 6 of 6 replicas (median 5 steps); a and b each solved 0 of 6 replicas."
+    ]
+    assert headline([best, run("a"), run("b"), run("c")])[0].endswith("; 3 runs each solved 0 of 6 replicas.")
+    equal = [run("a", loss=1.0, steps=(5,) * 6), run("b", loss=2.0, steps=(5,) * 6)]
+    assert headline(equal) == ["Both runs solved the task in every replica, in equally many steps (median 5)."]
+    three = [run("a", steps=(5,) * 6), run("b", steps=(7,) * 6), run("c", steps=(7,) * 6)]
+    assert headline(three)[0].endswith("fastest: a (median 5 steps); slowest: b and c (median 7 steps).")
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ((None,), "only did not solve the task."),
+        ((9,), "only solved the task (median 9 steps)."),
+        ((9, 9), "only solved 2 of 2 replicas (median 9 steps)."),
+        ((None, None), "only solved 0 of 2 replicas."),
+    ],
+)
+def test_one_run_is_told_without_plurals(steps: tuple[int | None, ...], said: str):
+    assert headline([run("only", steps=steps)]) == [said]
+
+
+def test_what_diverged_is_told():
+    assert divergence([run("fair")]) == []
+    assert divergence([run("irnn, lr=30", diverged=6), run("fair")]) == ["6 of 6 replicas of irnn, lr=30 diverged."]
+    some = [run("a", diverged=1), run("b", diverged=6)]
+    assert divergence(some) == ["Diverged: 1 of 6 replicas of a; 6 of 6 replicas of b."]
+    many = [*some, run("c", diverged=2), run("d", diverged=6), run("e")]
+    assert divergence(many) == ["In 4 of 5 runs replicas diverged, 15 of their 24, in 2 of them every one."]
+
+
+def test_no_steps_are_told_of_a_run_that_diverged():
+    assert show_steps(run("lost", diverged=3)) == DASH
+    assert show_steps(run("fair", diverged=2)) == "> 14"
+
+
+def test_columns_of_dashes_are_left_out():
+    open_ended = replace(make_summary("a", loss=[1.0, 2.0], judged=False), status=("finished", "finished"))
+    headers = {column.header for column in columns([open_ended])}
+    assert not headers & {"solved", "steps"}
+    assert headers >= {"n", "loss"}
+
+
+def ends_of(*losses: float) -> tuple[str, str]:
+    table = {column.header: column for column in columns([make_summary("a", loss=losses)])}
+    return table["loss"].cells[0]
+
+
+def test_ranges_show_ends_that_can_be_read():
+    assert ends_of(250.0, 333.0, 570.0) == ("333", f"250{DASH}570")
+    assert ends_of(0.5, 0.5, 0.5) == ("0.500", "0.50")
+    assert ends_of(2.001, 2.02, 2.04) == ("2.02", f"2.00{DASH}2.04")
+    assert ends_of(-math.inf, -math.inf)[1].count("NaN") == 1
+    assert [show_number(value) for value in (5678.0, 123456.0, 1.234e6, 1e-9)] == [
+        "5680",
+        "123000",
+        "1.23e+06",
+        "1.00e-09",
+    ]
