@@ -6,7 +6,7 @@ from rnnstudy.core.errors import ConfigError
 from rnnstudy.report.naming import ABSENT, Entry, short_labels
 from rnnstudy.report.select import Condition
 from rnnstudy.report.settings import NO_MITIGATION
-from rnnstudy.report.table import Summary
+from rnnstudy.report.summary import Summary
 
 _NAMED = 3  # runs of a kind that are named, before they are only counted
 

@@ -24,7 +24,8 @@ from rnnstudy.report.read import MAX_CHECKED, Run, Sweep, read_sweep
 from rnnstudy.report.search import REPORT
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
 from rnnstudy.report.show import markdown_tables, show_tables
-from rnnstudy.report.table import Column, Summary, columns, summarise
+from rnnstudy.report.summary import Summary, summarise
+from rnnstudy.report.table import Column, columns
 from rnnstudy.report.tidy import replica_rows, run_row, to_csv
 from rnnstudy.report.verdict import verdicts
 

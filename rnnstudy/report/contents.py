@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnstudy.report.paired import Comparison
 from rnnstudy.report.read import MAX_HELD
-from rnnstudy.report.table import Summary
+from rnnstudy.report.summary import Summary
 
 MAX_DRAWN = MAX_HELD
 """Runs that the figures show; their whole logs are read."""

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from rnnstudy.report.canvas import COLORS, DPI, GREY, INK, Layout, add_legend, arrange, panel_figure, plain, tidy
 from rnnstudy.report.naming import Entry, short_labels
 from rnnstudy.report.paired import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
+from rnnstudy.report.summary import Summary
 from rnnstudy.report.survival import solved_curve
-from rnnstudy.report.table import Summary
 from rnnstudy.report.wording import contrast
 
 MAX_ROWS = 30

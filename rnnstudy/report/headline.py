@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from rnnstudy.report.canvas import is_edited
 from rnnstudy.report.naming import natural
 from rnnstudy.report.statistics import median_range
-from rnnstudy.report.table import DASH, Summary, known, median_ratio, show_number, show_steps
+from rnnstudy.report.summary import Summary, known, median_ratio
+from rnnstudy.report.table import DASH, show_number, show_steps
 from rnnstudy.report.wording import of_all, of_replicas, plural
 
 _MAX_TASKS = 4  # sentences that still are a headline

@@ -14,7 +14,8 @@ from rnnstudy.report.canvas import is_edited
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.drawing import Drawing
 from rnnstudy.report.statistics import top_curve
-from rnnstudy.report.table import Column, Summary
+from rnnstudy.report.summary import Summary
+from rnnstudy.report.table import Column
 from rnnstudy.report.typeset import raise_powers, typeset
 from rnnstudy.report.verdict import RULES, gradient_verdicts, paired_verdicts, verdicts
 from rnnstudy.report.wording import of_all

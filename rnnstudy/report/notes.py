@@ -7,7 +7,7 @@ from pathlib import Path
 from rnnstudy.report.naming import confounded
 from rnnstudy.report.read import Run, Sweep
 from rnnstudy.report.statistics import FEW_REPLICAS
-from rnnstudy.report.table import Summary
+from rnnstudy.report.summary import Summary
 
 UNUSABLE = "Not compared: "
 """Begins the notes on folders that were asked for, all of which are told."""

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from rnnstudy.report.bootstrap import Estimate, estimate_means
 from rnnstudy.report.statistics import FEW_REPLICAS, sign_test, wilson_interval
-from rnnstudy.report.table import Summary, figures_at
+from rnnstudy.report.summary import Summary, figures_at
 
 MEASURES = ("steps_to_solve", "loss", "horizon", "decay")
 NAMES = {"steps_to_solve": "steps to solve", "loss": "loss", "horizon": "horizon", "decay": "decay"}

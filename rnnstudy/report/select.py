@@ -12,7 +12,8 @@ from rnnstudy.report.contents import Group
 from rnnstudy.report.naming import ABSENT, differing_settings, natural, short_labels
 from rnnstudy.report.read import Run
 from rnnstudy.report.settings import show_members, show_value
-from rnnstudy.report.table import Summary, ordering
+from rnnstudy.report.summary import Summary
+from rnnstudy.report.table import ordering
 
 _MOST_VALUES = 12  # that an error lists
 _SEPARATOR = re.compile(r",(?![^\[]*\])")  # a comma outside of square brackets

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rnnstudy.report.statistics import median_range
-from rnnstudy.report.table import Summary, known, mean_active, median_ratio
+from rnnstudy.report.summary import Summary, known, mean_active, median_ratio
 
 Row = dict[str, object]
 

@@ -23,7 +23,7 @@ from rnnstudy.report.paired import (
     count_told,
 )
 from rnnstudy.report.statistics import FEW_REPLICAS
-from rnnstudy.report.table import Summary, known, median_ratio
+from rnnstudy.report.summary import Summary, known, median_ratio
 from rnnstudy.report.wording import contrast, join, of_all, of_replicas, plural
 
 VANISHING, EXPLODING = -2.0, 2.0

@@ -11,7 +11,7 @@ from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.read import read_sweep
 from rnnstudy.report.select import read_conditions
-from rnnstudy.report.table import summarise
+from rnnstudy.report.summary import summarise
 
 
 def spec(

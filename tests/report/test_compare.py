@@ -25,7 +25,8 @@ from rnnstudy.report.compare import Request, compare
 from rnnstudy.report.figures_training import curves_figures
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.read import read_sweep
-from rnnstudy.report.table import columns, summarise
+from rnnstudy.report.summary import summarise
+from rnnstudy.report.table import columns
 
 TAG = "hidden_grad_norm/h/layer_0/total"
 

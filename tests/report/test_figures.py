@@ -18,8 +18,8 @@ from rnnstudy.report.figures_training import curves_figures, norm_figures
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.paired import MEASURES, Comparison, Effect, compare_all
 from rnnstudy.report.read import read_sweep
+from rnnstudy.report.summary import Summary, summarise
 from rnnstudy.report.survival import solved_curve
-from rnnstudy.report.table import Summary, summarise
 
 TAG = "hidden_grad_norm/h/layer_0/total"
 

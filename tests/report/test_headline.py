@@ -7,7 +7,8 @@ import pytest
 from tools.summaries import make_summary
 
 from rnnstudy.report.headline import divergence, headline
-from rnnstudy.report.table import DASH, Summary, columns, show_number, show_steps
+from rnnstudy.report.summary import Summary
+from rnnstudy.report.table import DASH, columns, show_number, show_steps
 
 DIVERGED = (None,) * 6
 

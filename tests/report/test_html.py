@@ -9,7 +9,8 @@ from tools.summaries import make_summary
 
 from rnnstudy.report.contents import Contents, Group
 from rnnstudy.report.html import MAX_ROWS, render
-from rnnstudy.report.table import Column, Summary
+from rnnstudy.report.summary import Summary
+from rnnstudy.report.table import Column
 
 
 def page(summaries: list[list[Summary]], *, folder: str = "report") -> str:

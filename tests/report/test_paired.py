@@ -24,7 +24,7 @@ from rnnstudy.report.paired import (
     multiplicity_note,
 )
 from rnnstudy.report.paired_table import comparison_columns, to_rows
-from rnnstudy.report.table import Summary
+from rnnstudy.report.summary import Summary
 
 NAN, INF = math.nan, math.inf
 

@@ -10,7 +10,7 @@ from rnnstudy.core.errors import ConfigError
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.read import read_sweep
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
-from rnnstudy.report.table import Summary, summarise
+from rnnstudy.report.summary import Summary, summarise
 
 
 def summaries_of(root: Path, *specs: Synthetic) -> list[Summary]:

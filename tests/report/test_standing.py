@@ -16,7 +16,7 @@ from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.paired import compare_all
 from rnnstudy.report.read import Run, read_run, read_sweep
-from rnnstudy.report.table import Summary, summarise
+from rnnstudy.report.summary import Summary, summarise
 
 
 def unfinished(root: Path, rows: list[dict[str, Any]], **facts: Any) -> Summary:

@@ -14,7 +14,7 @@ from rnnstudy.report.bootstrap import Estimate
 from rnnstudy.report.canvas import EDITING
 from rnnstudy.report.contents import Contents, Group
 from rnnstudy.report.paired import NOT_SHOWN, Comparison, Effect
-from rnnstudy.report.table import Summary
+from rnnstudy.report.summary import Summary
 from rnnstudy.report.verdict import gradient_class, gradient_verdicts, paired_verdicts, verdicts
 
 

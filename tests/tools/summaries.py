@@ -7,7 +7,7 @@ from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.report.naming import Entry
 from rnnstudy.report.read import Facts, Run
 from rnnstudy.report.standing import Criterion
-from rnnstudy.report.table import Summary
+from rnnstudy.report.summary import Summary
 
 Values = Sequence[float | None]
 
