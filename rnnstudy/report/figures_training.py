@@ -128,7 +128,7 @@ def _chance(entry: Entry, *, accuracy: bool) -> float | None:
 
 def _spans_decades(drawn: Sequence[np.ndarray]) -> bool:
     values = np.concatenate([each[np.isfinite(each)] for each in drawn] or [np.empty(0)])
-    return bool(values.size) and float(values.min()) > 0 and float(values.max() / values.min()) > 30
+    return bool(values.size) and float(values.min()) > 0 and float(values.min()) < float(values.max()) / 30
 
 
 def _draw_metric(axes: Axes, line: Line, tag: str) -> np.ndarray | None:
@@ -136,10 +136,15 @@ def _draw_metric(axes: Axes, line: Line, tag: str) -> np.ndarray | None:
     if track is None:
         return None
     finite, middle = _spread(track)
-    draw_band(axes, track.steps, finite.T, color=line.color)
-    axes.plot(track.steps, middle, color=line.color, linewidth=line.width)
-    _end(axes, track.steps, middle, line)
+    _draw_median(axes, line, track.steps, finite, middle=middle)
     return finite
+
+
+def _draw_median(axes: Axes, line: Line, steps: np.ndarray, finite: np.ndarray, *, middle: np.ndarray) -> None:
+    """Draw the median with a mark at its end, and the band of what is finite, `(step, replica)`."""
+    draw_band(axes, steps, finite.T, color=line.color)
+    axes.plot(steps, middle, color=line.color, linewidth=line.width)
+    _end(axes, steps, middle, line)
 
 
 def _draw_norms(axes: Axes, line: Line) -> np.ndarray | None:
@@ -147,9 +152,7 @@ def _draw_norms(axes: Axes, line: Line) -> np.ndarray | None:
     if raw is None:
         return None
     finite, middle = _positive(raw)
-    draw_band(axes, raw.steps, finite.T, color=line.color)
-    axes.plot(raw.steps, middle, color=line.color, linewidth=line.width)
-    _end(axes, raw.steps, middle, line)
+    _draw_median(axes, line, raw.steps, finite, middle=middle)
     if clipped is not None and _differ(raw, clipped):
         axes.plot(clipped.steps, _positive(clipped)[1], color=line.color, linestyle=_DOTTED, linewidth=2.0)
     return finite
