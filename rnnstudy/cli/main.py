@@ -11,7 +11,9 @@ from rich.console import Console
 import rnnstudy
 from rnnstudy.cli.bench import add_bench
 from rnnstudy.cli.compare import add_compare
+from rnnstudy.cli.status import add_status
 from rnnstudy.cli.theory import add_theory
+from rnnstudy.cli.tune import add_tune
 from rnnstudy.cli.verify import add_verify
 from rnnstudy.core.errors import Interrupted, RnnstudyError
 from rnnstudy.core.text import printable
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(errors, f"rnnstudy: {error}")
         return 1
     except Interrupted as stopped:
-        _say(errors, f"rnnstudy: {stopped}; a checkpoint is saved. To go on: rnnstudy {shlex.join(given)}")
+        _say(errors, f"rnnstudy: {stopped}. To go on: rnnstudy {shlex.join(given)}")
         return INTERRUPTED
     except KeyboardInterrupt:
         _say(errors, "rnnstudy: stopped. The same command goes on from the last checkpoint.")
@@ -57,7 +59,12 @@ def _dispatch(given: list[str], console: Console) -> int:
     if given[:1] == ["show"] and not {"-h", "--help"} & set(given):
         return _show(given[1:], console)
     parser = _parser()
-    options = parser.parse_args(given)
+    options, rest = parser.parse_known_args(given)
+    if options.command == "tune" and not any(argument.startswith("-") for argument in rest):
+        # argparse takes no overrides after an option.
+        options.overrides += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if options.command is None:
         parser.print_help()
         return 0
@@ -77,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Print a sequence of a task as a run would train on it, what is asked of it and what chance gets.",
     )
     show.add_argument("overrides", nargs="*", help="as for train, such as task=copy_memory task.delay=20 seed=3")
+    add_tune(commands)
+    add_status(commands)
     add_compare(commands)
     board = commands.add_parser("board", help="start TensorBoard on the runs below a folder, on this machine only")
     board.add_argument("directory", type=Path, help="folder with runs at any depth")
@@ -89,11 +98,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    from rnnstudy.study.sweep import FailedRunsError, train
+    from rnnstudy.study.sweep import UnfinishedError, train
 
     try:
         _lead_on(train(arguments, console), console)
-    except FailedRunsError as error:
+    except UnfinishedError as error:
         _lead_on(error.folders, console)
         raise
     return 0

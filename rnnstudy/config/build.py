@@ -1,27 +1,31 @@
 """From configuration nodes to objects: the one place where a configuration names code.
 
-A node names its class in `_target_`; its other keys are the class's fields. Only classes of this package and
-optimizers of torch.optim can be named, and every key is checked before anything is made.
+A node names its class in `_target_`; its other keys are the class's fields. Only members of this package and
+optimizers of torch.optim can be named, no other module is even imported, and every key is checked before anything is
+made.
 """
 
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from torch import nn
 
 from rnnstudy.core.errors import ConfigError, suggest
-from rnnstudy.training.optimizer import ELEMENTWISE, ReplicaOptimizer
 
 T = TypeVar("T")
 Node = Mapping[str, Any]
 
 TARGET = "_target_"
+
+MEMBERS = ("core.schedule", "inits", "instruments", "mitigations", "models", "schedules", "tasks")
+"""Modules of rnnstudy, or groups of them, whose classes a configuration may name: importing these does nothing else."""
+
+_NAMEABLE = re.compile(rf"rnnstudy\.({'|'.join(map(re.escape, MEMBERS))})(\.[A-Za-z]\w*)*|torch\.optim", re.ASCII)
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
@@ -58,8 +62,8 @@ def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
     Raises:
         ConfigError: The node names no such class.
     """
-    target = _require_mapping(node, path).get(TARGET)
-    cls = _locate(target, f"{path}.{TARGET}")
+    target = require_mapping(node, path).get(TARGET)
+    cls = locate(target, f"{path}.{TARGET}")
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
         raise ConfigError(f"{path}.{TARGET} must name a {base.__name__}, got '{target}'.")
     return cls
@@ -79,7 +83,7 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
     Raises:
         ConfigError: As for `build`.
     """
-    node = _require_mapping(node, path)
+    node = require_mapping(node, path)
     assert is_dataclass(cls), cls
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls) if field.init]
@@ -88,7 +92,7 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
         for field in fields(cls)
         if field.init and field.default is MISSING and field.default_factory is MISSING
     }
-    _check_keys(node, known, required, path)
+    check_keys(node, known, required, path)
     values = {key: _convert(value, hints[key], path=f"{path}.{key}") for key, value in node.items()}
     try:
         return cls(**values)
@@ -96,59 +100,14 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
         raise ConfigError(f"{path}.{error}") from None
 
 
-def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaOptimizer]:
-    """Check an optimizer's settings.
-
-    Args:
-        node: A mapping with `_target_`, an optimizer of torch.optim, and its arguments.
-        path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        What makes the optimizer for a network.
-
-    Raises:
-        ConfigError: As for `build`, or the optimizer would couple the replicas.
-    """
-    node = _require_mapping(node, path)
-    target = node.get(TARGET)
-    cls: Any = _locate(target, f"{path}.{TARGET}")
-    if not (inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)):
-        raise ConfigError(f"{path}.{TARGET} must name an optimizer of torch.optim, got '{target}'.")
-    if cls.__name__ not in ELEMENTWISE:
-        allowed = ", ".join(f"torch.optim.{name}" for name in sorted(ELEMENTWISE))
-        raise ConfigError(
-            f"{path}.{TARGET} must treat every weight by itself, or replicas would depend on each other; "
-            f"{target} does not. Allowed: {allowed}."
-        )
-    arguments = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in node.items() if key != TARGET
-    }
-    parameters = list(inspect.signature(cls).parameters.values())[1:]
-    required = {parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty}
-    _check_keys(arguments, [parameter.name for parameter in parameters], required, path)
-    for parameter in parameters:
-        if parameter.name in arguments:
-            _check_like(arguments[parameter.name], parameter.default, f"{path}.{parameter.name}")
-
-    construct = cast(Callable[..., torch.optim.Optimizer], cls)
-
-    def make(module: nn.Module) -> ReplicaOptimizer:
-        return ReplicaOptimizer(construct(module.parameters(), **arguments))
-
-    try:
-        make(nn.Linear(1, 1))
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise ConfigError(f"{path}: {cls.__name__} refuses its arguments: {error}.") from None
-    return make
-
-
-def _require_mapping(node: Any, path: str) -> Node:
+def require_mapping(node: Any, path: str) -> Node:
+    """Raise ConfigError unless a node is a mapping; return it."""
     if not isinstance(node, Mapping):
         raise ConfigError(f"{path} must be a mapping of keys to values, got {node!r}.")
     return node
 
 
-def _locate(target: Any, path: str) -> Any:
+def locate(target: Any, path: str) -> Any:
     """Find what a dotted name names.
 
     Returns:
@@ -161,8 +120,11 @@ def _locate(target: Any, path: str) -> Any:
     if not isinstance(target, str):
         raise ConfigError(f"{path} must name a class, such as rnnstudy.models.lstm.LSTM, got {target!r}.")
     module, _, name = target.rpartition(".")
-    if not (module.startswith("rnnstudy.") or module == "torch.optim"):
-        raise ConfigError(f"{path} may only name classes of rnnstudy and optimizers of torch.optim, got '{target}'.")
+    if _NAMEABLE.fullmatch(module) is None:
+        raise ConfigError(
+            f"{path} may only name classes of rnnstudy (in its {', '.join(MEMBERS)}) and optimizers of torch.optim, "
+            f"got '{target}'."
+        )
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
@@ -174,7 +136,8 @@ def _locate(target: Any, path: str) -> Any:
     return found
 
 
-def _check_keys(node: Node, known: list[str], required: set[str], path: str) -> None:
+def check_keys(node: Node, known: list[str], required: set[str], path: str) -> None:
+    """Raise ConfigError for a key that is not known, or a required one that is missing."""
     for key in node:
         if key not in known:
             raise ConfigError(f"{path}.{key} is not a known key. {suggest(str(key), known)}")
@@ -203,18 +166,3 @@ def _convert(value: Any, hint: Any, *, path: str) -> Any:
     except ValidationError as error:
         rules = " or ".join(detail["msg"].replace("Input should be", "must be") for detail in error.errors())
         raise ConfigError(f"{path} {rules}, got {value!r}.") from None
-
-
-def _check_like(value: Any, default: Any, path: str) -> None:
-    """Raise ConfigError unless a value is of its default's kind; torch.optim itself checks its range."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ConfigError(f"{path} must be true or false, got {value!r}.")
-    elif isinstance(default, int | float):
-        if not number:
-            raise ConfigError(f"{path} must be a number, got {value!r}.")
-    elif isinstance(default, tuple):
-        numbers = [entry for entry in value if isinstance(entry, int | float)] if isinstance(value, tuple) else []
-        if value != tuple(numbers) or len(numbers) != len(default):
-            raise ConfigError(f"{path} must be a list of {len(default)} numbers, got {value!r}.")

@@ -6,8 +6,10 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from rnnstudy.config.build import build, build_section, find_class, optimizer_factory
-from rnnstudy.core.errors import ConfigError, require_at_least, suggest
+from rnnstudy.config.build import build, build_section, find_class
+from rnnstudy.config.optimizer import optimizer_factory
+from rnnstudy.config.plain import RunSettings, check_plain
+from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.instruments.base import Instrument
 from rnnstudy.mitigations.base import Mitigation
@@ -16,37 +18,6 @@ from rnnstudy.schedules.base import LearningRateSchedule
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.optimizer import ReplicaOptimizer
 from rnnstudy.training.settings import EvalSettings, TrainSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """The plain values of a run.
-
-    Args:
-        seed: Replica r draws everything from `seed + r`; at least 0.
-        replicas: Networks trained side by side, at least 1.
-        device: cpu, cuda, cuda:N or auto.
-        study: Folder name of the study.
-        output_dir: Where run folders go.
-        run_dir: Folder of this run; null names it by its configuration.
-        one_at_a_time: Whether a sweep leaves out the runs that differ from its first in more than one value.
-    """
-
-    seed: int
-    replicas: int
-    device: str
-    study: str
-    output_dir: str
-    run_dir: str | None
-    one_at_a_time: bool
-
-    def __post_init__(self) -> None:
-        require_at_least("seed", self.seed, 0)
-        require_at_least("replicas", self.replicas, 1)
-        if self.study in {"", ".", ".."} or "/" in self.study or "\\" in self.study:
-            raise ConfigError(f"study must be a plain folder name, such as lags, got '{self.study}'.")
-        if self.run_dir is not None and not self.run_dir.strip():
-            raise ConfigError("run_dir must name a folder, or be null to have one named by the configuration, got ''.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +53,6 @@ class Plan:
 
 M = TypeVar("M")
 
-_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "schedule", "train", "eval", "numerics")
-_SETTINGS = tuple(RunSettings.__dataclass_fields__)
-
 
 def plan_run(config: Mapping[str, Any]) -> Plan:
     """Check a resolved configuration and build all settings from it; nothing is computed yet.
@@ -95,16 +63,7 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
     Raises:
         ConfigError: The first thing that is wrong: the configuration path, the rule, the value, what is allowed.
     """
-    for key in config:
-        if key not in _GROUPS + _SETTINGS:
-            raise ConfigError(f"{key} is not a known key. {suggest(key, _GROUPS + _SETTINGS)}")
-    for key in _GROUPS:
-        if key not in config:
-            raise ConfigError(f"{key} is missing.")
-    try:
-        run = build_section(RunSettings, {key: config[key] for key in _SETTINGS if key in config}, path="")
-    except ConfigError as error:
-        raise ConfigError(str(error).removeprefix(".")) from None
+    run, train = check_plain(config)
     task, seq_lens = _build_task(config["task"])
     model = build(config["model"], Model, path="model")
     return Plan(
@@ -115,7 +74,7 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
         instruments=_build_members(config["instrument"], Instrument, "instrument"),
         make_optimizer=optimizer_factory(config["optimizer"], path="optimizer"),
         schedule=build(config["schedule"], LearningRateSchedule, path="schedule"),
-        train=build_section(TrainSettings, config["train"], path="train"),
+        train=train,
         eval=_build_eval(config["eval"], task),
         numerics=build_section(Numerics, config["numerics"], path="numerics"),
         run=run,

@@ -72,4 +72,10 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped a run, which saved a checkpoint; no `except Exception` may take it for a failure."""
+    """A run was told to stop, and saved a checkpoint; no `except Exception` may take it for a failure.
+
+    Attributes:
+        signal: The number of the signal that asked for it; None if something else did.
+    """
+
+    signal: int | None = None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,11 @@ FORMAT = 1
 
 SUB_RUN = "at_step_"
 """How folders within a run folder begin that hold a view of one training step for TensorBoard, and nothing else."""
+
+RECORDS = ".rnnstudy"
+"""Folder beside the run folders that holds the locks of the runs being done and the lists of the sweeps."""
+
+_HASHED = re.compile(r"_([0-9a-f]{8})")
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,22 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def failure(self) -> Path:
+        """Why the last attempt to do the run failed, and when; JSON. A new attempt removes it."""
+        return self.path / "failure.json"
+
+    @property
+    def history(self) -> Path:
+        """What was said about the run while it was done; a line each, with the time."""
+        return self.path / "history.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that does the run: one a configuration, whatever the folder is called before the hash."""
+        hashed = _HASHED.fullmatch(self.path.name[-9:])
+        return self.path.parent / RECORDS / "locks" / hashed[1] if hashed else self.path / "lock"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the last checkpoints."""
         return self.path / "checkpoints"
@@ -70,6 +92,15 @@ class RunFolder:
         return self.result.exists()
 
 
+def open_unlinked(path: str, flags: int) -> int:
+    """Open a file of a run folder for writing, for `open(opener=...)`: never what a link in a stranger's folder names.
+
+    Raises:
+        OSError: It cannot be opened, or is a link or a pipe.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, and flush it to the disk.
 
@@ -78,7 +109,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     partial = path.with_name(path.name + ".part")
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=open_unlinked) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ UNESSENTIAL = (
     "output_dir",
     "run_dir",
     "one_at_a_time",
+    "retry_failed",
     "choices",
     "numerics.threads",
     "train.checkpoint_interval",
@@ -89,16 +91,34 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
     return ["+".join([choices["model"], *choices["init"], *choices["mitigation"]]), *values]
 
 
-def find_run_folder(config: Mapping[str, Any], overrides: list[str]) -> RunFolder:
-    """Where this configuration runs: the folder it has already, or a new one of a telling name."""
+def find_run_folder(
+    config: Mapping[str, Any], overrides: list[str], known: Mapping[str, str] | None = None
+) -> RunFolder:
+    """Where this configuration runs: the folder it has already, or a new one of a telling name.
+
+    Args:
+        config: The resolved configuration, with `choices`.
+        overrides: What was set by hand.
+        known: What `folders_by_fingerprint` gave for `output_dir`; looked up if None.
+
+    Returns:
+        The run folder, which need not exist.
+    """
     if config["run_dir"] is not None:
         return RunFolder(Path(config["run_dir"]))
     parent = Path(config["output_dir"])
-    if parent.is_dir():
-        for folder in sorted(parent.iterdir()):
-            if folder.name.endswith(f"_{fingerprint(config)}") and folder.is_dir():
-                return RunFolder(folder)
-    return RunFolder(parent / telling_name(config, overrides))
+    known = folders_by_fingerprint(parent) if known is None else known
+    return RunFolder(parent / known.get(fingerprint(config), telling_name(config, overrides)))
+
+
+def folders_by_fingerprint(parent: Path) -> dict[str, str]:
+    """The names of the run folders in a folder, by the hash at their end; of several the first in the alphabet."""
+    try:
+        with os.scandir(parent) as entries:
+            names = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {name.rpartition("_")[2]: name for name in names}
 
 
 def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
@@ -113,7 +133,7 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
         raise ConfigError(f"{folder.path} is a file, not a folder; choose another run_dir.")
     if folder.config.exists():
         require_same(folder, config)
-    elif any(folder.path.iterdir()):
+    elif any(path != folder.lock for path in folder.path.iterdir()):
         raise ConfigError(
             f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
             "Move it away, or choose another run_dir."

@@ -24,6 +24,7 @@ _STYLES = {
     Stage.FAILED: "red",
     Stage.STOPPED: "yellow",
     Stage.SKIPPED: "dim",
+    Stage.ELSEWHERE: "dim",
 }
 
 
@@ -130,7 +131,7 @@ def totals(states: Sequence[RunState], now: float) -> str:
     """The sweep in one line: how many runs are done, how long it took so far and how long it will."""
     stages = [state.stage for state in states]
     told = f"{stages.count(Stage.DONE)} of {len(states)} run{'s' * (len(states) > 1)} done"
-    for stage in (Stage.FAILED, Stage.STOPPED, Stage.SKIPPED):
+    for stage in (Stage.FAILED, Stage.STOPPED, Stage.ELSEWHERE, Stage.SKIPPED):
         if stage in stages:
             told += f", {stages.count(stage)} {stage}"
     going_on = Stage.RUNNING in stages or Stage.WAITING in stages

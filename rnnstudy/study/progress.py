@@ -1,10 +1,10 @@
 """How the progress of runs is shown: one live table in a terminal, plain lines elsewhere."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,9 +14,11 @@ from rich.live import Live
 from typing_extensions import override
 
 from rnnstudy.config.schema import Plan
-from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.lock import HeldError
+from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.core.text import printable
 from rnnstudy.report.tags import top_horizon
+from rnnstudy.study.failure import in_one_line
 from rnnstudy.study.live import draw, line
 from rnnstudy.study.run_state import RunState, Stage, median
 from rnnstudy.training.loop import Listener, Progress
@@ -113,6 +115,10 @@ class Screen:
         size = self.console.size
         return draw(self.states, self.clock(), width=size.width, height=size.height)
 
+    def say_line(self, state: RunState) -> None:
+        """Print a run as a line of its own."""
+        self.say(line(state, self.clock()))
+
     def say(self, text: str) -> None:
         """Print a line, above the table if there is one."""
         self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
@@ -122,6 +128,12 @@ def _can_draw(console: Console) -> bool:
     # Of the file itself, for FORCE_COLOR makes rich take a pipe for a terminal.
     in_terminal = console.is_interactive and console.file.isatty()
     return in_terminal and not console.quiet and console.encoding.startswith("utf")
+
+
+def _stage_after(error: type[BaseException]) -> Stage:
+    if issubclass(error, HeldError):
+        return Stage.ELSEWHERE
+    return Stage.STOPPED if issubclass(error, KeyboardInterrupt) else Stage.FAILED
 
 
 class RunProgress(Listener, Writer):
@@ -138,6 +150,7 @@ class RunProgress(Listener, Writer):
         self._due = 0.0
         self._last: Progress | None = None
         self._lags: list[float | None] = []
+        self._history: Path | None = None
 
     def __enter__(self) -> "RunProgress":
         self.state.stage = Stage.RUNNING
@@ -150,12 +163,16 @@ class RunProgress(Listener, Writer):
         if kind is None:
             self.state.stage = Stage.DONE
         else:
-            self.state.stage = Stage.STOPPED if issubclass(kind, KeyboardInterrupt) else Stage.FAILED
+            self.state.stage = _stage_after(kind)
             self._take()
         if self.state.started is not None:
             self.state.ended = self._screen.clock()
-        if isinstance(error, RnnstudyError) and len(self._screen.states) > 1:
-            self.say(f"failed: {error}")
+        if isinstance(error, Exception):
+            text = str(error) if isinstance(error, HeldError) else f"failed: {in_one_line(error)}"
+            # Whoever does a single run is told the error anyway.
+            (self.say if len(self._screen.states) > 1 else self._note)(text)
+        elif kind is not None:
+            self._note(str(error) or "stopped")
         self._screen.redraw()
 
     def describe(self, plan: Plan) -> None:
@@ -163,6 +180,15 @@ class RunProgress(Listener, Writer):
         facts, state = plan.task.facts, self.state
         state.num_steps, state.replicas, state.seq_len = plan.train.num_steps, plan.run.replicas, facts.seq_len
         state.judged = facts.solved is not None
+
+    def record_in(self, folder: RunFolder) -> None:
+        """Keep what is said of the run from here on in its folder too."""
+        self._history = folder.history
+
+    def told(self) -> dict[str, Any]:
+        """What other processes may know of the run: JSON. Asked in a thread of its own."""
+        self._take()
+        return self.state.told(self._screen.clock())
 
     def start(self) -> None:
         """Show that the run starts here."""
@@ -187,12 +213,17 @@ class RunProgress(Listener, Writer):
 
     def find_finished(self, path: Path) -> None:
         """Note the figures of a run that was finished before, as far as its `result.json` can be read."""
-        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            self.state.read(json.loads(path.read_bytes()))
+        self.state.take(path)
 
     def say(self, text: str) -> None:
         """Print a line about the run."""
+        self._note(text)
         self._screen.say(f"{self.state.name}: {text}")
+
+    def _note(self, text: str) -> None:
+        if self._history is not None:
+            with suppress(OSError), self._history.open("a") as file:
+                file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}\n")
 
     @override
     def update(self, progress: Progress) -> None:
@@ -206,7 +237,7 @@ class RunProgress(Listener, Writer):
         if self._screen.is_live:
             self._due = self._screen.draw()
         else:
-            self._screen.say(line(self.state, now))
+            self._screen.say_line(self.state)
             self._due = now + SECONDS_BETWEEN_LINES
 
     def _take(self) -> None:

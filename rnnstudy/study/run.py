@@ -1,10 +1,11 @@
 """One run: a configuration becomes parts, the parts a loop, the loop a result in a run folder."""
 
+import errno
 import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +15,16 @@ import torch
 import yaml
 
 from rnnstudy.config.schema import Plan, plan_run
-from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
+from rnnstudy.core.lock import Lock
 from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Interface
 from rnnstudy.report.read import read_run
+from rnnstudy.study.failure import record_failure
 from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit, short_name
+from rnnstudy.study.job import Config, Job
 from rnnstudy.study.progress import RunProgress, Screen
 from rnnstudy.study.provenance import commit, device_name, versions
 from rnnstudy.study.view import chosen_columns, hyperparameters, run_facts
@@ -28,25 +32,9 @@ from rnnstudy.tasks.base import Task
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Parts, Training
 from rnnstudy.training.replicas import NEVER
+from rnnstudy.writers.base import Writer
 from rnnstudy.writers.run_log import RunLog
 from rnnstudy.writers.tensorboard import TensorBoard
-
-Config = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run to do.
-
-    Args:
-        config: The resolved configuration, with `choices`, the names of the chosen group members.
-        overrides: What was set by hand; names the run.
-        label: What the run is called on the screen.
-    """
-
-    config: Config
-    overrides: list[str]
-    label: str
 
 
 def check(config: Config) -> Plan:
@@ -63,30 +51,117 @@ def check(config: Config) -> Plan:
     return plan
 
 
-def run(job: Job, screen: Screen) -> RunFolder:
+def run(
+    job: Job, screen: Screen, *, views: Sequence[Writer] = (), stop: Callable[[], bool] = lambda: False
+) -> RunFolder:
     """Do a run, resume it, or find it finished.
+
+    Args:
+        job: The run.
+        screen: Where it is shown.
+        views: Are told every measurement, beside the run's own log.
+        stop: Asked after every step; true saves a checkpoint and ends the run with `Interrupted`.
 
     Returns:
         The run folder.
 
     Raises:
         ConfigError: The configuration is wrong, or the folder holds another one.
+        HeldError: Another process does this run.
+        Interrupted: The run was told to stop; a checkpoint is saved.
+        RnnstudyError: The run failed, for a reason that the user can do something about.
+        Exception: It failed for another reason; either is kept in the run folder.
     """
     with screen.run(job.label) as progress:
         plan = check(job.config)
         progress.describe(plan)
-        folder = find_run_folder(job.config, job.overrides)
-        require_fit(folder, job.config)
-        require_same_data(folder, plan)
-        if folder.is_finished:
-            progress.find_finished(folder.result)
-            progress.say(f"finished already, nothing to do ({folder.path})")
-            return folder
-        device = select_device(plan.run.device)
+        folder = _require_usable(job, plan)
+        if not folder.is_finished:
+            with _held(folder, progress) as lost:
+                # Another process may have named the folder, or done the run, until the lock was held.
+                folder = _require_usable(job, plan)
+                if not folder.is_finished:
+                    return _attempt(job, folder, plan, Attending(progress, views, lambda: lost() or stop()))
+        progress.find_finished(folder.result)
+        progress.say(f"finished already, nothing to do ({folder.path})")
+    return folder
+
+
+@dataclass(frozen=True)
+class Attending:
+    """Who follows a run while it is done.
+
+    Args:
+        progress: Shows it.
+        views: Are told every measurement.
+        stop: Asked after every step; true ends the run.
+    """
+
+    progress: RunProgress
+    views: Sequence[Writer]
+    stop: Callable[[], bool]
+
+
+def _require_usable(job: Job, plan: Plan) -> RunFolder:
+    """Find a run's folder, and refuse one in which it cannot be done.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: It holds something else.
+    """
+    folder = find_run_folder(job.config, job.overrides)
+    require_fit(folder, job.config)
+    require_same_data(folder, plan)
+    return folder
+
+
+@contextmanager
+def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], bool]]:
+    """Hold the lock of a run.
+
+    Yields:
+        To be asked after every step; raises once the lock is lost.
+
+    Raises:
+        HeldError: Another process does the run.
+        RnnstudyError: The lock was lost, or cannot be made.
+    """
+    lock = Lock(folder.lock, progress.told)
+
+    def lost() -> bool:
+        if lock.lost:
+            raise RnnstudyError(
+                f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more; stopped "
+                "without a checkpoint, since another process may do the run now. The same command goes on."
+            )
+        return False
+
+    with lock:
+        yield lost
+
+
+def _attempt(job: Job, folder: RunFolder, plan: Plan, attending: Attending) -> RunFolder:
+    """Do a run whose lock is held.
+
+    Returns:
+        The folder.
+
+    Raises:
+        Interrupted: The run was told to stop; a checkpoint is saved.
+        Exception: It failed; why is kept in the folder.
+    """
+    device = select_device(plan.run.device)
+    attending.progress.record_in(folder)
+    try:
         _prepare(folder, job, plan, device)
-        progress.start()
-        with _told_of_memory(folder), plan.numerics.applied():
-            _train(job, folder, plan, device=device, progress=progress)
+        attending.progress.start()
+        with _told_of_memory(folder), _told_of_disk(folder), plan.numerics.applied():
+            _train(job, folder, plan, device=device, attending=attending)
+    except Exception as error:
+        record_failure(folder, error)
+        raise
     return folder
 
 
@@ -108,6 +183,25 @@ def _told_of_memory(folder: RunFolder) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {advice}") from None
+
+
+@contextmanager
+def _told_of_disk(folder: RunFolder) -> Iterator[None]:
+    """Say what to do when a run cannot be written.
+
+    Raises:
+        RnnstudyError: The disk is full, or the folder cannot be written to any more.
+    """
+    try:
+        yield
+    except OSError as error:
+        saved = Checkpoints(folder.checkpoints).steps()
+        intact = f"the checkpoint of step {saved[-1]} is intact" if saved else "no checkpoint was saved yet"
+        way_out = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "see to the folder"
+        raise RnnstudyError(
+            f"{folder.path} cannot be written to: {error.strerror or error}; {intact}. "
+            f"Once you {way_out}, the same command goes on."
+        ) from error
 
 
 def require_same_data(folder: RunFolder, plan: Plan) -> None:
@@ -134,6 +228,7 @@ def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> N
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
+        folder.failure.unlink(missing_ok=True)
         write_atomically(folder.config, yaml.safe_dump(dict(job.config), sort_keys=False, allow_unicode=True).encode())
         if not folder.manifest.exists():
             write_json(folder.manifest, _manifest(job, plan, device))
@@ -145,6 +240,7 @@ def _manifest(job: Job, plan: Plan, device: torch.device) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": short_name(job.config, job.overrides),
+        "overrides": job.overrides,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "commit": commit(),
@@ -202,7 +298,8 @@ def assemble(plan: Plan, device: torch.device) -> Parts:
     )
 
 
-def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, progress: RunProgress) -> None:
+def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, attending: Attending) -> None:
+    progress = attending.progress
     checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
     content, damaged = checkpoints.load()
     for path in damaged:
@@ -216,10 +313,14 @@ def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, pro
     with (
         closing(RunLog(folder)) as log,
         closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
-        _stop_requests() as stop_requested,
+        _stop_requests(attending.stop) as stop_requested,
     ):
         outlets = Outlets(
-            log=log, views=[board, progress], checkpoints=checkpoints, listener=progress, stop_requested=stop_requested
+            log=log,
+            views=[board, progress, *attending.views],
+            checkpoints=checkpoints,
+            listener=progress,
+            stop_requested=stop_requested,
         )
         training = Training(parts, outlets)
         if content is None:
@@ -290,22 +391,40 @@ def _summary(training: Training, folder: RunFolder, *, judged: bool) -> str:
     return f"{', '.join(told)}; {training.step} steps in {training.seconds:.0f} s ({folder.path})"
 
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C, what `kill` sends, and what clusters send before they take a job from its node."""
+
+
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a request to stop after the step; a second Ctrl-C stops at once."""
-    requested = threading.Event()
+def _stop_requests(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Turn signals into a request to stop after the step; a second Ctrl-C stops at once.
+
+    Args:
+        stop: Another reason to stop.
+
+    Yields:
+        Whether to stop, to be asked after every step.
+
+    Raises:
+        Interrupted: The run has stopped; tells the signal, if it was one.
+        KeyboardInterrupt: Ctrl-C was pressed a second time.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
+        yield stop
         return
+    requested: list[int] = []
 
     def handle(number: int, frame: object) -> None:
-        if requested.is_set():
+        if requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        requested.set()
+        requested.append(number)
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
-        yield requested.is_set
+        yield lambda: bool(requested) or stop()
+    except Interrupted as interrupted:
+        interrupted.signal = requested[0] if requested else None
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

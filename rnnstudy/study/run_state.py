@@ -3,10 +3,13 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+from rnnstudy.core.reading import read_json
 from rnnstudy.report.tags import top_horizon
 
 
@@ -19,6 +22,7 @@ class Stage(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     SKIPPED = "not started"
+    ELSEWHERE = "elsewhere"
 
 
 @dataclass(kw_only=True)
@@ -72,6 +76,21 @@ class RunState:
         first, since = self.counted_from
         return (self.num_steps - self.step) * (now - since) / (self.step - first)
 
+    def told(self, now: float) -> dict[str, Any]:
+        """What other processes may know of a run that is being done here: JSON, times as seconds ago."""
+        figures = {name: getattr(self, name) for name in _TOLD}
+        figures["started"] = self.started and now - self.started
+        figures["counted_from"] = self.counted_from and [self.counted_from[0], now - self.counted_from[1]]
+        return figures
+
+    def hear(self, figures: Mapping[str, Any], now: float) -> None:
+        """Take what `told` gave in another process a moment ago."""
+        for name in _TOLD:
+            setattr(self, name, figures[name])
+        self.started = None if figures["started"] is None else now - figures["started"]
+        counted = figures["counted_from"]
+        self.counted_from = None if counted is None else (counted[0], now - counted[1])
+
     def read(self, result: Mapping[str, Any]) -> None:
         """Take the figures of a finished run from what its `result.json` holds."""
         final, solved = result["final"], sum(steps is not None for steps in result["steps_to_solve"])
@@ -82,9 +101,17 @@ class RunState:
         self.solved = solved if self.judged else None
         self.step = result["steps"]
 
+    def take(self, path: Path) -> None:
+        """Take the figures of a finished run, as far as its `result.json` can be read."""
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            self.read(read_json(path))
+
+
+_TOLD = ("num_steps", "replicas", "judged", "seq_len", "step", "loss", "solved", "diverged", "horizon", "resumed")
+
 
 def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
-    """Seconds left for all runs, one after another; None while that cannot be told.
+    """Seconds left for all runs, as many at once as are running now; None while that cannot be told.
 
     A run that waits, or whose speed is not known yet, is taken to last as long as the mean of those that were done
     here from their first step to the end.
@@ -103,7 +130,8 @@ def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
     unknown = len(left) - len(known)
     if unknown and not whole:
         return None
-    return sum(known) + (unknown * statistics.mean(whole) if unknown else 0)
+    at_once = max(1, [state.stage for state in states].count(Stage.RUNNING))
+    return (sum(known) + (unknown * statistics.mean(whole) if unknown else 0)) / at_once
 
 
 def median(figures: Iterable[float | None]) -> float | None:

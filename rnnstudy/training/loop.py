@@ -167,7 +167,7 @@ class Training:
                     self.save()
             if self.outlets.stop_requested():
                 self.save()
-                raise Interrupted(f"stopped after {self.step} steps")
+                raise Interrupted(f"stopped after {self.step} steps; a checkpoint is saved")
 
     def _one_step(self) -> None:
         """Do one step, or find that there is none left."""

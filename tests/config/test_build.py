@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from rnnstudy.config.build import build, build_section, optimizer_factory
+from rnnstudy.config.build import build, build_section
+from rnnstudy.config.optimizer import optimizer_factory
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.schedule import Every

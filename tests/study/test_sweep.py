@@ -9,7 +9,7 @@ from tools.members import SMALL
 
 from rnnstudy.cli.main import main
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.study.sweep import FailedRunsError, train
+from rnnstudy.study.sweep import UnfinishedError, train
 
 TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
 
@@ -61,7 +61,7 @@ def test_a_run_is_named_by_its_initialisations_too(tmp_path):
     train(
         [*TINY, "init=[orthogonal,chrono]", "mitigation=[clip_norm]", f"output_dir='{tmp_path}'"], Console(quiet=True)
     )
-    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    (folder,) = [path.parent for path in tmp_path.glob("*/config.yaml")]
     assert folder.name.startswith("lstm+orthogonal+chrono+clip_norm_")
 
 
@@ -77,7 +77,9 @@ def test_the_flag_of_a_sweep_may_stand_between_overrides(tmp_path):
     assert [model for model, _, _ in chosen(tmp_path)] == ["gru", "lstm"]
 
 
-def test_a_failing_sweep_tells_its_error_once_and_where_the_other_runs_are(tmp_path, capsys, monkeypatch):
+def test_a_failing_sweep_tells_its_error_then_and_at_the_end_and_where_the_other_runs_are(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "500")
     # One of the two runs cannot be written, which shows once it begins.
     train([*TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"], Console(quiet=True))
@@ -86,19 +88,20 @@ def test_a_failing_sweep_tells_its_error_once_and_where_the_other_runs_are(tmp_p
     (gru / "config.yaml.part").mkdir()
     assert main(["train", *TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"]) == 1
     shown = capsys.readouterr()
-    assert (shown.out + shown.err).count("cannot be written to") == 1
-    assert shown.err == "rnnstudy: 1 of 2 runs failed.\n"
+    error = f"{gru} cannot be written to: Is a directory."
+    assert f"[1/2] gru: failed: {error}" in shown.out
+    assert shown.err == f"rnnstudy: 1 of 2 runs failed:\n  [1/2] gru: {error}\n"
     assert f"rnnstudy compare {tmp_path}" in shown.out
-    with pytest.raises(FailedRunsError) as caught:
+    with pytest.raises(UnfinishedError) as caught:
         train([*TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"], Console(quiet=True))
     assert caught.value.folders == [tmp_path]
 
 
 def test_a_sweep_in_a_folder_that_cannot_be_written_is_one_line(tmp_path):
-    for place, blocked in (("held", "held/multirun.yaml"), ("file/x", "")):
-        (tmp_path / "file").write_text("")
-        if blocked:
-            (tmp_path / blocked).mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "held" / ".rnnstudy").mkdir(parents=True)
+    (tmp_path / "held" / ".rnnstudy" / "sweeps").write_text("")
+    for place in ("held", "file/x"):
         with pytest.raises(RnnstudyError) as caught:
             train([*TINY, "-m", "model=gru,lstm", f"output_dir='{tmp_path / place}'"], Console(quiet=True))
         assert str(caught.value).startswith(f"'{tmp_path / place}' cannot be written to: ")

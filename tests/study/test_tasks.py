@@ -160,7 +160,7 @@ def test_a_changed_text_is_found_before_any_run_starts(tmp_path, monkeypatch):
     text.write_text(SAMPLE_TEXT.read_text().replace("soup", "soap"))
     with pytest.raises(ConfigError, match="the file that the task reads has changed"):
         train(["-m", *arguments, "model=gru,lstm"], Console(quiet=True))
-    assert len(list((tmp_path / "outputs" / "runs").iterdir())) == 1
+    assert len(list((tmp_path / "outputs" / "runs").glob("*/config.yaml"))) == 1
 
 
 def test_facts_of_a_fixed_set_are_those_of_the_part_that_is_judged(tmp_path):

@@ -10,9 +10,10 @@ from rich.console import Console
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.compose import CHOICES
+from rnnstudy.study.job import Job
 from rnnstudy.study.progress import Screen
-from rnnstudy.study.run import Job, run
-from rnnstudy.study.sweep import CHOICES
+from rnnstudy.study.run import run
 
 SMALL = (
     "replicas=3",

@@ -116,6 +116,12 @@ def same_weights(one: RunFolder, other: RunFolder) -> bool:
     return all(torch.equal(left[name], right[name]) for name in left)
 
 
+def same_logs(one: RunFolder, other: RunFolder) -> bool:
+    """Whether the logs of two runs are the same, byte for byte."""
+    logs = ("metrics.jsonl", "curves.jsonl", "histograms.jsonl")
+    return all((one.path / name).read_bytes() == (other.path / name).read_bytes() for name in logs)
+
+
 def assert_resumed_is_undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> None:
     """A run that is stopped after 3 and after 8 steps, and resumed, leaves what an undisturbed one leaves."""
     whole = run_small(folder / "whole", *overrides)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tools.members import compose
 
-from rnnstudy.config.build import optimizer_factory
+from rnnstudy.config.optimizer import optimizer_factory
 from rnnstudy.training.optimizer import ELEMENTWISE, ReplicaOptimizer
 
 STEPS = 8

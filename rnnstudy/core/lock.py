@@ -1,0 +1,383 @@
+"""A lock that dies with its process, on local and on shared file systems.
+
+Two things together make it. The kernel's lock on the file (`flock`) is let go of when the process ends, however it
+ends. And the holder rewrites the file every few seconds: where the kernel's lock is not shared between machines, others
+see from the beats that somebody lives. No clocks of two machines are compared: who doubts watches for a while.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, auto
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from weakref import WeakSet
+
+from rnnstudy.core.errors import RnnstudyError
+
+SECONDS_BETWEEN_BEATS = 2.0
+SECONDS_BETWEEN_BEATS_ON_A_CLUSTER = 10.0
+"""Many runs write to one file server there."""
+
+BEATS_UNTIL_DEAD = 4
+MOST_WATCHING = 60.0
+"""Seconds after which a holder on another machine that has not beaten is taken for dead."""
+
+_SIZE = 4096
+"""Bytes of the file; all of them are written at once, so that a reader sees one beat or another."""
+
+_TRIES, _SECONDS_BETWEEN_TRIES = 8, 0.05
+"""Who only looks holds the kernel's lock for an instant."""
+
+_SECONDS_UNTIL_WRITTEN = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who holds a lock, or held it when its process died.
+
+    Args:
+        host: The machine.
+        pid: The process.
+        since: When it took the lock, ISO 8601.
+        heard: Seconds since its last beat, by the file's time; for people only.
+        every: Seconds between its beats.
+        beat: How many there were.
+        state: What it told of itself.
+    """
+
+    host: str
+    pid: int
+    since: str
+    heard: float
+    every: float = SECONDS_BETWEEN_BEATS
+    beat: int = 0
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+class HeldError(RnnstudyError):
+    """Another process holds the lock.
+
+    Args:
+        path: Of the lock.
+        holder: Who it is.
+    """
+
+    def __init__(self, path: Path, holder: Holder) -> None:
+        """Say who it is."""
+        super().__init__(
+            f"this run is being done by process {holder.pid} on {holder.host} since {holder.since} (lock: {path})"
+        )
+        self.holder = holder
+
+
+class Lock:
+    """Held from `acquire` to `release`, or for a `with` block, or until the process dies.
+
+    Args:
+        path: Of the file; its folder is made if missing. It is removed on release.
+        describe: Gives what others may read of the holder, JSON; called in a thread.
+        every: Seconds between beats; None chooses.
+    """
+
+    def __init__(
+        self, path: Path, describe: Callable[[], Mapping[str, Any]] = dict, *, every: float | None = None
+    ) -> None:
+        """Hold nothing yet."""
+        on_cluster = "SLURM_JOB_ID" in os.environ
+        default = SECONDS_BETWEEN_BEATS_ON_A_CLUSTER if on_cluster else SECONDS_BETWEEN_BEATS
+        self._path, self._describe, self._every = path, describe, every or default
+        self._file: int | None = None
+        self._lost = threading.Event()
+        self._released = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._beat = 0
+        self._since = ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lock is no longer held though it was not released: its file was removed, or cannot be written."""
+        return self._lost.is_set()
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            HeldError: Another process holds it.
+            RnnstudyError: The file cannot be made.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file, by_kernel = self._open_and_lock()
+        except OSError as error:
+            raise RnnstudyError(f"{self._path.parent} cannot be written to: {error.strerror}.") from None
+        _held.add(self)
+        self._lost.clear()
+        self._released.clear()
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            self._write()
+            if not by_kernel:
+                self._require_last()
+        except OSError as error:
+            self.release()
+            raise RnnstudyError(f"{self._path} cannot be written to: {error.strerror}.") from None
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
+        self._thread.start()
+
+    def _require_last(self) -> None:
+        """Where the kernel has no locks: of several that take a free file at once, only the last to write has it.
+
+        Raises:
+            HeldError: That is another process.
+        """
+        time.sleep(_SECONDS_UNTIL_WRITTEN)
+        now = _read(self._path)
+        if now is not None and (now.host, now.pid) != (socket.gethostname(), os.getpid()):
+            self._let_go()
+            raise HeldError(self._path, now)
+
+    def _open_and_lock(self) -> tuple[int, bool]:
+        """Take the kernel's lock on the file that has the path now, once nobody on another machine holds it.
+
+        Returns:
+            The open file, and whether the kernel has locks there.
+
+        Raises:
+            HeldError: Another process holds it.
+            OSError: The file cannot be made.
+        """
+        for _ in range(_TRIES):
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                taken = _flock(file)
+                if taken is not _Taken.BY_ANOTHER and _is_at(file, self._path):
+                    self._require_nobody_elsewhere(taken)
+                    kept, file = file, -1
+                    return kept, taken is _Taken.HERE
+            finally:
+                if file >= 0:
+                    os.close(file)
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        raise HeldError(self._path, _read(self._path) or _UNKNOWN)
+
+    def _require_nobody_elsewhere(self, taken: "_Taken") -> None:
+        """Watch a file that a process of another machine has written, until it is sure that it is dead.
+
+        Raises:
+            HeldError: It lives.
+        """
+        seen = _read(self._path)
+        if seen is None:
+            return
+        if seen.host == socket.gethostname():
+            if taken is _Taken.UNKNOWN and is_alive(seen.pid):
+                raise HeldError(self._path, seen)
+            return
+        end = time.monotonic() + min(BEATS_UNTIL_DEAD * seen.every, MOST_WATCHING)
+        while time.monotonic() < end:
+            time.sleep(min(seen.every / 4, 0.5))
+            now = _read(self._path)
+            if now is not None and (now.beat, now.pid, now.host) != (seen.beat, seen.pid, seen.host):
+                raise HeldError(self._path, now)
+
+    def _keep_beating(self) -> None:
+        failed = 0
+        while not self._released.wait(self._every):
+            try:
+                if self._file is None or not _is_at(self._file, self._path):
+                    self._lost.set()
+                    return
+                self._write()
+                failed = 0
+            except OSError:
+                failed += 1
+                if failed >= BEATS_UNTIL_DEAD:
+                    self._lost.set()
+
+    def _write(self) -> None:
+        assert self._file is not None
+        self._beat += 1
+        about = {"host": socket.gethostname(), "pid": os.getpid(), "since": self._since}
+        about |= {"every": self._every, "beat": self._beat, "state": self._described()}
+        line = json.dumps(about).encode()
+        if len(line) >= _SIZE:
+            line = json.dumps(about | {"state": {}}).encode()
+        os.pwrite(self._file, line.ljust(_SIZE - 1) + b"\n", 0)
+
+    def _described(self) -> Mapping[str, Any]:
+        # Whatever goes wrong in what is told must not end the beat.
+        with suppress(Exception):
+            described = dict(self._describe())
+            json.dumps(described)
+            return described
+        return {}
+
+    def release(self) -> None:
+        """Let go of the lock, and remove its file unless it is another's by now."""
+        if self._file is None:
+            return
+        self._released.set()
+        if self._thread is not None:
+            # A beat must not be written to a file that is closed.
+            self._thread.join()
+        with suppress(OSError):
+            if _is_at(self._file, self._path):
+                self._path.unlink()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the file; with its last descriptor the kernel's lock goes."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def __enter__(self) -> "Lock":
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release it."""
+        self.release()
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Find who holds a lock.
+
+    A holder on another machine, whose kernel's lock may not be seen here, counts as long as its beats are recent by the
+    time of the file system.
+
+    Args:
+        path: Of the lock.
+
+    Returns:
+        The holder; None if nobody holds it.
+    """
+    seen, alive = _look(path)
+    return seen if alive else None
+
+
+def left_behind(path: Path) -> Holder | None:
+    """Who died holding a lock that nobody holds now; None if the lock was released, or is held."""
+    seen, alive = _look(path)
+    return None if alive else seen
+
+
+def _look(path: Path) -> tuple[Holder | None, bool]:
+    """Find what a lock's file says, and whether its holder lives.
+
+    Returns:
+        Both; None if there is no file, or nothing was ever written to it.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None, False
+    try:
+        seen = _read(path)
+        taken = _flock(file, shared=True)
+        if taken is _Taken.BY_ANOTHER:
+            return seen or _UNKNOWN, True
+        if seen is None:
+            return None, False
+        if seen.host == socket.gethostname():
+            return seen, taken is _Taken.UNKNOWN and is_alive(seen.pid)
+        return seen, seen.heard <= min(BEATS_UNTIL_DEAD * seen.every, MOST_WATCHING)
+    finally:
+        os.close(file)
+
+
+_UNKNOWN = Holder(host="unknown", pid=0, since="a moment ago", heard=0.0)
+
+
+def _read(path: Path) -> Holder | None:
+    """What a lock's file says; None if it says nothing."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        content = json.loads(path.read_bytes()[:_SIZE])
+        state = content["state"]
+        return Holder(
+            host=str(content["host"]),
+            pid=int(content["pid"]),
+            since=str(content["since"]),
+            heard=max(0.0, time.time() - path.stat().st_mtime),
+            every=float(content["every"]),
+            beat=int(content["beat"]),
+            state=state if isinstance(state, dict) else {},
+        )
+    return None
+
+
+class _Taken(Enum):
+    """What the kernel says when asked for a lock."""
+
+    HERE = auto()
+    BY_ANOTHER = auto()
+    UNKNOWN = auto()
+    """There are no locks on this file system."""
+
+
+_NO_KERNEL_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+def _flock(file: int, *, shared: bool = False) -> _Taken:
+    """Ask for the kernel's lock on a file, without waiting.
+
+    Returns:
+        What it says.
+
+    Raises:
+        OSError: Something else is wrong with the file.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _Taken.BY_ANOTHER
+    except OSError as error:
+        if error.errno not in _NO_KERNEL_LOCKS:
+            raise
+        return _Taken.UNKNOWN
+    return _Taken.HERE
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file still is the one at its path."""
+    mine = os.fstat(file)
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+_held: WeakSet[Lock] = WeakSet()
+
+
+def _forget_all() -> None:
+    """In a fork the locks are the parent's: a copy of their files would keep them after its death."""
+    for lock in _held:
+        lock._let_go()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,252 @@
+"""Doing the runs of a command line: all of them are checked, those that are finished left out, the others done."""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.lock import HeldError, holder_of
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.compose import Composition
+from rnnstudy.study.failure import FAILED, in_one_line, read_failure
+from rnnstudy.study.identity import find_run_folder, folders_by_fingerprint, require_fit
+from rnnstudy.study.job import Job
+from rnnstudy.study.launch import clear_lock, launch_all
+from rnnstudy.study.ledger import Ledger, LedgerEntry, write_ledger
+from rnnstudy.study.progress import Screen
+from rnnstudy.study.run import check, require_same_data, run
+from rnnstudy.study.run_state import RunState, Stage
+from rnnstudy.study.sweep import UnfinishedError, naming_the_run
+from rnnstudy.study.watch import Watch
+
+MOST_LISTED = 20
+"""Failed runs whose errors are repeated at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """A job that can be done."""
+
+    job: Job
+    plan: Plan
+    folder: RunFolder
+
+
+def execute(composition: Composition, command: str, console: Console) -> list[Path]:
+    """Check all runs, then do them.
+
+    Args:
+        composition: The runs, and what Hydra's launchers need.
+        command: The command line that asks for them.
+        console: Where progress is shown.
+
+    Returns:
+        The folders that hold the run folders.
+
+    Raises:
+        ConfigError: Something about the configuration of any of the runs is wrong; none was started.
+        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
+        Interrupted: The user stopped; checkpoints are saved.
+        RnnstudyError: The run failed.
+    """
+    checked = _checked(composition.jobs, is_sweep=composition.is_sweep)
+    if not composition.is_sweep:
+        return [_do_one(checked[0], console).path.parent]
+    return _Sweep(composition, checked, command, console).do()
+
+
+def _checked(jobs: Sequence[Job], *, is_sweep: bool) -> list[_Checked]:
+    """Check all jobs; of those that ask for the same run only the first is kept.
+
+    Returns:
+        They.
+
+    Raises:
+        ConfigError: What is wrong, and in a sweep with which job.
+    """
+    known: dict[str, dict[str, str]] = {}
+    checked: dict[Path, _Checked] = {}
+    for job in jobs:
+        with naming_the_run(job, is_sweep=is_sweep):
+            plan = check(job.config)
+            output_dir = plan.run.output_dir
+            if output_dir not in known:
+                known[output_dir] = folders_by_fingerprint(Path(output_dir))
+            folder = find_run_folder(job.config, job.overrides, known[output_dir])
+            require_fit(folder, job.config)
+            require_same_data(folder, plan)
+        checked.setdefault(folder.lock, _Checked(job=job, plan=plan, folder=folder))
+    return list(checked.values())
+
+
+def _waiting(checked: _Checked) -> RunState:
+    facts, plan = checked.plan.task.facts, checked.plan
+    return RunState(
+        name=checked.job.label,
+        num_steps=plan.train.num_steps,
+        replicas=plan.run.replicas,
+        seq_len=facts.seq_len,
+        judged=facts.solved is not None,
+    )
+
+
+def _do_one(checked: _Checked, console: Console) -> RunFolder:
+    """Do a single run.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        RnnstudyError: It failed, now or before, or another process does it.
+    """
+    failed = _left_failed(checked)
+    if failed is not None:
+        raise RnnstudyError(f"{checked.folder.path} failed before: {failed} retry_failed=true tries again.")
+    with Screen(console, [_waiting(checked)]) as screen:
+        return run(checked.job, screen)
+
+
+def _left_failed(checked: _Checked) -> str | None:
+    """Why a run failed that is not to be tried again; None for any other."""
+    if checked.plan.run.retry_failed or checked.folder.is_finished:
+        return None
+    failed = read_failure(checked.folder)
+    return failed.error if failed is not None and failed.kind == FAILED else None
+
+
+class _Sweep:
+    """The runs of a command line, from the list that is written of them to what has become of each.
+
+    Args:
+        composition: What Hydra made of the command line.
+        checked: The runs, all of which can be done.
+        command: The command line.
+        console: Where progress is shown.
+    """
+
+    def __init__(self, composition: Composition, checked: Sequence[_Checked], command: str, console: Console) -> None:
+        """Do nothing yet."""
+        self._composition, self._console = composition, console
+        self._checked = {checked.folder.lock.absolute(): checked for checked in checked}
+        self._states = {place: _waiting(checked) for place, checked in self._checked.items()}
+        self._command = command
+        self._errors: dict[Path, str] = {}
+
+    def do(self) -> list[Path]:
+        """Do the runs that are not finished.
+
+        Returns:
+            The folders that hold the run folders.
+
+        Raises:
+            UnfinishedError: Runs failed, or other processes do them.
+            Interrupted: The user stopped.
+        """
+        ledgers = self._write_ledgers()
+        entries = [entry for ledger in ledgers for entry in ledger.entries()]
+        folders = sorted({checked.folder.path.parent for checked in self._checked.values()})
+        with Screen(self._console, list(self._states.values())) as screen:
+            left = self._left_to_do(entries, screen)
+            if left:
+                self._launch(ledgers, left, screen)
+        self._require_finished(folders)
+        return folders
+
+    def _write_ledgers(self) -> list[Ledger]:
+        """List the runs, in each folder those that are there.
+
+        Returns:
+            The lists.
+
+        Raises:
+            RnnstudyError: A folder cannot be written to.
+        """
+        ledgers = []
+        runs = sorted(self._checked.values(), key=lambda checked: str(_home(checked)))
+        for home, members in itertools.groupby(runs, _home):
+            try:
+                listed = [(checked.job, checked.folder) for checked in members]
+                ledgers.append(write_ledger(home, listed, self._command))
+            except OSError as error:
+                raise RnnstudyError(f"'{home}' cannot be written to: {error.strerror}.") from None
+        return ledgers
+
+    def _left_to_do(self, entries: Sequence[LedgerEntry], screen: Screen) -> list[LedgerEntry]:
+        """Leave out what is finished, and what failed and is not to be tried again."""
+        left, finished = [], 0
+        for entry in entries:
+            place = entry.folder.lock
+            state, failed = self._states[place], _left_failed(self._checked[place])
+            if entry.folder.is_finished:
+                finished += 1
+                state.stage = Stage.DONE
+                state.take(entry.folder.result)
+            elif failed is not None:
+                state.stage = Stage.FAILED
+                self._errors[place] = f"{failed} (before; retry_failed=true tries again)"
+            else:
+                left.append(entry)
+        if finished:
+            screen.say(f"{finished} of {len(entries)} runs finished already, nothing to do for them")
+        return left
+
+    def _launch(self, ledgers: Sequence[Ledger], left: Sequence[LedgerEntry], screen: Screen) -> None:
+        """Have runs done, here or by the launcher."""
+        if self._composition.launcher == "basic":
+            for entry in left:
+                try:
+                    run(self._checked[entry.folder.lock].job, screen)
+                except HeldError:
+                    continue
+                except Exception as error:
+                    self._errors[entry.folder.lock] = in_one_line(error)
+            return
+        for entry in left:
+            clear_lock(entry.folder)
+            if holder_of(entry.folder.lock) is None:
+                with suppress(OSError):
+                    entry.folder.failure.unlink(missing_ok=True)
+        states = [(entry.folder, self._states[entry.folder.lock]) for entry in left]
+        with Watch(screen, states):
+            errors = launch_all(self._composition, ledgers, left)
+        self._errors |= {entry.folder.lock: error for entry, error in errors.items()}
+
+    def _require_finished(self, folders: list[Path]) -> None:
+        """Say what is not finished, and why.
+
+        Raises:
+            UnfinishedError: There is something.
+        """
+        elsewhere = 0
+        failed: list[str] = []
+        for place, checked in self._checked.items():
+            if checked.folder.is_finished:
+                continue
+            failure = read_failure(checked.folder)
+            if holder_of(checked.folder.lock) is not None:
+                elsewhere += 1
+            elif place in self._errors or failure is not None:
+                error = self._errors.get(place) or (failure.error if failure is not None else "")
+                failed.append(f"  {checked.job.label}: {error}")
+            else:
+                failed.append(f"  {checked.job.label}: stopped before its end; the same command goes on")
+        count, told = len(self._checked), []
+        if failed:
+            more = [f"  and {len(failed) - MOST_LISTED} more"] if len(failed) > MOST_LISTED else []
+            told.append("\n".join([f"{len(failed)} of {count} runs failed:", *failed[:MOST_LISTED], *more]))
+        if elsewhere:
+            told.append(
+                f"{elsewhere} of {count} runs are being done by other processes: rnnstudy status tells by which."
+            )
+        if told:
+            raise UnfinishedError("\n".join(told), folders)
+
+
+def _home(checked: _Checked) -> Path:
+    """The folder whose list a run is in."""
+    return checked.folder.path.parent

@@ -1,0 +1,66 @@
+"""What happens in a process that a launcher has started: one run of a ledger is done."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rnnstudy.core.errors import Interrupted
+from rnnstudy.study.failure import in_one_line
+from rnnstudy.study.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Does runs of a sweep, wherever it is called; small, since it is sent there with each of them.
+
+    Args:
+        ledgers: Lists of the sweep's runs.
+        stop_file: Once it exists, runs save a checkpoint and stop, and none is begun.
+        parent: Process whose child this is to be, and without which it stops; None if it is on its own.
+    """
+
+    ledgers: tuple[Path, ...]
+    stop_file: Path
+    parent: int | None
+
+    def __call__(self, place: Any) -> str | None:
+        """Do a run; an error is kept with it.
+
+        Args:
+            place: Which one: `conf/job.yaml`, composed.
+
+        Returns:
+            What went wrong, in one line; None if nothing did.
+        """
+        # Imported where it is called: a launcher that only sends this needs no torch.
+        from rnnstudy.study.progress import Screen
+        from rnnstudy.study.run import run
+
+        if self.parent is not None:
+            # Ctrl-C reaches all processes of a terminal; here it counts only while a run is done.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._is_to_stop():
+            return None
+        entry = Ledger(self.ledgers[place.ledger]).read_at(place.at)
+        try:
+            run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
+        except Interrupted as interrupted:
+            _hand_on(interrupted)
+        except Exception as error:
+            return in_one_line(error)
+        return None
+
+    def _is_to_stop(self) -> bool:
+        return self.stop_file.exists() or (self.parent is not None and os.getppid() != self.parent)
+
+
+def _hand_on(interrupted: Interrupted) -> None:
+    """Let the cluster know that a run has stopped as it asked for."""
+    if "SLURM_JOB_ID" in os.environ:
+        from rnnstudy.study.slurm import hand_on
+
+        hand_on(interrupted)
