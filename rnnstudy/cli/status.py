@@ -1,0 +1,52 @@
+"""`rnnstudy status`: what has become of every run in a folder, and how to go on."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnstudy.core.text import printable
+
+STYLES = {"failed": "red", "damaged": "red", "running": "bold", "finished": "dim", "interrupted": "yellow"}
+
+
+def add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "status",
+        help="list what is finished, running, interrupted, failed or missing, and how to go on",
+        description="List every run below some folders, and of those that were asked for there: running (by whom), "
+        "failed (why), interrupted, missing; and the commands that go on.",
+    )
+    parser.add_argument("directories", nargs="+", type=Path, help="folders with runs at any depth")
+    parser.add_argument("--all", action="store_true", help="list finished runs too, not only how many there are")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(function=_status)
+
+
+def _status(options: argparse.Namespace, console: Console) -> int:
+    from rnnstudy.study.status import Condition, list_runs
+
+    listing = list_runs(options.directories)
+    if options.json:
+        print(json.dumps(listing.to_json(), indent=2))  # noqa: T201
+        return 0
+    shown = [run for run in listing.runs if options.all or run.condition is not Condition.FINISHED]
+    width = max((len(run.condition) for run in shown), default=0)
+    for run in shown:
+        steps = "" if run.step is None else f"step {run.step}" + (f"/{run.num_steps}" if run.num_steps else "")
+        told = [run.condition.ljust(width), str(run.folder.path), steps, run.detail]
+        _print(console, "  ".join(part for part in told if part), STYLES.get(run.condition, ""))
+    if shown:
+        _print(console, "")
+    counts = ", ".join(f"{listing.counts[each]} {each}" for each in Condition if listing.counts[each])
+    _print(console, f"{len(listing.runs)} run{'s' * (len(listing.runs) != 1)}: {counts}")
+    for command, count in listing.commands.items():
+        _print(console, f"\nTo go on with {count} of them:\n  {command}")
+    return 0
+
+
+def _print(console: Console, line: str, style: str = "") -> None:
+    shown = "\n".join(map(printable, line.split("\n")))
+    console.print(shown, style=style or None, highlight=False, markup=False, soft_wrap=True)

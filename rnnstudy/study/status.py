@@ -1,0 +1,221 @@
+"""What has become of every run in a folder, from what is on the disk alone; needs no torch."""
+
+import json
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.core.lock import Holder, holder_of, left_behind
+from rnnstudy.core.run_folder import RECORDS, SUB_RUN, RunFolder
+from rnnstudy.study.failure import PRUNED, read_failure
+from rnnstudy.study.ledger import Ledger, find_ledgers
+
+
+class Condition(StrEnum):
+    """What a run is; in the order in which a person wants to see them."""
+
+    RUNNING = "running"
+    FAILED = "failed"
+    DAMAGED = "damaged"
+    INTERRUPTED = "interrupted"
+    MISSING = "missing"
+    PRUNED = "pruned"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """What has become of one run.
+
+    Args:
+        folder: Where it is, or is to be.
+        condition: What it is.
+        step: Optimizer steps done; None if that is not known.
+        num_steps: Steps it is to do at most; None if that is not known.
+        detail: Why it failed, who does it, or the like; empty if there is nothing to say.
+    """
+
+    folder: RunFolder
+    condition: Condition
+    step: int | None = None
+    num_steps: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The runs below some folders.
+
+    Args:
+        runs: In the order of their conditions.
+        commands: Command lines that go on with what is not finished, each with the number of runs it is for.
+    """
+
+    runs: list[RunStatus]
+    commands: dict[str, int]
+
+    @property
+    def counts(self) -> Mapping[Condition, int]:
+        """How many runs there are of each condition."""
+        return Counter(run.condition for run in self.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        runs = [{**asdict(run), "folder": str(run.folder.path)} for run in self.runs]
+        return {"runs": runs, "commands": self.commands}
+
+
+def status_of(folder: RunFolder) -> RunStatus:
+    """What has become of the run in a folder."""
+    if not folder.path.is_dir():
+        return RunStatus(folder=folder, condition=Condition.MISSING)
+    holder = holder_of(folder.lock)
+    if holder is not None:
+        return _running(folder, holder)
+    if folder.is_finished:
+        result = _read(folder.result)
+        if not isinstance(result, dict) or not isinstance(result.get("steps"), int):
+            return RunStatus(folder=folder, condition=Condition.DAMAGED, detail="result.json cannot be read")
+        return RunStatus(folder=folder, condition=Condition.FINISHED, step=result["steps"])
+    if not folder.config.exists():
+        return RunStatus(folder=folder, condition=Condition.MISSING)
+    step, num_steps = _steps_done(folder), _num_steps(folder)
+    failed = read_failure(folder)
+    if failed is not None:
+        condition = Condition.PRUNED if failed.kind == PRUNED else Condition.FAILED
+        return RunStatus(folder=folder, condition=condition, step=step, num_steps=num_steps, detail=failed.error)
+    if folder.failure.exists():
+        return RunStatus(folder=folder, condition=Condition.DAMAGED, detail="failure.json cannot be read")
+    dead = left_behind(folder.lock)
+    detail = f"process {dead.pid} on {dead.host} died" if dead is not None else "stopped"
+    return RunStatus(folder=folder, condition=Condition.INTERRUPTED, step=step, num_steps=num_steps, detail=detail)
+
+
+def _running(folder: RunFolder, holder: Holder) -> RunStatus:
+    told = {name: figure for name, figure in holder.state.items() if isinstance(figure, int | float)}
+    detail = f"process {holder.pid} on {holder.host} since {holder.since}"
+    if "loss" in told:
+        detail += f", loss {told['loss']:.3g}"
+    if "solved" in told and "replicas" in told:
+        detail += f", solved {told['solved']:g}/{told['replicas']:g}"
+    step, num_steps = (int(told[name]) if name in told else None for name in ("step", "num_steps"))
+    return RunStatus(folder=folder, condition=Condition.RUNNING, step=step, num_steps=num_steps, detail=detail)
+
+
+_CHECKPOINT = re.compile(r"step_(\d+)\.pt")
+
+
+def _steps_done(folder: RunFolder) -> int | None:
+    """Steps of the newest checkpoint: where the run would go on."""
+    with suppress(OSError):
+        names = (_CHECKPOINT.fullmatch(name) for name in os.listdir(folder.checkpoints))
+        return max((int(name[1]) for name in names if name), default=0)
+    return 0
+
+
+_NUM_STEPS = re.compile(r"^train:\n(?:  .*\n)*?  num_steps: (\d+)$", re.MULTILINE)
+
+
+def _num_steps(folder: RunFolder) -> int | None:
+    """Steps that a run is to do, without reading all of its configuration: there may be thousands."""
+    with suppress(OSError, UnicodeDecodeError):
+        found = _NUM_STEPS.search(folder.config.read_text())
+        return int(found[1]) if found else None
+    return None
+
+
+def list_runs(directories: Iterable[Path]) -> Listing:
+    """Find what has become of all runs below some folders, and of those that were asked for there.
+
+    Args:
+        directories: With runs at any depth, or runs themselves.
+
+    Returns:
+        The runs.
+
+    Raises:
+        ConfigError: A folder does not exist, or there is no run.
+    """
+    directories = list(directories)
+    for directory in directories:
+        if not directory.is_dir():
+            raise ConfigError(f"'{directory}' is no folder.")
+    statuses: dict[Path, RunStatus] = {}
+    commands: dict[Path, str] = {}
+    damaged: list[RunStatus] = []
+    for parent, folders in _found(directories):
+        for folder in folders:
+            statuses[folder.lock.absolute()] = status_of(folder)
+        # The list used last says how to go on.
+        for ledger in find_ledgers(parent):
+            try:
+                _take(ledger, statuses, commands)
+            except RnnstudyError as error:
+                records = RunFolder(ledger.path)
+                damaged.append(RunStatus(folder=records, condition=Condition.DAMAGED, detail=str(error)))
+    if not statuses and not damaged:
+        raise ConfigError(f"there is no run below {', '.join(map(str, directories))}.")
+    order = list(Condition)
+    runs = sorted([*statuses.values(), *damaged], key=lambda run: (order.index(run.condition), str(run.folder.path)))
+    unfinished = {Condition.FAILED, Condition.INTERRUPTED, Condition.MISSING}
+    left = [run for run in runs if run.condition in unfinished]
+    told = Counter(commands.get(run.folder.lock.absolute()) or _own_command(run.folder) for run in left)
+    return Listing(runs=runs, commands={command: count for command, count in told.items() if command})
+
+
+def _take(ledger: Ledger, statuses: dict[Path, RunStatus], commands: dict[Path, str]) -> None:
+    """Add the runs of a list that have no folder, and how to go on with any of them."""
+    command = ledger.command
+    for entry in ledger.entries():
+        # Only runs beside the list: it may come from another machine, with other paths.
+        folder = RunFolder(ledger.path.parents[2] / entry.folder.path.name)
+        place = folder.lock.absolute()
+        statuses.setdefault(place, RunStatus(folder=folder, condition=Condition.MISSING))
+        commands[place] = command
+
+
+def _own_command(folder: RunFolder) -> str:
+    """The command that repeats a single run; empty if that cannot be told."""
+    manifest = _read(folder.manifest)
+    overrides = manifest.get("overrides") if isinstance(manifest, dict) else None
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        return ""
+    return " ".join(["rnnstudy train", *map(shlex.quote, overrides)])
+
+
+def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]]:
+    """Find run folders, by the folder they are in.
+
+    Yields:
+        Folders that hold runs or lists of runs, with the runs.
+    """
+    for directory in directories:
+        if _is_run(directory):
+            yield directory / RECORDS, [RunFolder(directory)]
+            continue
+        for place, names, _ in os.walk(directory):
+            parent = Path(place)
+            runs = sorted(name for name in names if _is_run(parent / name))
+            has_lists = RECORDS in names
+            # Nothing within a run, nor within the records, is a run.
+            names[:] = [name for name in names if name not in runs and name != RECORDS and not name.startswith(SUB_RUN)]
+            if runs or has_lists:
+                yield parent, [RunFolder(parent / name) for name in runs]
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").exists() or (path / "run.json").exists() or (path / "result.json").exists()
+
+
+def _read(path: Path) -> Any:
+    with suppress(OSError, ValueError, RecursionError):
+        return json.loads(path.read_bytes())
+    return None
