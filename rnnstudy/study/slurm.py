@@ -1,0 +1,160 @@
+"""Sweeps on Slurm, through submitit: all jobs are waited for, whatever becomes of one, and those taken away go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import submitit
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+from omegaconf import DictConfig, OmegaConf
+from submitit.core.job_environment import JobEnvironment
+from typing_extensions import override
+
+from rnnstudy.core.errors import ConfigError, Interrupted
+
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_QUESTIONS = 10.0
+"""The queue is asked about jobs that have left no result: a cluster without accounting knows nothing else of them."""
+
+MOST_IN_AN_ARRAY = 1000
+"""Slurm's default for the size of a job array is 1001."""
+
+
+def patient(launcher: Launcher) -> Launcher:
+    """What launches like a launcher of submitit, but waits for every job.
+
+    Args:
+        launcher: As Hydra made it.
+
+    Returns:
+        The launcher.
+    """
+    assert isinstance(launcher, BaseSubmititLauncher), launcher
+    return PatientLauncher(launcher)
+
+
+class PatientLauncher(Launcher):
+    """Submits jobs as an array, and waits until each has left a result or is gone from the queue.
+
+    Args:
+        launcher: Has the settings, and is what runs in a job.
+    """
+
+    def __init__(self, launcher: BaseSubmititLauncher) -> None:
+        """Submit nothing yet."""
+        self._launcher = launcher
+
+    @override
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    @override
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        jobs: list[submitit.Job[JobReturn]] = []
+        executor = self._executor()
+        for start in range(0, len(job_overrides), MOST_IN_AN_ARRAY):
+            some = range(start, min(start + MOST_IN_AN_ARRAY, len(job_overrides)))
+            state = Singleton.get_state()
+            calls = [
+                (list(job_overrides[place]), "hydra.sweep.dir", initial_job_idx + place, str(place), state)
+                for place in some
+            ]
+            jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
+        try:
+            _wait(jobs, ask_queue=self._launcher._EXECUTOR == "slurm")
+        except KeyboardInterrupt:
+            ids = " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
+            raise Interrupted(
+                f"no longer waiting; the jobs go on. To see them: squeue --me; to stop them: scancel {ids}"
+            ) from None
+        # A launcher of Hydra's gives one result a job; those that died have none.
+        return [_result(job) for job in jobs]  # pyright: ignore[reportReturnType]
+
+    def _executor(self) -> submitit.AutoExecutor:
+        """Make what submits jobs.
+
+        Returns:
+            It.
+
+        Raises:
+            ConfigError: There is no Slurm here, or it has no such setting.
+        """
+        kind, params = self._launcher._EXECUTOR, dict(self._launcher.params)
+        common = set(OmegaConf.structured(BaseQueueConf).keys())
+        folder, timeouts = params.pop("submitit_folder"), params.pop("max_num_timeout", None)
+        limits = {} if timeouts is None else {f"{kind}_max_num_timeout": timeouts}
+        try:
+            executor = submitit.AutoExecutor(folder=folder, cluster=kind, **limits)
+            executor.update_parameters(
+                **{name if name in common else f"{kind}_{name}": setting for name, setting in params.items()}
+            )
+        except (RuntimeError, ValueError, NameError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"hydra/launcher=submitit_{kind} cannot be used here: {reason}") from None
+        return executor
+
+
+def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:
+    """Wait until every job has ended."""
+    left = list(jobs)
+    absent: set[str] = set()
+    asked = time.monotonic()
+    while left:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        left = [job for job in left if not job.paths.result_pickle.exists()]
+        if not ask_queue:
+            left = [job for job in left if not job.done()]
+        elif left and time.monotonic() - asked >= SECONDS_BETWEEN_QUESTIONS:
+            asked, queued = time.monotonic(), queued_jobs()
+            if queued is None:
+                continue
+            # One that is being put back into the queue may be missing for a moment.
+            gone = {job.job_id for job in left} - queued
+            left = [job for job in left if job.job_id not in gone & absent]
+            absent = gone
+
+
+def queued_jobs() -> set[str] | None:
+    """The jobs of this user that wait or run, as `123_4`; None if Slurm does not answer."""
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return set(asked.stdout.split()) if asked.returncode == 0 else None
+
+
+def _result(job: "submitit.Job[JobReturn]") -> JobReturn | None:
+    if not job.paths.result_pickle.exists():
+        return None
+    try:
+        return job.results()[0]
+    except Exception:
+        # What became of the run is in its folder.
+        return None
+
+
+def hand_on(interrupted: Interrupted) -> None:
+    """In a job whose run was interrupted by a signal and has saved its checkpoint: let the job be queued again.
+
+    Slurm itself queues a job again that it preempts; it sends SIGTERM first, and so does `scancel`. The signal before
+    the time limit (and a preemption that a site announces by SIGUSR1) is ours to answer: submitit does, which has
+    counted how often it may.
+
+    Args:
+        interrupted: Tells the signal.
+
+    Raises:
+        SystemExit: The job is over, or queued again.
+    """
+    if interrupted.signal is None:
+        return
+    if interrupted.signal in {signal.SIGUSR1, signal.SIGUSR2} and "SUBMITIT_FOLDER" in os.environ:
+        signal.raise_signal(JobEnvironment._usr_sig())
+    sys.exit(128 + interrupted.signal)

@@ -1,0 +1,130 @@
+"""Sweeps on a real Slurm: jobs that end, that are killed, preempted, cancelled, or that fail."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tools.members import SMALL
+from tools.slurm import cluster, queue, wait_for, why_not
+from tools.training import same_logs, same_weights
+
+from rnnstudy.core.lock import holder_of
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.training.checkpoint import Checkpoints
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+
+SWEEP = (*SMALL, "model=gru,lstm", "train.checkpoint_interval=100")
+LONG = "train.num_steps=1500"
+ON_SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1")
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("slurm")) as env:
+        yield env
+
+
+def start(env: dict[str, str], folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rnnstudy", "train", "-m", *SWEEP, f"output_dir='{folder}'", *overrides]
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def runs(folder: Path) -> dict[str, RunFolder]:
+    return {path.parent.name.partition("_")[0]: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(slurm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = start(slurm, folder, LONG)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    return runs(folder)
+
+
+def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
+    done = runs(folder)
+    assert done.keys() == undisturbed.keys()
+    for model, run in done.items():
+        assert run.is_finished
+        assert same_weights(run, undisturbed[model])
+        assert same_logs(run, undisturbed[model])
+
+
+def is_training(run: RunFolder) -> bool:
+    return bool(Checkpoints(run.checkpoints).steps()) and holder_of(run.lock) is not None
+
+
+def test_a_job_that_is_killed_is_done_again_and_one_that_is_preempted_goes_on(slurm, undisturbed, tmp_path):
+    process = start(slurm, tmp_path, LONG, *ON_SLURM)
+    wait_for(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
+    gru, lstm = (runs(tmp_path)[model] for model in ("gru", "lstm"))
+    holder = holder_of(gru.lock)
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    # The jobs of an array are in the order of the runs.
+    (preempted,) = [job for job in queue(slurm) if job.endswith("_1")]
+    subprocess.run(["scancel", "--signal=USR2", preempted], env=slurm, check=True)
+    wait_for(lambda: preempted in queue(slurm, "--states=PENDING"))
+    assert holder_of(lstm.lock) is None
+    assert "stopped after" in lstm.history.read_text()
+    # Slurm lets a job that is queued again wait for two minutes.
+    subprocess.run(["scontrol", "update", f"JobId={preempted}", "StartTime=now"], env=slurm, check=True)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "resumed after" in lstm.history.read_text()
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+def test_a_job_that_is_cancelled_saves_a_checkpoint_and_the_same_command_goes_on(slurm, undisturbed, tmp_path):
+    process = start(slurm, tmp_path, LONG, *ON_SLURM)
+    wait_for(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
+    subprocess.run(["scancel", *[job for job in queue(slurm) if job.endswith("_0")]], env=slurm, check=True)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, told
+    assert "1 of 2 runs failed" in told
+    assert "[1/2] gru: stopped before its end; the same command goes on" in told
+    assert "a checkpoint is saved" in runs(tmp_path)["gru"].history.read_text()
+    assert runs(tmp_path)["lstm"].is_finished
+    again = start(slurm, tmp_path, LONG, *ON_SLURM)
+    told, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, told
+    assert "1 of 2 runs finished already" in told
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+def test_a_run_that_fails_does_not_end_the_sweep(slurm, tmp_path):
+    first = start(slurm, tmp_path, "train.num_steps=1")
+    first.communicate(timeout=100)
+    gru = runs(tmp_path)["gru"]
+    gru.result.unlink()
+    (gru.path / "config.yaml.part").mkdir()
+    runs(tmp_path)["lstm"].result.unlink()
+    process = start(slurm, tmp_path, "train.num_steps=1", *ON_SLURM)
+    told, _ = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert told.count("cannot be written to: Is a directory") == 2
+    assert runs(tmp_path)["lstm"].is_finished
+
+
+def test_without_waiting_the_jobs_go_on(slurm, undisturbed, tmp_path):
+    process = start(slurm, tmp_path, LONG, *ON_SLURM)
+    wait_for(lambda: len(queue(slurm)) == 2)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the jobs go on. To see them: squeue --me; to stop them: scancel" in told
+    wait_for(lambda: not queue(slurm), 200)
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+def test_what_slurm_does_not_know_is_one_line(slurm, tmp_path):
+    process = start(slurm, tmp_path, "train.num_steps=1", *ON_SLURM, "hydra.launcher.partition=nowhere")
+    told, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "invalid partition" in told.lower()
+    assert "Traceback" not in told
