@@ -1,35 +1,20 @@
 """What `rnnstudy tune` searches: a yaml file of the configuration's keys with the values that may be tried."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
 from rnnstudy.config.build import build_section
 from rnnstudy.config.folder import conf_folder
-from rnnstudy.core.errors import ConfigError, require_at_least, suggest
+from rnnstudy.core.errors import ConfigError, require_at_least, require_finite, suggest
 
 Value = bool | int | float | str
 
 STEPS_TO_SOLVE = "steps_to_solve"
 """The one figure to search by that is no tag of the log."""
-
-
-class Suggesting(Protocol):
-    """What chooses the values of a trial; Optuna's trials do."""
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of several values."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """A whole number."""
-        ...
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """A number."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +44,8 @@ class Values:
             return
         if self.low is None or self.high is None:
             raise ConfigError("low and high must both be given, or choices.")
+        require_finite("low", self.low)
+        require_finite("high", self.high)
         if not self.low < self.high:
             raise ConfigError(f"low must be below high, got {self.low} and {self.high}.")
         if self.log and not self.low > 0:
@@ -73,15 +60,15 @@ class Values:
         assert value is not None
         return value
 
-    def suggest(self, trial: Suggesting, key: str) -> Value:
-        """Have a trial choose a value."""
+    @property
+    def others(self) -> list[Value]:
+        """The other choices, or the greatest number that may be tried."""
         if self.choices is not None:
-            return trial.suggest_categorical(key, self.choices)
+            return self.choices[1:]
         assert self.low is not None
         assert self.high is not None
-        if isinstance(self.low, int) and isinstance(self.high, int) and not isinstance(self.step, float):
-            return trial.suggest_int(key, self.low, self.high, step=self.step or 1, log=self.log)
-        return trial.suggest_float(key, float(self.low), float(self.high), step=self.step, log=self.log)
+        step = self.step or 0
+        return [self.low + (self.high - self.low) // step * step if step else self.high]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +114,35 @@ class Search:
             raise ConfigError(f"direction must be minimize or maximize, got '{self.direction}'.")
         if self.metric == STEPS_TO_SOLVE and self.direction == "maximize":
             raise ConfigError("direction must be minimize with metric=steps_to_solve, got 'maximize'.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """A search, with what is the same in all its trials.
+
+    Args:
+        name: Of the search.
+        search: What is searched, and by what.
+        overrides: What is fixed, as on the command line of `rnnstudy train`.
+    """
+
+    name: str
+    search: Search
+    overrides: Sequence[str]
+
+    def arguments(self, values: Mapping[str, Value]) -> list[str]:
+        """The command line of the run with some values."""
+        return [*self.overrides, *(f"{key}={_written(value)}" for key, value in values.items())]
+
+
+def _written(value: Value) -> str:
+    # Four digits are as good as seventeen, and a person can read them in the name of a folder.
+    return str(value).lower() if isinstance(value, bool) else shown(value)
+
+
+def shown(value: object) -> str:
+    """A value for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def read_search(name: str) -> tuple[str, Search]:

@@ -1,73 +1,42 @@
 """A search with Optuna, every trial of which is an ordinary run."""
 
-import json
-import math
-import os
+import secrets
 import shlex
-import socket
-import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
-from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
-from rnnstudy.core.lock import HeldError, holder_of, is_alive
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.lock import HeldError, Lock
+from rnnstudy.core.run_folder import RECORDS
+from rnnstudy.core.text import printable
 from rnnstudy.study import failure
 from rnnstudy.study.compose import compose_jobs
 from rnnstudy.study.failure import PRUNED, in_one_line, read_failure
-from rnnstudy.study.identity import find_run_folder
+from rnnstudy.study.identity import UNESSENTIAL, find_run_folder
 from rnnstudy.study.job import Job
+from rnnstudy.study.objective import NoFigureError, Watching, figure_of
 from rnnstudy.study.progress import Screen
 from rnnstudy.study.run import check, run
-from rnnstudy.study.search_space import STEPS_TO_SOLVE, Search, Value
-from rnnstudy.writers.base import Entry, Scalar, Writer
-
-STORAGE = "tune.db"
-"""The file in the study's folder that holds the trials."""
-
-SECONDS_UNTIL_LOCKED = 60
-"""How long a process waits while another writes to it."""
+from rnnstudy.study.search_space import STEPS_TO_SOLVE, Tuning, shown
+from rnnstudy.study.trials import STORAGE, alone, next_trial, open_study, standing
 
 MOST_SHOWN = 5
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+"""Best trials that are listed at the end."""
+
+CONFIRM_AT = 1000
+"""How far from the search's seed the one is that confirms its best trial."""
+
 SECONDS_BETWEEN_LOOKS = 1.0
 
-_FIXED, _SUPERSEDED, _FOLDER, _OWNER, _ERROR = "fixed", "superseded", "folder", "owner", "error"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """A search, with what is the same in all its trials.
-
-    Args:
-        name: Of the search.
-        search: What is searched, and by what.
-        overrides: What is fixed, as on the command line of `rnnstudy train`.
-    """
-
-    name: str
-    search: Search
-    overrides: Sequence[str]
-
-    def arguments(self, values: Mapping[str, Value]) -> list[str]:
-        """The command line of the run with some values."""
-        return [*self.overrides, *(f"{key}={_written(value)}" for key, value in values.items())]
-
-
-def _written(value: Value) -> str:
-    # Four digits are as good as seventeen, and a person can read them in the name of a folder.
-    return str(value).lower() if isinstance(value, bool) else _shown(value)
+_FOLDER, _ERROR = "folder", "error"
 
 
 def tune(tuning: Tuning, console: Console) -> Path:
@@ -85,38 +54,44 @@ def tune(tuning: Tuning, console: Console) -> Path:
         Interrupted: The user stopped; the same command goes on.
         RnnstudyError: No trial was successful, or the storage is damaged.
     """
-    first = _check(tuning)
-    output_dir = Path(first.config["output_dir"])
+    first = require_possible(tuning)
+    output_dir, seed = Path(first.config["output_dir"]), int(first.config["seed"])
+    locks = output_dir.absolute() / RECORDS / "locks"
     try:
-        study = _open(tuning, output_dir, seed=first.config["seed"])
-        _take_up_the_dead(study)
-        while sum(_counts(trial) for trial in study.get_trials(deepcopy=False)) < tuning.search.trials:
-            _Trying(tuning, study, study.ask(_distributions(tuning.search)), console).do()
-        _show_best(tuning, study, output_dir, console)
-    except SQLAlchemyError as error:
-        reason = str(error).splitlines()[0]
-        raise RnnstudyError(
-            f"{output_dir / 'tune.db'} cannot be used: {reason}. Move it away to search anew."
-        ) from None
+        # Others see from it that this process lives, and have its trials done again once it does not.
+        own = locks / f"tune_{secrets.token_hex(8)}"
+        with Lock(own):
+            with alone(locks):
+                study = open_study(tuning, output_dir)
+            while (trial := next_trial(tuning, study, own=own, seed=seed)) is not None:
+                _Trying(tuning, study, trial, console).do()
+        _show_best(tuning, study, output_dir, console=console, seed=seed)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = " ".join(str(error.__cause__ or error).splitlines()[:1])
+        raise RnnstudyError(f"{output_dir / STORAGE} cannot be used: {reason}. Move it away to search anew.") from None
     return output_dir
 
 
-def _check(tuning: Tuning) -> Job:
+def require_possible(tuning: Tuning) -> Job:
     """Check all that can be checked before the first trial.
+
+    Args:
+        tuning: The search.
 
     Returns:
         The run with the first value of every key.
 
     Raises:
-        ConfigError: A key is not known, or searched and fixed; a first or last value is not possible.
+        ConfigError: A key is not known, or searched and fixed; a value is not possible.
     """
     fixed = {override.lstrip("+~").partition("=")[0] for override in tuning.overrides}
     for key in tuning.search.space:
         if key in fixed:
             raise ConfigError(f"{key} is searched by {tuning.name}, and fixed on the command line; choose one.")
-    for each in ("run_dir", "output_dir", "study", "device"):
-        if each in tuning.search.space:
-            raise ConfigError(f"space.{each} changes no figure of a run; there is nothing to search.")
+        if key in {*UNESSENTIAL, "device"}:
+            raise ConfigError(f"space.{key} changes no figure of a run; there is nothing to search.")
+        if key == "seed":
+            raise ConfigError("space.seed finds a lucky seed, not a good configuration; search other keys.")
     jobs = compose_jobs(tuning.arguments({key: values.first for key, values in tuning.search.space.items()}))
     if len(jobs) != 1 or any(argument.startswith("-") for argument in tuning.overrides):
         raise ConfigError("a trial is a single run: give single values, and no flags of a sweep.")
@@ -127,105 +102,26 @@ def _check(tuning: Tuning) -> Job:
         raise ConfigError(
             "metric=steps_to_solve needs a task that says when it is solved; use a tag such as eval/loss."
         )
+    _check_each(tuning)
     return jobs[0]
 
 
-def _distributions(search: Search) -> dict[str, BaseDistribution]:
-    """What may be tried, in Optuna's terms."""
-    asked = _Asked()
-    for key, values in search.space.items():
-        values.suggest(asked, key)
-    return asked.distributions
-
-
-@dataclass
-class _Asked:
-    """Notes what is asked of a trial."""
-
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        self.distributions[name] = optuna.distributions.CategoricalDistribution(choices)
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        self.distributions[name] = optuna.distributions.IntDistribution(low, high, log=log, step=step)
-        return low
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        self.distributions[name] = optuna.distributions.FloatDistribution(low, high, log=log, step=step)
-        return low
-
-
-def _open(tuning: Tuning, output_dir: Path, seed: int) -> optuna.Study:
-    """Open the storage, or make it.
-
-    Returns:
-        Optuna's study in it.
+def _check_each(tuning: Tuning) -> None:
+    """Check every choice and the greatest number of every key, with the first values of the others.
 
     Raises:
-        ConfigError: It holds another search.
-        RnnstudyError: It cannot be made.
+        ConfigError: One is not possible.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RnnstudyError(f"'{output_dir}' cannot be written to: {error.strerror}.") from None
-    search, prune = tuning.search, tuning.search.prune
-    pruner = optuna.pruners.NopPruner()
-    if prune is not None:
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=prune.startup_trials, n_warmup_steps=prune.after)
-    path = (output_dir / STORAGE).absolute()
-    url = f"sqlite:///{path}"
-    try:
-        storage = _storage(url)
-    except (SQLAlchemyError, StorageInternalError):
-        # Another process made it at the same moment; if that is not why, it is told now.
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-        storage = _storage(url)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=tuning.name,
-        direction="minimize" if search.direction == "minimize" else "maximize",
-        pruner=pruner,
-        load_if_exists=True,
-    )
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
-    about = {
-        "metric": search.metric,
-        "direction": search.direction,
-        "space": {key: repr(values) for key, values in search.space.items()},
-        "overrides": sorted(tuning.overrides),
-    }
-    kept = study.user_attrs.get(_FIXED)
-    if kept is None:
-        study.set_user_attr(_FIXED, about)
-    elif kept != about:
-        differing = ", ".join(key for key in about if kept.get(key) != about[key])
-        raise ConfigError(
-            f"{path} holds a search '{tuning.name}' with another {differing}; choose another study=NAME for this one."
-        )
-    return study
-
-
-def _storage(url: str) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": SECONDS_UNTIL_LOCKED}})
-
-
-def _counts(trial: FrozenTrial) -> bool:
-    return trial.state in ENDED and _SUPERSEDED not in trial.user_attrs
-
-
-def _take_up_the_dead(study: optuna.Study) -> None:
-    """Have the trials of processes that died done again, with the same values: their runs go on."""
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        owner, folder = trial.user_attrs.get(_OWNER), trial.user_attrs.get(_FOLDER)
-        held = folder is not None and holder_of(RunFolder(Path(folder)).lock) is not None
-        if held or (owner is not None and owner[0] == socket.gethostname() and is_alive(owner[1])):
-            continue
-        study._storage.set_trial_user_attr(trial._trial_id, _SUPERSEDED, True)
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+    first = {key: values.first for key, values in tuning.search.space.items()}
+    for key, values in tuning.search.space.items():
+        for value in values.others:
+            try:
+                (job,) = compose_jobs(tuning.arguments(first | {key: value}))
+                check(job.config)
+            except ConfigError as error:
+                told = "  ".join(f"{name}={shown(each)}" for name, each in first.items() if name != key)
+                beside = f" beside {told}; the first value of every key must go with all of the others" if told else ""
+                raise ConfigError(f"space.{key} holds {shown(value)}: {error} (Tried{beside}.)") from None
 
 
 class _Trying:
@@ -234,42 +130,40 @@ class _Trying:
     def __init__(self, tuning: Tuning, study: optuna.Study, trial: Trial, console: Console) -> None:
         """Compose its run."""
         self._tuning, self._study, self._trial, self._console = tuning, study, trial, console
-        trial.set_user_attr(_OWNER, [socket.gethostname(), os.getpid()])
 
     def do(self) -> None:
         """Do the run, and tell Optuna.
 
         Raises:
-            Interrupted: The user stopped.
+            Interrupted: The user stopped; the trial is not told of it, and done again with the same values.
+            NoFigureError: There is no such figure.
+            SQLAlchemyError: The storage cannot be used.
+            StorageInternalError: Likewise.
         """
-        (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
-        folder = find_run_folder(job.config, job.overrides)
-        self._trial.set_user_attr(_FOLDER, str(folder.path.absolute()))
-        values = "  ".join(f"{key}={_shown(value)}" for key, value in self._trial.params.items())
-        job = Job(config=job.config, overrides=job.overrides, label=f"trial {self._trial.number}")
-        self._say(values)
+        self._say("  ".join(f"{key}={shown(value)}" for key, value in self._trial.params.items()))
         try:
-            figure = self._figure_of(job, folder)
-        except Interrupted:
+            figure = self._figure()
+        except (SQLAlchemyError, StorageInternalError):
             raise
         except Exception as error:
             self._trial.set_user_attr(_ERROR, in_one_line(error))
             self._study.tell(self._trial, state=TrialState.FAIL)
             self._say(f"failed: {in_one_line(error)}")
+            if isinstance(error, NoFigureError):
+                raise
             return
         if figure is None:
             self._study.tell(self._trial, state=TrialState.PRUNED)
             self._say("given up: worse than the median of the trials before it at that step")
         else:
             self._study.tell(self._trial, figure)
-            self._say(f"{self._tuning.search.metric} {_shown(figure)}")
+            self._say(f"{self._tuning.search.metric} {shown(figure)}")
 
     def _say(self, text: str) -> None:
-        self._console.print(
-            f"trial {self._trial.number}: {text}", highlight=False, markup=False, soft_wrap=True, style="bold"
-        )
+        line = printable(f"trial {self._trial.number}: {text}")
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True, style="bold")
 
-    def _figure_of(self, job: Job, folder: RunFolder) -> float | None:
+    def _figure(self) -> float | None:
         """Do the run of a trial, wait for another process to do it, or find it done.
 
         Returns:
@@ -279,122 +173,59 @@ class _Trying:
             Interrupted: The user stopped.
             Exception: The run failed.
         """
-        before = read_failure(folder)
-        if not folder.is_finished and before is not None and before.kind == PRUNED:
-            return None
-        plan = check(job.config)
-        watching = _Watching(self._trial, self._tuning.search, plan.run.replicas)
+        (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
+        job = replace(job, label=f"trial {self._trial.number}")
+        folder = find_run_folder(job.config, job.overrides)
+        self._trial.set_user_attr(_FOLDER, str(folder.path.absolute()))
+        plan, search = check(job.config), self._tuning.search
+        watching = Watching(self._trial, search, replicas=plan.run.replicas, num_steps=plan.train.num_steps)
+        given_up = f"given up by the search '{self._tuning.name}'"
         while True:
+            before = read_failure(folder)
+            watching.catch_up(folder)
+            pruned = before is not None and before.kind == PRUNED and before.error.startswith(given_up)
+            if pruned and not folder.is_finished:
+                return None
             try:
                 done = run(job, Screen(self._console), views=[watching], stop=lambda: watching.is_hopeless)
-                break
+                return figure_of(done, search, plan.train.num_steps)
             except HeldError:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             except Interrupted as interrupted:
                 if interrupted.signal is not None or not watching.is_hopeless:
                     raise
-                text = f"given up by the search '{self._tuning.name}' after {watching.step} steps"
-                failure.record(folder, text, kind=PRUNED)
+                failure.record(folder, f"{given_up} after {watching.step} steps", kind=PRUNED)
                 return None
-        return figure_of(done, self._tuning.search, plan.train.num_steps)
 
 
-class _Watching(Writer):
-    """Tells a trial how its run goes on, at every evaluation."""
-
-    def __init__(self, trial: Trial, search: Search, replicas: int) -> None:
-        """Nothing is told yet."""
-        self._trial, self._search = trial, search
-        self._solved: dict[int, int] = {}
-        self._last: list[float] = [math.nan] * replicas
-        self.is_hopeless, self.step = False, 0
-
-    @override
-    def write(self, step: int, entries: Mapping[str, Entry]) -> None:
-        self.step = step
-        judged = entries.get("train/solved") if self._search.metric == STEPS_TO_SOLVE else None
-        entry = judged or entries.get(self._search.metric)
-        if entry is None or not isinstance(entry.measured, Scalar):
-            return
-        for replica in entry.running:
-            figure = float(entry.measured.values[replica])
-            if judged is None:
-                self._last[replica] = figure
-            else:
-                if figure and replica not in self._solved:
-                    self._solved[replica] = step
-                self._last[replica] = self._solved.get(replica, step)
-        told = [_worst(self._search) if math.isnan(figure) else figure for figure in self._last]
-        figure = statistics.mean(told) if judged is not None else statistics.median(told)
-        self._trial.report(figure, step)
-        self.is_hopeless = self._search.prune is not None and self._trial.should_prune()
-
-    @override
-    def close(self) -> None:
-        pass
-
-
-def figure_of(folder: RunFolder, search: Search, num_steps: int) -> float:
-    """What a finished run is judged by.
-
-    With "steps_to_solve": the mean over the replicas of the optimizer steps to solve, of a replica that never did
-    `num_steps`. With a tag: the median over the replicas of its last figure, of a replica that diverged the worst.
-
-    Args:
-        folder: Of the run.
-        search: Says which figure.
-        num_steps: Steps that the run did at most.
-
-    Returns:
-        The figure.
-
-    Raises:
-        RnnstudyError: The run has no such figure.
-    """
-    result = json.loads(folder.result.read_bytes())
-    if search.metric == STEPS_TO_SOLVE:
-        return statistics.mean(num_steps if steps is None else steps for steps in result["steps_to_solve"])
-    figures = result["final"].get(search.metric)
-    if figures is None:
-        known = ", ".join(sorted(tag for tag in result["final"] if tag.startswith(("eval", "train"))))
-        raise RnnstudyError(f"metric must be steps_to_solve or a tag of the log, got '{search.metric}'. Tags: {known}.")
-    states = result["status"]
-    return statistics.median(
-        _worst(search) if figure is None or math.isnan(figure) or state == "diverged" else figure
-        for figure, state in zip(figures, states, strict=True)
-    )
-
-
-def _worst(search: Search) -> float:
-    return math.inf if search.direction == "minimize" else -math.inf
-
-
-def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, console: Console) -> None:
+def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console: Console, seed: int) -> None:
     """Show the best trials, and how to look further.
 
     Raises:
         RnnstudyError: There is none.
     """
-    trials = [trial for trial in study.get_trials(deepcopy=False) if _counts(trial)]
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
-    failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+    trials = standing(study)
+    states = Counter(trial.state for trial in trials)
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    running = states[TrialState.RUNNING]
     if not complete:
-        errors = {trial.user_attrs.get(_ERROR, "") for trial in failed}
-        raise RnnstudyError(
-            f"none of {len(trials)} trials has a figure: {'; '.join(sorted(errors)) or 'all given up'}."
-        )
+        errors = {trial.user_attrs[_ERROR] for trial in trials if _ERROR in trial.user_attrs}
+        why = "; ".join(sorted(errors)) or "given up, or being done by other processes"
+        raise RnnstudyError(f"none of {len(trials)} trials has a figure: {why}")
     sign = 1 if tuning.search.direction == "minimize" else -1
-    best = sorted(complete, key=lambda trial: sign * float(trial.value or 0))[:MOST_SHOWN]
-    pruned = len(trials) - len(complete) - len(failed)
+    best = sorted(complete, key=lambda trial: sign * _figure(trial))[:MOST_SHOWN]
+    elsewhere = f" {running} being done by other processes." if running else ""
     lines = [
         "",
-        f"{len(trials)} trials: {len(complete)} finished, {pruned} given up, {len(failed)} failed. "
+        f"{len(trials)} trials: {len(complete)} finished, {states[TrialState.PRUNED]} given up, "
+        f"{states[TrialState.FAIL]} failed.{elsewhere} "
         f"Best by {tuning.search.metric} ({tuning.search.direction}):",
     ]
     for trial in best:
-        values = "  ".join(f"{key}={_shown(value)}" for key, value in trial.params.items())
-        lines += [f"  {_shown(float(trial.value or 0))}  {values}", f"      {trial.user_attrs.get(_FOLDER, '')}"]
-    again = shlex.join(["rnnstudy", "train", *tuning.arguments(best[0].params), "seed=1000"])
+        values = "  ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+        lines += [f"  {shown(_figure(trial))}  {values}", f"      {trial.user_attrs[_FOLDER]}"]
+    # A run draws from its seed and as many after it as it has replicas.
+    again = shlex.join(["rnnstudy", "train", *tuning.arguments(best[0].params), f"seed={seed + CONFIRM_AT}"])
     lines += [
         "",
         "The best of many trials looks better than it is: all have the same seeds. Confirm it with others:",
@@ -402,8 +233,9 @@ def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, console: C
         f"Compare all of them: rnnstudy compare {shlex.quote(str(output_dir))}",
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _figure(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
