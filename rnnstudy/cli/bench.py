@@ -35,6 +35,10 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     train.add_argument("--steps", type=int, default=2000, help="optimizer steps of each run (2000, the default run)")
     _add_json(train, _train)
 
+    sweep = kinds.add_parser("sweep", help="what the machinery of a sweep costs, and what several cores bring")
+    sweep.add_argument("--steps", type=int, default=1000, help="optimizer steps of the runs that are compared (1000)")
+    _add_json(sweep, _sweep)
+
     models = kinds.add_parser("models", help="a training step of every model, beside the vanilla network's")
     models.add_argument("--seconds", type=float, default=2.0, help="measure each model at least this long (2)")
     _add_json(models, _models)
@@ -91,6 +95,16 @@ def _train(options: argparse.Namespace, console: Console) -> int:
     from rnnstudy.bench import train
 
     train.run(console, models, options.steps, options.json)
+    return 0
+
+
+def _sweep(options: argparse.Namespace, console: Console) -> int:
+    require_at_least("--steps", options.steps, 1)
+    require_place(options.json)
+
+    from rnnstudy.bench import sweep
+
+    sweep.run(console, options.steps, options.json)
     return 0
 
 

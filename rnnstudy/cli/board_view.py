@@ -1,6 +1,5 @@
 """What TensorBoard is shown: the event files below a folder, linked under names that tell the runs apart."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
+from rnnstudy.core.reading import read_json
 from rnnstudy.core.run_folder import RunFolder
 
 _HASHED = re.compile(r"(?P<name>.+)_(?P<hash>[0-9a-f]{8})")
@@ -20,7 +20,7 @@ _SETTING = re.compile(r" (?=[^\s=]+=)")
 _MANIFEST = RunFolder(Path()).manifest.name
 
 _LONGEST = 120
-"""Characters of a run's name that are kept: file systems allow 255 bytes."""
+"""Bytes of a run's name that are kept: file systems allow 255, and some are needed to tell runs apart."""
 
 
 class BoardView:
@@ -103,12 +103,13 @@ def _telling(folder: Path) -> str:
     if hashed is None:
         return folder.name
     try:
-        name = json.loads(RunFolder(folder).manifest.read_bytes())["name"]
+        name = read_json(RunFolder(folder).manifest)["name"]
     except (OSError, ValueError, KeyError, TypeError):
         name = None
     if not isinstance(name, str) or not name.strip(" ."):
         name = hashed["name"]
-    return "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)[:_LONGEST]
+    shown = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
+    return shown.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
@@ -118,7 +119,9 @@ def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
     shared.intersection_update(*(each[1:] for each in parts.values()))
     if len(names) < 2 or not shared:
         return names
-    return {owner: " ".join(part for part in each if part not in shared) for owner, each in parts.items()}
+    left = {owner: " ".join(part for part in each if part not in shared) for owner, each in parts.items()}
+    # A name of dots alone would lead out of the folder.
+    return {owner: name if name.strip(" .") else names[owner] for owner, name in left.items()}
 
 
 def _hash(folder: Path) -> str:
@@ -147,7 +150,9 @@ def _event_folders(source: Path) -> Iterator[_EventFolder]:
     Yields:
         One after the other. Links are followed, but no folder comes twice.
     """
-    seen: set[tuple[int, int]] = set()
+    # A link to a folder above, at worst to the root, would have the whole disk looked through.
+    above_all = [parent.stat() for parent in source.resolve().parents]
+    seen = {(state.st_dev, state.st_ino) for state in above_all}
     runs: dict[str, Path] = {}
     for place, folders, files in os.walk(source, followlinks=True):
         try:
@@ -163,5 +168,6 @@ def _event_folders(source: Path) -> Iterator[_EventFolder]:
         run = Path(place) if _MANIFEST in files else above
         if run is not None:
             runs[place] = run
-        if events := [file for file in files if "tfevents" in file]:
+        # A pipe would never end.
+        if events := [file for file in files if "tfevents" in file and os.path.isfile(os.path.join(place, file))]:
             yield _EventFolder(folder=Path(place), files=events, run=run or Path(place))

@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
+from typing_extensions import override
+
 from rnnstudy.core.errors import RnnstudyError
 
 SECONDS_BETWEEN_BEATS = 2.0
@@ -31,6 +33,9 @@ SECONDS_BETWEEN_BEATS_ON_A_CLUSTER = 10.0
 BEATS_UNTIL_DEAD = 4
 MOST_WATCHING = 60.0
 """Seconds after which a holder on another machine that has not beaten is taken for dead."""
+
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A stranger's folder may hold a link or a pipe in place of a lock."""
 
 _SIZE = 4096
 """Bytes of the file; all of them are written at once, so that a reader sees one beat or another."""
@@ -77,7 +82,15 @@ class HeldError(RnnstudyError):
         super().__init__(
             f"this run is being done by process {holder.pid} on {holder.host} since {holder.since} (lock: {path})"
         )
-        self.holder = holder
+        self.path, self.holder = path, holder
+
+    @override
+    def __reduce__(self) -> tuple[type["HeldError"], tuple[Path, Holder]]:
+        return type(self), (self.path, self.holder)
+
+
+class LostError(RnnstudyError):
+    """A lock was lost while it was held: another process may hold it by now."""
 
 
 class Lock:
@@ -102,10 +115,12 @@ class Lock:
         self._thread: threading.Thread | None = None
         self._beat = 0
         self._since = ""
+        # Kept: a laptop may change its name.
+        self._host = socket.gethostname()
 
     @property
     def lost(self) -> bool:
-        """Whether the lock is no longer held though it was not released: its file was removed, or cannot be written."""
+        """Whether it is held no longer though not released: its file is gone, another's, or cannot be written."""
         return self._lost.is_set()
 
     def acquire(self) -> None:
@@ -142,9 +157,9 @@ class Lock:
         """
         time.sleep(_SECONDS_UNTIL_WRITTEN)
         now = _read(self._path)
-        if now is not None and (now.host, now.pid) != (socket.gethostname(), os.getpid()):
+        if not self._is_mine():
             self._let_go()
-            raise HeldError(self._path, now)
+            raise HeldError(self._path, now or _UNKNOWN)
 
     def _open_and_lock(self) -> tuple[int, bool]:
         """Take the kernel's lock on the file that has the path now, once nobody on another machine holds it.
@@ -157,7 +172,7 @@ class Lock:
             OSError: The file cannot be made.
         """
         for _ in range(_TRIES):
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
             try:
                 taken = _flock(file)
                 if taken is not _Taken.BY_ANOTHER and _is_at(file, self._path):
@@ -171,17 +186,13 @@ class Lock:
         raise HeldError(self._path, _read(self._path) or _UNKNOWN)
 
     def _require_nobody_elsewhere(self, taken: "_Taken") -> None:
-        """Watch a file that a process of another machine has written, until it is sure that it is dead.
+        """Watch a file whose writer the kernel cannot answer for, until it is sure that it is dead.
 
         Raises:
             HeldError: It lives.
         """
         seen = _read(self._path)
-        if seen is None:
-            return
-        if seen.host == socket.gethostname():
-            if taken is _Taken.UNKNOWN and is_alive(seen.pid):
-                raise HeldError(self._path, seen)
+        if seen is None or not _may_live(seen, taken):
             return
         end = time.monotonic() + min(BEATS_UNTIL_DEAD * seen.every, MOST_WATCHING)
         while time.monotonic() < end:
@@ -192,9 +203,12 @@ class Lock:
 
     def _keep_beating(self) -> None:
         failed = 0
-        while not self._released.wait(self._every):
+        # Two machines may take a free file at once where the kernel's locks are not shared; the last to write has it.
+        wait = min(_SECONDS_UNTIL_WRITTEN, self._every)
+        while not self._released.wait(wait):
+            wait = self._every
             try:
-                if self._file is None or not _is_at(self._file, self._path):
+                if not self._is_mine():
                     self._lost.set()
                     return
                 self._write()
@@ -204,10 +218,17 @@ class Lock:
                 if failed >= BEATS_UNTIL_DEAD:
                     self._lost.set()
 
+    def _is_mine(self) -> bool:
+        """Whether the file at the path is the one taken, and nobody else has written to it."""
+        if self._file is None or not _is_at(self._file, self._path):
+            return False
+        now = _read(self._path)
+        return now is None or (now.host, now.pid) == (self._host, os.getpid())
+
     def _write(self) -> None:
         assert self._file is not None
         self._beat += 1
-        about = {"host": socket.gethostname(), "pid": os.getpid(), "since": self._since}
+        about = {"host": self._host, "pid": os.getpid(), "since": self._since}
         about |= {"every": self._every, "beat": self._beat, "state": self._described()}
         line = json.dumps(about).encode()
         if len(line) >= _SIZE:
@@ -231,7 +252,7 @@ class Lock:
             # A beat must not be written to a file that is closed.
             self._thread.join()
         with suppress(OSError):
-            if _is_at(self._file, self._path):
+            if self._is_mine():
                 self._path.unlink()
         self._let_go()
 
@@ -255,8 +276,8 @@ class Lock:
 def holder_of(path: Path) -> Holder | None:
     """Find who holds a lock.
 
-    A holder on another machine, whose kernel's lock may not be seen here, counts as long as its beats are recent by the
-    time of the file system.
+    A holder on another machine, whose kernel's lock may not be seen here, counts as long as its last beat is recent by
+    the clock of this one: to show, not to decide by. `Lock.acquire` compares no clocks.
 
     Args:
         path: Of the lock.
@@ -281,7 +302,7 @@ def _look(path: Path) -> tuple[Holder | None, bool]:
         Both; None if there is no file, or nothing was ever written to it.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | _SAFELY)
     except OSError:
         return None, False
     try:
@@ -291,9 +312,7 @@ def _look(path: Path) -> tuple[Holder | None, bool]:
             return seen or _UNKNOWN, True
         if seen is None:
             return None, False
-        if seen.host == socket.gethostname():
-            return seen, taken is _Taken.UNKNOWN and is_alive(seen.pid)
-        return seen, seen.heard <= min(BEATS_UNTIL_DEAD * seen.every, MOST_WATCHING)
+        return seen, _may_live(seen, taken) and seen.heard <= min(BEATS_UNTIL_DEAD * seen.every, MOST_WATCHING)
     finally:
         os.close(file)
 
@@ -303,14 +322,19 @@ _UNKNOWN = Holder(host="unknown", pid=0, since="a moment ago", heard=0.0)
 
 def _read(path: Path) -> Holder | None:
     """What a lock's file says; None if it says nothing."""
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        content = json.loads(path.read_bytes()[:_SIZE])
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        file = os.open(path, os.O_RDONLY | _SAFELY)
+        try:
+            content = json.loads(os.pread(file, _SIZE, 0))
+            written = os.fstat(file).st_mtime
+        finally:
+            os.close(file)
         state = content["state"]
         return Holder(
             host=str(content["host"]),
             pid=int(content["pid"]),
             since=str(content["since"]),
-            heard=max(0.0, time.time() - path.stat().st_mtime),
+            heard=max(0.0, time.time() - written),
             every=float(content["every"]),
             beat=int(content["beat"]),
             state=state if isinstance(state, dict) else {},
@@ -348,6 +372,14 @@ def _flock(file: int, *, shared: bool = False) -> _Taken:
             raise
         return _Taken.UNKNOWN
     return _Taken.HERE
+
+
+def _may_live(seen: Holder, taken: _Taken) -> bool:
+    """Whether who wrote a file may live though the kernel knows of no lock of its."""
+    if seen.host != socket.gethostname():
+        return True
+    # Its number may be another's by now; whether it beats tells.
+    return taken is _Taken.UNKNOWN and is_alive(seen.pid)
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -92,13 +92,21 @@ class RunFolder:
         return self.result.exists()
 
 
-def open_unlinked(path: str, flags: int) -> int:
+def open_unlinked(path: str | Path, flags: int) -> int:
     """Open a file of a run folder for writing, for `open(opener=...)`: never what a link in a stranger's folder names.
+
+    Returns:
+        Its descriptor.
 
     Raises:
         OSError: It cannot be opened, or is a link or a pipe.
     """
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+
+
+def partial_of(path: Path) -> Path:
+    """What a file is called until it is whole."""
+    return path.with_name(path.name + ".part")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -107,7 +115,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: The disk is full or the folder read-only; an older `path` is then untouched.
     """
-    partial = path.with_name(path.name + ".part")
+    partial = partial_of(path)
     try:
         with open(partial, "wb", opener=open_unlinked) as file:
             file.write(data)

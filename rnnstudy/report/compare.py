@@ -78,7 +78,7 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
     table, paired = columns(contents.summaries), comparison_columns(contents.comparisons)
     if request.markdown:
         text = markdown_tables(contents, table, paired)
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        console.print("\n".join(map(printable, text.split("\n"))), soft_wrap=True, highlight=False, markup=False)
     else:
         show_tables(contents, table, paired, console=console)
     aside = aside or console
@@ -89,8 +89,9 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
     page = render(contents, table, paired, drawings)
     files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
     files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
-    files |= {name: text.encode() for name, text in table_files(contents, table, paired).items()}
-    _write(contents.folder, files | {PAGE: page.encode()})
+    texts = table_files(contents, table, paired) | {PAGE: page}
+    # A folder's name need not be UTF-8.
+    _write(contents.folder, files | {name: text.encode(errors="replace") for name, text in texts.items()})
     aside.print(Text(printable(f"Report: {path}")), soft_wrap=True)
     return path
 
@@ -134,11 +135,25 @@ def report_folder(request: Request) -> Path:
     if request.output is not None:
         return request.output
     if len(request.directories) == 1:
-        return request.directories[0] / REPORT
+        return _require_no_link(request.directories[0] / REPORT)
     common = Path(os.path.commonpath([directory.resolve() for directory in request.directories]))
     if common == Path(common.anchor):
         raise ConfigError("The folders have no folder in common for the report: choose one by --output DIR.")
-    return common / REPORT
+    return _require_no_link(common / REPORT)
+
+
+def _require_no_link(folder: Path) -> Path:
+    """Refuse to write the report where a link leads: a stranger's folder may bring one along.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: It is a link.
+    """
+    if folder.is_symlink():
+        raise ConfigError(f"{folder} is a link to {os.readlink(folder)}: say where the report goes by --output DIR.")
+    return folder
 
 
 def _chosen(request: Request, sweep: Sweep) -> list[Run]:

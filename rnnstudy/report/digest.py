@@ -57,13 +57,19 @@ def make_digest(
     curve = top_track(curves) if step is not None else None
     return Digest(
         active={
-            tag.removesuffix("/active"): per_replica(track, np.nanmean, replicas=replicas)
+            tag.removesuffix("/active"): per_replica(track, _mean, replicas=replicas)
             for tag, track in metrics.items()
             if tag.endswith("/active")
         },
         ratio_first=_ratios(curve, Track.first, replicas=replicas, step=step or 0),
         ratio_last=_ratios(curve, Track.last, replicas=replicas, step=step or 0),
     )
+
+
+def _mean(values: np.ndarray) -> np.floating:
+    """The mean of the values that are numbers; NaN if none is."""
+    numbers = values[~np.isnan(values)]
+    return numbers.mean() if numbers.size else np.float64(np.nan)
 
 
 def read_digest(fields: Fields, replicas: int) -> Digest:

@@ -5,14 +5,17 @@ from typing import Any
 
 from rnnstudy.core.errors import RnnstudyError
 
+MOST = 10**18
+"""The largest whole number in a file of a run; far above any count, and within what arrays hold."""
+
 
 class UnreadableRunError(RnnstudyError):
     """A run folder that cannot be compared; the message says which file and why."""
 
 
 def is_number(value: object) -> bool:
-    """Return whether `value` is a real number (NaN and infinities are)."""
-    return isinstance(value, int | float)
+    """Return whether `value` is a real number that float64 can hold (NaN and infinities are)."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= MOST)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Fields:
             UnreadableRunError: It is none, or below `minimum`.
         """
         value = self.take(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= MOST:
             raise UnreadableRunError(f"{self.source}: '{key}' must be a whole number from {minimum}, is {value!r:.60}")
         return value
 

@@ -122,7 +122,8 @@ def render(
 
 def _link(contents: Contents, summary: Summary) -> str:
     path, start = summary.entry.run.path.resolve(), contents.folder.resolve()
-    return quote(f"{Path(os.path.relpath(path, start)).as_posix()}/")
+    # Bytes: a folder's name need not be UTF-8.
+    return quote(os.fsencode(f"{Path(os.path.relpath(path, start)).as_posix()}/"))
 
 
 def _parts(contents: Contents, table: Sequence[Column]) -> list[Part]:

@@ -1,6 +1,5 @@
 """A run's append-only logs, read into arrays."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnstudy.report.fields import UnreadableRunError
+from rnnstudy.core.reading import parse_json, read_regular
+from rnnstudy.report.fields import MOST, UnreadableRunError, is_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +140,13 @@ def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
     """
     if not path.exists():
         return
-    lines = path.read_bytes().split(b"\n")
+    lines = read_regular(path, most=None).split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         source = f"{path.name}, line {number}"
         try:
-            content = json.loads(line)
+            content = parse_json(line)
         except ValueError as error:
             # Only the last line can be torn by a kill, and then its line end is missing.
             if number == len(lines):
@@ -159,7 +159,7 @@ def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
 
 def _position(row: _Row, replicas: int, source: str) -> tuple[int, int]:
     step, replica = row.get("step"), row.get("replica")
-    if not isinstance(step, int) or step < 0:
+    if not isinstance(step, int) or not 0 <= step <= MOST:
         raise UnreadableRunError(f"corrupt: {source}: 'step' must be a whole number from 0, is {step!r:.60}")
     if not isinstance(replica, int) or not 0 <= replica < replicas:
         raise UnreadableRunError(f"corrupt: {source}: 'replica' must be from 0 to {replicas - 1}, is {replica!r:.60}")
@@ -170,7 +170,7 @@ def _scalars(row: _Row, source: str) -> Iterable[tuple[str, float]]:
     for tag, value in row.items():
         if tag in {"step", "replica"}:
             continue
-        if not isinstance(value, int | float):
+        if not is_number(value):
             raise UnreadableRunError(f"corrupt: {source}: '{tag:.60}' must be a number, is {value!r:.60}")
         yield tag, value
 

@@ -58,7 +58,9 @@ def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
     for number, column in enumerate(table):
         # Text, not markup: a name may hold square brackets.
         justify = "left" if number == 0 else "right"
-        shown.add_column(Text(column.header), justify=justify, overflow="fold", min_width=min(4, _widest(column)))
+        shown.add_column(
+            Text(printable(column.header)), justify=justify, overflow="fold", min_width=min(4, _widest(column))
+        )
     for row in range(len(table[0].cells)):
         shown.add_row(*(Text("\n".join(map(printable, filter(None, column.cells[row])))) for column in table))
     return shown

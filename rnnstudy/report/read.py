@@ -1,19 +1,18 @@
 """Run folders, read into plain data."""
 
-import json
-import time
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.lock import holder_of
+from rnnstudy.core.reading import read_json, read_regular, read_yaml
 from rnnstudy.core.run_folder import FORMAT, RunFolder
 from rnnstudy.report.digest import Digest, PerReplica, figures, make_digest, read_digest
-from rnnstudy.report.fields import Fields, UnreadableRunError
+from rnnstudy.report.fields import MOST, Fields, UnreadableRunError
 from rnnstudy.report.log import Track, read_curves, read_metrics
 from rnnstudy.report.search import find_run_folders
 from rnnstudy.report.settings import flatten, read_choices
@@ -31,10 +30,8 @@ MAX_HELD = 60
 MAX_TOLD = 5
 """Folders that are named where none can be read."""
 
-SILENT = 300.0
-"""Seconds without a line in the log after which a run that has not ended is said to have stopped."""
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C; not every build of yaml has it
+MOST_REPLICAS = 100_000
+"""Of one run: far more than are trained side by side, few enough that a line of its log does not fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +168,8 @@ class Run:
 
     @cached_property
     def is_running(self) -> bool:
-        """Whether a run that has not ended may still go on: its log has grown in the last minutes."""
-        if self.result is not None:
-            return False
-        log = self.folder.metrics if self.folder.metrics.exists() else self.folder.manifest
-        return time.time() - log.stat().st_mtime < SILENT
+        """Whether a process is doing the run."""
+        return self.result is None and holder_of(self.folder.lock) is not None
 
     def forget_logs(self) -> None:
         """Free the memory of the logs; they are read anew when asked for again."""
@@ -270,6 +264,8 @@ def _read_all(folders: Sequence[tuple[RunFolder, str]], problems: list[str]) -> 
             _ = run.digest, run.standing
             if len(folders) > MAX_HELD:
                 run.forget_logs()
+        except MemoryError:
+            problems.append(f"{label}: its logs do not fit into the memory")
         except (UnreadableRunError, OSError) as error:
             why = f"{Path(str(error.filename)).name}: {error.strerror}" if isinstance(error, OSError) else error
             problems.append(" ".join(f"{label}: {why}".split()))
@@ -283,10 +279,15 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
 
     Returns:
         The run; one without `result.json` has no result.
+
+    Raises:
+        UnreadableRunError: Why not.
     """
     manifest = Fields(_parse_json(folder.manifest), folder.manifest.name)
     _check_format(manifest)
     replicas = manifest.integer("replicas", minimum=1)
+    if replicas > MOST_REPLICAS:
+        raise UnreadableRunError(f"{manifest.source}: 'replicas' must be at most {MOST_REPLICAS}, is {replicas}")
     return Run(
         folder=folder,
         label=label,
@@ -302,7 +303,7 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
 
 def _parse_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path)
     except FileNotFoundError as error:
         raise UnreadableRunError(f"{path.name} is missing") from error
     except ValueError as error:
@@ -311,11 +312,11 @@ def _parse_json(path: Path) -> Any:
 
 def _parse_config(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_bytes(), Loader=_Loader)
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise UnreadableRunError(f"{path.name} is missing") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UnreadableRunError(f"{path.name} is no YAML") from error
+    except ValueError as error:
+        raise UnreadableRunError(f"{path.name} is no YAML of plain values") from error
     return Fields(content, path.name).content
 
 
@@ -333,7 +334,7 @@ def _facts(fields: Fields) -> Facts:
         metric=fields.text("solved_metric"), threshold=threshold, direction=fields.text("solved_when")
     )
     steps = fields.items("informative_steps")
-    if not all(isinstance(step, int) for step in steps):
+    if not all(isinstance(step, int) and not isinstance(step, bool) and abs(step) <= MOST for step in steps):
         raise UnreadableRunError(f"{fields.source}: 'informative_steps' must be whole numbers")
     return Facts(
         chance_loss=fields.optional_number("chance_loss"),
@@ -346,16 +347,22 @@ def _facts(fields: Fields) -> Facts:
     )
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(read_regular(path)).hexdigest()
+
+
 def _result(folder: RunFolder, replicas: int) -> Result:
     fields = Fields(_parse_json(folder.result), folder.result.name)
     _check_format(fields)
     status = fields.items("status", length=replicas)
-    unknown = [state for state in status if state not in {"solved", "finished", "diverged"}]
+    unknown = [state for state in status if state not in ("solved", "finished", "diverged")]
     if unknown:
         raise UnreadableRunError(f"{fields.source}: 'status' holds {unknown[0]!r:.60}")
     to_solve = fields.items("steps_to_solve", length=replicas)
-    if not all(value is None or (isinstance(value, int) and value >= 0) for value in to_solve):
+    if not all(value is None or (isinstance(value, int) and 0 <= value <= MOST) for value in to_solve):
         raise UnreadableRunError(f"{fields.source}: 'steps_to_solve' must be whole numbers or null")
+    if fields.content.get("config_sha256", digest := _sha256(folder.config)) != digest:
+        raise UnreadableRunError(f"{folder.config.name} is not the one that the run ended with")
     finals = fields.nested("final")
     return Result(
         status=tuple(status),

@@ -34,7 +34,7 @@ def _search(directory: Path, unseen: list[str], *, skipped: set[str]) -> Iterato
         return
     folder = RunFolder(directory)
     files = {path.name for path in (folder.config, folder.manifest, folder.metrics, folder.curves, folder.result)}
-    is_run = any(entry.name in files and entry.is_file() for entry in entries)
+    is_run = any(entry.name in files and os.path.isfile(entry.path) for entry in entries)
     if is_run:
         yield folder
         skipped = {*skipped, folder.checkpoints.name}

@@ -75,7 +75,7 @@ class Summary:
         """How far a run is that has not ended, e.g. "stopped, step 700 of 2000"; empty for one that has."""
         if self.is_finished:
             return ""
-        state = "running or just stopped" if self.entry.run.is_running else "stopped"
+        state = "running" if self.entry.run.is_running else "stopped"
         planned = self.entry.run.settings.get("train.num_steps")
         return f"{state}, step {self.last_step}{f' of {planned}' if planned else ''}"
 

@@ -10,15 +10,32 @@ from rnnstudy.report.summary import Summary, known, mean_active, median_ratio
 
 Row = dict[str, object]
 
+_FORMULAS = tuple("=+-@＝＋－＠")  # noqa: RUF001 - those of East Asian keyboards count too
+
 
 def to_csv(rows: Sequence[Row]) -> str:
     """Return rows as CSV with a header; a row may lack columns."""
     header = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, header, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({key: _inert(key) for key in header})
+    writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
     return buffer.getvalue()
+
+
+def _inert(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets a ' in front, numbers do not."""
+    if not isinstance(value, str):
+        return value
+    # A line end would begin a row: csv does not quote all of them.
+    line = " ".join(value.splitlines())
+    if not line.lstrip().startswith(_FORMULAS):
+        return line
+    try:
+        float(line)
+    except ValueError:
+        return f"'{line}"
+    return line
 
 
 def replica_rows(summary: Summary) -> list[Row]:

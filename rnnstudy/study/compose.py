@@ -239,6 +239,8 @@ def _in_one_line(arguments: Sequence[str]) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, arguments)) from None
     except ValueError as error:
+        if str(error).startswith("Only one of"):
+            raise ConfigError(f"{error}.") from None
         # Of all that Hydra refuses, this has no class of its own.
         if isinstance(error, ConfigError) or "Config group override must be" not in str(error):
             raise

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,13 +16,13 @@ from rnnstudy.study.compose import Composition
 from rnnstudy.study.failure import FAILED, in_one_line, read_failure
 from rnnstudy.study.identity import find_run_folder, folders_by_fingerprint, require_fit
 from rnnstudy.study.job import Job
-from rnnstudy.study.launch import clear_lock, launch_all
+from rnnstudy.study.launch import clear_lock, is_settled, launch_all
 from rnnstudy.study.ledger import Ledger, LedgerEntry, write_ledger
 from rnnstudy.study.progress import Screen
 from rnnstudy.study.run import check, require_same_data, run
 from rnnstudy.study.run_state import RunState, Stage
-from rnnstudy.study.sweep import UnfinishedError, naming_the_run
-from rnnstudy.study.watch import Watch
+from rnnstudy.study.sweep import UnfinishedError, labelled, naming_the_run
+from rnnstudy.study.watch import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER, Watch
 
 MOST_LISTED = 20
 """Failed runs whose errors are repeated at the end."""
@@ -81,7 +81,8 @@ def _checked(jobs: Sequence[Job], *, is_sweep: bool) -> list[_Checked]:
             require_fit(folder, job.config)
             require_same_data(folder, plan)
         checked.setdefault(folder.lock, _Checked(job=job, plan=plan, folder=folder))
-    return list(checked.values())
+    jobs = labelled([one.job for one in checked.values()])
+    return [replace(one, job=job) for one, job in zip(checked.values(), jobs, strict=True)]
 
 
 def _waiting(checked: _Checked) -> RunState:
@@ -198,13 +199,7 @@ class _Sweep:
     def _launch(self, ledgers: Sequence[Ledger], left: Sequence[LedgerEntry], screen: Screen) -> None:
         """Have runs done, here or by the launcher."""
         if self._composition.launcher == "basic":
-            for entry in left:
-                try:
-                    run(self._checked[entry.folder.lock].job, screen)
-                except HeldError:
-                    continue
-                except Exception as error:
-                    self._errors[entry.folder.lock] = in_one_line(error)
+            self._do_here(left, screen)
             return
         for entry in left:
             clear_lock(entry.folder)
@@ -212,9 +207,27 @@ class _Sweep:
                 with suppress(OSError):
                     entry.folder.failure.unlink(missing_ok=True)
         states = [(entry.folder, self._states[entry.folder.lock]) for entry in left]
-        with Watch(screen, states):
+        near = not self._composition.launcher.startswith("submitit")
+        with Watch(screen, states, SECONDS_BETWEEN_LOOKS if near else SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER):
             errors = launch_all(self._composition, ledgers, left)
         self._errors |= {entry.folder.lock: error for entry, error in errors.items()}
+
+    def _do_here(self, left: Sequence[LedgerEntry], screen: Screen) -> None:
+        """Do runs in this process, one after the other; at last those whose other process has died meanwhile."""
+        while left:
+            held = []
+            for entry in left:
+                try:
+                    run(self._checked[entry.folder.lock].job, screen)
+                except HeldError:
+                    held.append(entry)
+                except Exception as error:
+                    self._errors[entry.folder.lock] = in_one_line(error)
+            left = [entry for entry in held if not is_settled(entry.folder)]
+        for place, state in self._states.items():
+            if state.stage is Stage.ELSEWHERE and self._checked[place].folder.is_finished:
+                state.stage = Stage.DONE
+                state.take(self._checked[place].folder.result)
 
     def _require_finished(self, folders: list[Path]) -> None:
         """Say what is not finished, and why.

@@ -10,7 +10,10 @@ from typing import Any
 import yaml
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.reading import read_json
+from rnnstudy.core.run_folder import RunFolder, partial_of
+from rnnstudy.report.fields import UnreadableRunError
+from rnnstudy.report.read import read_run
 
 UNESSENTIAL = (
     "study",
@@ -133,18 +136,42 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
         raise ConfigError(f"{folder.path} is a file, not a folder; choose another run_dir.")
     if folder.config.exists():
         require_same(folder, config)
-    elif any(path != folder.lock for path in folder.path.iterdir()):
+    elif {path for path in folder.path.iterdir()} - _left_of_a_start(folder):
         raise ConfigError(
             f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
             "Move it away, or choose another run_dir."
         )
-    for path in (folder.manifest, folder.result):
-        if not path.exists() and path == folder.manifest and folder.is_finished:
-            raise ConfigError(f"{folder.path} is damaged: {path.name} is missing. Move the folder away to run it anew.")
-        try:
-            json.loads(path.read_bytes() if path.exists() else b"{}")
-        except ValueError:
-            raise ConfigError(f"{path} is damaged: it is no JSON. Move the folder away to run it anew.") from None
+    _require_whole(folder)
+
+
+def _require_whole(folder: RunFolder) -> None:
+    """Refuse a folder whose run cannot be resumed, or whose result cannot be used.
+
+    Raises:
+        ConfigError: A file is damaged.
+    """
+    anew = "Move the folder away to run it anew."
+    try:
+        manifest = read_json(folder.manifest) if folder.manifest.exists() or folder.is_finished else {}
+    except FileNotFoundError:
+        raise ConfigError(f"{folder.path} is damaged: {folder.manifest.name} is missing. {anew}") from None
+    except ValueError:
+        raise ConfigError(f"{folder.manifest} is damaged: it is no JSON. {anew}") from None
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{folder.manifest} is damaged: it holds no mapping. {anew}")
+    if not folder.is_finished:
+        return
+    try:
+        read_run(folder, label=folder.path.name)
+    except UnreadableRunError as error:
+        if error.args[0].startswith(folder.result.name):
+            anew = "Remove that file, and the same command writes it again from the last checkpoint."
+        raise ConfigError(f"{folder.path} is damaged: {error}. {anew}") from None
+
+
+def _left_of_a_start(folder: RunFolder) -> set[Path]:
+    """What a run may leave that ended before its configuration was written: killed, or for want of space."""
+    return {folder.lock, folder.history, folder.failure, partial_of(folder.config), partial_of(folder.failure)}
 
 
 def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:

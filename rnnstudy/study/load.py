@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.core.reading import read_json, read_yaml
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.models.base import Network
 from rnnstudy.study.run import assemble, check
@@ -51,6 +51,7 @@ def load_run(path: Path, step: int | None = None) -> Loaded:
     if not folder.config.is_file():
         raise RnnstudyError(f"'{path}' is no run folder: it has no config.yaml. Runs are made by: rnnstudy train")
     plan, model = _read_config(folder)
+    _require_same_data(folder, plan)
     content, found = _read_checkpoint(folder, step)
     network = assemble(plan, torch.device("cpu")).network
     _fill(network, content, f"{folder.checkpoints}, step {found}")
@@ -68,9 +69,9 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
         ConfigError: It asks for something that there is not.
     """
     try:
-        config = yaml.safe_load(folder.config.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RnnstudyError(f"{folder.config} cannot be read ({type(error).__name__}).") from None
+        config = read_yaml(folder.config)
+    except (OSError, ValueError) as error:
+        raise RnnstudyError(f"{folder.config} cannot be read ({error}).") from None
     if not isinstance(config, dict):
         raise RnnstudyError(f"{folder.config} is not the configuration of a run.")
     try:
@@ -80,6 +81,25 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
         raise ConfigError(f"{folder.config}: {error}") from None
     choices = config.get("choices")
     return plan, str(choices.get("model", "network")) if isinstance(choices, dict) else "network"
+
+
+def _require_same_data(folder: RunFolder, plan: Plan) -> None:
+    """Refuse to look at a run over another file than it read: a stranger's may name any of this machine.
+
+    Raises:
+        RnnstudyError: It is another, or there is no telling.
+    """
+    if plan.task.data_digest is None:
+        return
+    try:
+        manifest = read_json(folder.manifest)
+    except (OSError, ValueError):
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("data_digest") != plan.task.data_digest:
+        raise RnnstudyError(
+            f"{folder.path}: the file that its task.path names on this machine is not the one that the run read. "
+            "Put that one there to look at the run."
+        )
 
 
 def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any], int]:

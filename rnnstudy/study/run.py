@@ -1,6 +1,7 @@
 """One run: a configuration becomes parts, the parts a loop, the loop a result in a run folder."""
 
 import errno
+import hashlib
 import json
 import math
 import signal
@@ -16,7 +17,7 @@ import yaml
 
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
-from rnnstudy.core.lock import Lock
+from rnnstudy.core.lock import Lock, LostError
 from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import make_generator, replica_generators
@@ -126,13 +127,14 @@ def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], boo
 
     Raises:
         HeldError: Another process does the run.
-        RnnstudyError: The lock was lost, or cannot be made.
+        LostError: The lock was lost.
+        RnnstudyError: It cannot be made.
     """
     lock = Lock(folder.lock, progress.told)
 
     def lost() -> bool:
         if lock.lost:
-            raise RnnstudyError(
+            raise LostError(
                 f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more; stopped "
                 "without a checkpoint, since another process may do the run now. The same command goes on."
             )
@@ -150,15 +152,18 @@ def _attempt(job: Job, folder: RunFolder, plan: Plan, attending: Attending) -> R
 
     Raises:
         Interrupted: The run was told to stop; a checkpoint is saved.
+        LostError: The lock was lost.
         Exception: It failed; why is kept in the folder.
     """
     device = select_device(plan.run.device)
     attending.progress.record_in(folder)
     try:
-        _prepare(folder, job, plan, device)
-        attending.progress.start()
         with _told_of_memory(folder), _told_of_disk(folder), plan.numerics.applied():
+            _prepare(folder, job, plan, device)
+            attending.progress.start()
             _train(job, folder, plan, device=device, attending=attending)
+    except LostError:
+        raise
     except Exception as error:
         record_failure(folder, error)
         raise
@@ -204,6 +209,26 @@ def _told_of_disk(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _told_of_misfit(folder: RunFolder) -> Iterator[None]:
+    """Say what to do about a checkpoint that is whole, but not one of this run.
+
+    Raises:
+        RnnstudyError: It is not.
+        Exception: Something else is wrong: the log, the disk or the memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        others = RnnstudyError | OSError | MemoryError | torch.OutOfMemoryError
+        if isinstance(error, others) or "allocate memory" in str(error):
+            raise
+        raise RnnstudyError(
+            f"{folder.checkpoints}: the last checkpoint is not one of this run ({type(error).__name__}). Remove it to "
+            "go back to the one before, or move the run folder away to run it anew."
+        ) from None
+
+
 def require_same_data(folder: RunFolder, plan: Plan) -> None:
     """Refuse to go on with a run on other data than it was begun with.
 
@@ -224,16 +249,13 @@ def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> N
     """Make the folder with the configuration and what is known before training.
 
     Raises:
-        RnnstudyError: The folder cannot be made or written to.
+        OSError: The folder cannot be made or written to.
     """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.failure.unlink(missing_ok=True)
-        write_atomically(folder.config, yaml.safe_dump(dict(job.config), sort_keys=False, allow_unicode=True).encode())
-        if not folder.manifest.exists():
-            write_json(folder.manifest, _manifest(job, plan, device))
-    except OSError as error:
-        raise RnnstudyError(f"{folder.path} cannot be written to: {error.strerror}.") from None
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.failure.unlink(missing_ok=True)
+    write_atomically(folder.config, yaml.safe_dump(dict(job.config), sort_keys=False, allow_unicode=True).encode())
+    if not folder.manifest.exists():
+        write_json(folder.manifest, _manifest(job, plan, device))
 
 
 def _manifest(job: Job, plan: Plan, device: torch.device) -> dict[str, Any]:
@@ -305,9 +327,10 @@ def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, att
     for path in damaged:
         progress.say(f"{path.name} is damaged; going back to the checkpoint before it")
         checkpoints.drop(path)
-    was_done = content is not None and content["done"]
-    # The step of a checkpoint is done again, unless the run had come to its end.
-    purge_step = content["step"] + was_done if content else 0
+    with _told_of_misfit(folder):
+        was_done = content is not None and content["done"] is True
+        # The step of a checkpoint is done again, unless the run had come to its end.
+        purge_step = int(content["step"]) + was_done if content is not None else 0
     parts = assemble(plan, device)
     facts = run_facts(plan, job.config["choices"]["mitigation"], parts.network)
     with (
@@ -324,12 +347,13 @@ def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, att
         )
         training = Training(parts, outlets)
         if content is None:
-            log.resume([0, 0, 0])
+            log.clear()
             config = f"```yaml\n{folder.config.read_text()}```"
             columns = hyperparameters(job.config, job.overrides, plan.task.facts.seq_len)
             board.begin(config, columns, chosen_columns(job.overrides))
         else:
-            training.restore(content)
+            with _told_of_misfit(folder):
+                training.restore(content)
             board.restore(log.metrics(), log.curves(), log.histograms())
             progress.resume(training.step, training.states)
         training.run()
@@ -358,6 +382,7 @@ def _result(folder: RunFolder, plan: Plan, training: Training, device: torch.dev
         "steps": training.step,
         "skipped": training.states.skipped.tolist(),
         "final": _final_figures(folder, plan.run.replicas),
+        "config_sha256": hashlib.sha256(folder.config.read_bytes()).hexdigest(),
         "digest": read_run(folder, label=folder.path.name).digest.to_json(),
         "wall_seconds": round(training.seconds, 2),
         "phase_seconds": {phase: round(seconds, 3) for phase, seconds in training.phases.seconds.items()},

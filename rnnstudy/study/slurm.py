@@ -1,11 +1,13 @@
 """Sweeps on Slurm, through submitit: all jobs are waited for, whatever becomes of one, and those taken away go on."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import submitit
@@ -17,6 +19,7 @@ from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import DictConfig, OmegaConf
 from submitit.core.job_environment import JobEnvironment
+from submitit.core.utils import FailedJobError
 from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, Interrupted
@@ -68,13 +71,17 @@ class PatientLauncher(Launcher):
                 (list(job_overrides[place]), "hydra.sweep.dir", initial_job_idx + place, str(place), state)
                 for place in some
             ]
-            jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
+            try:
+                jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
+            except FailedJobError as error:
+                raise ConfigError(f"Slurm refuses the jobs: {' '.join(str(error).split())}") from None
         try:
             _wait(jobs, ask_queue=self._launcher._EXECUTOR == "slurm")
         except KeyboardInterrupt:
             ids = " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
+            see, stop = ("squeue --me", "scancel") if self._launcher._EXECUTOR == "slurm" else ("ps", "kill")
             raise Interrupted(
-                f"no longer waiting; the jobs go on. To see them: squeue --me; to stop them: scancel {ids}"
+                f"no longer waiting; the jobs go on. To see them: {see}; to stop them: {stop} {ids}"
             ) from None
         # A launcher of Hydra's gives one result a job; those that died have none.
         return [_result(job) for job in jobs]  # pyright: ignore[reportReturnType]
@@ -91,6 +98,9 @@ class PatientLauncher(Launcher):
         kind, params = self._launcher._EXECUTOR, dict(self._launcher.params)
         common = set(OmegaConf.structured(BaseQueueConf).keys())
         folder, timeouts = params.pop("submitit_folder"), params.pop("max_num_timeout", None)
+        # The numbers of jobs begin anew with a new cluster; what those of an old one left would be taken for results.
+        batch = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        folder = str(folder).replace("%j", f"{batch}/%j")
         limits = {} if timeouts is None else {f"{kind}_max_num_timeout": timeouts}
         try:
             executor = submitit.AutoExecutor(folder=folder, cluster=kind, **limits)
@@ -107,7 +117,7 @@ def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:
     """Wait until every job has ended."""
     left = list(jobs)
     absent: set[str] = set()
-    asked = time.monotonic()
+    asked, told = time.monotonic(), False
     while left:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         left = [job for job in left if not job.paths.result_pickle.exists()]
@@ -116,6 +126,11 @@ def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:
         elif left and time.monotonic() - asked >= SECONDS_BETWEEN_QUESTIONS:
             asked, queued = time.monotonic(), queued_jobs()
             if queued is None:
+                if not told:
+                    logging.getLogger(__name__).warning(
+                        "Slurm does not answer (squeue); still waiting for %d jobs. Ctrl-C ends the waiting.", len(left)
+                    )
+                told = True
                 continue
             # One that is being put back into the queue may be missing for a moment.
             gone = {job.job_id for job in left} - queued
@@ -126,7 +141,10 @@ def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:
 def queued_jobs() -> set[str] | None:
     """The jobs of this user that wait or run, as `123_4`; None if Slurm does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     return set(asked.stdout.split()) if asked.returncode == 0 else None
 
 
@@ -155,6 +173,23 @@ def hand_on(interrupted: Interrupted) -> None:
     """
     if interrupted.signal is None:
         return
-    if interrupted.signal in {signal.SIGUSR1, signal.SIGUSR2} and "SUBMITIT_FOLDER" in os.environ:
+    asked = {signal.SIGUSR1, signal.SIGUSR2}
+    if "SUBMITIT_FOLDER" in os.environ and (interrupted.signal in asked or _is_in_grace()):
         signal.raise_signal(JobEnvironment._usr_sig())
     sys.exit(128 + interrupted.signal)
+
+
+def _is_in_grace() -> bool:
+    """Find out whether Slurm preempts this job but waits for a while before it takes it away (GraceTime).
+
+    A job that ends in that time counts as over: it is not queued again, unless it asks for that itself.
+
+    Returns:
+        Whether it does.
+    """
+    try:
+        command = ["scontrol", "show", "job", "--oneliner", JobEnvironment().job_id]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "JobState=RUNNING" in told and "PreemptTime=" in told and "PreemptTime=None" not in told

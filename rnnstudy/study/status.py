@@ -1,6 +1,5 @@
 """What has become of every run in a folder, from what is on the disk alone; needs no torch."""
 
-import json
 import os
 import re
 import shlex
@@ -14,7 +13,8 @@ from typing import Any
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.lock import Holder, holder_of, left_behind
-from rnnstudy.core.run_folder import RECORDS, SUB_RUN, RunFolder
+from rnnstudy.core.reading import read_json, read_regular
+from rnnstudy.core.run_folder import RECORDS, RunFolder
 from rnnstudy.study.failure import PRUNED, read_failure
 from rnnstudy.study.ledger import Ledger, find_ledgers
 
@@ -75,28 +75,35 @@ class Listing:
 
 def status_of(folder: RunFolder) -> RunStatus:
     """What has become of the run in a folder."""
-    if not folder.path.is_dir():
-        return RunStatus(folder=folder, condition=Condition.MISSING)
     holder = holder_of(folder.lock)
     if holder is not None:
         return _running(folder, holder)
-    if folder.is_finished:
+    # `os.path.exists`, unlike that of a Path, is no error where a folder may not be entered.
+    if os.path.exists(folder.result):
         result = _read(folder.result)
         if not isinstance(result, dict) or not isinstance(result.get("steps"), int):
-            return RunStatus(folder=folder, condition=Condition.DAMAGED, detail="result.json cannot be read")
+            return _damaged(folder, folder.result)
         return RunStatus(folder=folder, condition=Condition.FINISHED, step=result["steps"])
-    if not folder.config.exists():
-        return RunStatus(folder=folder, condition=Condition.MISSING)
     step, num_steps = _steps_done(folder), _num_steps(folder)
     failed = read_failure(folder)
     if failed is not None:
         condition = Condition.PRUNED if failed.kind == PRUNED else Condition.FAILED
         return RunStatus(folder=folder, condition=condition, step=step, num_steps=num_steps, detail=failed.error)
-    if folder.failure.exists():
-        return RunStatus(folder=folder, condition=Condition.DAMAGED, detail="failure.json cannot be read")
+    if os.path.exists(folder.failure):
+        return _damaged(folder, folder.failure)
+    if not os.path.exists(folder.config):
+        if os.path.exists(folder.manifest):
+            return _damaged(folder, folder.config)
+        return RunStatus(folder=folder, condition=Condition.MISSING)
+    if num_steps is None:
+        return _damaged(folder, folder.config)
     dead = left_behind(folder.lock)
     detail = f"process {dead.pid} on {dead.host} died" if dead is not None else "stopped"
     return RunStatus(folder=folder, condition=Condition.INTERRUPTED, step=step, num_steps=num_steps, detail=detail)
+
+
+def _damaged(folder: RunFolder, file: Path) -> RunStatus:
+    return RunStatus(folder=folder, condition=Condition.DAMAGED, detail=f"{file.name} cannot be read")
 
 
 def _running(folder: RunFolder, holder: Holder) -> RunStatus:
@@ -106,7 +113,7 @@ def _running(folder: RunFolder, holder: Holder) -> RunStatus:
         detail += f", loss {told['loss']:.3g}"
     if "solved" in told and "replicas" in told:
         detail += f", solved {told['solved']:g}/{told['replicas']:g}"
-    step, num_steps = (int(told[name]) if name in told else None for name in ("step", "num_steps"))
+    step, num_steps = (int(told[name]) if isinstance(told.get(name), int) else None for name in ("step", "num_steps"))
     return RunStatus(folder=folder, condition=Condition.RUNNING, step=step, num_steps=num_steps, detail=detail)
 
 
@@ -126,8 +133,8 @@ _NUM_STEPS = re.compile(r"^train:\n(?:  .*\n)*?  num_steps: (\d+)$", re.MULTILIN
 
 def _num_steps(folder: RunFolder) -> int | None:
     """Steps that a run is to do, without reading all of its configuration: there may be thousands."""
-    with suppress(OSError, UnicodeDecodeError):
-        found = _NUM_STEPS.search(folder.config.read_text())
+    with suppress(OSError, ValueError):
+        found = _NUM_STEPS.search(read_regular(folder.config).decode())
         return int(found[1]) if found else None
     return None
 
@@ -158,7 +165,7 @@ def list_runs(directories: Iterable[Path]) -> Listing:
         for ledger in find_ledgers(parent):
             try:
                 _take(ledger, statuses, commands)
-            except RnnstudyError as error:
+            except (RnnstudyError, OSError) as error:
                 records = RunFolder(ledger.path)
                 damaged.append(RunStatus(folder=records, condition=Condition.DAMAGED, detail=str(error)))
     if not statuses and not damaged:
@@ -173,13 +180,37 @@ def list_runs(directories: Iterable[Path]) -> Listing:
 
 def _take(ledger: Ledger, statuses: dict[Path, RunStatus], commands: dict[Path, str]) -> None:
     """Add the runs of a list that have no folder, and how to go on with any of them."""
-    command = ledger.command
+    command = _harmless(ledger.command)
     for entry in ledger.entries():
         # Only runs beside the list: it may come from another machine, with other paths.
         folder = RunFolder(ledger.path.parents[2] / entry.folder.path.name)
         place = folder.lock.absolute()
-        statuses.setdefault(place, RunStatus(folder=folder, condition=Condition.MISSING))
+        if place not in statuses:
+            statuses[place] = status_of(folder)
         commands[place] = command
+
+
+def _harmless(command: str) -> str:
+    """A command line that does nothing but call rnnstudy, as the list of a stranger need not; else an empty one."""
+    with suppress(ValueError):
+        words = shlex.split(command)
+        if words[:1] == ["rnnstudy"] and shlex.join(words) == command and not _names_code(words):
+            return command
+    return ""
+
+
+def _names_code(words: Iterable[str]) -> bool:
+    """Whether words of a command line could have Hydra call any function: its own nodes and folders are not guarded."""
+    return any(
+        "_target_" in word
+        or word.startswith(("-c", "--c", "-p", "--p"))
+        or ("hydra" in word.lower() and not _LAUNCHER.fullmatch(word))
+        for word in words
+    )
+
+
+_LAUNCHER = re.compile(r"hydra/launcher=\w+|\+?hydra\.launcher\.[a-z]\w*=[\w.:/-]*", re.ASCII)
+"""What a command line may say of Hydra: which launcher, and plain values of its settings."""
 
 
 def _own_command(folder: RunFolder) -> str:
@@ -188,7 +219,7 @@ def _own_command(folder: RunFolder) -> str:
     overrides = manifest.get("overrides") if isinstance(manifest, dict) else None
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         return ""
-    return " ".join(["rnnstudy train", *map(shlex.quote, overrides)])
+    return _harmless(shlex.join(["rnnstudy", "train", *overrides]))
 
 
 def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]]:
@@ -199,23 +230,25 @@ def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]
     """
     for directory in directories:
         if _is_run(directory):
-            yield directory / RECORDS, [RunFolder(directory)]
+            # The name of a run's folder tells where its lock is, and "." or "x/.." is not its name.
+            run = directory.resolve() if directory.name in {"", ".."} else directory
+            yield run / RECORDS, [RunFolder(run)]
             continue
         for place, names, _ in os.walk(directory):
             parent = Path(place)
             runs = sorted(name for name in names if _is_run(parent / name))
             has_lists = RECORDS in names
             # Nothing within a run, nor within the records, is a run.
-            names[:] = [name for name in names if name not in runs and name != RECORDS and not name.startswith(SUB_RUN)]
+            names[:] = [name for name in names if name not in runs and name != RECORDS]
             if runs or has_lists:
                 yield parent, [RunFolder(parent / name) for name in runs]
 
 
 def _is_run(path: Path) -> bool:
-    return (path / "config.yaml").exists() or (path / "run.json").exists() or (path / "result.json").exists()
+    return any(os.path.exists(path / name) for name in ("config.yaml", "run.json", "result.json"))
 
 
 def _read(path: Path) -> Any:
-    with suppress(OSError, ValueError, RecursionError):
-        return json.loads(path.read_bytes())
+    with suppress(OSError, ValueError):
+        return read_json(path)
     return None

@@ -56,7 +56,7 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
         # From here on torch is needed, which takes longer to import than all that may be wrong until here.
         from rnnstudy.study.execution import execute
 
-        return execute(replace(composition, jobs=_labelled(jobs)), f"rnnstudy train {shlex.join(arguments)}", console)
+        return execute(replace(composition, jobs=jobs), f"rnnstudy train {shlex.join(arguments)}", console)
 
 
 def first_job(arguments: Sequence[str]) -> Job:
@@ -122,7 +122,7 @@ def _require_folders_apart(jobs: Sequence[Job]) -> None:
             )
 
 
-def _labelled(jobs: Sequence[Job]) -> list[Job]:
+def labelled(jobs: Sequence[Job]) -> list[Job]:
     """Number the jobs of a sweep, and have their labels tell what they do not share with all others.
 
     Returns:
@@ -133,8 +133,8 @@ def _labelled(jobs: Sequence[Job]) -> list[Job]:
     shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
     owns = [[override.partition("=") for override in job.overrides if override not in shared] for job in jobs]
     short = short_labels(list(dict.fromkeys(key for own in owns for key, _, _ in own)))
-    labelled = []
+    named = []
     for place, (job, own) in enumerate(zip(jobs, owns, strict=True), 1):
         values = [f"{short[key]}={value}" for key, _, value in own if key not in IN_SHORT]
-        labelled.append(replace(job, label=", ".join([f"[{place}/{len(jobs)}] {job.label}", *values])))
-    return labelled
+        named.append(replace(job, label=", ".join([f"[{place}/{len(jobs)}] {job.label}", *values])))
+    return named

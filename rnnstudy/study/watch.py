@@ -15,6 +15,7 @@ from rnnstudy.study.progress import SECONDS_BETWEEN_LINES, Screen
 from rnnstudy.study.run_state import RunState, Stage
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER = 5.0
 
 
 @dataclass
@@ -35,10 +36,12 @@ class Watch:
     Args:
         screen: Where they are shown.
         runs: The folders of the runs, with their states.
+        seconds: Between two looks; more where a file server has to answer them.
     """
 
     screen: Screen
     runs: Sequence[tuple[RunFolder, RunState]]
+    seconds: float = SECONDS_BETWEEN_LOOKS
     _waiting: dict[Path, _Watched] = field(default_factory=dict)
     _active: list[_Watched] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -61,7 +64,7 @@ class Watch:
 
     def _follow(self) -> None:
         next_table = next_lines = self.screen.clock()
-        while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
+        while not self._ended.wait(self.seconds):
             self.look()
             now = self.screen.clock()
             if self.screen.is_live and now >= next_table:

@@ -2,15 +2,21 @@
 
 import os
 import signal
+import threading
+import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from rnnstudy.core.errors import Interrupted
+from rnnstudy.core.lock import HeldError
 from rnnstudy.study.failure import in_one_line
 from rnnstudy.study.ledger import Ledger
+
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +49,42 @@ class Worker:
         if self.parent is not None:
             # Ctrl-C reaches all processes of a terminal; here it counts only while a run is done.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _end_with(self.parent)
+        # Before a run and after it there is nothing to save; while it is done it answers this itself.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         if self._is_to_stop():
             return None
         entry = Ledger(self.ledgers[place.ledger]).read_at(place.at)
         try:
-            run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
+            with _busy:
+                run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
         except Interrupted as interrupted:
             _hand_on(interrupted)
+        except HeldError:
+            return None
         except Exception as error:
             return in_one_line(error)
         return None
 
     def _is_to_stop(self) -> bool:
         return self.stop_file.exists() or (self.parent is not None and os.getppid() != self.parent)
+
+
+_busy = threading.Lock()
+"""Held while this process does a run."""
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process when its parent has died: at once, or after the run that is being done has stopped."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        with _busy:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _hand_on(interrupted: Interrupted) -> None:

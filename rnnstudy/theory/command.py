@@ -10,6 +10,7 @@ from rich.text import Text
 
 from rnnstudy.core.errors import ConfigError, require_between, require_finite
 from rnnstudy.core.numerics import Numerics
+from rnnstudy.core.text import printable
 from rnnstudy.gradients.trajectories import Drive
 from rnnstudy.study.load import load_run
 from rnnstudy.theory import activations, conditions, contributions, growth, linear, sum_over_time
@@ -91,7 +92,7 @@ def theory(request: Request, console: Console) -> Path:
         subject, name = _subject(request)
         folder = request.out or Path("outputs/theory") / name
         make_folder(folder)
-        console.print(subject.title, style="bold", highlight=False, markup=False)
+        console.print(printable(subject.title), style="bold", highlight=False, markup=False)
         parts: list[Callable[[], Section]] = [
             lambda: activations.section(subject, request.point),
             lambda: conditions.section(subject),
@@ -105,7 +106,7 @@ def theory(request: Request, console: Console) -> Path:
             sections.append(part())
             _print(sections[-1], number, console)
     page = write_page(folder, subject.title, sections)
-    console.print(f"\nPage with figures: {page}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"\nPage with figures: {printable(str(page))}", highlight=False, markup=False, soft_wrap=True)
     return page
 
 
@@ -132,18 +133,18 @@ def _subject(request: Request) -> tuple[Subject, str]:
 
 
 def _print(section: Section, number: int, console: Console) -> None:
-    console.print(f"\n{number}. {section.title}", style="bold", highlight=False, markup=False)
+    console.print(f"\n{number}. {printable(section.title)}", style="bold", highlight=False, markup=False)
     for paragraph in section.text:
-        console.print(paragraph, highlight=False, markup=False)
+        console.print(printable(paragraph), highlight=False, markup=False)
     for table in section.tables:
         console.print(_grid(table))
 
 
 def _grid(table: Table) -> Grid:
-    title, caption = Text(table.title), Text(table.caption) if table.caption else None
+    title, caption = Text(printable(table.title)), Text(printable(table.caption)) if table.caption else None
     grid = Grid(title=title, caption=caption, title_justify="left", caption_justify="left")
     for index, name in enumerate(table.header):
-        grid.add_column(Text(name), justify="right" if index else "left", overflow="fold")
+        grid.add_column(Text(printable(name)), justify="right" if index else "left", overflow="fold")
     for row in table.rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     return grid

@@ -46,7 +46,7 @@ def write_page(folder: Path, title: str, sections: Sequence[Section]) -> Path:
         for picture in (picture for section in sections for picture in section.pictures):
             write_atomically(folder / f"{picture.name}.png", picture.png)
             write_atomically(folder / f"{picture.name}.svg", picture.svg)
-        write_atomically(page, render(title, sections).encode())
+        write_atomically(page, render(title, sections).encode(errors="replace"))
     except OSError as error:
         raise RnnstudyError(f"'{folder}' cannot be written to: {error.strerror}.") from None
     return page

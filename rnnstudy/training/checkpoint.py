@@ -2,13 +2,15 @@
 
 import hashlib
 import io
-import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.reading import read_regular
 from rnnstudy.core.run_folder import write_atomically
 
 _NAME = re.compile(r"step_(\d+)\.pt")
@@ -34,7 +36,12 @@ class Checkpoints:
         Args:
             step: Optimizer steps done.
             content: Tensors, numbers, strings, and lists and dicts of them.
+
+        Raises:
+            RnnstudyError: The folder is a link: what it leads to may be another run's, whose checkpoints would go.
         """
+        if self._folder.is_symlink():
+            raise RnnstudyError(f"{self._folder} is a link; put the folder itself there, so that it is this run's own.")
         self._folder.mkdir(exist_ok=True)
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -45,6 +52,14 @@ class Checkpoints:
         for old in self._found()[: -self._kept] if self._kept else []:
             old.unlink()
             _digest_path(old).unlink(missing_ok=True)
+        self._drop_strays()
+
+    def _drop_strays(self) -> None:
+        """Remove what a process left that was killed while it saved: parts of files, digests of nothing."""
+        kept = {name for path in self._found() for name in (path, _digest_path(path))}
+        for path in self._folder.iterdir():
+            if path not in kept and _NAME.match(path.name):
+                path.unlink()
 
     def load(self) -> tuple[dict[str, Any] | None, list[Path]]:
         """Load the newest checkpoint that is whole; no code in it is ever run.
@@ -92,14 +107,21 @@ def _step(path: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """The content of a checkpoint; None if it is damaged."""
-    data, digest = path.read_bytes(), _digest_path(path)
-    if not digest.exists() or digest.read_text() != hashlib.sha256(data).hexdigest():
-        return None
     try:
+        data, digest = read_regular(path, most=None), read_regular(_digest_path(path))
+        if digest != hashlib.sha256(data).hexdigest().encode() or not _is_as_large_as_it_says(data):
+            return None
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError):
+    except Exception:
+        # What a file of somebody else's making has torch's reader raise is without end.
         return None
     return content if isinstance(content, dict) else None
+
+
+def _is_as_large_as_it_says(data: bytes) -> bool:
+    """Whether an archive unpacks to no more than itself: torch compresses nothing, a bomb does."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return sum(entry.file_size for entry in archive.infolist()) <= len(data)
 
 
 def _digest_path(path: Path) -> Path:

@@ -1,16 +1,26 @@
-"""Event files: a thin layer over torch's writer, with what it lacks."""
+"""Event files for TensorBoard; torch's own writer has a thread, which prints that the disk is full and goes on."""
 
+import io
+import os
+import re
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import Message
+from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import summary as summaries
 
-FLUSH_SECONDS = 10
-"""How old what TensorBoard sees of a running run may be."""
+from rnnstudy.core.run_folder import open_unlinked
+
+_events: Any = event_pb2  # its classes are made at run time
+
+_FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\..*")
 
 
 class Events:
@@ -23,10 +33,21 @@ class Events:
 
     def __init__(self, folder: Path, purge_step: int = 0) -> None:
         """Open it, under a name that sorts behind those of older files: TensorBoard reads them in that order."""
-        # The names tell the second; what follows it is no number of fixed width.
-        while any(path.name.split(".")[3] == str(int(time.time())) for path in folder.glob("events.out.tfevents.*")):
-            time.sleep(0.05)
-        self.writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = [_FILE.fullmatch(path.name) for path in folder.glob("events.out.tfevents.*")]
+        # The names tell the second; a clock may have been set back since the last one.
+        seconds = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
+        path = folder / f"events.out.tfevents.{seconds:010d}.{socket.gethostname()}.{os.getpid()}"
+        self._file = io.FileIO(path, "wb", opener=open_unlinked)
+        self._pending = io.BytesIO()
+        self._records = RecordWriter(self._pending)
+        self._add(_events.Event(file_version="brain.Event:2"), 0)
+        self._add(_events.Event(session_log=_events.SessionLog(status=_events.SessionLog.START)), purge_step)
+        self.flush()
+
+    def _add(self, event: Any, step: int, wall_time: float | None = None) -> None:
+        event.step, event.wall_time = int(step), time.time() if wall_time is None else wall_time
+        self._records.write(event.SerializeToString())
 
     def scalars(self, step: int, figures: Mapping[str, float], descriptions: Mapping[str, str]) -> None:
         """Write scalars that have one wall time, which margin charts ask for.
@@ -37,18 +58,29 @@ class Events:
             descriptions: Of the tags that have one.
         """
         now = time.time()
-        for tag, figure in figures.items():
-            if tag in descriptions:
-                # Beyond float32 a figure becomes infinite.
-                with np.errstate(over="ignore"):
-                    self.summary(scalar_pb(tag, figure, descriptions[tag]), step, now)
-            else:
-                self.writer.add_scalar(tag, figure, step, walltime=now)
+        # Beyond float32 a figure becomes infinite.
+        with np.errstate(over="ignore"):
+            for tag, figure in figures.items():
+                described = tag in descriptions
+                self.summary(
+                    scalar_pb(tag, figure, descriptions[tag]) if described else summaries.scalar(tag, figure), step, now
+                )
 
     def summary(self, summary: Message, step: int, wall_time: float | None = None) -> None:
         """Write a summary that is made already."""
-        assert self.writer.file_writer is not None
-        self.writer.file_writer.add_summary(summary, step, wall_time)
+        self._add(_events.Event(summary=summary), step, wall_time)
+
+    def charts(self, layout: Mapping[str, Mapping[str, Sequence[object]]]) -> None:
+        """Write what the page of charts holds."""
+        self.summary(summaries.custom_scalars(layout), 0)
+
+    def text(self, tag: str, text: str, step: int = 0) -> None:
+        """Write Markdown."""
+        self.summary(summaries.text(tag, text), step)
+
+    def image(self, tag: str, pixels: np.ndarray, step: int) -> None:
+        """Write an image; shape `(row, column, colour)`."""
+        self.summary(summaries.image(tag, pixels, dataformats="HWC"), step)
 
     def histogram(self, tag: str, counts: np.ndarray, edges: tuple[float, float], step: int) -> None:
         """Write a histogram with bins of one width, empty ones included.
@@ -62,7 +94,7 @@ class Events:
         low, width = edges
         borders = low + width * np.arange(len(counts) + 1)
         centres = borders[:-1] + width / 2
-        self.writer.add_histogram_raw(
+        histogram = summaries.histogram_raw(
             tag,
             min=float(borders[0]),
             max=float(borders[-1]),
@@ -71,5 +103,21 @@ class Events:
             sum_squares=float(counts @ centres**2),
             bucket_limits=borders[1:].tolist(),
             bucket_counts=counts.astype(np.float64).tolist(),
-            global_step=step,
         )
+        self.summary(histogram, step)
+
+    def flush(self) -> None:
+        """Have everything so far in the file.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        pending = self._pending.getvalue()
+        self._pending.seek(0)
+        self._pending.truncate()
+        while pending:
+            pending = pending[self._file.write(pending) or 0 :]
+
+    def close(self) -> None:
+        """Let go of the file; what is not flushed is not in it."""
+        self._file.close()

@@ -9,7 +9,7 @@ Layout = dict[str, dict[str, list[str | list[str]]]]
 
 
 def custom_layout(facts: RunFacts) -> Layout:
-    """The charts of one run, for `SummaryWriter.add_custom_scalars`: margin charts where there is a spread.
+    """The charts of one run, for `Events.charts`: margin charts where there is a spread.
 
     Args:
         facts: Of the run; charts of what it does not have are left out.

@@ -1,19 +1,25 @@
 """The run's own log: append-only JSON lines, the truth of which TensorBoard is a view."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.run_folder import RunFolder, open_unlinked
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
 from rnnstudy.writers.through_time import pooled
 
 Record = dict[str, Any]
+Mark = dict[str, Any]
+
+_PART = 2**20
+"""Bytes of a log that are read at once."""
 
 
 class JsonLines:
@@ -25,25 +31,49 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         """Open for appending."""
-        self._file = path.open("ab", buffering=0)
+        self._path = path
+        self._file = open(path, "ab", buffering=0, opener=open_unlinked)  # noqa: SIM115 - closed by `close`
+        self._hash = hashlib.sha256()
 
     def append(self, records: list[Record]) -> None:
         """Add records at the end, in one write."""
         lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records).encode()
+        self._hash.update(lines)
         while lines:
             lines = lines[self._file.write(lines) or 0 :]
 
-    def sync(self) -> int:
-        """Have everything on the disk.
+    def sync(self) -> Mark:
+        """Have everything on the disk; only after `resume`, or of a new file.
 
         Returns:
-            The length of the file in bytes.
+            The length of the file in bytes, and the SHA-256 of what it holds.
         """
         os.fsync(self._file.fileno())
-        return self._file.seek(0, os.SEEK_END)
+        return {"length": self._file.seek(0, os.SEEK_END), "sha256": self._hash.hexdigest()}
 
-    def cut(self, length: int) -> None:
-        """Drop everything after `length` bytes."""
+    def resume(self, mark: Mark) -> None:
+        """Drop what was written after `sync` had returned `mark`.
+
+        Raises:
+            RnnstudyError: The file no longer holds what it held then.
+        """
+        length = mark["length"]
+        self._hash = hashlib.sha256()
+        with self._path.open("rb") as file:
+            while part := file.read(min(_PART, length)):
+                self._hash.update(part)
+                length -= len(part)
+        if length or self._hash.hexdigest() != mark["sha256"]:
+            lost = "records that the checkpoint counts on are gone" if length else "its records have changed"
+            raise RnnstudyError(f"{self._path} is damaged: {lost}. Move the run folder away to run it anew.")
+        self._cut(mark["length"])
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._hash = hashlib.sha256()
+        self._cut(0)
+
+    def _cut(self, length: int) -> None:
         self._file.truncate(length)
         self._file.seek(0, os.SEEK_END)
 
@@ -68,7 +98,10 @@ class RunLog(Writer):
     def __init__(self, folder: RunFolder) -> None:
         """Open the files."""
         self._paths = (folder.metrics, folder.curves, folder.histograms)
-        self._metrics, self._curves, self._histograms = self._files = tuple(JsonLines(path) for path in self._paths)
+        with ExitStack() as opened:
+            self._files = [opened.enter_context(closing(JsonLines(path))) for path in self._paths]
+            opened.pop_all()
+        self._metrics, self._curves, self._histograms = self._files
 
     @override
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
@@ -97,29 +130,27 @@ class RunLog(Writer):
         self._curves.append(curves)
         self._histograms.append(histograms)
 
-    def sync(self) -> list[int]:
+    def sync(self) -> list[Mark]:
         """Have everything on the disk.
 
         Returns:
-            The lengths of the files, for `resume`.
+            How long the files are and what they hold, for `resume`.
         """
         return [file.sync() for file in self._files]
 
-    def resume(self, lengths: list[int]) -> None:
-        """Drop what was written after `sync` had returned `lengths`.
+    def resume(self, marks: list[Mark]) -> None:
+        """Drop what was written after `sync` had returned `marks`.
 
         Raises:
-            RnnstudyError: A file has lost records that it had then, or holds something else.
+            RnnstudyError: A file no longer holds what it held then.
         """
-        for file, path, length in zip(self._files, self._paths, lengths, strict=True):
-            if path.stat().st_size < length:
-                raise RnnstudyError(
-                    f"{path} is damaged: records that the checkpoint counts on are gone. "
-                    "Move the run folder away to run it anew."
-                )
-            file.cut(length)
-            for _ in _records(path):
-                pass
+        for file, mark in zip(self._files, marks, strict=True):
+            file.resume(mark)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for file in self._files:
+            file.clear()
 
     def metrics(self) -> Iterator[Record]:
         """The metrics records so far."""

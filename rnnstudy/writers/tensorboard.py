@@ -83,8 +83,9 @@ class TensorBoard(Writer):
         columns.append((FINAL[1], "diverged replicas"))
         for summary in hparams.started(hyperparameters, chosen, columns):
             self._events.summary(summary, 0)
-        self._events.writer.add_custom_scalars(custom_layout(self._facts))
-        self._events.writer.add_text("config", config)
+        self._events.charts(custom_layout(self._facts))
+        self._events.text("config", config)
+        self._events.flush()
 
     def restore(
         self,
@@ -126,7 +127,7 @@ class TensorBoard(Writer):
         if not entries:
             return
         if self._selection.offer(tag for tag, entry in entries.items() if entry.running and _is_offered(tag, entry)):
-            self._events.writer.add_text("left_out", self._selection.as_text(), step)
+            self._events.text("left_out", self._selection.as_text(), step)
         medians: dict[str, float] = {}
         through_time: dict[str, Pooled] = {}
         for tag, entry in entries.items():
@@ -155,6 +156,8 @@ class TensorBoard(Writer):
                     pass
         sources = {tag for tag, entry in entries.items() if entry.scheduled}
         self._events.scalars(step, self._overview(sources) | medians, self._descriptions)
+        # A checkpoint may follow, after which what is not in the file would be missing for good.
+        self._events.flush()
         if through_time:
             self._through_time.write(step, through_time)
 
@@ -205,7 +208,7 @@ class TensorBoard(Writer):
             self._maps = HeatmapImage(self._facts.informative_steps)
         steps, norms = zip(*rows, strict=True)
         image = self._maps.render(_title(tag), np.array(steps), log10_norms(np.array(norms)))
-        self._events.writer.add_image(f"{tag}/heatmap", image, steps[-1], dataformats="HWC")
+        self._events.image(f"{tag}/heatmap", image, steps[-1])
 
     def finish(self, step: int, steps_to_solve: Sequence[float], diverged: int) -> None:
         """Write what is known after the last step.
@@ -222,13 +225,14 @@ class TensorBoard(Writer):
         self._through_time.finish()
         for tag in self._rows:
             self._draw(tag)
-        self._events.writer.flush()
+        self._events.flush()
 
     @override
     def close(self) -> None:
         for tag in self._rows:
             self._draw(tag)
-        self._events.writer.close()
+        self._events.flush()
+        self._events.close()
 
 
 _DRAWN_AT = [_FIRST_DRAWN**power for power in range(1, 16)]

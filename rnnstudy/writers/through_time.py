@@ -104,7 +104,8 @@ class ThroughTime:
             # Time steps at which all entries are zero are there too: the axis is that of the whole sequence.
             for time_step, counts in zip(histogram.time_steps, histogram.counts, strict=True):
                 events.histogram(tag, counts, (histogram.low, histogram.width), time_step)
-        events.writer.close()
+        events.flush()
+        events.close()
 
 
 def _remove(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from tools.members import run_small
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
+from rnnstudy.core.lock import Lock
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.report.naming import name_runs
 from rnnstudy.report.paired import compare_all
@@ -68,17 +67,17 @@ def test_a_run_that_has_only_begun_has_no_figures(tmp_path: Path) -> None:
     assert summary.status == ("unfinished",) * 3
     assert summary.last_step == 0
     assert summary.loss == summary.horizon == (None, None, None)
-    assert summary.state == "running or just stopped, step 0 of 2000"
+    assert summary.state == "stopped, step 0 of 2000"
 
 
-def test_a_run_is_running_while_its_log_grows(tmp_path: Path) -> None:
+def test_a_run_is_running_while_its_lock_is_held(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(finished=False))
     last = max(json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines())
-    for age, state in ((10, "running or just stopped"), (3600, "stopped")):
-        then = time.time() - age
-        os.utime(folder / "metrics.jsonl", (then, then))
+    with Lock(RunFolder(folder).lock):
         (entry,) = name_runs(read_sweep(tmp_path).runs)
-        assert summarise(entry).state == f"{state}, step {last} of 2000"
+        assert summarise(entry).state == f"running, step {last} of 2000"
+    (entry,) = name_runs(read_sweep(tmp_path).runs)
+    assert summarise(entry).state == f"stopped, step {last} of 2000"
     edit_json(write_run(tmp_path / "other", Synthetic()) / "result.json", steps=2000)
     assert summarise(name_runs(read_sweep(tmp_path / "other").runs)[0]).state == ""
 

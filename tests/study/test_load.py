@@ -170,7 +170,7 @@ def test_a_configuration_that_asks_for_what_there_is_not(folder, tmp_path):
     (other / "config.yaml").write_text(json.dumps([1, 2]))
     assert refused(other) == f"{other}/config.yaml is not the configuration of a run."
     (other / "config.yaml").write_text("a: [")
-    assert refused(other) == f"{other}/config.yaml cannot be read (ParserError)."
+    assert refused(other) == f"{other}/config.yaml cannot be read (no YAML: ParserError)."
 
 
 def test_a_run_from_a_machine_with_a_gpu_is_read_here(folder, tmp_path):

@@ -88,9 +88,10 @@ def test_a_failing_sweep_tells_its_error_then_and_at_the_end_and_where_the_other
     (gru / "config.yaml.part").mkdir()
     assert main(["train", *TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"]) == 1
     shown = capsys.readouterr()
-    error = f"{gru} cannot be written to: Is a directory."
+    error = f"{gru} cannot be written to: Is a directory"
     assert f"[1/2] gru: failed: {error}" in shown.out
-    assert shown.err == f"rnnstudy: 1 of 2 runs failed:\n  [1/2] gru: {error}\n"
+    assert shown.err.startswith(f"rnnstudy: 1 of 2 runs failed:\n  [1/2] gru: {error}")
+    assert shown.err.count("\n") == 2
     assert f"rnnstudy compare {tmp_path}" in shown.out
     with pytest.raises(UnfinishedError) as caught:
         train([*TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"], Console(quiet=True))

@@ -32,10 +32,6 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         assert started.returncode == 0, started.stdout + started.stderr
         yield {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "COLUMNS": "500"}
     finally:
-        subprocess.run(
-            ["scancel", "--user=root", "--signal=KILL", "--full"],
-            env={**os.environ, "SLURM_CONF": str(folder / "slurm.conf")},
-        )
         subprocess.run([SCRIPT, "stop", folder], check=True)
 
 

@@ -281,7 +281,7 @@ def _default_like(model: str, remedy: Sequence[str]) -> Synthetic:
         settings={
             "task": {"_target_": "rnnstudy.tasks.coconut_water.CoconutWater", "lag": "LAG", "target": "answer"},
             "optimizer": {"_target_": "torch.optim.Adam", "lr": "RATE", "betas": [0.9, 0.999], "eps": 1e-8},
-            "instrument": {name: {"_target_": f"x.{name}", "schedule": every} for name in names},
+            "instrument": {name: {"_target_": f"x.{name}", "schedule": dict(every)} for name in names},
             "eval": {"seq_lens": []},
             "numerics": {"threads": 1, "flush_subnormals": True, "tf32": False},
             "study": None,

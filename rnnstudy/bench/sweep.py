@@ -1,0 +1,113 @@
+"""`rnnstudy bench sweep`: what the machinery of a sweep costs, how fast commands answer, what several cores bring."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.run_folder import write_figures
+
+FEW, MANY = 4, 24
+"""Runs of two sweeps: what their times differ in is what runs cost."""
+
+EQUAL = 8
+"""Runs of the sweep that is done on one core and on all of them."""
+
+REPEATS = 5
+
+ANSWERS = {
+    "nothing but Python": ("-c", "pass"),
+    "import torch": ("-c", "import torch"),
+    "rnnstudy --help": ("-m", "rnnstudy", "--help"),
+    "rnnstudy status": ("-m", "rnnstudy", "status", "."),
+    "unknown member: model=lstn": ("-m", "rnnstudy", "train", "model=lstn"),
+    "unknown key: task.lga=40": ("-m", "rnnstudy", "train", "task.lga=40"),
+    "plain value: train.num_steps=-1": ("-m", "rnnstudy", "train", "train.num_steps=-1"),
+    "a member's value: model.hidden_size=0": ("-m", "rnnstudy", "train", "model.hidden_size=0"),
+}
+
+
+def run(console: Console, steps: int, path: Path | None) -> None:
+    """Measure, print, and write the figures as JSON if a file is given.
+
+    Args:
+        console: Where to print.
+        steps: Optimizer steps of the runs that are done on one core and on all.
+        path: Of the file.
+
+    Raises:
+        RnnstudyError: A sweep failed.
+    """
+    answers = {name: _answer(command) for name, command in ANSWERS.items()}
+    overheads = {"basic": _overhead(), "joblib": _overhead("hydra/launcher=joblib")}
+    with tempfile.TemporaryDirectory() as place:
+        lasting = (f"train.num_steps={steps}", "train.stop_when_solved=false")
+        serial, _ = _sweep(Path(place) / "serial", EQUAL, lasting)
+        parallel, _ = _sweep(Path(place) / "parallel", EQUAL, (*lasting, "hydra/launcher=joblib"))
+
+    table = Table(title=f"Seconds until a command has answered (median of {REPEATS})")
+    table.add_column("")
+    table.add_column("s", justify="right")
+    for name, seconds in answers.items():
+        table.add_row(name, f"{seconds:.2f}")
+    console.print(table)
+    table = Table(title=f"Seconds a run beside its training, from sweeps of {FEW} and {MANY} runs")
+    table.add_column("launcher")
+    table.add_column("s", justify="right")
+    for name, seconds in overheads.items():
+        table.add_row(name, f"{seconds:.2f}")
+    console.print(table)
+    cores = len(os.sched_getaffinity(0))
+    ratio = parallel / serial
+    console.print(f"{EQUAL} equal runs of {steps} steps on {cores} cores: joblib takes {ratio:.2f} x serial")
+    if path is not None:
+        figures = {"answers_s": answers, "overhead_s": overheads, "cores": cores}
+        write_figures(path, figures | {"serial_s": serial, "parallel_s": parallel, "ratio": ratio})
+
+
+def _answer(arguments: Sequence[str]) -> float:
+    """The median of the seconds that a command takes."""
+    taken = []
+    for _ in range(REPEATS):
+        began = time.monotonic()
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
+        taken.append(time.monotonic() - began)
+    return statistics.median(taken)
+
+
+def _overhead(*overrides: str) -> float:
+    """Seconds that one more run of a sweep costs beside its training."""
+    tiny = ("train.num_steps=20", "model.hidden_size=16", "replicas=2", *overrides)
+    with tempfile.TemporaryDirectory() as place:
+        few, trained_few = _sweep(Path(place) / "few", FEW, tiny)
+        many, trained_many = _sweep(Path(place) / "many", MANY, tiny)
+    at_once = len(os.sched_getaffinity(0)) if overrides else 1
+    return (many - few - (trained_many - trained_few) / at_once) / (MANY - FEW)
+
+
+def _sweep(folder: Path, count: int, overrides: Sequence[str]) -> tuple[float, float]:
+    """Do a sweep of runs that differ in their seed.
+
+    Returns:
+        Seconds of all, and of the training of all runs together.
+
+    Raises:
+        RnnstudyError: It failed.
+    """
+    seeds = ",".join(str(1000 * place) for place in range(count))
+    command = [sys.executable, "-m", "rnnstudy", "train", "-m", f"seed={seeds}", f"output_dir='{folder}'", *overrides]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    taken = time.monotonic() - began
+    if done.returncode != 0:
+        raise RnnstudyError(f"a sweep of the benchmark failed: {done.stderr.strip()}")
+    return taken, sum(json.loads(path.read_bytes())["wall_seconds"] for path in folder.glob("*/result.json"))

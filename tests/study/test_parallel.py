@@ -1,0 +1,179 @@
+"""A sweep on several cores, by hydra/launcher=joblib: real processes, some of which die."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tools.members import SMALL
+from tools.training import same_logs, same_weights
+
+from rnnstudy.core.lock import Holder, holder_of
+from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.failure import read_failure
+
+pytestmark = pytest.mark.slow
+
+SWEEP = (*SMALL, "model=gru,lstm,rnn", "train.checkpoint_interval=100")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+LONG = "train.num_steps=1500"
+SHORT = "train.num_steps=2"
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "rnnstudy", "train", "-m", *SWEEP, f"output_dir='{folder}'", *overrides]
+
+
+def do(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *overrides), capture_output=True, text=True, env=wide())
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(folder, *overrides),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=wide(),
+        start_new_session=True,
+    )
+
+
+def wide() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "500"}
+
+
+def runs(folder: Path) -> dict[str, RunFolder]:
+    return {path.parent.name.partition("_")[0]: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
+
+
+def wait_for_training(folder: Path, count: int) -> list[Holder]:
+    """Wait until some runs have saved a checkpoint."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found = runs(folder).values()
+        holders = [holder_of(run.lock) for run in found if list(run.checkpoints.glob("*.pt"))]
+        training = [holder for holder in holders if holder is not None]
+        if len(training) >= count:
+            return training
+        time.sleep(0.02)
+    raise AssertionError(f"{count} runs did not begin")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, RunFolder]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = do(folder, LONG)
+    assert done.returncode == 0, done.stderr
+    return runs(folder)
+
+
+def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
+    done = runs(folder)
+    assert done.keys() == undisturbed.keys()
+    for model, run in done.items():
+        assert run.is_finished
+        assert same_weights(run, undisturbed[model])
+        assert same_logs(run, undisturbed[model])
+
+
+def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp_path):
+    process = start(tmp_path, LONG, *JOBLIB)
+    holders = wait_for_training(tmp_path, 2)
+    assert len({holder.pid for holder in holders} - {process.pid}) == 2
+    for holder in holders:
+        environment = Path(f"/proc/{holder.pid}/environ").read_bytes().split(b"\0")
+        assert b"OMP_NUM_THREADS=1" in environment
+    told, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert told.count("; 1500 steps in") == 3
+    assert_undisturbed(tmp_path, undisturbed)
+    again = do(tmp_path, LONG, *JOBLIB)
+    assert again.returncode == 0
+    assert "3 of 3 runs finished already" in again.stdout
+
+
+def test_a_run_whose_process_is_killed_every_time_fails_and_the_others_are_done(undisturbed, tmp_path):
+    process = start(tmp_path, LONG, *JOBLIB)
+    wait_for_training(tmp_path, 1)
+    victim = runs(tmp_path)["gru"]
+    killed: set[int] = set()
+    while process.poll() is None:
+        holder = holder_of(victim.lock)
+        if holder is not None and holder.pid not in killed:
+            killed.add(holder.pid)
+            os.kill(holder.pid, signal.SIGKILL)
+        time.sleep(0.02)
+    told, errors = process.communicate()
+    assert process.returncode == 1
+    assert len(killed) == 2
+    assert "1 of 3 runs failed:\n  [1/3] gru: its process" in errors
+    assert "Traceback" not in told + errors
+    failed = read_failure(victim)
+    assert failed is not None
+    assert "died 2 times" in failed.error
+    assert runs(tmp_path)["lstm"].is_finished
+    assert runs(tmp_path)["rnn"].is_finished
+    assert "rnnstudy compare" in told
+    left = do(tmp_path, LONG, *JOBLIB, "retry_failed=false")
+    assert left.returncode == 1
+    assert "(before; retry_failed=true tries again)" in left.stderr
+    assert not victim.is_finished
+    retried = do(tmp_path, LONG, *JOBLIB)
+    assert retried.returncode == 0, retried.stderr
+    assert not victim.failure.exists()
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_saves_checkpoints_and_the_same_command_goes_on(undisturbed, tmp_path, number):
+    process = start(tmp_path, LONG, *JOBLIB)
+    wait_for_training(tmp_path, 2)
+    # Ctrl-C reaches every process of the terminal, `kill` only the one.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    told, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, told + errors
+    assert "the runs have saved checkpoints. To go on: rnnstudy train -m" in errors
+    assert "Traceback" not in told + errors
+    stopped = [run for run in runs(tmp_path).values() if not run.is_finished]
+    assert stopped
+    assert all("a checkpoint is saved" in run.history.read_text() for run in stopped)
+    done = do(tmp_path, LONG, *JOBLIB)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after" in done.stdout
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+def test_a_failing_run_leaves_the_others_alone_and_is_tried_again(tmp_path):
+    assert do(tmp_path, SHORT).returncode == 0
+    gru = runs(tmp_path)["gru"]
+    for run in runs(tmp_path).values():
+        run.result.unlink()
+    blocked = gru.path / "config.yaml.part"
+    blocked.mkdir()
+    done = do(tmp_path, SHORT, *JOBLIB)
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"rnnstudy: 1 of 3 runs failed:\n  [1/3] gru: {gru.path} cannot be written to: Is a directory.\n"
+    )
+    assert runs(tmp_path)["lstm"].is_finished
+    blocked.rmdir()
+    assert do(tmp_path, SHORT, *JOBLIB).returncode == 0
+    assert gru.is_finished
+
+
+def test_a_run_without_enough_memory_fails_and_the_others_are_done(tmp_path):
+    """A real limit, on the address space of the workers."""
+    limited = ["prlimit", f"--as={6 * 2**30}", *command(tmp_path, SHORT, *JOBLIB, "model=lstm", "seed=0,1")]
+    done = subprocess.run(
+        [*limited, "model.hidden_size=8,30000"], capture_output=True, text=True, env=wide(), check=False
+    )
+    assert done.returncode == 1, done.stdout
+    assert "2 of 4 runs failed" in done.stderr
+    assert done.stderr.count("there is not enough memory for this run; lower model.hidden_size") == 2
+    assert len([run for run in runs(tmp_path).values() if run.is_finished]) == 1
+    assert len(list(tmp_path.glob("*/result.json"))) == 2
