@@ -3,6 +3,7 @@
 #   scripts/slurm_here.sh start [FOLDER]   starts it; its state and its configuration are in FOLDER (default: /tmp/slurm_here)
 #   scripts/slurm_here.sh stop [FOLDER]    stops it
 # Needs root and Debian's packages: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge
+# Jobs of the partitions low and low_with_grace give way to those of high, to see how preempted runs go on.
 # Afterwards: export SLURM_CONF=FOLDER/slurm.conf
 set -euo pipefail
 
@@ -11,14 +12,24 @@ folder=$(realpath -m "${2:-/tmp/slurm_here}")
 host=$(hostname -s)
 
 stop() {
+    # munged goes last: without it nobody can tell the others anything.
+    if [ -f "$folder/slurm.conf" ] && [ -f "$folder/slurmctld.pid" ]; then
+        export SLURM_CONF="$folder/slurm.conf"
+        scancel --full --signal=KILL --state=RUNNING 2>/dev/null || true
+        scancel --state=PENDING 2>/dev/null || true
+        for _ in $(seq 100); do
+            [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+            sleep 0.1
+        done
+    fi
     for name in slurmd slurmctld munged; do
-        if [ -f "$folder/$name.pid" ]; then
-            kill "$(cat "$folder/$name.pid")" 2>/dev/null || true
-        fi
-    done
-    for _ in $(seq 50); do
-        pgrep -F "$folder/slurmd.pid" >/dev/null 2>&1 || pgrep -F "$folder/slurmctld.pid" >/dev/null 2>&1 || break
-        sleep 0.1
+        [ -f "$folder/$name.pid" ] || continue
+        pid=$(cat "$folder/$name.pid")
+        kill "$pid" 2>/dev/null || true
+        for _ in $(seq 50); do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.1
+        done
     done
     rm -f "$folder"/*.pid "$folder/munge.socket"*
 }
@@ -47,7 +58,9 @@ sockets = [socket.socket() for _ in range(2)]
 for each in sockets:
     each.bind(("127.0.0.1", 0))
 print(*(each.getsockname()[1] for each in sockets))')
-    cpus=$(nproc)
+    # At least two, so that jobs can run side by side; not nproc, which takes OMP_NUM_THREADS for their number.
+    cpus=$(getconf _NPROCESSORS_ONLN)
+    [ "$cpus" -ge 2 ] || cpus=2
     memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
     cat >"$folder/slurm.conf" <<CONF
 ClusterName=here
@@ -69,16 +82,22 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=1,sched_min_interval=100000
+SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=100000
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 ReturnToService=2
+SlurmdParameters=config_overrides
 JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 KillWait=5
 MinJobAge=60
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
-PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
+PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=5 PreemptMode=OFF
+PartitionName=low Nodes=$host MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
+PartitionName=low_with_grace Nodes=$host MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
+PartitionName=high Nodes=$host MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 CONF
     munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
         --log-file="$folder/munged.log" --seed-file="$folder/munge.seed"
@@ -100,7 +119,7 @@ case "$action" in
 start) start ;;
 stop) stop ;;
 *)
-    sed -n '2,6p' "$0" | cut -c3-
+    sed -n '2,7p' "$0" | cut -c3-
     exit 1
     ;;
 esac

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.reading import read_json
+from rnnstudy.core.reading import read_json, read_yaml
 from rnnstudy.core.run_folder import RunFolder, partial_of
 from rnnstudy.report.fields import UnreadableRunError
 from rnnstudy.report.read import read_run
@@ -134,6 +132,11 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
         return
     if not folder.path.is_dir():
         raise ConfigError(f"{folder.path} is a file, not a folder; choose another run_dir.")
+    linked = sorted(path.name for path in folder.path.iterdir() if path.is_symlink())
+    if linked:
+        raise ConfigError(
+            f"{folder.path / linked[0]} is a link, and would be written through; put what it names in its place."
+        )
     if folder.config.exists():
         require_same(folder, config)
     elif {path for path in folder.path.iterdir()} - _left_of_a_start(folder):
@@ -181,9 +184,9 @@ def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
         ConfigError: Names the folder and what differs.
     """
     try:
-        other = yaml.safe_load(folder.config.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder.config} cannot be read ({type(error).__name__}); move the folder away.") from None
+        other = read_yaml(folder.config)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder.config} cannot be read ({error}); move the folder away.") from None
     if not isinstance(other, Mapping):
         raise ConfigError(f"{folder.config} is not the configuration of a run; move the folder away.")
     theirs, ours = essence(other), essence(config)

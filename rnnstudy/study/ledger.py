@@ -12,7 +12,8 @@ from typing import Any
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.run_folder import FORMAT, RECORDS, RunFolder, write_atomically, write_json
+from rnnstudy.core.reading import read_json
+from rnnstudy.core.run_folder import FORMAT, RECORDS, RunFolder, open_unlinked, write_atomically, write_json
 from rnnstudy.study.identity import fingerprint
 from rnnstudy.study.job import Job
 
@@ -73,7 +74,7 @@ class Ledger:
         Raises:
             RnnstudyError: The file is damaged.
         """
-        with self.path.open("rb") as file:
+        with open(self.path, "rb", opener=open_unlinked) as file:
             at = 0
             for line in file:
                 yield self._entry(line, at)
@@ -91,7 +92,7 @@ class Ledger:
         Raises:
             RnnstudyError: The file is damaged.
         """
-        with self.path.open("rb") as file:
+        with open(self.path, "rb", opener=open_unlinked) as file:
             file.seek(at)
             return self._entry(file.readline(), at)
 
@@ -107,8 +108,8 @@ class Ledger:
             ) from None
 
     def _about(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError, RecursionError):
-            content = json.loads(self.path.with_suffix(".json").read_bytes())
+        with suppress(OSError, ValueError):
+            content = read_json(self.path.with_suffix(".json"))
             return content if isinstance(content, dict) else {}
         return {}
 
@@ -143,8 +144,8 @@ def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], comman
     folder = output_dir / RECORDS / "sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder / f"{hashlib.sha256(lines).hexdigest()[:16]}.jsonl")
-    if not ledger.path.exists():
-        write_atomically(ledger.path, lines)
+    # Whatever has that name already: workers do what it says.
+    write_atomically(ledger.path, lines)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     about = {"format": FORMAT, "command": command, "started": started, "runs": len(jobs)}
     write_json(ledger.path.with_suffix(".json"), about)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.lock import HeldError
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.run_folder import RunFolder, open_unlinked
 from rnnstudy.core.text import printable
 from rnnstudy.report.tags import top_horizon
 from rnnstudy.study.failure import in_one_line
@@ -222,7 +222,7 @@ class RunProgress(Listener, Writer):
 
     def _note(self, text: str) -> None:
         if self._history is not None:
-            with suppress(OSError), self._history.open("a") as file:
+            with suppress(OSError), open(self._history, "a", opener=open_unlinked) as file:
                 file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}\n")
 
     @override

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import math
 import signal
 import threading
@@ -19,6 +18,7 @@ from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
 from rnnstudy.core.lock import Lock, LostError
 from rnnstudy.core.numerics import select_device
+from rnnstudy.core.reading import read_json
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Interface
@@ -237,7 +237,7 @@ def require_same_data(folder: RunFolder, plan: Plan) -> None:
     """
     if not folder.manifest.exists():
         return
-    begun_with = json.loads(folder.manifest.read_bytes()).get("data_digest")
+    begun_with = read_json(folder.manifest).get("data_digest")
     if begun_with != plan.task.data_digest:
         raise ConfigError(
             f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
@@ -325,7 +325,8 @@ def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, att
     checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
     content, damaged = checkpoints.load()
     for path in damaged:
-        progress.say(f"{path.name} is damaged; going back to the checkpoint before it")
+        before = "going back to the checkpoint before it" if content else "there is none before it: beginning anew"
+        progress.say(f"{path.name} is damaged; {before}")
         checkpoints.drop(path)
     with _told_of_misfit(folder):
         was_done = content is not None and content["done"] is True

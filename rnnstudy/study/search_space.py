@@ -10,6 +10,7 @@ import yaml
 from rnnstudy.config.build import build_section
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError, require_at_least, require_finite, suggest
+from rnnstudy.core.reading import read_regular
 
 Value = bool | int | float | str
 
@@ -160,7 +161,7 @@ def read_search(name: str) -> tuple[str, Search]:
     own = conf_folder() / "search"
     path = Path(name) if name.endswith((".yaml", ".yml")) else own / f"{name}.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(read_regular(path))
     except FileNotFoundError:
         known = [each.stem for each in own.glob("*.yaml")]
         raise ConfigError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rnnstudy.core.lock import holder_of
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.core.run_folder import RunFolder, open_unlinked
 from rnnstudy.study.failure import read_failure
 from rnnstudy.study.progress import SECONDS_BETWEEN_LINES, Screen
 from rnnstudy.study.run_state import RunState, Stage
@@ -112,7 +112,7 @@ class Watch:
 
     def _repeat(self, watched: _Watched) -> None:
         """Show what was said of a run since the last look."""
-        with suppress(OSError), watched.folder.history.open("rb") as file:
+        with suppress(OSError), open(watched.folder.history, "rb", opener=open_unlinked) as file:
             file.seek(watched.heard)
             for line in file:
                 if not line.endswith(b"\n"):

@@ -94,7 +94,9 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(forks, und
             saved = Checkpoints(folder.checkpoints).steps()
             if saved:
                 assert f"the checkpoint of step {saved[-1]} is intact. Once you free some space" in text
-                assert Checkpoints(folder.checkpoints).load()[0]["step"] == saved[-1]
+                kept = Checkpoints(folder.checkpoints).load()[0]
+                assert kept is not None
+                assert kept["step"] == saved[-1]
             assert not list(folder.path.rglob("*.part"))
             assert not folder.is_finished
             ends.add(f"after step {saved[-1]}" if saved else "before the first checkpoint")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from rnnstudy.training.checkpoint import Checkpoints
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 SWEEP = (*SMALL, "model=gru,lstm", "train.checkpoint_interval=100")
-LONG = "train.num_steps=1500"
+LONG = "train.num_steps=3000"
 ON_SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1")
 
 
@@ -59,6 +60,14 @@ def is_training(run: RunFolder) -> bool:
     return bool(Checkpoints(run.checkpoints).steps()) and holder_of(run.lock) is not None
 
 
+def start_now(env: dict[str, str], *jobs: str) -> None:
+    """Have jobs started that are queued again, for which Slurm would wait two minutes."""
+    # Within a few seconds, their node still refuses them.
+    time.sleep(4)
+    for job in jobs:
+        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=env, check=True)
+
+
 def test_a_job_that_is_killed_is_done_again_and_one_that_is_preempted_goes_on(slurm, undisturbed, tmp_path):
     process = start(slurm, tmp_path, LONG, *ON_SLURM)
     wait_for(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
@@ -72,8 +81,7 @@ def test_a_job_that_is_killed_is_done_again_and_one_that_is_preempted_goes_on(sl
     wait_for(lambda: preempted in queue(slurm, "--states=PENDING"))
     assert holder_of(lstm.lock) is None
     assert "stopped after" in lstm.history.read_text()
-    # Slurm lets a job that is queued again wait for two minutes.
-    subprocess.run(["scontrol", "update", f"JobId={preempted}", "StartTime=now"], env=slurm, check=True)
+    start_now(slurm, preempted)
     told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
     assert "resumed after" in lstm.history.read_text()
@@ -94,6 +102,25 @@ def test_a_job_that_is_cancelled_saves_a_checkpoint_and_the_same_command_goes_on
     told, _ = again.communicate(timeout=300)
     assert again.returncode == 0, told
     assert "1 of 2 runs finished already" in told
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("partition", ["low", "low_with_grace"])
+def test_jobs_that_give_way_to_others_go_on(slurm, undisturbed, tmp_path, partition):
+    """Slurm's own preemption: with GraceTime a job that has saved its checkpoint must ask to be queued again."""
+    process = start(slurm, tmp_path, LONG, *ON_SLURM, f"hydra.launcher.partition={partition}")
+    wait_for(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
+    taken = queue(slurm)
+    all_cores = f"--cpus-per-task={max(2, os.cpu_count() or 2)}"
+    other = ["sbatch", "--partition=high", all_cores, "--output=/dev/null", "--wrap=sleep 2"]
+    subprocess.run(other, env=slurm, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    wait_for(lambda: set(taken) <= set(queue(slurm, "--states=PENDING")))
+    for run in runs(tmp_path).values():
+        assert "a checkpoint is saved" in run.history.read_text()
+    wait_for(lambda: queue(slurm) and set(queue(slurm)) <= set(taken))
+    start_now(slurm, *taken)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
     assert_undisturbed(tmp_path, undisturbed)
 
 
