@@ -16,8 +16,8 @@ from rich.table import Table
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.run_folder import write_figures
 
-FEW, MANY = 4, 24
-"""Runs of two sweeps: what their times differ in is what runs cost."""
+FEW = 4
+"""Runs of a sweep that one with more is compared with: what their times differ in is what runs cost."""
 
 EQUAL = 8
 """Runs of the sweep that is done on one core and on all of them."""
@@ -36,19 +36,20 @@ ANSWERS = {
 }
 
 
-def run(console: Console, steps: int, path: Path | None) -> None:
+def run(console: Console, *, steps: int, many: int, path: Path | None) -> None:
     """Measure, print, and write the figures as JSON if a file is given.
 
     Args:
         console: Where to print.
         steps: Optimizer steps of the runs that are done on one core and on all.
+        many: Runs of the larger sweep.
         path: Of the file.
 
     Raises:
         RnnstudyError: A sweep failed.
     """
     answers = {name: _answer(command) for name, command in ANSWERS.items()}
-    overheads = {"basic": _overhead(), "joblib": _overhead("hydra/launcher=joblib")}
+    overheads = {"basic": _overhead(many), "joblib": _overhead(many, "hydra/launcher=joblib")}
     with tempfile.TemporaryDirectory() as place:
         lasting = (f"train.num_steps={steps}", "train.stop_when_solved=false")
         serial, _ = _sweep(Path(place) / "serial", EQUAL, lasting)
@@ -60,7 +61,7 @@ def run(console: Console, steps: int, path: Path | None) -> None:
     for name, seconds in answers.items():
         table.add_row(name, f"{seconds:.2f}")
     console.print(table)
-    table = Table(title=f"Seconds a run beside its training, from sweeps of {FEW} and {MANY} runs")
+    table = Table(title=f"Seconds a run beside its training, from sweeps of {FEW} and {many} runs")
     table.add_column("launcher")
     table.add_column("s", justify="right")
     for name, seconds in overheads.items():
@@ -84,14 +85,14 @@ def _answer(arguments: Sequence[str]) -> float:
     return statistics.median(taken)
 
 
-def _overhead(*overrides: str) -> float:
+def _overhead(many: int, *overrides: str) -> float:
     """Seconds that one more run of a sweep costs beside its training."""
     tiny = ("train.num_steps=20", "model.hidden_size=16", "replicas=2", *overrides)
     with tempfile.TemporaryDirectory() as place:
-        few, trained_few = _sweep(Path(place) / "few", FEW, tiny)
-        many, trained_many = _sweep(Path(place) / "many", MANY, tiny)
+        few_took, few_trained = _sweep(Path(place) / "few", FEW, tiny)
+        many_took, many_trained = _sweep(Path(place) / "many", many, tiny)
     at_once = len(os.sched_getaffinity(0)) if overrides else 1
-    return (many - few - (trained_many - trained_few) / at_once) / (MANY - FEW)
+    return (many_took - few_took - (many_trained - few_trained) / at_once) / (many - FEW)
 
 
 def _sweep(folder: Path, count: int, overrides: Sequence[str]) -> tuple[float, float]:

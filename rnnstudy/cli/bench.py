@@ -37,6 +37,7 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
     sweep = kinds.add_parser("sweep", help="what the machinery of a sweep costs, and what several cores bring")
     sweep.add_argument("--steps", type=int, default=1000, help="optimizer steps of the runs that are compared (1000)")
+    sweep.add_argument("--runs", type=int, default=24, help="runs of the larger of two sweeps, more than 4 (24)")
     _add_json(sweep, _sweep)
 
     models = kinds.add_parser("models", help="a training step of every model, beside the vanilla network's")
@@ -100,11 +101,12 @@ def _train(options: argparse.Namespace, console: Console) -> int:
 
 def _sweep(options: argparse.Namespace, console: Console) -> int:
     require_at_least("--steps", options.steps, 1)
+    require_at_least("--runs", options.runs, 5)
     require_place(options.json)
 
     from rnnstudy.bench import sweep
 
-    sweep.run(console, options.steps, options.json)
+    sweep.run(console, steps=options.steps, many=options.runs, path=options.json)
     return 0
 
 

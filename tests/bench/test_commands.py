@@ -108,6 +108,17 @@ def test_tasks_measures_every_task(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "copy_memory" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_sweep_measures_answers_overhead_and_cores(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    place = tmp_path / "sweep.json"
+    assert main(["bench", "sweep", "--steps", "1", "--runs", "6", "--json", str(place)]) == 0
+    figures = json.loads(place.read_text())
+    assert 0 < figures["answers_s"]["nothing but Python"] < figures["answers_s"]["import torch"]
+    assert figures["overhead_s"].keys() == {"basic", "joblib"}
+    assert figures["ratio"] == pytest.approx(figures["parallel_s"] / figures["serial_s"])
+    assert "joblib takes" in capsys.readouterr().out
+
+
 def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
     assert tuple(contestants.CELLS) == bench.CELLS
     assert tuple(contestants.SIZES) == bench.SIZES
@@ -117,6 +128,7 @@ def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
     ("arguments", "message"),
     [
         ("engine --cells rnm", "--cells does not know 'rnm'. Did you mean 'rnn'?"),
+        ("sweep --runs 4", "--runs must be at least 5, got 4."),
         ("engine --sizes S4", "--sizes does not know 'S4'."),
         ("engine --replicas 0", "--replicas must be at least 1, got 0."),
         ("engine --replicas 8,x", "--replicas takes whole numbers such as 8,1, got 'x'."),

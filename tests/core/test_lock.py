@@ -176,6 +176,7 @@ for _ in range(12):
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_race_exactly_one_wins(path: Path, start) -> None:
     racers = [start(RACE, path), start(RACE, path)]
     assert [racer.told() for racer in racers] == ["ready"] * 2
@@ -213,6 +214,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_released_and_taken_all_the_time_is_never_held_twice(path: Path, start) -> None:
     path.parent.mkdir(parents=True)
     counter = path.with_name("counter")
@@ -430,6 +432,7 @@ def test_without_kernel_locks_a_process_that_got_the_number_of_a_dead_one_holds_
     assert process.told() == "acquired"
 
 
+@pytest.mark.slow
 @needs_seccomp
 def test_without_kernel_locks_one_of_two_that_race_wins(path: Path, start) -> None:
     race = RACE.replace("range(12)", "range(6)")

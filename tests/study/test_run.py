@@ -182,7 +182,7 @@ def test_a_damaged_finished_run_is_not_called_finished(tmp_path):
             run_small(folder.path)
     folder = run_small(tmp_path / "broken")
     folder.result.write_text("zz")
-    with pytest.raises(ConfigError, match=r"result\.json is damaged: it is no JSON"):
+    with pytest.raises(ConfigError, match=r"is damaged: result\.json is no JSON\. Remove that file"):
         run_small(folder.path)
 
 
