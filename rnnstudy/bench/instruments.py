@@ -16,7 +16,8 @@ from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_figures
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record, Update
-from rnnstudy.study.run import assemble, check
+from rnnstudy.study.checked import check
+from rnnstudy.study.run import assemble
 from rnnstudy.study.sweep import first_job
 from rnnstudy.tasks.coconut_water import CUE_STEP
 from rnnstudy.training.data import TrainingData

@@ -15,7 +15,7 @@ from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_figures
 from rnnstudy.models.base import Model
-from rnnstudy.study.run import check
+from rnnstudy.study.checked import check
 from rnnstudy.study.sweep import first_job
 
 REPLICAS = 8

@@ -17,7 +17,7 @@ from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.run_folder import write_figures
-from rnnstudy.study.run import check
+from rnnstudy.study.checked import check
 from rnnstudy.study.sweep import first_job
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.data import TrainingData

@@ -1,47 +1,36 @@
-"""Doing the runs of a command line: all of them are checked, those that are finished left out, the others done."""
+"""Doing the runs of a command line: those that are finished are left out, the others done."""
 
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from rnnstudy.config.schema import Plan
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.lock import HeldError, holder_of
 from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.checked import Checked
 from rnnstudy.study.compose import Composition
 from rnnstudy.study.failure import FAILED, in_one_line, read_failure
-from rnnstudy.study.identity import find_run_folder, folders_by_fingerprint, require_fit
-from rnnstudy.study.job import Job
 from rnnstudy.study.launch import clear_lock, is_settled, launch_all
 from rnnstudy.study.ledger import Ledger, LedgerEntry, write_ledger
 from rnnstudy.study.progress import Screen
-from rnnstudy.study.run import check, require_same_data, run
+from rnnstudy.study.run import run
 from rnnstudy.study.run_state import RunState, Stage
-from rnnstudy.study.sweep import UnfinishedError, labelled, naming_the_run
+from rnnstudy.study.sweep import UnfinishedError
 from rnnstudy.study.watch import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER, Watch
 
 MOST_LISTED = 20
 """Failed runs whose errors are repeated at the end."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Checked:
-    """A job that can be done."""
-
-    job: Job
-    plan: Plan
-    folder: RunFolder
-
-
-def execute(composition: Composition, command: str, console: Console) -> list[Path]:
-    """Check all runs, then do them.
+def execute(composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> list[Path]:
+    """Do the runs that are not finished.
 
     Args:
-        composition: The runs, and what Hydra's launchers need.
+        composition: What Hydra's launchers need.
+        checked: The runs.
         command: The command line that asks for them.
         console: Where progress is shown.
 
@@ -49,43 +38,16 @@ def execute(composition: Composition, command: str, console: Console) -> list[Pa
         The folders that hold the run folders.
 
     Raises:
-        ConfigError: Something about the configuration of any of the runs is wrong; none was started.
         UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
         Interrupted: The user stopped; checkpoints are saved.
         RnnstudyError: The run failed.
     """
-    checked = _checked(composition.jobs, is_sweep=composition.is_sweep)
     if not composition.is_sweep:
         return [_do_one(checked[0], console).path.parent]
     return _Sweep(composition, checked, command, console).do()
 
 
-def _checked(jobs: Sequence[Job], *, is_sweep: bool) -> list[_Checked]:
-    """Check all jobs; of those that ask for the same run only the first is kept.
-
-    Returns:
-        They.
-
-    Raises:
-        ConfigError: What is wrong, and in a sweep with which job.
-    """
-    known: dict[str, dict[str, str]] = {}
-    checked: dict[Path, _Checked] = {}
-    for job in jobs:
-        with naming_the_run(job, is_sweep=is_sweep):
-            plan = check(job.config)
-            output_dir = plan.run.output_dir
-            if output_dir not in known:
-                known[output_dir] = folders_by_fingerprint(Path(output_dir))
-            folder = find_run_folder(job.config, job.overrides, known[output_dir])
-            require_fit(folder, job.config)
-            require_same_data(folder, plan)
-        checked.setdefault(folder.lock, _Checked(job=job, plan=plan, folder=folder))
-    jobs = labelled([one.job for one in checked.values()])
-    return [replace(one, job=job) for one, job in zip(checked.values(), jobs, strict=True)]
-
-
-def _waiting(checked: _Checked) -> RunState:
+def _waiting(checked: Checked) -> RunState:
     facts, plan = checked.plan.task.facts, checked.plan
     return RunState(
         name=checked.job.label,
@@ -96,7 +58,7 @@ def _waiting(checked: _Checked) -> RunState:
     )
 
 
-def _do_one(checked: _Checked, console: Console) -> RunFolder:
+def _do_one(checked: Checked, console: Console) -> RunFolder:
     """Do a single run.
 
     Returns:
@@ -112,7 +74,7 @@ def _do_one(checked: _Checked, console: Console) -> RunFolder:
         return run(checked.job, screen)
 
 
-def _left_failed(checked: _Checked) -> str | None:
+def _left_failed(checked: Checked) -> str | None:
     """Why a run failed that is not to be tried again; None for any other."""
     if checked.plan.run.retry_failed or checked.folder.is_finished:
         return None
@@ -130,7 +92,7 @@ class _Sweep:
         console: Where progress is shown.
     """
 
-    def __init__(self, composition: Composition, checked: Sequence[_Checked], command: str, console: Console) -> None:
+    def __init__(self, composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> None:
         """Do nothing yet."""
         self._composition, self._console = composition, console
         self._checked = {checked.folder.lock.absolute(): checked for checked in checked}
@@ -260,6 +222,6 @@ class _Sweep:
             raise UnfinishedError("\n".join(told), folders)
 
 
-def _home(checked: _Checked) -> Path:
+def _home(checked: Checked) -> Path:
     """The folder whose list a run is in."""
     return checked.folder.path.parent

@@ -11,7 +11,8 @@ from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.reading import read_json, read_yaml
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.models.base import Network
-from rnnstudy.study.run import assemble, check
+from rnnstudy.study.checked import check
+from rnnstudy.study.run import assemble
 from rnnstudy.training.checkpoint import Checkpoints
 
 

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 import yaml
 
-from rnnstudy.config.schema import Plan, plan_run
-from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.errors import Interrupted, RnnstudyError
 from rnnstudy.core.lock import Lock, LostError
 from rnnstudy.core.numerics import select_device
-from rnnstudy.core.reading import read_json
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
 from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Interface
 from rnnstudy.report.read import read_run
+from rnnstudy.study.checked import check, require_same_data
 from rnnstudy.study.failure import record_failure
 from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit, short_name
-from rnnstudy.study.job import Config, Job
+from rnnstudy.study.job import Job
 from rnnstudy.study.progress import RunProgress, Screen
 from rnnstudy.study.provenance import commit, device_name, versions
 from rnnstudy.study.view import chosen_columns, hyperparameters, run_facts
@@ -36,20 +36,6 @@ from rnnstudy.training.replicas import NEVER
 from rnnstudy.writers.base import Writer
 from rnnstudy.writers.run_log import RunLog
 from rnnstudy.writers.tensorboard import TensorBoard
-
-
-def check(config: Config) -> Plan:
-    """Check everything that can be checked before training.
-
-    Returns:
-        What the configuration asks for.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
-    plan = plan_run({key: value for key, value in config.items() if key != "choices"})
-    select_device(plan.run.device)
-    return plan
 
 
 def run(
@@ -227,22 +213,6 @@ def _told_of_misfit(folder: RunFolder) -> Iterator[None]:
             f"{folder.checkpoints}: the last checkpoint is not one of this run ({type(error).__name__}). Remove it to "
             "go back to the one before, or move the run folder away to run it anew."
         ) from None
-
-
-def require_same_data(folder: RunFolder, plan: Plan) -> None:
-    """Refuse to go on with a run on other data than it was begun with.
-
-    Raises:
-        ConfigError: The user's data has changed.
-    """
-    if not folder.manifest.exists():
-        return
-    begun_with = read_json(folder.manifest).get("data_digest")
-    if begun_with != plan.task.data_digest:
-        raise ConfigError(
-            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
-            "run_dir for the new one, or move the folder away."
-        )
 
 
 def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> None:

@@ -53,10 +53,15 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
         _check_plain(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
-        # From here on torch is needed, which takes longer to import than all that may be wrong until here.
+        # From here on torch is needed, which takes longer to import than all that may be wrong until here; and then
+        # all that trains and measures.
+        from rnnstudy.study.checked import check_all
+
+        checked = check_all(jobs, is_sweep=composition.is_sweep)
+
         from rnnstudy.study.execution import execute
 
-        return execute(replace(composition, jobs=jobs), f"rnnstudy train {shlex.join(arguments)}", console)
+        return execute(composition, checked, f"rnnstudy train {shlex.join(arguments)}", console)
 
 
 def first_job(arguments: Sequence[str]) -> Job:

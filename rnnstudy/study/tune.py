@@ -18,13 +18,14 @@ from rnnstudy.core.lock import HeldError, Lock
 from rnnstudy.core.run_folder import RECORDS
 from rnnstudy.core.text import printable
 from rnnstudy.study import failure
+from rnnstudy.study.checked import check
 from rnnstudy.study.compose import compose_jobs
 from rnnstudy.study.failure import PRUNED, in_one_line, read_failure
 from rnnstudy.study.identity import UNESSENTIAL, find_run_folder
 from rnnstudy.study.job import Job
 from rnnstudy.study.objective import NoFigureError, Watching, figure_of
 from rnnstudy.study.progress import Screen
-from rnnstudy.study.run import check, run
+from rnnstudy.study.run import run
 from rnnstudy.study.search_space import STEPS_TO_SOLVE, Tuning, shown
 from rnnstudy.study.trials import STORAGE, alone, next_trial, open_study, standing
 
