@@ -42,8 +42,9 @@ def _status(options: argparse.Namespace, console: Console) -> int:
         _print(console, "")
     counts = ", ".join(f"{listing.counts[each]} {each}" for each in Condition if listing.counts[each])
     _print(console, f"{len(listing.runs)} run{'s' * (len(listing.runs) != 1)}: {counts}")
+    unless = ", unless a sweep that is running does them" if listing.counts[Condition.RUNNING] else ""
     for command, count in listing.commands.items():
-        _print(console, f"\nTo go on with {count} of them:\n  {command}")
+        _print(console, f"\nTo go on with {count} of them{unless}:\n  {command}")
     return 0
 
 

@@ -40,10 +40,10 @@ def test_every_run_is_listed_with_the_commands_that_go_on(study: Path, capsys) -
     assert lines[4] == "4 runs: 1 running, 1 failed, 1 interrupted, 1 finished"
     assert lines[5:] == [
         "",
-        "To go on with 1 of them:",
+        "To go on with 1 of them, unless a sweep that is running does them:",
         "  rnnstudy train model=lstm 'study=broken it'",
         "",
-        "To go on with 1 of them:",
+        "To go on with 1 of them, unless a sweep that is running does them:",
         "  rnnstudy train model=lstm 'study=stopped it'",
     ]
 
