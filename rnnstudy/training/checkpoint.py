@@ -46,8 +46,12 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         path = self._folder / f"step_{step:09d}.pt"
-        # The digest first: a checkpoint counts from the moment its own file has its name.
-        write_atomically(_digest_path(path), hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
+        # The digest first: a checkpoint counts from the moment its own file has its name. An older one of the same step
+        # stays good until then.
+        digests = [hashlib.sha256(buffer.getbuffer()).hexdigest().encode()]
+        if path.exists() and _is_whole(older := read_regular(path, most=None), path):
+            digests.append(hashlib.sha256(older).hexdigest().encode())
+        write_atomically(_digest_path(path), b"\n".join(digests))
         write_atomically(path, buffer.getvalue())
         for old in self._found()[: -self._kept] if self._kept else []:
             old.unlink()
@@ -108,14 +112,23 @@ def _step(path: Path) -> int:
 def _read(path: Path) -> dict[str, Any] | None:
     """The content of a checkpoint; None if it is damaged."""
     try:
-        data, digest = read_regular(path, most=None), read_regular(_digest_path(path))
-        if digest != hashlib.sha256(data).hexdigest().encode() or not _is_as_large_as_it_says(data):
+        data = read_regular(path, most=None)
+        if not _is_whole(data, path) or not _is_as_large_as_it_says(data):
             return None
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception:
         # What a file of somebody else's making has torch's reader raise is without end.
         return None
     return content if isinstance(content, dict) else None
+
+
+def _is_whole(data: bytes, path: Path) -> bool:
+    """Whether a checkpoint's file is as it was written: one of the digests beside it is its own."""
+    try:
+        digests = read_regular(_digest_path(path)).split(b"\n")
+    except OSError:
+        return False
+    return hashlib.sha256(data).hexdigest().encode() in digests
 
 
 def _is_as_large_as_it_says(data: bytes) -> bool:

@@ -188,7 +188,7 @@ def test_a_log_is_not_appended_to_or_cut_through_a_link(tmp_path, name):
     private.write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).symlink_to(private)
-    with pytest.raises(OSError, match=r"metrics\.jsonl is a link, and would be written through"):
+    with pytest.raises(OSError, match="symbolic links"):
         RunLog(RunFolder(tmp_path / "run"))
     assert private.read_text() == "mine"
 
@@ -216,7 +216,7 @@ def test_a_link_as_partial_file_is_not_followed(tmp_path):
     private = tmp_path / "private"
     private.write_text("mine")
     (tmp_path / "x.part").symlink_to(private)
-    with pytest.raises(OSError, match=r"metrics\.jsonl is a link, and would be written through"):
+    with pytest.raises(OSError, match="symbolic links"):
         write_atomically(tmp_path / "x", b"theirs")
     assert private.read_text() == "mine"
 

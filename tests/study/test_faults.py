@@ -27,8 +27,8 @@ pytestmark = pytest.mark.slow
 RUN = ("train", *SMALL, "train.num_steps=40", "instrument.hidden_grad_norm.schedule.interval=7")
 LAST = 40
 ENOUGH = 1000
-STRIDE = 5
-"""Every fifth size; 1 tries all of them, in some minutes."""
+STRIDE = 8
+"""Every eighth size; 1 tries all of them, in some minutes."""
 
 
 def arguments(folder: RunFolder) -> list[str]:
@@ -81,7 +81,7 @@ def assert_undisturbed(folder: RunFolder, undisturbed: RunFolder) -> None:
 # checkpoint, an event file or the result.
 def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(forks, undisturbed, told, tmp_path):
     ends: set[str] = set()
-    for pages in (7, 50, 80, *range(1, 131, STRIDE)):
+    for pages in (7, 50, 80, *range(1, 161, STRIDE)):
         with disk(tmp_path / "disk", pages) as place:
             folder = RunFolder(place / "run")
             code, text = told(forks, arguments(folder))
@@ -104,7 +104,8 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(forks, und
             code, text = told(forks, arguments(folder))
             assert code == 0, (pages, text)
             assert_undisturbed(folder, undisturbed)
-    assert {"before the first checkpoint", "after step 5", "after step 10", "after step 40", "whole"} <= ends
+    assert {"before the first checkpoint", "after step 40", "whole"} <= ends
+    assert len(ends) >= 6
 
 
 def test_a_disk_that_turns_read_only(forks, undisturbed, told, tmp_path):
@@ -313,13 +314,13 @@ def test_a_clock_that_is_set_back_changes_nothing(undisturbed, tmp_path):
 def test_of_two_processes_that_race_for_one_run_one_trains(forks, undisturbed, tmp_path):
     finds = 0
     with zygote() as others:
-        for attempt in range(25):
+        for attempt in range(12):
             folder = RunFolder(tmp_path / f"run_{attempt}")
             texts = [tmp_path / f"{attempt}_{name}.txt" for name in ("one", "other")]
             for process, text in zip((forks, others), texts, strict=True):
                 process.start(arguments(folder), text)
                 # From the same moment to one after the other.
-                time.sleep(0.02 * attempt)
+                time.sleep(0.04 * attempt)
             codes = [forks.wait(), others.wait()]
             said = "".join(text.read_text() for text in texts)
             assert said.count("; 40 steps in") == 1, said
@@ -328,7 +329,7 @@ def test_of_two_processes_that_race_for_one_run_one_trains(forks, undisturbed, t
             assert sorted(codes) == [0, held], said
             assert_undisturbed(folder, undisturbed)
             finds += found
-    assert finds < 25
+    assert finds < 12
 
 
 def test_memory_that_runs_out_is_told(tmp_path):

@@ -22,7 +22,7 @@ from rich.console import Console
 from tools.members import SMALL
 from typing_extensions import override
 
-from rnnstudy.core.errors import Interrupted, RnnstudyError
+from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
 from rnnstudy.study.live import draw, duration, line, select, totals
 from rnnstudy.study.progress import RunProgress, Screen
 from rnnstudy.study.run_state import RunState, Stage, sweep_seconds_left
@@ -330,15 +330,17 @@ def test_failed_and_stopped_runs_are_marked_and_the_rest_was_not_started():
 def test_runs_finished_before_show_what_their_results_say(tmp_path):
     arguments = ["-m", *TINY, "model=rnn,lstm,gru", f"output_dir='{tmp_path}'"]
     train([*arguments[:-2], "model=rnn,lstm", arguments[-1]], Console(quiet=True))
-    (damaged,) = tmp_path.glob("lstm_*/result.json")
-    damaged.write_text("{}")
     console = in_terminal()
     train(arguments, console)
     rows = table_in(written(console))
-    (result,) = [json.loads(path.read_bytes()) for path in tmp_path.glob("rnn_*/result.json")]
-    assert rows["1"] == [*figures_of(result), "done before"]
-    assert rows["2"] == ["0/8", "─" * 12, "-", "-", "-", "done before"]
+    for row, model in (("1", "rnn"), ("2", "lstm")):
+        (result,) = [json.loads(path.read_bytes()) for path in tmp_path.glob(f"{model}_*/result.json")]
+        assert rows[row] == [*figures_of(result), "done before"]
     assert rows["3"][-1].startswith("took ")
+    (damaged,) = tmp_path.glob("lstm_*/result.json")
+    damaged.write_text("{}")
+    with pytest.raises(ConfigError, match=r"result\.json"):
+        train(arguments, in_terminal())
 
 
 def figures_of(result: dict) -> list[str]:

@@ -25,6 +25,24 @@ def test_the_newest_is_loaded_and_two_are_kept(tmp_path):
     ]
 
 
+def test_a_checkpoint_outlives_the_failed_attempt_to_save_its_step_again(tmp_path):
+    checkpoints = save(tmp_path, 5, 10)
+    blocked = tmp_path / "checkpoints" / "step_000000010.pt.part"
+    blocked.mkdir()
+    for _ in range(2):
+        with pytest.raises(OSError, match="directory"):
+            checkpoints.save(10, {"step": 10, "weights": torch.zeros(3)})
+        content, damaged = checkpoints.load()
+        assert damaged == []
+        assert content is not None
+        assert torch.equal(content["weights"], torch.full((3,), 10.0))
+    blocked.rmdir()
+    checkpoints.save(10, {"step": 10, "weights": torch.zeros(3)})
+    content, _ = checkpoints.load()
+    assert content is not None
+    assert torch.equal(content["weights"], torch.zeros(3))
+
+
 def test_none(tmp_path):
     assert Checkpoints(tmp_path / "nowhere").load() == (None, [])
 
