@@ -30,7 +30,7 @@ def _status(options: argparse.Namespace, console: Console) -> int:
 
     listing = list_runs(options.directories)
     if options.json:
-        print(json.dumps(listing.to_json(), indent=2))  # noqa: T201
+        _print(console, json.dumps(listing.to_json(), indent=2))
         return 0
     shown = [run for run in listing.runs if options.all or run.condition is not Condition.FINISHED]
     width = max((len(run.condition) for run in shown), default=0)

@@ -184,6 +184,7 @@ class _Sweep:
                 except HeldError:
                     held.append(entry)
                 except Exception as error:
+                    # Whatever it is, it is kept with its run, and the others go on.
                     self._errors[entry.folder.lock] = in_one_line(error)
             left = [entry for entry in held if not is_settled(entry.folder)]
         for place, state in self._states.items():
@@ -201,6 +202,8 @@ class _Sweep:
         failed: list[str] = []
         for place, checked in self._checked.items():
             if checked.folder.is_finished:
+                # A process may have died between the end of its run and the release of the lock.
+                clear_lock(checked.folder)
                 continue
             failure = read_failure(checked.folder)
             if holder_of(checked.folder.lock) is not None:

@@ -138,6 +138,7 @@ def launch_all(
                 try:
                     errors |= launching.launch(batch)
                 except Exception as error:
+                    # Raised again below, unless processes that died explain it.
                     broken = error
             died = [entry for entry in batch if not is_settled(entry.folder) and left_behind(entry.folder.lock)]
             deaths.update(died)

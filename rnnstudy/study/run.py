@@ -212,7 +212,7 @@ def _told_of_misfit(folder: RunFolder) -> Iterator[None]:
         raise RnnstudyError(
             f"{folder.checkpoints}: the last checkpoint is not one of this run ({type(error).__name__}). Remove it to "
             "go back to the one before, or move the run folder away to run it anew."
-        ) from None
+        ) from error
 
 
 def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> None:

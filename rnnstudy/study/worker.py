@@ -63,6 +63,7 @@ class Worker:
         except HeldError:
             return None
         except Exception as error:
+            # Kept with its run; the process is used for others.
             return in_one_line(error)
         return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tools.members import SMALL
-from tools.training import same_logs, same_weights
+from tools.training import assert_same_runs
 from tools.zygote import Zygote, zygote
 
 from rnnstudy.core.lock import holder_of
@@ -56,13 +56,8 @@ def undisturbed(forks: Zygote, tmp_path_factory) -> tuple[dict[str, RunFolder], 
 
 
 def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
-    done = runs(folder)
-    assert done.keys() == undisturbed.keys()
-    for name, run in done.items():
-        assert run.is_finished
-        assert same_weights(run, undisturbed[name])
-        assert same_logs(run, undisturbed[name])
-        assert not list(run.path.rglob("*.part"))
+    assert_same_runs(runs(folder), undisturbed)
+    assert not list(folder.rglob("*.part"))
     assert not list((folder / ".rnnstudy" / "locks").iterdir())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tools.members import SMALL
-from tools.training import same_logs, same_weights
+from tools.training import assert_same_runs
 
 from rnnstudy.core.lock import Holder, holder_of
 from rnnstudy.core.run_folder import RunFolder
@@ -72,12 +72,7 @@ def undisturbed(tmp_path_factory) -> dict[str, RunFolder]:
 
 
 def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
-    done = runs(folder)
-    assert done.keys() == undisturbed.keys()
-    for model, run in done.items():
-        assert run.is_finished
-        assert same_weights(run, undisturbed[model])
-        assert same_logs(run, undisturbed[model])
+    assert_same_runs(runs(folder), undisturbed)
 
 
 def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp_path):

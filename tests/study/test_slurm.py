@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tools.members import SMALL
 from tools.slurm import cluster, queue, wait_for, why_not
-from tools.training import same_logs, same_weights
+from tools.training import assert_same_runs
 
 from rnnstudy.core.lock import holder_of
 from rnnstudy.core.run_folder import RunFolder
@@ -48,12 +48,7 @@ def undisturbed(slurm, tmp_path_factory):
 
 
 def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
-    done = runs(folder)
-    assert done.keys() == undisturbed.keys()
-    for model, run in done.items():
-        assert run.is_finished
-        assert same_weights(run, undisturbed[model])
-        assert same_logs(run, undisturbed[model])
+    assert_same_runs(runs(folder), undisturbed)
 
 
 def is_training(run: RunFolder) -> bool:

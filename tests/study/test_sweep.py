@@ -1,6 +1,8 @@
 """Which runs a sweep does."""
 
 import io
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -9,6 +11,7 @@ from tools.members import SMALL
 
 from rnnstudy.cli.main import main
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.study.sweep import UnfinishedError, train
 
 TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
@@ -106,3 +109,15 @@ def test_a_sweep_in_a_folder_that_cannot_be_written_is_one_line(tmp_path):
         with pytest.raises(RnnstudyError) as caught:
             train([*TINY, "-m", "model=gru,lstm", f"output_dir='{tmp_path / place}'"], Console(quiet=True))
         assert str(caught.value).startswith(f"'{tmp_path / place}' cannot be written to: ")
+
+
+def test_the_lock_of_a_process_that_died_right_after_its_run_is_removed(tmp_path):
+    sweep = ["-m", *TINY, "model=rnn,gru", f"output_dir='{tmp_path}'"]
+    train(sweep, Console(quiet=True))
+    run = RunFolder(next(tmp_path.glob("*/config.yaml")).parent)
+    died = "import os, sys, pathlib; from rnnstudy.core.lock import Lock; "
+    died += "Lock(pathlib.Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", died, str(run.lock)]).returncode == -9
+    assert run.lock.exists()
+    train(sweep, Console(quiet=True))
+    assert not list(run.lock.parent.iterdir())

@@ -122,6 +122,15 @@ def same_logs(one: RunFolder, other: RunFolder) -> bool:
     return all((one.path / name).read_bytes() == (other.path / name).read_bytes() for name in logs)
 
 
+def assert_same_runs(done: Mapping[str, RunFolder], reference: Mapping[str, RunFolder]) -> None:
+    """Runs, by name, that are finished and have the same weights and logs as others, bit for bit."""
+    assert done.keys() == reference.keys()
+    for name, run in done.items():
+        assert run.is_finished
+        assert same_weights(run, reference[name])
+        assert same_logs(run, reference[name])
+
+
 def assert_resumed_is_undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> None:
     """A run that is stopped after 3 and after 8 steps, and resumed, leaves what an undisturbed one leaves."""
     whole = run_small(folder / "whole", *overrides)
