@@ -34,6 +34,7 @@ EDITING = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
 
 _ONE_PANEL = 4  # configurations that one axes still shows well
 _MOST_PANELS = 6  # panels that one figure still shows well
+_MOST_NAMED = 10  # colours that a legend above the axes leaves room for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,13 +294,26 @@ def add_legend(
             each.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5)
         return
     lines = {line.label: line for panel in layout.panels for line in panel.lines}
-    ordered = sorted(lines.values(), key=lambda line: _level_order(line.label)) if len(axes) > 1 else lines.values()
-    handles = [*(_handle(line, star=star) for line in ordered), *extra]
+    ordered = list(lines.values())
+    if len(axes) > 1:
+        ordered.sort(key=lambda line: _level_order(line.label))
+    handles = [_handle(line, star=star) for line in _named(ordered)]
+    if len(handles) < len(ordered):
+        handles.append(Line2D([], [], linestyle="none", label="and between"))
+    handles += extra
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, int(figure.get_figwidth() / (0.6 + 0.085 * longest)))
     figure.legend(
         handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), frameon=False, fontsize=10
     )
+
+
+def _named(ordered: Sequence[Line]) -> Sequence[Line]:
+    """Return the lines that a legend names: of an ordered scale too long for it, some from end to end."""
+    if len(ordered) <= _MOST_NAMED:
+        return ordered
+    places = np.linspace(0, len(ordered) - 1, _MOST_NAMED // 2).round().astype(int)
+    return [ordered[place] for place in places]
 
 
 def _handle(line: Line, *, star: bool) -> Line2D:

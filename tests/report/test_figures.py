@@ -160,6 +160,22 @@ def test_many_runs_are_divided_among_figures_with_one_scale(tmp_path):
     assert titles == [summary.entry.name for summary in summaries]
 
 
+@pytest.mark.parametrize("sizes", [10, 30])
+def test_a_legend_of_many_sizes_leaves_the_axes_their_room(tmp_path, sizes):
+    for size in range(1, sizes + 1):
+        write_run(tmp_path / str(size), Synthetic(model="rnn", settings={"model": {"hidden_size": size}}, probes=3))
+    (figure,) = lag_figures(arrange([summary.entry for summary in summaries_of(tmp_path)]))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    (axes,) = figure.axes
+    assert len(axes.lines) >= sizes
+    assert axes.get_position().height > 0.35
+    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+    named = [text.get_text() for text in legend.get_texts()]
+    assert {"1", str(sizes)} <= set(named)
+    assert ("and between" in named) == (sizes == 30)
+
+
 def test_a_forest_shows_each_difference_with_its_interval_and_verdict(tmp_path):
     for mitigation, steps in (((), 900), (("better",), 300), (("worse",), 1500)):
         folder = write_lag(tmp_path, lag=9, mitigation=mitigation, solved=8)
