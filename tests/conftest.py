@@ -1,5 +1,10 @@
+import signal
+
 import pytest
 import torch
+
+# Where this is started in the background Ctrl-C is ignored, and what the tests start would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two threads inside operations this small are slower than one, and far slower on a busy machine.
 torch.set_num_threads(1)

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,6 +64,23 @@ class PatientLauncher(Launcher):
     @override
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         jobs: list[submitit.Job[JobReturn]] = []
+        try:
+            self._submit(jobs, job_overrides, initial_job_idx)
+            _wait(jobs, ask_queue=self._launcher._EXECUTOR == "slurm")
+        except KeyboardInterrupt:
+            raise Interrupted(self._what_goes_on(jobs)) from None
+        # A launcher of Hydra's gives one result a job; those that died have none.
+        return [_result(job) for job in jobs]  # pyright: ignore[reportReturnType]
+
+    def _submit(
+        self, jobs: list["submitit.Job[JobReturn]"], job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> None:
+        """Submit jobs, and append each batch to the list once it is known by its number.
+
+        Raises:
+            ConfigError: There is no Slurm here, or it refuses the jobs.
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
         executor = self._executor()
         for start in range(0, len(job_overrides), MOST_IN_AN_ARRAY):
             some = range(start, min(start + MOST_IN_AN_ARRAY, len(job_overrides)))
@@ -72,19 +90,17 @@ class PatientLauncher(Launcher):
                 for place in some
             ]
             try:
-                jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
+                with _ctrl_c_waits():
+                    jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
             except FailedJobError as error:
                 raise ConfigError(f"Slurm refuses the jobs: {' '.join(str(error).split())}") from None
-        try:
-            _wait(jobs, ask_queue=self._launcher._EXECUTOR == "slurm")
-        except KeyboardInterrupt:
-            ids = " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
-            see, stop = ("squeue --me", "scancel") if self._launcher._EXECUTOR == "slurm" else ("ps", "kill")
-            raise Interrupted(
-                f"no longer waiting; the jobs go on. To see them: {see}; to stop them: {stop} {ids}"
-            ) from None
-        # A launcher of Hydra's gives one result a job; those that died have none.
-        return [_result(job) for job in jobs]  # pyright: ignore[reportReturnType]
+
+    def _what_goes_on(self, jobs: Sequence["submitit.Job[JobReturn]"]) -> str:
+        if not jobs:
+            return "stopped before any job was submitted"
+        ids = " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
+        see, stop = ("squeue --me", "scancel") if self._launcher._EXECUTOR == "slurm" else ("ps", "kill")
+        return f"no longer waiting; the jobs go on. To see them: {see}; to stop them: {stop} {ids}"
 
     def _executor(self) -> submitit.AutoExecutor:
         """Make what submits jobs.
@@ -111,6 +127,23 @@ class PatientLauncher(Launcher):
             reason = " ".join(str(error).split())
             raise ConfigError(f"hydra/launcher=submitit_{kind} cannot be used here: {reason}") from None
         return executor
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Have Ctrl-C wait for the end of the block: jobs half submitted would fail, and nobody could be told of them.
+
+    Raises:
+        KeyboardInterrupt: It was pressed.
+    """
+    pressed: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if pressed:
+            raise KeyboardInterrupt
 
 
 def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:

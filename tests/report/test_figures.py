@@ -170,7 +170,9 @@ def test_a_legend_of_many_sizes_leaves_the_axes_their_room(tmp_path, sizes):
     (axes,) = figure.axes
     assert len(axes.lines) >= sizes
     assert axes.get_position().height > 0.35
-    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+    drawn = axes.get_tightbbox()
+    assert drawn is not None
+    assert not legend.get_window_extent().overlaps(drawn)
     named = [text.get_text() for text in legend.get_texts()]
     assert {"1", str(sizes)} <= set(named)
     assert ("and between" in named) == (sizes == 30)

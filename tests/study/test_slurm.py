@@ -29,6 +29,12 @@ def slurm(tmp_path_factory):
         yield env
 
 
+@pytest.fixture(autouse=True)
+def _queue_of_its_own(slurm):
+    """What another test has left is not taken for a job of this one."""
+    wait_for(lambda: not queue(slurm))
+
+
 def start(env: dict[str, str], folder: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rnnstudy", "train", "-m", *SWEEP, f"output_dir='{folder}'", *overrides]
     return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
