@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from tools.members import members
 
-from rnnstudy.bench import contestants
+from rnnstudy.bench import contestants, sweep
 from rnnstudy.bench.memory import Measurement
 from rnnstudy.cli import bench
 from rnnstudy.cli.main import main
@@ -109,7 +109,11 @@ def test_tasks_measures_every_task(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.slow
-def test_sweep_measures_answers_overhead_and_cores(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_sweep_measures_answers_overhead_and_cores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sweep, "REPEATS", 1)
+    monkeypatch.setattr(sweep, "EQUAL", 2)
     place = tmp_path / "sweep.json"
     assert main(["bench", "sweep", "--steps", "1", "--runs", "6", "--json", str(place)]) == 0
     figures = json.loads(place.read_text())

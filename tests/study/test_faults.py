@@ -27,8 +27,8 @@ pytestmark = pytest.mark.slow
 RUN = ("train", *SMALL, "train.num_steps=40", "instrument.hidden_grad_norm.schedule.interval=7")
 LAST = 40
 ENOUGH = 1000
-STRIDE = 8
-"""Every eighth size; 1 tries all of them, in some minutes."""
+STRIDE = 12
+"""Every twelfth size; 1 tries all of them, in some minutes."""
 
 
 def arguments(folder: RunFolder) -> list[str]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 SWEEP = (*SMALL, "model=gru,lstm,rnn", "train.checkpoint_interval=100")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-LONG = "train.num_steps=1500"
+LONG = "train.num_steps=1000"
 SHORT = "train.num_steps=2"
 
 
@@ -85,7 +85,7 @@ def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp
     told, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert errors == ""
-    assert told.count("; 1500 steps in") == 3
+    assert told.count("; 1000 steps in") == 3
     assert_undisturbed(tmp_path, undisturbed)
     again = do(tmp_path, LONG, *JOBLIB)
     assert again.returncode == 0
@@ -99,7 +99,8 @@ def test_a_run_whose_process_is_killed_every_time_fails_and_the_others_are_done(
     killed: set[int] = set()
     while process.poll() is None:
         holder = holder_of(victim.lock)
-        if holder is not None and holder.pid not in killed:
+        # The sweep itself holds the lock for an instant, to remove what the dead one left.
+        if holder is not None and holder.pid not in killed | {process.pid}:
             killed.add(holder.pid)
             os.kill(holder.pid, signal.SIGKILL)
         time.sleep(0.02)
