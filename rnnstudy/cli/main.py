@@ -4,13 +4,16 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from io import TextIOBase
 from pathlib import Path
+from typing import TextIO, cast
 
 from rich.console import Console
 
 import rnnstudy
 from rnnstudy.cli.bench import add_bench
 from rnnstudy.cli.compare import add_compare
+from rnnstudy.cli.output import Lasting
 from rnnstudy.cli.status import add_status
 from rnnstudy.cli.theory import add_theory
 from rnnstudy.cli.tune import add_tune
@@ -32,8 +35,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 for an error of the user's, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console()
-    errors = Console(stderr=True)
+    # Either may be closed, as `rnnstudy ... >&-` does.
+    streams = cast(tuple[TextIOBase | None, ...], (sys.stdout, sys.stderr))
+    output, complaints = (None if stream is None else Lasting(stream) for stream in streams)
+    errors = Console(file=cast(TextIO | None, complaints), stderr=True)
+    code = _run(given, Console(file=cast(TextIO | None, output)), errors)
+    # That a reader has left is its own affair.
+    if output is None or output.error is None or isinstance(output.error, BrokenPipeError):
+        return code
+    _say(errors, f"rnnstudy: what was to be shown cannot be written: {output.error.strerror}.")
+    return code or 1
+
+
+def _run(given: list[str], console: Console, errors: Console) -> int:
+    """Do what a command line asks for, and say what goes wrong.
+
+    Returns:
+        The exit code.
+    """
     try:
         return _dispatch(given, console)
     except RnnstudyError as error:
@@ -43,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(errors, f"rnnstudy: {stopped}. To go on: rnnstudy {shlex.join(given)}")
         return INTERRUPTED
     except KeyboardInterrupt:
-        _say(errors, "rnnstudy: stopped. The same command goes on from the last checkpoint.")
+        _say(errors, "rnnstudy: stopped. The same command goes on, from the last checkpoint if there is one.")
         return INTERRUPTED
 
 

@@ -1,6 +1,6 @@
 """The runs of a command line, checked: all that can be wrong before a run begins."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,8 +59,15 @@ def require_same_data(folder: RunFolder, plan: Plan) -> None:
         )
 
 
-def check_all(jobs: Sequence[Job], *, is_sweep: bool) -> list[Checked]:
+def check_all(
+    jobs: Sequence[Job], *, is_sweep: bool, tell: Callable[[int, int], None] = lambda done, count: None
+) -> list[Checked]:
     """Check all jobs; of those that ask for the same run only the first is kept.
+
+    Args:
+        jobs: The jobs.
+        is_sweep: Whether an error names its job.
+        tell: Told before each job how many are checked, and of how many.
 
     Returns:
         They.
@@ -70,7 +77,8 @@ def check_all(jobs: Sequence[Job], *, is_sweep: bool) -> list[Checked]:
     """
     known: dict[str, dict[str, str]] = {}
     checked: dict[Path, Checked] = {}
-    for job in jobs:
+    for done, job in enumerate(jobs):
+        tell(done, len(jobs))
         with naming_the_run(job, is_sweep=is_sweep):
             plan = check(job.config)
             output_dir = plan.run.output_dir

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.study.identity import flatten
 from rnnstudy.study.job import Job
 from rnnstudy.study.refusals import explain, explain_missing
 
@@ -32,6 +33,9 @@ CHOICES = ("task", "model", "optimizer", "schedule")
 """Groups of one member each; what was chosen is kept with the run, and so are mitigations and initialisations."""
 
 CONFIG = "config"
+
+Telling = Callable[[int, int], None]
+"""Is told how many runs are done with, and of how many."""
 
 _INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
 
@@ -76,11 +80,12 @@ def inform(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def composing(arguments: Sequence[str]) -> Iterator[Composition]:
+def composing(arguments: Sequence[str], tell: Telling = lambda done, count: None) -> Iterator[Composition]:
     """Compose what a command line asks for; Hydra can launch jobs until the end of the `with` block.
 
     Args:
         arguments: Overrides and flags of Hydra.
+        tell: Told before each run of a sweep is composed.
 
     Yields:
         The runs.
@@ -90,7 +95,7 @@ def composing(arguments: Sequence[str]) -> Iterator[Composition]:
     """
     with _surroundings(arguments):
         with _in_one_line(arguments):
-            composition = _compose(arguments)
+            composition = _compose(arguments, tell)
         yield composition
 
 
@@ -110,7 +115,7 @@ def compose_jobs(arguments: Sequence[str]) -> list[Job]:
         return composition.jobs
 
 
-def _compose(arguments: Sequence[str]) -> Composition:
+def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
     asked = get_args_parser().parse_args(_flags_first(arguments))
     for flag in ("config_path", "experimental_rerun", "resolve", "package"):
         if getattr(asked, flag):
@@ -123,7 +128,7 @@ def _compose(arguments: Sequence[str]) -> Composition:
     if not is_sweep:
         sweep = loader.load_configuration(name, [*asked.overrides, "hydra.mode=RUN"], RunMode.RUN)
     _require_ours(sweep, is_sweep=is_sweep)
-    configs = _each(loader, sweep) if is_sweep else iter([sweep])
+    configs = _each(loader, sweep, tell) if is_sweep else iter([sweep])
     return Composition(
         jobs=[_job(config) for config in configs],
         is_sweep=is_sweep,
@@ -164,15 +169,25 @@ def _require_ours(config: DictConfig, *, is_sweep: bool) -> None:
         raise ConfigError(f"hydra/launcher={choices['hydra/launcher']} launches sweeps: add -m.")
 
 
-def _each(loader: Any, sweep: DictConfig) -> Iterator[DictConfig]:
+def _each(loader: Any, sweep: DictConfig, tell: Telling) -> Iterator[DictConfig]:
     """Compose the runs of a sweep.
 
     Yields:
         Their configurations.
+
+    Raises:
+        ConfigError: There are none.
     """
-    params = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*params, *sweep.hydra.overrides.task])
-    for (each,) in BasicSweeper.split_arguments(overrides, 1):
+    # What refers to other values is resolved in each run, not here with their defaults.
+    params = cast(dict[str, Any], OmegaConf.to_container(sweep.hydra.sweeper.params or OmegaConf.create()))
+    given = cast(list[str], OmegaConf.to_container(sweep.hydra.overrides.task))
+    given = [*(f"{key}={value}" for key, value in params.items()), *given]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    batches = BasicSweeper.split_arguments(overrides, 1)
+    if not batches:
+        raise ConfigError("The sweep has no runs: a range or a glob in it holds nothing.")
+    for done, (each,) in enumerate(batches):
+        tell(done, len(batches))
         yield loader.load_sweep_config(sweep, list(each))
 
 
@@ -203,7 +218,15 @@ def _job(config: DictConfig) -> Job:
     plain = {"choices": {**choices, "init": inits, "mitigation": mitigations}, **plain}
     name = f"{choices['model']} ({', '.join(inits)})" if inits else str(choices["model"])
     label = " + ".join([name, *mitigations])
-    return Job(config=plain, overrides=list(config.hydra.overrides.task), label=label)
+    given = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
+    return Job(config=plain, overrides=[_resolved(each, plain) for each in given], label=label)
+
+
+def _resolved(override: str, config: Mapping[str, Any]) -> str:
+    """An override with the value that it has in a run, where it refers to other values."""
+    key, _, value = override.partition("=")
+    values = flatten(config)
+    return f"{key}={values[key]}" if "$" in value and key in values else override
 
 
 @contextmanager

@@ -45,10 +45,17 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """What can change the figures, flat, in the order given (that of mitigations and initialisations counts)."""
     return {
-        key: value
+        key: _one_spelling(value)
         for key, value in flatten(config).items()
         if not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
     }
+
+
+def _one_spelling(value: Any) -> Any:
+    """The same for 1 and 1.0, alone and in lists: no key takes both for different things."""
+    if isinstance(value, list):
+        return [_one_spelling(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -108,15 +115,19 @@ def find_run_folder(
     if config["run_dir"] is not None:
         return RunFolder(Path(config["run_dir"]))
     parent = Path(config["output_dir"])
+    own = parent / telling_name(config, overrides)
+    if own.is_dir():
+        # Others of its hash are copies.
+        return RunFolder(own)
     known = folders_by_fingerprint(parent) if known is None else known
-    return RunFolder(parent / known.get(fingerprint(config), telling_name(config, overrides)))
+    return RunFolder(parent / known.get(fingerprint(config), own.name))
 
 
 def folders_by_fingerprint(parent: Path) -> dict[str, str]:
-    """The names of the run folders in a folder, by the hash at their end; of several the first in the alphabet."""
+    """The names of the run folders in a folder, by the hash at their end; of several the shortest, then the first."""
     try:
         with os.scandir(parent) as entries:
-            names = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
+            names = sorted((each.name for each in entries if each.is_dir()), key=lambda it: (len(it), it), reverse=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return {name.rpartition("_")[2]: name for name in names}

@@ -1,6 +1,7 @@
 """How the runs of a sweep are handed to one of Hydra's launchers, and what is made of processes that die there."""
 
 import copy
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -13,7 +14,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
-from rnnstudy.core.errors import ConfigError, Interrupted
+from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
 from rnnstudy.core.lock import HeldError, Lock, holder_of, left_behind
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.study import failure
@@ -51,6 +52,8 @@ class Launching:
             config.hydra.overrides.hydra = kept
         self._ledgers = list(ledgers)
         self.is_local = "joblib" in str(config.hydra.launcher.get("_target_", ""))
+        if config.hydra.launcher.get("n_jobs") == 0:
+            raise ConfigError("hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0.")
         paths = tuple(ledger.path.absolute() for ledger in ledgers)
         worker = Worker(ledgers=paths, stop_file=stop_file, parent=os.getpid() if self.is_local else None)
         try:
@@ -121,6 +124,7 @@ def launch_all(
     Raises:
         ConfigError: The launcher is not installed, or refuses its settings.
         Interrupted: The user stopped the sweep; the runs saved their checkpoints.
+        RnnstudyError: A run took longer than the launcher was told to wait.
         Exception: The launcher does not work.
     """
     errors: dict[LedgerEntry, str] = {}
@@ -145,6 +149,8 @@ def launch_all(
             for entry in died:
                 _bury(entry.folder, is_last=deaths[entry] >= MOST_DEATHS)
             left = [entry for entry in pending if not is_settled(entry.folder) and entry not in errors]
+            if isinstance(broken, multiprocessing.TimeoutError):
+                raise RnnstudyError("a run took longer than hydra.launcher.timeout seconds; leave that out.")
             if broken is not None and not died and len(left) == len(pending):
                 raise broken
             # Without a death, what was launched and is left has been stopped by somebody.
@@ -177,7 +183,7 @@ def clear_lock(folder: RunFolder) -> None:
 
 @contextmanager
 def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into a request to the workers of this machine; a second Ctrl-C stops at once.
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to the workers of this machine; a second Ctrl-C stops at once.
 
     Raises:
         Interrupted: There was such a request, and the workers have stopped.
@@ -188,15 +194,19 @@ def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
         return
 
     def handle(number: int, frame: object) -> None:
-        if stop_file.exists():
+        if stop_file.exists() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop_file.touch()
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # A terminal that closes; under nohup it is to be survived.
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     if stop_file.exists():
-        raise Interrupted("stopped; the runs have saved checkpoints")
+        raise Interrupted("stopped; the runs that had begun have saved checkpoints")

@@ -1,5 +1,6 @@
 """What Hydra refuses, told in one line that names the way out."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,9 +13,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import suggest
+from rnnstudy.core.text import override as as_override
 from rnnstudy.study.identity import flatten
 
 _GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "experiment", "init", "schedule")
+
+
+_LAUNCHERS = ("basic", "joblib", "submitit_slurm")
 
 
 def install_launchers() -> str:
@@ -28,7 +33,9 @@ def explain_missing(error: MissingConfigException) -> str:
     group, _, member = name.rpartition("/")
     members = [path.stem for path in (conf_folder() / group).glob("*.yaml")] if group in _GROUPS else []
     if group == "hydra/launcher":
-        return f"There is no hydra/launcher={member} here. {install_launchers()}"
+        near = difflib.get_close_matches(member, _LAUNCHERS, 1)
+        meant = f"Did you mean {near[0]}? " if near and near[0] != member else ""
+        return f"There is no hydra/launcher={member} here. {meant}{install_launchers()}"
     if not members:
         return f"There is no configuration file '{name}'."
     return f"{group} has no member '{member}'. {suggest(member, members)}"
@@ -38,7 +45,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     """Say in one line what Hydra says in several."""
     if isinstance(error, OverrideParseException):
         reason = (error.message or "").partition("\n")[0]
-        return f"Cannot read '{error.override}': {reason}. An override is key=value, a list key=[a,b]."
+        quotes = _quoted(str(error.override))
+        return f"Cannot read '{error.override}': {reason}. An override is key=value, a list key=[a,b].{quotes}"
     if "Ambiguous value for argument" in str(error):
         argument = str(error).partition("'")[2].partition("'")[0]
         return f"{argument} holds several values: add -m to run each of them, or quote the value to have it as one."
@@ -48,6 +56,14 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     text = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("object_type")]
     return " ".join(lines)
+
+
+def _quoted(override: str) -> str:
+    """Say how to write a value with letters that Hydra has no other way for, such as ü, ~ or a blank."""
+    key, _, value = override.partition("=")
+    if not value or re.fullmatch(r"[\w./+,:\[\]{}()'\"=-]*", value, re.ASCII):
+        return ""
+    return f" Such a value is quoted twice, for the shell and for Hydra: {as_override(key, value)}."
 
 
 def _elsewhere(key: str, config: DictConfig) -> str:

@@ -387,8 +387,8 @@ def _summary(training: Training, folder: RunFolder, *, judged: bool) -> str:
     return f"{', '.join(told)}; {training.step} steps in {training.seconds:.0f} s ({folder.path})"
 
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Ctrl-C, what `kill` sends, and what clusters send before they take a job from its node."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C, what `kill` and a closing terminal send, and what clusters send before they take a job from its node."""
 
 
 @contextmanager
@@ -415,7 +415,9 @@ def _stop_requests(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested.append(number)
 
-    previous = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    # Under nohup a closing terminal is to be survived.
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    previous = {number: signal.signal(number, handle) for number in STOP_SIGNALS if number not in ignored}
     try:
         yield lambda: bool(requested) or stop()
     except Interrupted as interrupted:

@@ -13,8 +13,9 @@ from typing import Any
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.lock import Holder, holder_of, left_behind
-from rnnstudy.core.reading import read_json, read_regular
+from rnnstudy.core.reading import read_json, read_regular, read_yaml
 from rnnstudy.core.run_folder import RECORDS, RunFolder
+from rnnstudy.core.text import override
 from rnnstudy.study.failure import PRUNED, read_failure
 from rnnstudy.study.ledger import Ledger, find_ledgers
 
@@ -83,6 +84,9 @@ def status_of(folder: RunFolder) -> RunStatus:
         result = _read(folder.result)
         if not isinstance(result, dict) or not isinstance(result.get("steps"), int):
             return _damaged(folder, folder.result)
+        for file in (folder.config, folder.manifest):
+            if not os.path.exists(file):
+                return _damaged(folder, file)
         return RunStatus(folder=folder, condition=Condition.FINISHED, step=result["steps"])
     step, num_steps = _steps_done(folder), _num_steps(folder)
     failed = read_failure(folder)
@@ -174,7 +178,7 @@ def list_runs(directories: Iterable[Path]) -> Listing:
     runs = sorted([*statuses.values(), *damaged], key=lambda run: (order.index(run.condition), str(run.folder.path)))
     unfinished = {Condition.FAILED, Condition.INTERRUPTED, Condition.MISSING}
     left = [run for run in runs if run.condition in unfinished]
-    told = Counter(commands.get(run.folder.lock.absolute()) or _own_command(run.folder) for run in left)
+    told = Counter(_retrying(commands.get(run.folder.lock.absolute()) or _own_command(run.folder), run) for run in left)
     return Listing(runs=runs, commands={command: count for command, count in told.items() if command})
 
 
@@ -187,7 +191,32 @@ def _take(ledger: Ledger, statuses: dict[Path, RunStatus], commands: dict[Path, 
         place = folder.lock.absolute()
         if place not in statuses:
             statuses[place] = status_of(folder)
-        commands[place] = command
+        commands[place] = _led_to(folder, command, entry.job.config)
+
+
+def _led_to(folder: RunFolder, command: str, config: Mapping[str, Any]) -> str:
+    """Have a command go on with the run in a folder, though that was moved, or the command was given elsewhere.
+
+    Args:
+        folder: Of the run.
+        command: Empty if it is not known.
+        config: Of the run, when the command was given.
+
+    Returns:
+        The command, with the place added if from here it would lead to another.
+    """
+    key, place = ("output_dir", folder.path.parent) if config.get("run_dir") is None else ("run_dir", folder.path)
+    there = config.get(key)
+    if not command or not isinstance(there, str) or os.path.abspath(there) == os.path.abspath(place):
+        return command
+    return f"{command} {override(key, os.path.abspath(place))}"
+
+
+def _retrying(command: str, run: RunStatus) -> str:
+    """Have a command that leaves out what has failed try it again, for a run that has."""
+    if run.condition is not Condition.FAILED or "retry_failed=false" not in command:
+        return command
+    return f"{command} retry_failed=true"
 
 
 def _harmless(command: str) -> str:
@@ -217,9 +246,13 @@ def _own_command(folder: RunFolder) -> str:
     """The command that repeats a single run; empty if that cannot be told."""
     manifest = _read(folder.manifest)
     overrides = manifest.get("overrides") if isinstance(manifest, dict) else None
-    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+    if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
         return ""
-    return _harmless(shlex.join(["rnnstudy", "train", *overrides]))
+    with suppress(OSError, ValueError):
+        config = read_yaml(folder.config)
+        if isinstance(config, Mapping):
+            return _led_to(folder, _harmless(shlex.join(["rnnstudy", "train", *overrides])), config)
+    return ""
 
 
 def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]]:

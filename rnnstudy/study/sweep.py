@@ -1,9 +1,9 @@
 """From a command line to finished runs: one run or a sweep of them, nothing done twice and nothing lost."""
 
-import itertools
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,11 @@ from rich.console import Console
 from rnnstudy.config.plain import check_plain
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.report.naming import IN_SHORT, short_labels
-from rnnstudy.study.compose import compose_jobs, composing, inform, wants_information
+from rnnstudy.study.compose import Telling, compose_jobs, composing, inform, wants_information
 from rnnstudy.study.job import Job
+
+_FEW = 20
+"""Runs that are prepared before anybody wonders."""
 
 
 class UnfinishedError(RnnstudyError):
@@ -49,7 +52,9 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
     if wants_information(arguments):
         inform(arguments)
         return []
-    with composing(arguments) as composition:
+    with ExitStack() as stack:
+        with _counting(console) as tell:
+            composition = stack.enter_context(composing(arguments, tell))
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
         _check_plain(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
@@ -57,11 +62,31 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
         # all that trains and measures.
         from rnnstudy.study.checked import check_all
 
-        checked = check_all(jobs, is_sweep=composition.is_sweep)
+        with _counting(console) as tell:
+            checked = check_all(jobs, is_sweep=composition.is_sweep, tell=tell)
 
         from rnnstudy.study.execution import execute
 
         return execute(composition, checked, f"rnnstudy train {shlex.join(arguments)}", console)
+
+
+@contextmanager
+def _counting(console: Console) -> Iterator[Telling]:
+    """Show, at a terminal, how many runs of a long sweep are prepared, until the end of the block.
+
+    Yields:
+        To be told.
+    """
+    with ExitStack() as shown:
+        status = console.status("")
+
+        def tell(done: int, count: int) -> None:
+            if done == _FEW:
+                shown.enter_context(status)
+            if done >= _FEW:
+                status.update(f"preparing the runs: {done} of {count}")
+
+        yield tell
 
 
 def first_job(arguments: Sequence[str]) -> Job:
@@ -119,11 +144,12 @@ def _require_folders_apart(jobs: Sequence[Job]) -> None:
     Raises:
         ConfigError: `run_dir` is set, and there are several configurations.
     """
-    for one, other in itertools.pairwise(jobs):
-        if one.config["run_dir"] is not None and one.config["run_dir"] == other.config["run_dir"]:
+    asked = Counter(job.config["run_dir"] for job in jobs if job.config["run_dir"] is not None)
+    for run_dir, count in asked.items():
+        if count > 1:
             raise ConfigError(
-                f"run_dir={one.config['run_dir']} is one folder, but the sweep has {len(jobs)} runs; leave run_dir "
-                "out, and each run has a folder named by its configuration."
+                f"run_dir={run_dir} is one folder, but the sweep has {count} runs for it; leave run_dir out, and each "
+                "run has a folder named by its configuration."
             )
 
 

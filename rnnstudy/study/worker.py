@@ -46,10 +46,10 @@ class Worker:
         from rnnstudy.study.progress import Screen
         from rnnstudy.study.run import run
 
-        if self.parent is not None:
+        if self._above is not None:
             # Ctrl-C reaches all processes of a terminal; here it counts only while a run is done.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            _end_with(self.parent)
+            _end_with(self._above)
         # Before a run and after it there is nothing to save; while it is done it answers this itself.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         if self._is_to_stop():
@@ -59,6 +59,9 @@ class Worker:
             with _busy:
                 run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
         except Interrupted as interrupted:
+            if self.parent is not None:
+                # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
+                self.stop_file.touch()
             _hand_on(interrupted)
         except HeldError:
             return None
@@ -68,7 +71,12 @@ class Worker:
         return None
 
     def _is_to_stop(self) -> bool:
-        return self.stop_file.exists() or (self.parent is not None and os.getppid() != self.parent)
+        return self.stop_file.exists() or (self._above is not None and os.getppid() != self._above)
+
+    @property
+    def _above(self) -> int | None:
+        """The sweep's process, if it has started this one; None where that is the same, or on another machine."""
+        return None if self.parent == os.getpid() else self.parent
 
 
 _busy = threading.Lock()

@@ -83,6 +83,8 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
         (["seed=null"], "seed must be a valid integer, got None."),
         (["task.lag="], "task.lag must be a valid integer, got ''."),
         (["task.lag=[1"], "Cannot read 'task.lag=[1'"),
+        (["study=über uns"], """quoted twice, for the shell and for Hydra: 'study="über uns"'."""),
+        (["hydra/launcher=jobli", "-m"], "There is no hydra/launcher=jobli here. Did you mean joblib?"),
         (["model.hidden_size=${nope}"], "'nope'"),
         ([*SWEEP, "train.num_steps=-1"], "train.num_steps must be at least 0, got -1. (in the run model=rnn"),
         ([*SWEEP, "task.lga=1"], "task.lga is not a known key. Did you mean 'lag'?"),

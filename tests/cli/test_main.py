@@ -1,12 +1,14 @@
 """The command as a user runs it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 
 import pytest
 from tools.members import SMALL, members
+from tools.synthetic_runs import Synthetic, write_run
 
 import rnnstudy
 
@@ -83,3 +85,19 @@ def test_help_and_version(tmp_path):
 @pytest.mark.parametrize("arguments", [["fly"], ["compare"], ["board", ".", "--port", "x"]])
 def test_misuse_exits_with_two(tmp_path, arguments):
     assert "usage: rnnstudy" in call(tmp_path, *arguments, code=2)
+
+
+def test_a_full_disk_behind_the_output_is_one_line_and_a_pipe_that_ends_is_none(tmp_path):
+    write_run(tmp_path / "run", Synthetic(replicas=2, probes=2))
+    command = [sys.executable, "-m", "rnnstudy", "status", "--all", str(tmp_path)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "rnnstudy: what was to be shown cannot be written: No space left on device.\n",
+    )
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as broken:
+        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -133,7 +133,7 @@ def test_stopped_saves_checkpoints_and_the_same_command_goes_on(undisturbed, tmp
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     told, errors = process.communicate(timeout=60)
     assert process.returncode == 130, told + errors
-    assert "the runs have saved checkpoints. To go on: rnnstudy train -m" in errors
+    assert "the runs that had begun have saved checkpoints. To go on: rnnstudy train -m" in errors
     assert "Traceback" not in told + errors
     stopped = [run for run in runs(tmp_path).values() if not run.is_finished]
     assert stopped
@@ -142,6 +142,34 @@ def test_stopped_saves_checkpoints_and_the_same_command_goes_on(undisturbed, tmp
     assert done.returncode == 0, done.stderr
     assert "resumed after" in done.stdout
     assert_undisturbed(tmp_path, undisturbed)
+
+
+def test_on_one_core_the_runs_are_done_in_the_process_of_the_sweep(undisturbed, tmp_path):
+    alone = (*JOBLIB[:1], "hydra.launcher.n_jobs=1")
+    process = start(tmp_path, LONG, *alone)
+    (holder,) = wait_for_training(tmp_path, 1)
+    assert holder.pid == process.pid
+    process.send_signal(signal.SIGINT)
+    told, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, told + errors
+    assert "To go on: rnnstudy train -m" in errors
+    assert len(runs(tmp_path)) == 1
+    done = do(tmp_path, LONG, *alone)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after" in done.stdout
+    assert_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("n_jobs=0", "hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0."),
+        ("timeout=1", "a run took longer than hydra.launcher.timeout seconds; leave that out."),
+    ],
+)
+def test_settings_with_which_nothing_is_done_are_one_line(tmp_path, setting, message):
+    done = do(tmp_path, SHORT, *JOBLIB, f"hydra.launcher.{setting}")
+    assert (done.returncode, done.stderr) == (1, f"rnnstudy: {message}\n")
 
 
 def test_a_failing_run_leaves_the_others_alone_and_is_tried_again(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,29 @@ def test_killed_once_and_its_newest_checkpoint_truncated(tmp_path, reference):
     assert done.returncode == 0, done.stderr
     assert f"{newest.name} is damaged; going back to the checkpoint before it" in done.stdout
     assert "resumed after" in done.stdout
+    assert_same_run(folder, reference)
+
+
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path, reference):
+    folder = RunFolder(tmp_path / "run")
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command(folder.path)], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    while process.poll() is None and not list(folder.checkpoints.glob("*.pt")):
+        # What nobody reads would soon hold up who writes it.
+        with suppress(BlockingIOError):
+            os.read(ours, 2**16)
+        time.sleep(0.005)
+    os.close(ours)
+    assert process.wait(60) == 130
+    assert "a checkpoint is saved" in folder.history.read_text()
+    assert not folder.failure.exists()
+    assert not folder.is_finished
+    done = subprocess.run(command(folder.path), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert_same_run(folder, reference)
 
 

@@ -183,6 +183,43 @@ def test_a_study_that_was_moved_is_found_where_it_is(tmp_path: Path) -> None:
     ]
 
 
+def test_how_to_go_on_leads_to_where_the_runs_are(tmp_path: Path, monkeypatch) -> None:
+    """The study was moved, or the command was given in another directory."""
+    study = tmp_path / "outputs" / "old"
+    missing = RunFolder(study / "lstm_2a2b3c4d")
+    config = {"output_dir": "outputs/old", "run_dir": None}
+    command = "rnnstudy train -m study=old"
+    monkeypatch.chdir(tmp_path)
+    write_ledger(study, [(Job(config=config, overrides=[], label="[1]"), missing)], command)
+    assert list(list_runs([study]).commands) == [command]
+    monkeypatch.chdir(study)
+    assert list(list_runs([Path()]).commands) == [f"{command} output_dir={study}"]
+    monkeypatch.chdir(tmp_path)
+    moved = study.rename(tmp_path / "a new one")
+    (told,) = list_runs([moved]).commands
+    assert shlex.split(told) == [*shlex.split(command), f'output_dir="{moved}"']
+    alone = make(tmp_path / "alone")
+    edit_json(alone.manifest, overrides=["task.lag=4"])
+    alone.config.write_text("run_dir: elsewhere/alone\n" + alone.config.read_text())
+    assert list(list_runs([alone.path]).commands) == [f"rnnstudy train task.lag=4 run_dir={alone.path}"]
+
+
+def test_what_failed_is_tried_again_by_the_command_that_is_told(tmp_path: Path) -> None:
+    failed, left = make(tmp_path / "lstm_1a2b3c4d"), make(tmp_path / "lstm_2a2b3c4d")
+    record(failed, "out of luck")
+    command = "rnnstudy train -m seed=1,2 retry_failed=false"
+    list_in_ledger(tmp_path, failed, left, command=command)
+    assert list_runs([tmp_path]).commands == {f"{command} retry_failed=true": 1, command: 1}
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "run.json"])
+def test_a_finished_run_that_lacks_a_file_is_damaged(tmp_path: Path, file: str) -> None:
+    run = make(tmp_path / "run", finished=True)
+    (run.path / file).unlink()
+    status = status_of(run)
+    assert (status.condition, status.detail) == (Condition.DAMAGED, f"{file} cannot be read")
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -246,6 +283,7 @@ def test_a_thousand_runs_are_listed_in_a_second(tmp_path: Path) -> None:
     for run in runs[:600]:
         run.path.mkdir()
         run.config.write_text("train:\n  num_steps: 2000\n")
+        run.manifest.write_text("{}")
         if run.path.name[-1] in "02468ace":
             run.result.write_text('{"steps": 2000}')
     begin = time.monotonic()

@@ -1,6 +1,7 @@
 """Which runs a sweep does."""
 
 import io
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from tools.members import SMALL
 from rnnstudy.cli.main import main
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.compose import compose_jobs
 from rnnstudy.study.sweep import UnfinishedError, train
 
 TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
@@ -121,3 +123,49 @@ def test_the_lock_of_a_process_that_died_right_after_its_run_is_removed(tmp_path
     assert run.lock.exists()
     train(sweep, Console(quiet=True))
     assert not list(run.lock.parent.iterdir())
+
+
+def test_what_refers_to_another_value_has_that_of_its_run(tmp_path):
+    jobs = compose_jobs(["-m", "model.hidden_size=20,28", "task.lag=${model.hidden_size}", "output_dir=x/${task.lag}"])
+    assert [job.config["task"]["lag"] for job in jobs] == [20, 28]
+    assert [job.config["output_dir"] for job in jobs] == ["x/20", "x/28"]
+    assert [job.overrides[1] for job in jobs] == ["task.lag=20", "task.lag=28"]
+
+
+def test_runs_that_would_share_a_folder_are_refused_wherever_they_are_in_the_sweep(tmp_path):
+    folders = f"run_dir='{tmp_path}/one','{tmp_path}/other'"
+    with pytest.raises(ConfigError, match="one is one folder, but the sweep has 2 runs for it"):
+        train(["-m", *TINY, "seed=0,1", folders], Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("nothing", ["seed=range(3,0)", "model=glob(x*)"])
+def test_a_sweep_of_nothing_is_refused(nothing):
+    with pytest.raises(ConfigError, match="The sweep has no runs: a range or a glob"):
+        train(["-m", nothing], Console(quiet=True))
+
+
+def test_one_and_one_point_zero_are_one_run(tmp_path):
+    rates = ["optimizer.lr=1.0,1", "mitigation=[clip_norm]", "mitigation.clip_norm.max_norm=2,2.0"]
+    train(["-m", *TINY, *rates, f"output_dir='{tmp_path}'"], Console(quiet=True))
+    assert len(list(tmp_path.glob("*/result.json"))) == 1
+
+
+def test_a_copy_beside_a_run_is_not_taken_for_it(tmp_path):
+    sweep = ["-m", *TINY, "model=rnn,gru", f"output_dir='{tmp_path}'"]
+    train(sweep, Console(quiet=True))
+    run = next(path.parent for path in tmp_path.glob("gru*/result.json"))
+    copy = run.with_name(f"a_copy_of_{run.name}")
+    shutil.copytree(run, copy)
+    for folder in (run, copy):
+        (folder / "result.json").unlink()
+    train(sweep, Console(quiet=True))
+    assert (run / "result.json").exists()
+    assert not (copy / "result.json").exists()
+
+
+def test_a_terminal_is_told_how_many_runs_of_a_long_sweep_are_prepared(tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with pytest.raises(ConfigError, match="seq_len"):
+        train(["-m", *TINY, "task.seq_len=0", "seed=range(0,22)"], console)
+    assert "preparing the runs: 21 of 22" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]

@@ -154,7 +154,7 @@ def _config(spec: Synthetic, folder: Path) -> dict[str, Any]:
         "mitigation": {name: {"_target_": f"x.{name}", "max_norm": 1.0} for name in spec.mitigation},
         "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.001},
         "train": {"num_steps": spec.num_steps, "batch_size": 64},
-        "output_dir": str(folder),
+        "output_dir": str(folder.parent),
         "seed": spec.seed,
         "replicas": spec.replicas,
         "device": "cpu",
