@@ -1,6 +1,7 @@
 """The comparison of runs: what is read, chosen and compared, and what is shown and written of it."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.fields import UnreadableRunError
 from rnnstudy.report.figures import FILES, draw_all
 from rnnstudy.report.html import render
-from rnnstudy.report.naming import name_runs
+from rnnstudy.report.naming import Entry, name_runs
 from rnnstudy.report.notes import first_of, notes, shortened
 from rnnstudy.report.paired import Comparison, compare_all, multiplicity_note
 from rnnstudy.report.paired_table import comparison_columns, to_rows
@@ -179,8 +180,7 @@ def _compared(request: Request, summaries: Sequence[Summary]) -> tuple[str, list
     default = default_baseline([summary.entry for summary in summaries])
     given = request.baseline or ((default,) if default else ())
     if not given:
-        lone = len(summaries) == 1
-        return "", [], [] if lone else ["Nothing is compared in pairs: choose a baseline, say --baseline model=rnn."]
+        return "", [], [] if len(summaries) == 1 else [_advice([summary.entry for summary in summaries])]
     runs = [summary.entry.run for summary in summaries]
     conditions = read_conditions(given, runs, option="--baseline")
     pairs, remarks = match_baselines(summaries, conditions)
@@ -189,6 +189,15 @@ def _compared(request: Request, summaries: Sequence[Summary]) -> tuple[str, list
     if note := multiplicity_note(comparisons):
         remarks.append(note)
     return ", ".join(condition.text for condition in conditions), comparisons, remarks
+
+
+def _advice(entries: Sequence[Entry]) -> str:
+    """Say that a baseline may be chosen, with one that there is."""
+    differing = entries[0].settings
+    of_no_use = ("task", "seed", "replicas")
+    key = next((key for key in differing if key.partition(".")[0] not in of_no_use), None)
+    example = "" if key is None else f", say --baseline {shlex.quote(f'{key}={differing[key]}')}"
+    return f"Nothing is compared in pairs: choose a baseline{example}."
 
 
 def _readable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[str]]:

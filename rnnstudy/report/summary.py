@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnstudy.core.failure import FAILED, PRUNED, read_failure
 from rnnstudy.report.log import Track
 from rnnstudy.report.naming import Entry
 from rnnstudy.report.standing import last_values
@@ -72,10 +73,12 @@ class Summary:
 
     @property
     def state(self) -> str:
-        """How far a run is that has not ended, e.g. "stopped, step 700 of 2000"; empty for one that has."""
+        """How far a run is that has not finished, e.g. "stopped, step 700 of 2000"; empty for one that has."""
         if self.is_finished:
             return ""
-        state = "running" if self.entry.run.is_running else "stopped"
+        failed = read_failure(self.entry.run.folder)
+        ended = failed.kind if failed is not None and failed.kind in {FAILED, PRUNED} else "stopped"
+        state = "running" if self.entry.run.is_running else ended
         planned = self.entry.run.settings.get("train.num_steps")
         return f"{state}, step {self.last_step}{f' of {planned}' if planned else ''}"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.core.failure import FAILED, in_one_line, read_failure
 from rnnstudy.core.lock import HeldError, holder_of
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.study.checked import Checked
 from rnnstudy.study.compose import Composition
-from rnnstudy.study.failure import FAILED, in_one_line, read_failure
 from rnnstudy.study.launch import clear_lock, is_settled, launch_all
 from rnnstudy.study.ledger import Ledger, LedgerEntry, write_ledger
 from rnnstudy.study.progress import Screen

@@ -14,10 +14,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
+from rnnstudy.core import failure
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
 from rnnstudy.core.lock import HeldError, Lock, holder_of, left_behind
 from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.study import failure
 from rnnstudy.study.compose import Composition
 from rnnstudy.study.ledger import Ledger, LedgerEntry
 from rnnstudy.study.refusals import install_launchers

@@ -14,11 +14,11 @@ from rich.live import Live
 from typing_extensions import override
 
 from rnnstudy.config.schema import Plan
+from rnnstudy.core.failure import in_one_line
 from rnnstudy.core.lock import HeldError
 from rnnstudy.core.run_folder import RunFolder, open_unlinked
 from rnnstudy.core.text import printable
 from rnnstudy.report.tags import top_horizon
-from rnnstudy.study.failure import in_one_line
 from rnnstudy.study.live import draw, line
 from rnnstudy.study.run_state import RunState, Stage, median
 from rnnstudy.training.loop import Listener, Progress

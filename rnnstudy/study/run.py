@@ -16,6 +16,7 @@ import yaml
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.errors import Interrupted, RnnstudyError
+from rnnstudy.core.failure import record_failure
 from rnnstudy.core.lock import Lock, LostError
 from rnnstudy.core.numerics import select_device
 from rnnstudy.core.run_folder import FORMAT, RunFolder, write_atomically, write_json
@@ -23,7 +24,6 @@ from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Interface
 from rnnstudy.report.read import read_run
 from rnnstudy.study.checked import check, require_same_data
-from rnnstudy.study.failure import record_failure
 from rnnstudy.study.identity import find_run_folder, fingerprint, require_fit, short_name
 from rnnstudy.study.job import Job
 from rnnstudy.study.progress import RunProgress, Screen

@@ -113,6 +113,10 @@ class Search:
             raise ConfigError("space must hold at least one key of the configuration, got none.")
         if self.direction not in {"minimize", "maximize"}:
             raise ConfigError(f"direction must be minimize or maximize, got '{self.direction}'.")
+        if self.metric != STEPS_TO_SOLVE and "/" not in self.metric:
+            raise ConfigError(
+                f"metric must be {STEPS_TO_SOLVE} or a tag of the log, such as eval/loss, got '{self.metric}'."
+            )
         if self.metric == STEPS_TO_SOLVE and self.direction == "maximize":
             raise ConfigError("direction must be minimize with metric=steps_to_solve, got 'maximize'.")
 

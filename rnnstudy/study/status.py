@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.core.failure import PRUNED, read_failure
 from rnnstudy.core.lock import Holder, holder_of, left_behind
 from rnnstudy.core.reading import read_json, read_regular, read_yaml
 from rnnstudy.core.run_folder import RECORDS, RunFolder
 from rnnstudy.core.text import override
-from rnnstudy.study.failure import PRUNED, read_failure
 from rnnstudy.study.ledger import Ledger, find_ledgers
 
 

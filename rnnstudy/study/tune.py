@@ -13,14 +13,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from rnnstudy.core import failure
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
+from rnnstudy.core.failure import PRUNED, in_one_line, read_failure
 from rnnstudy.core.lock import HeldError, Lock
 from rnnstudy.core.run_folder import RECORDS
 from rnnstudy.core.text import printable
-from rnnstudy.study import failure
 from rnnstudy.study.checked import check
 from rnnstudy.study.compose import compose_jobs
-from rnnstudy.study.failure import PRUNED, in_one_line, read_failure
 from rnnstudy.study.identity import UNESSENTIAL, find_run_folder
 from rnnstudy.study.job import Job
 from rnnstudy.study.objective import NoFigureError, Watching, figure_of

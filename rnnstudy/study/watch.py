@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from rnnstudy.core.failure import read_failure
 from rnnstudy.core.lock import holder_of
 from rnnstudy.core.run_folder import RunFolder, open_unlinked
-from rnnstudy.study.failure import read_failure
 from rnnstudy.study.progress import SECONDS_BETWEEN_LINES, Screen
 from rnnstudy.study.run_state import RunState, Stage
 

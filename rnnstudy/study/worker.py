@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from rnnstudy.core.errors import Interrupted
+from rnnstudy.core.failure import in_one_line
 from rnnstudy.core.lock import HeldError
-from rnnstudy.study.failure import in_one_line
 from rnnstudy.study.ledger import Ledger
 
 SECONDS_BETWEEN_LOOKS = 1.0

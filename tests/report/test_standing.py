@@ -10,6 +10,7 @@ import pytest
 from tools.members import run_small
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
+from rnnstudy.core.failure import FAILED, PRUNED, record
 from rnnstudy.core.lock import Lock
 from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.report.naming import name_runs
@@ -68,6 +69,9 @@ def test_a_run_that_has_only_begun_has_no_figures(tmp_path: Path) -> None:
     assert summary.last_step == 0
     assert summary.loss == summary.horizon == (None, None, None)
     assert summary.state == "stopped, step 0 of 2000"
+    for kind, told in ((FAILED, "failed"), (PRUNED, "pruned"), ("<b>", "stopped")):
+        record(summary.entry.run.folder, "out of luck", kind=kind)
+        assert summary.state == f"{told}, step 0 of 2000"
 
 
 def test_a_run_is_running_while_its_lock_is_held(tmp_path: Path) -> None:

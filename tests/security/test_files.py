@@ -13,12 +13,12 @@ from tools.synthetic_runs import Synthetic, edit_json, write_run
 
 from rnnstudy.cli.board_view import BoardView
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.core.failure import read_failure
 from rnnstudy.core.lock import Lock, holder_of, left_behind
 from rnnstudy.core.reading import read_json, read_regular
 from rnnstudy.core.run_folder import RunFolder, write_atomically
 from rnnstudy.report.compare import Request, compare
 from rnnstudy.report.read import MOST_REPLICAS, read_sweep
-from rnnstudy.study.failure import read_failure
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.writers.run_log import RunLog
 
@@ -69,7 +69,7 @@ def test_checkpoints_failures_and_locks_that_are_none_are_not_waited_for(tmp_pat
         replace(path, kind)
     code = (
         "import sys, pathlib; from rnnstudy.core.run_folder import RunFolder; from rnnstudy.core.lock import "
-        "holder_of, left_behind; from rnnstudy.study.failure import read_failure; "
+        "holder_of, left_behind; from rnnstudy.core.failure import read_failure; "
         "from rnnstudy.training.checkpoint import Checkpoints; f = RunFolder(pathlib.Path(sys.argv[1])); "
         "print(read_failure(f), holder_of(f.lock), left_behind(f.lock), Checkpoints(f.checkpoints).load()[0])"
     )

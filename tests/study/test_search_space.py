@@ -32,6 +32,7 @@ WRONG = {
         "space: {model: {choices: [gru]}}\ndirection: up",
         "direction must be minimize or maximize, got 'up'",
     ),
+    "metric": ("space: {model: {choices: [gru]}}\nmetric: speed", "metric must be steps_to_solve or a tag of the log"),
     "slowest": (
         "space: {model: {choices: [gru]}}\ndirection: maximize",
         "direction must be minimize with metric=steps",

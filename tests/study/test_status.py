@@ -11,9 +11,9 @@ import pytest
 from tools.synthetic_runs import Synthetic, edit_json, write_run
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.failure import PRUNED, record
 from rnnstudy.core.lock import Lock
 from rnnstudy.core.run_folder import RECORDS, RunFolder
-from rnnstudy.study.failure import PRUNED, record
 from rnnstudy.study.job import Job
 from rnnstudy.study.ledger import Ledger, write_ledger
 from rnnstudy.study.status import Condition, RunStatus, list_runs, status_of
