@@ -307,7 +307,11 @@ def _look(path: Path) -> tuple[Holder | None, bool]:
         return None, False
     try:
         seen = _read(path)
-        taken = _flock(file, shared=True)
+        try:
+            taken = _flock(file, shared=True)
+        except OSError:
+            # A file server that does not answer for a moment.
+            taken = _Taken.UNKNOWN
         if taken is _Taken.BY_ANOTHER:
             return seen or _UNKNOWN, True
         if seen is None:

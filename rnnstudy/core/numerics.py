@@ -42,6 +42,17 @@ class Numerics:
             torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
+def require_device_name(name: str) -> None:
+    """Refuse what names no device anywhere.
+
+    Raises:
+        ConfigError: The name is none of "cpu", "cuda", "cuda:N" and "auto".
+    """
+    kind, _, index = name.partition(":")
+    if name != "auto" and (kind not in {"cpu", "cuda"} or (index and not index.isdecimal())):
+        raise ConfigError(f"device must be cpu, cuda, cuda:N or auto, got '{name}'.")
+
+
 def select_device(name: str) -> torch.device:
     """Find the device a run asks for.
 
@@ -54,11 +65,10 @@ def select_device(name: str) -> torch.device:
     Raises:
         ConfigError: The name is none of these, or there is no such CUDA device.
     """
+    require_device_name(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (index and not index.isdecimal()):
-        raise ConfigError(f"device must be cpu, cuda, cuda:N or auto, got '{name}'.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={name} asks for CUDA, but torch finds no CUDA device here; run with device=cpu.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.numerics import select_device
+from rnnstudy.core.numerics import require_device_name, select_device
 from rnnstudy.core.reading import read_json
 from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.study.identity import find_run_folder, folders_by_fingerprint, require_fit
+from rnnstudy.study.identity import are_same, find_run_folder, folders_by_fingerprint, require_fit
 from rnnstudy.study.job import Config, Job
 from rnnstudy.study.sweep import labelled, naming_the_run
 
@@ -29,8 +29,12 @@ class Checked:
     folder: RunFolder
 
 
-def check(config: Config) -> Plan:
+def check(config: Config, *, elsewhere: bool = False) -> Plan:
     """Check everything that can be checked before training.
+
+    Args:
+        config: Of a run.
+        elsewhere: Whether it is done on another machine, which may have a GPU though this one has none.
 
     Returns:
         What the configuration asks for.
@@ -39,7 +43,9 @@ def check(config: Config) -> Plan:
         ConfigError: What is wrong.
     """
     plan = plan_run({key: value for key, value in config.items() if key != "choices"})
-    select_device(plan.run.device)
+    require_device_name(plan.run.device)
+    if not elsewhere:
+        select_device(plan.run.device)
     return plan
 
 
@@ -60,13 +66,18 @@ def require_same_data(folder: RunFolder, plan: Plan) -> None:
 
 
 def check_all(
-    jobs: Sequence[Job], *, is_sweep: bool, tell: Callable[[int, int], None] = lambda done, count: None
+    jobs: Sequence[Job],
+    *,
+    is_sweep: bool,
+    elsewhere: bool = False,
+    tell: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[Checked]:
     """Check all jobs; of those that ask for the same run only the first is kept.
 
     Args:
         jobs: The jobs.
         is_sweep: Whether an error names its job.
+        elsewhere: Whether they are done on other machines.
         tell: Told before each job how many are checked, and of how many.
 
     Returns:
@@ -80,13 +91,18 @@ def check_all(
     for done, job in enumerate(jobs):
         tell(done, len(jobs))
         with naming_the_run(job, is_sweep=is_sweep):
-            plan = check(job.config)
+            plan = check(job.config, elsewhere=elsewhere)
             output_dir = plan.run.output_dir
             if output_dir not in known:
                 known[output_dir] = folders_by_fingerprint(Path(output_dir))
             folder = find_run_folder(job.config, job.overrides, known[output_dir])
             require_fit(folder, job.config)
             require_same_data(folder, plan)
-        checked.setdefault(folder.lock, Checked(job=job, plan=plan, folder=folder))
+            known_as = checked.setdefault(folder.lock, Checked(job=job, plan=plan, folder=folder))
+            if not are_same(known_as.job.config, job.config):
+                raise ConfigError(
+                    f"{folder.path.name} and {known_as.folder.path.name} are two runs with one hash, by chance. "
+                    "Choose another seed for one of them, or another study."
+                )
     jobs = labelled([one.job for one in checked.values()])
     return [replace(one, job=job) for one, job in zip(checked.values(), jobs, strict=True)]

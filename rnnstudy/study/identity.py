@@ -26,6 +26,9 @@ UNESSENTIAL = (
 )
 """Keys that change no figure of a run."""
 
+_MOST_TOLD = 180
+"""Bytes of a folder's name before the hash: a file system has room for 255."""
+
 DIGITS = 8
 """Hexadecimal digits of the hash in a folder's name."""
 
@@ -60,10 +63,19 @@ def _one_spelling(value: Any) -> Any:
 
 def fingerprint(config: Mapping[str, Any]) -> str:
     """A short hash of what can change the figures."""
+    return hashlib.sha256(whole_essence(config).encode()).hexdigest()[:DIGITS]
+
+
+def are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations have the same figures; of ten thousand, two may share a fingerprint that have not."""
+    return whole_essence(one) == whole_essence(other)
+
+
+def whole_essence(config: Mapping[str, Any]) -> str:
+    """What is hashed: all that can change the figures, in one text."""
     inits = config.get("model", {}).get("init")
     inits = list(inits) if isinstance(inits, Mapping) else []
-    order = json.dumps([list(config.get("mitigation", {})), inits, sorted(essence(config).items())])
-    return hashlib.sha256(order.encode()).hexdigest()[:DIGITS]
+    return json.dumps([list(config.get("mitigation", {})), inits, sorted(essence(config).items())])
 
 
 def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
@@ -76,7 +88,8 @@ def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     Returns:
         A name fit for a folder, such as "lstm+clip_norm_lag=40_1a2b3c4d".
     """
-    return "_".join([*_told(config, overrides), fingerprint(config)])
+    told = "_".join(_told(config, overrides)).encode()[:_MOST_TOLD].decode(errors="ignore")
+    return f"{told}_{fingerprint(config)}"
 
 
 def short_name(config: Mapping[str, Any], overrides: list[str]) -> str:
@@ -148,9 +161,11 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{folder.path / linked[0]} is a link, and would be written through; put what it names in its place."
         )
+    # Listed before: another process may begin the same run between the two.
+    others = set(folder.path.iterdir()) - _left_of_a_start(folder)
     if folder.config.exists():
         require_same(folder, config)
-    elif {path for path in folder.path.iterdir()} - _left_of_a_start(folder):
+    elif others:
         raise ConfigError(
             f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
             "Move it away, or choose another run_dir."
@@ -201,7 +216,7 @@ def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
     if not isinstance(other, Mapping):
         raise ConfigError(f"{folder.config} is not the configuration of a run; move the folder away.")
     theirs, ours = essence(other), essence(config)
-    if fingerprint(other) == fingerprint(config):
+    if are_same(other, config):
         return
     keys = [key for key in {**theirs, **ours} if theirs.get(key, "unset") != ours.get(key, "unset")]
     shown = ", ".join(f"{key} ({theirs.get(key, 'unset')} there, {ours.get(key, 'unset')} here)" for key in keys[:3])

@@ -93,7 +93,8 @@ class PatientLauncher(Launcher):
                 with _ctrl_c_waits():
                     jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
             except FailedJobError as error:
-                raise ConfigError(f"Slurm refuses the jobs: {' '.join(str(error).split())}") from None
+                others = f" Of those before: {self._what_goes_on(jobs)}." if jobs else ""
+                raise ConfigError(f"Slurm refuses the jobs: {' '.join(str(error).split())}{others}") from None
 
     def _what_goes_on(self, jobs: Sequence["submitit.Job[JobReturn]"]) -> str:
         if not jobs:

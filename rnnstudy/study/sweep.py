@@ -63,7 +63,8 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
         from rnnstudy.study.checked import check_all
 
         with _counting(console) as tell:
-            checked = check_all(jobs, is_sweep=composition.is_sweep, tell=tell)
+            on_a_cluster = composition.launcher == "submitit_slurm"
+            checked = check_all(jobs, is_sweep=composition.is_sweep, elsewhere=on_a_cluster, tell=tell)
 
         from rnnstudy.study.execution import execute
 

@@ -120,12 +120,25 @@ def standing(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in replaced]
 
 
+def _lives(owner: Path) -> bool:
+    """Whether the process of a trial lives; to be sure, one that seems dead is watched: clocks differ."""
+    if holder_of(owner) is not None:
+        return True
+    if not owner.exists():
+        return False
+    try:
+        with Lock(owner):
+            return False
+    except HeldError:
+        return True
+
+
 def _take_up_the_dead(study: optuna.Study) -> None:
     """Have the trials of processes that died, or were stopped, done again with the same values: their runs go on."""
     current = {trial.number for trial in standing(study)}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get(_OWNER)
-        if owner is not None and holder_of(Path(owner)) is not None:
+        if owner is not None and _lives(Path(owner)):
             continue
         if trial.number in current:
             study.enqueue_trial(trial.params, user_attrs={_INSTEAD_OF: trial.number})

@@ -51,7 +51,8 @@ class Worker:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             _end_with(self._above)
         # Before a run and after it there is nothing to save; while it is done it answers this itself.
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         if self._is_to_stop():
             return None
         entry = Ledger(self.ledgers[place.ledger]).read_at(place.at)
@@ -59,7 +60,7 @@ class Worker:
             with _busy:
                 run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
         except Interrupted as interrupted:
-            if self.parent is not None:
+            if self.parent == os.getpid():
                 # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
                 self.stop_file.touch()
             _hand_on(interrupted)
@@ -98,7 +99,7 @@ def _end_with(parent: int) -> None:
 
 def _hand_on(interrupted: Interrupted) -> None:
     """Let the cluster know that a run has stopped as it asked for."""
-    if "SLURM_JOB_ID" in os.environ:
+    if "SUBMITIT_FOLDER" in os.environ:
         from rnnstudy.study.slurm import hand_on
 
         hand_on(interrupted)

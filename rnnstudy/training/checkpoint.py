@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, checked when read, the last few kept."""
 
+import errno
 import hashlib
 import io
 import re
@@ -109,14 +110,44 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step_"))
 
 
+_MAY_PASS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOBUFS,
+    errno.EAGAIN,
+    errno.EINTR,
+}
+"""Errors that say nothing of what is in a file: a server that does not answer, too many open files."""
+
+
 def _read(path: Path) -> dict[str, Any] | None:
-    """The content of a checkpoint; None if it is damaged."""
+    """Read a checkpoint.
+
+    Returns:
+        Its content; None if it is damaged.
+
+    Raises:
+        RnnstudyError: It cannot be read now, whatever is in it.
+        MemoryError: There is not enough memory for it.
+    """
     try:
         data = read_regular(path, most=None)
         if not _is_whole(data, path) or not _is_as_large_as_it_says(data):
             return None
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _MAY_PASS:
+            raise RnnstudyError(f"{path} cannot be read: {error.strerror}. It is kept; try again.") from None
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):
+            raise MemoryError(str(error)) from None
         # What a file of somebody else's making has torch's reader raise is without end.
         return None
     return content if isinstance(content, dict) else None
@@ -126,7 +157,7 @@ def _is_whole(data: bytes, path: Path) -> bool:
     """Whether a checkpoint's file is as it was written: one of the digests beside it is its own."""
     try:
         digests = read_regular(_digest_path(path)).split(b"\n")
-    except OSError:
+    except FileNotFoundError:
         return False
     return hashlib.sha256(data).hexdigest().encode() in digests
 

@@ -418,6 +418,16 @@ def test_without_kernel_locks_a_holder_is_respected_and_replaced_once_dead(path:
 
 
 @needs_seccomp
+def test_who_only_looks_is_told_what_the_file_says_where_the_kernel_does_not_answer(path: Path) -> None:
+    write(path, host=ANOTHER_HOST, pid=5, every=100.0)
+    code = WITHOUT_KERNEL_LOCKS.replace("errno.ENOLCK", "errno.EIO")
+    code += "import pathlib, sys\nfrom rnnstudy.core.lock import holder_of\n"
+    code += "print(holder_of(pathlib.Path(sys.argv[1])).pid)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("5\n", 0), done.stderr
+
+
+@needs_seccomp
 def test_without_kernel_locks_a_dead_process_of_this_host_is_not_waited_for(path: Path, start) -> None:
     write(path, host=socket.gethostname(), pid=999_999_999, every=100.0)
     begin = time.monotonic()

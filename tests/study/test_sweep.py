@@ -1,11 +1,14 @@
 """Which runs a sweep does."""
 
+import hashlib
 import io
+import itertools
 import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
 from tools.members import SMALL
@@ -13,7 +16,9 @@ from tools.members import SMALL
 from rnnstudy.cli.main import main
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.study.checked import check_all
 from rnnstudy.study.compose import compose_jobs
+from rnnstudy.study.identity import whole_essence
 from rnnstudy.study.sweep import UnfinishedError, train
 
 TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
@@ -169,3 +174,43 @@ def test_a_terminal_is_told_how_many_runs_of_a_long_sweep_are_prepared(tmp_path)
     with pytest.raises(ConfigError, match="seq_len"):
         train(["-m", *TINY, "task.seq_len=0", "seed=range(0,22)"], console)
     assert "preparing the runs: 21 of 22" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def seeds_of_one_hash(hashed: str, place: str) -> tuple[int, int]:
+    """Two numbers that give a text the same first 32 bits of its hash, in place of another."""
+    seen: dict[bytes, int] = {}
+    for seed in itertools.count():
+        digest = hashlib.sha256(hashed.replace(place, str(seed)).encode()).digest()[:4]
+        if digest in seen:
+            return seen[digest], seed
+        seen[digest] = seed
+    raise AssertionError("numbers have no end")
+
+
+def test_two_runs_that_share_a_hash_by_chance_are_not_taken_for_one(tmp_path):
+    sweep = ["-m", *TINY, f"output_dir='{tmp_path}'"]
+    (job,) = compose_jobs([*sweep, "seed=987654321"])
+    one, other = seeds_of_one_hash(whole_essence(job.config), "987654321")
+    with pytest.raises(ConfigError, match="are two runs with one hash, by chance"):
+        train([*sweep, f"seed={one},{other}"], Console(quiet=True))
+    train([*sweep, f"seed={other}"], Console(quiet=True))
+    with pytest.raises(ConfigError, match=rf"holds a run of another configuration: seed \({other} there"):
+        train([*sweep, f"seed={one}"], Console(quiet=True))
+
+
+def test_a_long_command_line_makes_a_name_that_a_folder_can_have(tmp_path):
+    more = [f"train.{key}=12345678901234567" for key in ("log_interval", "eval_interval", "checkpoint_interval")]
+    more += [f"optimizer.{key}=0.12345678901234567890" for key in ("lr", "eps", "weight_decay")]
+    train([*TINY, *more, *TINY, f"output_dir='{tmp_path}'"], Console(quiet=True))
+    (run,) = tmp_path.glob("*/result.json")
+    assert len(run.parent.name.encode()) <= 200
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so nothing is refused")
+def test_a_cluster_may_have_the_gpu_that_this_machine_lacks(tmp_path):
+    jobs = compose_jobs([*TINY, "device=cuda", f"output_dir='{tmp_path}'"])
+    with pytest.raises(ConfigError, match="torch finds no CUDA device here"):
+        check_all(jobs, is_sweep=True)
+    assert len(check_all(jobs, is_sweep=True, elsewhere=True)) == 1
+    with pytest.raises(ConfigError, match="device must be cpu, cuda"):
+        check_all(compose_jobs([*TINY, "device=gpu"]), is_sweep=True, elsewhere=True)

@@ -6,6 +6,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.report.read import read_sweep
 from rnnstudy.study.search_space import Pruning, Search, Tuning, Values
 from rnnstudy.study.status import Condition, list_runs
+from rnnstudy.study.trials import next_trial, open_study
 from rnnstudy.study.tune import tune
 
 pytestmark = pytest.mark.slow
@@ -324,3 +326,39 @@ def test_two_processes_share_a_search(tmp_path):
     assert len({trial.params["optimizer.lr"] for trial in trials}) == 6
     assert all(folder.history.read_text().count("solved") == 1 for folder in folders_of(trials))
     assert all("solved" in out for out, _ in told)
+
+
+def test_the_trial_of_a_process_on_a_machine_whose_clock_is_behind_is_left_to_it(tmp_path):
+    """Its beats, as a file server would show them: seconds old by the clock here, but they come."""
+    search = Search(space={"optimizer.lr": Values(low=1e-3, high=1e-2)}, trials=3)
+    tuning = Tuning(name="s", search=search, overrides=[])
+    study = open_study(tuning, tmp_path)
+    theirs, ours = (tmp_path / ".rnnstudy" / "locks" / f"tune_{name}" for name in ("theirs", "ours"))
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    stopped = threading.Event()
+
+    def beat(count: int) -> None:
+        about = {"host": "elsewhere", "pid": 1, "since": "x", "every": 2.0, "beat": count, "state": {}}
+        theirs.write_text(json.dumps(about).ljust(4095) + "\n")
+        behind = time.time() - 15
+        os.utime(theirs, (behind, behind))
+
+    def keep_beating() -> None:
+        count = 1
+        while not stopped.wait(0.3):
+            beat(count := count + 1)
+
+    beat(1)
+    beating = threading.Thread(target=keep_beating)
+    beating.start()
+    try:
+        first = next_trial(tuning, study, own=theirs, seed=0)
+        second = next_trial(tuning, study, own=ours, seed=0)
+    finally:
+        stopped.set()
+        beating.join()
+    assert first is not None
+    assert second is not None
+    assert first.params != second.params
+    assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING] * 2
+    assert theirs.exists()

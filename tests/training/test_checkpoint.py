@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from typing_extensions import override
@@ -88,3 +91,32 @@ def test_no_code_in_a_checkpoint_is_run(tmp_path):
     assert content is not None
     assert content["step"] == 5
     assert [path.name for path in damaged] == ["step_000000010.pt"]
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.training.checkpoint import Checkpoints
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    Checkpoints(Path("checkpoints"), kept=2).load()
+except RnnstudyError as error:
+    print(error)
+"""
+
+
+def test_one_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", kept=2)
+    for step in (5, 10):
+        checkpoints.save(step, {"step": step})
+    tmp_path.chmod(0o755)
+    newest = tmp_path / "checkpoints" / "step_000000010.pt"
+    newest.chmod(0)
+    done = subprocess.run([sys.executable, "-c", UNREADABLE, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout == "checkpoints/step_000000010.pt cannot be read: Permission denied. It is kept; try again.\n"
+    newest.chmod(0o644)
+    content, damaged = checkpoints.load()
+    assert (content, damaged) == ({"step": 10}, [])
