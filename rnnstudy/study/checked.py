@@ -100,9 +100,12 @@ def check_all(
             require_same_data(folder, plan)
             known_as = checked.setdefault(folder.lock, Checked(job=job, plan=plan, folder=folder))
             if not are_same(known_as.job.config, job.config):
+                names = f"{folder.path.name} and {known_as.folder.path.name}"
+                if job.config["run_dir"] is not None:
+                    raise ConfigError(f"run_dir: {names} end in what counts as one hash; choose other names.")
                 raise ConfigError(
-                    f"{folder.path.name} and {known_as.folder.path.name} are two runs with one hash, by chance. "
-                    "Choose another seed for one of them, or another study."
+                    f"{names} are two runs with one hash, by chance. Choose another seed for one of them, or another "
+                    "study."
                 )
     jobs = labelled([one.job for one in checked.values()])
     return [replace(one, job=job) for one, job in zip(checked.values(), jobs, strict=True)]

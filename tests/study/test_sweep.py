@@ -198,6 +198,11 @@ def test_two_runs_that_share_a_hash_by_chance_are_not_taken_for_one(tmp_path):
         train([*sweep, f"seed={one}"], Console(quiet=True))
 
 
+def test_folders_that_would_share_a_lock_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="end in what counts as one hash; choose other names"):
+        train(["-m", *TINY, "seed=0,1", f"run_dir={tmp_path}/${{seed}}_20260731"], Console(quiet=True))
+
+
 def test_a_long_command_line_makes_a_name_that_a_folder_can_have(tmp_path):
     more = [f"train.{key}=12345678901234567" for key in ("log_interval", "eval_interval", "checkpoint_interval")]
     more += [f"optimizer.{key}=0.12345678901234567890" for key in ("lr", "eps", "weight_decay")]
