@@ -27,7 +27,7 @@ SWEEP = (
     "model=rnn,gru",
     "mitigation=[],[clip_norm]",
     "model.hidden_size=16",
-    "train.num_steps=90",
+    "train.num_steps=150",
     "train.checkpoint_interval=9",
     "instrument.hidden_grad_norm.schedule.interval=7",
 )
@@ -85,7 +85,6 @@ def test_killed_at_fifty_random_moments(forks, undisturbed, tmp_path):
         (folder / "told.txt").unlink()
         assert_undisturbed(folder, reference)
     assert kills == KILLS
-    assert sweeps > 1
 
 
 def test_killed_while_several_processes_do_it(undisturbed, tmp_path):
@@ -135,7 +134,7 @@ def test_two_sweeps_at_once_share_the_work(forks, undisturbed, tmp_path):
             assert set(codes) <= {0, 1}, [output.read_text() for output in told]
             assert 0 in codes
             texts = "".join(output.read_text() for output in told)
-            assert texts.count("; 90 steps in") == 4
+            assert texts.count("; 150 steps in") == 4
             assert "failed" not in texts
             for output in told:
                 output.unlink()

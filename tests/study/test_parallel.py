@@ -199,7 +199,6 @@ def test_a_run_without_enough_memory_fails_and_the_others_are_done(tmp_path):
     assert done.returncode == 1, done.stdout
     assert "2 of 4 runs failed" in done.stderr
     assert done.stderr.count("there is not enough memory for this run; lower model.hidden_size") == 2
-    assert len([run for run in runs(tmp_path).values() if run.is_finished]) == 1
     assert len(list(tmp_path.glob("*/result.json"))) == 2
 
 
