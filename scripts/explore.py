@@ -19,11 +19,11 @@ with app.setup:
     from numpy import log10, nan, where
 
     from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES, find_curve, tangent
-    from rnnstudy.report.canvas import DPI, to_png
-    from rnnstudy.report.typeset import typeset
+    from rnnstudy.lessons.notebook_curve import notebook_curve
+    from rnnstudy.plotting.style import DPI, to_png
+    from rnnstudy.plotting.typeset import typeset
     from rnnstudy.theory.drawing import draw_activation, draw_contributions, draw_slope
-    from rnnstudy.theory.notebook_curve import notebook_curve
-    from rnnstudy.theory.random_network import CHOICES, Finding, findings, measure
+    from rnnstudy.theory.measures.random_network import CHOICES, Finding, findings, measure
 
     torch.set_num_threads(1)  # more threads slow operations this small down
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch, Timing
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_figures
+from rnnstudy.runs.folder import write_figures
 
 AS_SHIPPED = "as shipped"
 """Marks the size S3 with torch's own settings: as many threads as it starts with, subnormal numbers kept."""

@@ -13,12 +13,12 @@ from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_figures
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record, Update
-from rnnstudy.study.checked import check
-from rnnstudy.study.run import assemble
-from rnnstudy.study.sweep import first_job
+from rnnstudy.runs.folder import write_figures
+from rnnstudy.study.jobs.check import check
+from rnnstudy.study.jobs.compose import first_job
+from rnnstudy.study.run.assemble import assemble
 from rnnstudy.tasks.coconut_water import CUE_STEP
 from rnnstudy.training.data import TrainingData
 from rnnstudy.training.step import TrainingStep

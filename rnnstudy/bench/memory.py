@@ -17,7 +17,7 @@ from rich.table import Table
 from rnnstudy.bench.contestants import CELLS, SIZES, Problem, Size, Work
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_figures
+from rnnstudy.runs.folder import write_figures
 
 SHORT, LONG = 1_000, 10_000
 """Time steps of the sequences whose cost per time step is compared."""

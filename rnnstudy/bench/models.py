@@ -13,10 +13,10 @@ from rnnstudy.bench.contestants import CELLS, SIZES, Problem
 from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_figures
 from rnnstudy.models.base import Model
-from rnnstudy.study.checked import check
-from rnnstudy.study.sweep import first_job
+from rnnstudy.runs.folder import write_figures
+from rnnstudy.study.jobs.check import check
+from rnnstudy.study.jobs.compose import first_job
 
 REPLICAS = 8
 SIZE = "S2"

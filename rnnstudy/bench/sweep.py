@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.run_folder import write_figures
+from rnnstudy.runs.folder import write_figures
 
 FEW = 4
 """Runs of a sweep that one with more is compared with: what their times differ in is what runs cost."""

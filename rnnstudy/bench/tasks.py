@@ -16,9 +16,9 @@ from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_figures
-from rnnstudy.study.checked import check
-from rnnstudy.study.sweep import first_job
+from rnnstudy.runs.folder import write_figures
+from rnnstudy.study.jobs.check import check
+from rnnstudy.study.jobs.compose import first_job
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.data import TrainingData
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnstudy.bench.contestants import SIZES
-from rnnstudy.core.run_folder import RunFolder, write_figures
-from rnnstudy.study.sweep import train
+from rnnstudy.runs.folder import RunFolder, write_figures
+from rnnstudy.study.sweep.train import train
 from rnnstudy.tasks.coconut_water import CUE_STEP
 
 PHASES = ("engine", "data", "mitigations", "optimizer", "instruments", "writers", "evaluation", "checkpoints")

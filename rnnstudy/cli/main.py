@@ -117,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    from rnnstudy.study.sweep import UnfinishedError, train
+    from rnnstudy.core.errors import UnfinishedError
+    from rnnstudy.study.sweep.train import train
 
     try:
         _lead_on(train(arguments, console), console)
@@ -141,6 +142,6 @@ def _show(arguments: list[str], console: Console) -> int:
 
 
 def _board(options: argparse.Namespace, console: Console) -> int:
-    from rnnstudy.cli.board import board
+    from rnnstudy.cli.board.command import board
 
     return board(options.directory, options.port, console)

@@ -27,7 +27,7 @@ def _tune(options: argparse.Namespace, console: Console) -> int:
     for name in ("optuna", "sqlalchemy"):
         if importlib.util.find_spec(name) is None:
             raise RnnstudyError("rnnstudy tune needs Optuna: pip install 'rnnstudy[tune]'")
-    from rnnstudy.study.search_space import Tuning, read_search
+    from rnnstudy.study.search.space import Tuning, read_search
 
     name, search = read_search(options.search)
     if options.trials is not None:
@@ -36,7 +36,7 @@ def _tune(options: argparse.Namespace, console: Console) -> int:
     if not any(override.partition("=")[0] in {"study", "output_dir"} for override in overrides):
         overrides.append(f"study=tune_{name}")
 
-    from rnnstudy.study.tune import tune
+    from rnnstudy.study.search.tune import tune
 
     tune(Tuning(name=name, search=search, overrides=overrides), console)
     return 0

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.report.naming import ABSENT, Entry, short_labels
+from rnnstudy.report.analysis.naming import ABSENT, Entry
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.select import Condition
-from rnnstudy.report.settings import NO_MITIGATION
-from rnnstudy.report.summary import Summary
+from rnnstudy.runs.labels import short_labels
+from rnnstudy.runs.settings import NO_MITIGATION
 
 _NAMED = 3  # runs of a kind that are named, before they are only counted
 

@@ -10,25 +10,26 @@ from rich.console import Console
 from rich.text import Text
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.run_folder import write_atomically
 from rnnstudy.core.text import printable
+from rnnstudy.report.analysis.naming import Entry, name_runs
+from rnnstudy.report.analysis.paired import Comparison, compare_all, multiplicity_note
+from rnnstudy.report.analysis.summary import Summary, summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
-from rnnstudy.report.fields import UnreadableRunError
-from rnnstudy.report.figures import FILES, draw_all
-from rnnstudy.report.html import render
-from rnnstudy.report.naming import Entry, name_runs
-from rnnstudy.report.notes import first_of, notes, shortened
-from rnnstudy.report.paired import Comparison, compare_all, multiplicity_note
-from rnnstudy.report.paired_table import comparison_columns, to_rows
-from rnnstudy.report.read import MAX_CHECKED, Run, Sweep, read_sweep
-from rnnstudy.report.search import REPORT
+from rnnstudy.report.figures.draw import FILES, draw_all
+from rnnstudy.report.page.html import render
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
+from rnnstudy.report.sentences.notes import first_of, notes, shortened
+from rnnstudy.report.sentences.verdict import verdicts
 from rnnstudy.report.show import markdown_tables, show_tables
-from rnnstudy.report.summary import Summary, summarise
-from rnnstudy.report.table import Column, columns
-from rnnstudy.report.tidy import replica_rows, run_row, to_csv
-from rnnstudy.report.verdict import verdicts
+from rnnstudy.report.tables.by_pair import comparison_columns, to_rows
+from rnnstudy.report.tables.by_run import Column, columns
+from rnnstudy.report.tables.tidy import replica_rows, run_row, to_csv
+from rnnstudy.runs.collection import MAX_CHECKED, Sweep, read_sweep
+from rnnstudy.runs.fields import UnreadableRunError
+from rnnstudy.runs.find import REPORT
+from rnnstudy.runs.folder import write_atomically
+from rnnstudy.runs.run import Run
 
 DRAWN_OF_MANY = 24
 """Runs in the figures where there are so many that most cannot be shown anyway; drawing takes longer than the rest."""

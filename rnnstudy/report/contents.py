@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnstudy.report.paired import Comparison
-from rnnstudy.report.read import MAX_HELD
-from rnnstudy.report.summary import Summary
+from rnnstudy.report.analysis.paired import Comparison
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.runs.collection import MAX_HELD
 
 MAX_DRAWN = MAX_HELD
 """Runs that the figures show; their whole logs are read."""

@@ -8,12 +8,13 @@ from difflib import get_close_matches
 import yaml
 
 from rnnstudy.core.errors import ConfigError, suggest
+from rnnstudy.report.analysis.naming import ABSENT, differing_settings, natural
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import Group
-from rnnstudy.report.naming import ABSENT, differing_settings, natural, short_labels
-from rnnstudy.report.read import Run
-from rnnstudy.report.settings import show_members, show_value
-from rnnstudy.report.summary import Summary
-from rnnstudy.report.table import ordering
+from rnnstudy.report.tables.by_run import ordering
+from rnnstudy.runs.labels import short_labels
+from rnnstudy.runs.run import Run
+from rnnstudy.runs.settings import show_members, show_value
 
 _MOST_VALUES = 12  # that an error lists
 _SEPARATOR = re.compile(r",(?![^\[]*\])")  # a comma outside of square brackets

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from rnnstudy.core.text import printable
 from rnnstudy.report.contents import Contents
-from rnnstudy.report.printed import escape_markdown, fit_width, markdown_table, slice_rows, terminal_table
-from rnnstudy.report.table import Column
+from rnnstudy.report.tables.by_run import Column
+from rnnstudy.report.tables.text import escape_markdown, fit_width, markdown_table, slice_rows, terminal_table
 
 EXPLAINED = {"n", "solved", "log ratio", "horizon", "decay", "active", "state"}
 """Columns whose headers do not speak for themselves."""

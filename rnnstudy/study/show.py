@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from rnnstudy.config.schema import Plan
-from rnnstudy.study.checked import check
-from rnnstudy.study.sweep import first_job
+from rnnstudy.study.jobs.check import check
+from rnnstudy.study.jobs.compose import first_job
 from rnnstudy.tasks.base import Batch, Facts, RegressionTask, Task
 from rnnstudy.training.data import TrainingData
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.failure import PRUNED, read_failure
-from rnnstudy.core.lock import Holder, holder_of, left_behind
-from rnnstudy.core.reading import read_json, read_regular, read_yaml
-from rnnstudy.core.run_folder import RECORDS, RunFolder
 from rnnstudy.core.text import override
-from rnnstudy.study.ledger import Ledger, find_ledgers
+from rnnstudy.runs.failure import PRUNED, read_failure
+from rnnstudy.runs.folder import RECORDS, RunFolder
+from rnnstudy.runs.ledger import Ledger, find_ledgers
+from rnnstudy.runs.lock import Holder, holder_of, left_behind
+from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
 
 
 class Condition(StrEnum):

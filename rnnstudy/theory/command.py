@@ -12,11 +12,11 @@ from rnnstudy.core.errors import ConfigError, require_between, require_finite
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.text import printable
 from rnnstudy.gradients.trajectories import Drive
-from rnnstudy.study.load import load_run
-from rnnstudy.theory import activations, conditions, contributions, growth, linear, sum_over_time
+from rnnstudy.study.run.load import load_run
+from rnnstudy.theory.measures.subject import Subject, random_subject, read_matrix, run_subject
 from rnnstudy.theory.page import make_folder, write_page
 from rnnstudy.theory.section import Section, Table
-from rnnstudy.theory.subject import Subject, random_subject, read_matrix, run_subject
+from rnnstudy.theory.sections import activations, conditions, contributions, growth, powers, sum_over_time
 
 HIDDEN_SIZE, SEQ_LEN = 16, 20
 """Of the random networks, unless said otherwise."""
@@ -97,7 +97,7 @@ def theory(request: Request, console: Console) -> Path:
             lambda: activations.section(subject, request.point),
             lambda: conditions.section(subject),
             lambda: contributions.section(subject),
-            linear.section,
+            powers.section,
             lambda: sum_over_time.section(subject),
             lambda: growth.section(subject),
         ]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnnstudy.gradients.activation_curves import ActivationCurve, tangent
-from rnnstudy.report.canvas import COLORS, INK, tidy
+from rnnstudy.plotting.style import COLORS, INK, tidy
 
 CURVE, SLOPE, TANGENT = COLORS[0], COLORS[2], COLORS[1]
 GREY = "#666666"

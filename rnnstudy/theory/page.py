@@ -7,9 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.run_folder import write_atomically
-from rnnstudy.report.html import STYLE
-from rnnstudy.report.typeset import typeset
+from rnnstudy.plotting.page_style import STYLE
+from rnnstudy.plotting.typeset import typeset
+from rnnstudy.runs.folder import write_atomically
 from rnnstudy.theory.section import Section
 
 PAGE = "theory.html"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from rnnstudy.report.canvas import DPI
+from rnnstudy.plotting.style import DPI
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.reading import read_regular
-from rnnstudy.core.run_folder import write_atomically
+from rnnstudy.runs.folder import write_atomically
+from rnnstudy.runs.untrusted import read_regular
 
 _NAME = re.compile(r"step_(\d+)\.pt")
 

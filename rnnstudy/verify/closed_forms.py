@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from rnnstudy.lessons.powers import lesson_matrix
 from rnnstudy.mitigations.base import Moment
 from rnnstudy.mitigations.h_detach import HDetach
 from rnnstudy.recurrence.base import AdjointRecorder, Nonlinearity
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.theory.linear_examples import lesson_matrix
 from rnnstudy.verify.figures import Figure, relative_error, worst
 from rnnstudy.verify.problems import SMALL, make_problem, solve
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 from rnnstudy.core.seeding import make_generator, replica_generators
 from rnnstudy.models.base import Model, Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States, Weights
-from rnnstudy.study.run import interface_of
+from rnnstudy.study.run.assemble import interface_of
 from rnnstudy.tasks.base import Batch, Task, stack
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.core.run_folder import write_figures
-from rnnstudy.study.provenance import device_name, versions
+from rnnstudy.runs.folder import write_figures
+from rnnstudy.study.run.provenance import device_name, versions
 from rnnstudy.verify import (
     autograd,
     closed_forms,

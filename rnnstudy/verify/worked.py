@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnnstudy.lessons.notebook_curve import notebook_curve
+from rnnstudy.lessons.powers import lesson_matrix, matrix_powers
+from rnnstudy.lessons.worked_bptt import Gradients, WorkedNetwork, lesson_network
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.theory.linear_examples import lesson_matrix, matrix_powers
-from rnnstudy.theory.notebook_curve import notebook_curve
-from rnnstudy.theory.worked_bptt import Gradients, WorkedNetwork, lesson_network
 from rnnstudy.verify.figures import Figure, relative_error, worst
 
 TOLERANCE = 1e-10

@@ -16,7 +16,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import summary as summaries
 
-from rnnstudy.core.run_folder import open_unlinked
+from rnnstudy.runs.folder import open_unlinked
 
 _events: Any = event_pb2  # its classes are made at run time
 

@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.run_folder import RunFolder, open_unlinked
+from rnnstudy.runs.folder import RunFolder, open_unlinked
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
 from rnnstudy.writers.through_time import pooled
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from rnnstudy.plotting.heatmap import HeatmapImage, log10_norms
 from rnnstudy.writers import hparams
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
 from rnnstudy.writers.events import Events
-from rnnstudy.writers.heatmap import HeatmapImage, log10_norms
 from rnnstudy.writers.layout import custom_layout
 from rnnstudy.writers.overview import (
     Figure,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnstudy.core.run_folder import SUB_RUN
+from rnnstudy.runs.folder import SUB_RUN
 from rnnstudy.writers.base import HistogramOverTime
 from rnnstudy.writers.events import Events
 

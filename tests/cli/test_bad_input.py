@@ -9,7 +9,7 @@ from rich.console import Console
 from tools.members import members, plan
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.study.sweep import train
+from rnnstudy.study.sweep.train import train
 
 MODELS = ", ".join(members("model"))
 SWEEP = ("-m", "model=rnn,gru")

@@ -16,9 +16,9 @@ from rich.console import Console
 from tools.boards import Board, started, tensorboard
 from tools.members import run_small
 
-from rnnstudy.cli.board import board
-from rnnstudy.cli.board_pages import first_page, through_time_page
-from rnnstudy.cli.board_view import BoardView
+from rnnstudy.cli.board.command import board
+from rnnstudy.cli.board.links import BoardView
+from rnnstudy.cli.board.pages import first_page, through_time_page
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.writers.overview import RunFacts, overview_figures
 

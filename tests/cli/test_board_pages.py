@@ -13,7 +13,7 @@ from tools.boards import Board, started
 from tools.browser import launched, needs_browser
 from tools.members import run_small
 
-from rnnstudy.cli.board_pages import PINNED
+from rnnstudy.cli.board.pages import PINNED
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import pytest
 from tools.synthetic_runs import Synthetic, edit_json, write_run
 
 from rnnstudy.cli.main import main
-from rnnstudy.core.failure import record
-from rnnstudy.core.lock import Lock
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.failure import record
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.lock import Lock
 
 
 @pytest.fixture

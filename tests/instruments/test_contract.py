@@ -28,10 +28,10 @@ from tools.records import (
 from tools.training import assert_resumed_is_undisturbed, content
 
 from rnnstudy.config.folder import conf_folder
-from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.instruments.base import Instrument, Record, Update
 from rnnstudy.report.compare import Request, compare
-from rnnstudy.report.read import read_sweep
+from rnnstudy.runs.collection import read_sweep
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Measurements, Scalar
 from rnnstudy.writers.tensorboard import TensorBoard
 

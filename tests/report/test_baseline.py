@@ -7,11 +7,11 @@ import pytest
 from tools.synthetic_runs import Synthetic, edit_config, edit_json, write_run
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.report.analysis.naming import name_runs
+from rnnstudy.report.analysis.summary import summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
-from rnnstudy.report.naming import name_runs
-from rnnstudy.report.read import read_sweep
 from rnnstudy.report.select import read_conditions
-from rnnstudy.report.summary import summarise
+from rnnstudy.runs.collection import read_sweep
 
 
 def spec(

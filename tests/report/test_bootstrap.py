@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference.plain_statistics import all_resampled_means
 from scipy.stats import t
 
-from rnnstudy.report.bootstrap import Estimate, estimate_means, expanded_level
+from rnnstudy.report.analysis.bootstrap import Estimate, estimate_means, expanded_level
 
 RESAMPLES = 9999
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)

@@ -20,13 +20,13 @@ from tools.synthetic_runs import Synthetic, edit_config, edit_json, read_json, w
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.report.canvas import arrange
+from rnnstudy.report.analysis.naming import name_runs
+from rnnstudy.report.analysis.summary import summarise
 from rnnstudy.report.compare import Request, compare
-from rnnstudy.report.figures_training import curves_figures
-from rnnstudy.report.naming import name_runs
-from rnnstudy.report.read import read_sweep
-from rnnstudy.report.summary import summarise
-from rnnstudy.report.table import columns
+from rnnstudy.report.figures.panels import arrange
+from rnnstudy.report.figures.training import curves_figures
+from rnnstudy.report.tables.by_run import columns
+from rnnstudy.runs.collection import read_sweep
 
 TAG = "hidden_grad_norm/h/layer_0/total"
 

@@ -10,16 +10,17 @@ from matplotlib.axes import Axes
 from scipy.stats import binomtest
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
-from rnnstudy.report.bootstrap import Estimate
-from rnnstudy.report.canvas import BASELINE_COLOR, COLORS, arrange
-from rnnstudy.report.figures_gradient import bound_of_theory, heatmap_figures, lag_figures
-from rnnstudy.report.figures_outcome import length_figures, numeric_setting, paired_figures, solving_figures
-from rnnstudy.report.figures_training import curves_figures, norm_figures
-from rnnstudy.report.naming import name_runs
-from rnnstudy.report.paired import MEASURES, Comparison, Effect, compare_all
-from rnnstudy.report.read import read_sweep
-from rnnstudy.report.summary import Summary, summarise
-from rnnstudy.report.survival import solved_curve
+from rnnstudy.plotting.style import BASELINE_COLOR, COLORS
+from rnnstudy.report.analysis.bootstrap import Estimate
+from rnnstudy.report.analysis.naming import name_runs
+from rnnstudy.report.analysis.paired import MEASURES, Comparison, Effect, compare_all
+from rnnstudy.report.analysis.summary import Summary, summarise
+from rnnstudy.report.analysis.survival import solved_curve
+from rnnstudy.report.figures.gradient import bound_of_theory, heatmap_figures, lag_figures
+from rnnstudy.report.figures.outcome import length_figures, numeric_setting, paired_figures, solving_figures
+from rnnstudy.report.figures.panels import arrange
+from rnnstudy.report.figures.training import curves_figures, norm_figures
+from rnnstudy.runs.collection import read_sweep
 
 TAG = "hidden_grad_norm/h/layer_0/total"
 

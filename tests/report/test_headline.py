@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from tools.summaries import make_summary
 
-from rnnstudy.report.headline import divergence, headline
-from rnnstudy.report.summary import Summary
-from rnnstudy.report.table import DASH, columns, show_number, show_steps
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.sentences.headline import divergence, headline
+from rnnstudy.report.tables.by_run import DASH, columns, show_number, show_steps
 
 DIVERGED = (None,) * 6
 

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 from tools.summaries import make_summary
 
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import Contents, Group
-from rnnstudy.report.html import MAX_ROWS, render
-from rnnstudy.report.summary import Summary
-from rnnstudy.report.table import Column
+from rnnstudy.report.page.html import MAX_ROWS, render
+from rnnstudy.report.tables.by_run import Column
 
 
 def page(summaries: list[list[Summary]], *, folder: str = "report") -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from tools.synthetic_runs import Synthetic, edit_config, write_run, write_sweep
 
-from rnnstudy.report.canvas import BASELINE_COLOR, arrange
-from rnnstudy.report.naming import Entry, confounded, name_runs
-from rnnstudy.report.read import read_sweep
+from rnnstudy.plotting.style import BASELINE_COLOR
+from rnnstudy.report.analysis.naming import Entry, confounded, name_runs
+from rnnstudy.report.figures.panels import arrange
+from rnnstudy.runs.collection import read_sweep
 
 
 def entries_of(root: Path, *specs: Synthetic) -> list[Entry]:

@@ -7,8 +7,8 @@ from rich.console import Console
 from tools.synthetic_runs import Synthetic, write_run
 
 from rnnstudy.report.compare import Request, assemble, compare
-from rnnstudy.report.printed import markdown_table
-from rnnstudy.report.table import Column
+from rnnstudy.report.tables.by_run import Column
+from rnnstudy.report.tables.text import markdown_table
 
 
 def test_the_page_names_every_damaged_run_and_the_terminal_the_first(tmp_path: Path) -> None:

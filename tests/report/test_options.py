@@ -15,10 +15,10 @@ from tools.synthetic_runs import LAGS, Synthetic, edit_json, read_json, write_ma
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.report.compare import Request, assemble, compare, report_folder, table_files
 from rnnstudy.report.contents import Contents
-from rnnstudy.report.paired_table import comparison_columns
-from rnnstudy.report.printed import fit_width, markdown_table, slice_rows, terminal_table
 from rnnstudy.report.show import show_tables
-from rnnstudy.report.table import Column, columns
+from rnnstudy.report.tables.by_pair import comparison_columns
+from rnnstudy.report.tables.by_run import Column, columns
+from rnnstudy.report.tables.text import fit_width, markdown_table, slice_rows, terminal_table
 
 SMALL = {"num_steps": 100, "probes": 2, "extra_tags": 0}
 

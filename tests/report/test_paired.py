@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference.plain_statistics import restricted_times, share_of_smaller, wilson_roots
 from tools.summaries import make_summary
 
-from rnnstudy.report.paired import (
+from rnnstudy.report.analysis.paired import (
     CHANCE,
     FEWER_RESAMPLES,
     MANY,
@@ -23,8 +23,8 @@ from rnnstudy.report.paired import (
     compare_all,
     multiplicity_note,
 )
-from rnnstudy.report.paired_table import comparison_columns, to_rows
-from rnnstudy.report.summary import Summary
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.tables.by_pair import comparison_columns, to_rows
 
 NAN, INF = math.nan, math.inf
 

@@ -7,10 +7,10 @@ import pytest
 from tools.synthetic_runs import Synthetic, edit_config, edit_json, write_run
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.report.naming import name_runs
-from rnnstudy.report.read import read_sweep
+from rnnstudy.report.analysis.naming import name_runs
+from rnnstudy.report.analysis.summary import Summary, summarise
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
-from rnnstudy.report.summary import Summary, summarise
+from rnnstudy.runs.collection import read_sweep
 
 
 def summaries_of(root: Path, *specs: Synthetic) -> list[Summary]:

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference.plain_statistics import sign_test_p, wilson_roots
 
-from rnnstudy.report.digest import vanishing_ratios
-from rnnstudy.report.statistics import (
+from rnnstudy.report.analysis.statistics import (
     median_range,
     median_steps,
     ordered_median,
     sign_test,
     wilson_interval,
 )
+from rnnstudy.runs.digest import vanishing_ratios
 
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 8), (3, 8), (8, 8), (1, 1), (40, 100)])

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from reference.plain_statistics import kaplan_meier
 from tools.summaries import make_summary
 
-from rnnstudy.report.statistics import wilson_interval
-from rnnstudy.report.summary import Summary
-from rnnstudy.report.survival import median_steps_to_solve, solved_curve
-from rnnstudy.report.table import columns
+from rnnstudy.report.analysis.statistics import wilson_interval
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.analysis.survival import median_steps_to_solve, solved_curve
+from rnnstudy.report.tables.by_run import columns
 
 STEPS = st.lists(st.none() | st.integers(0, 900), min_size=1, max_size=12)
 

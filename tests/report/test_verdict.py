@@ -10,12 +10,12 @@ from tools.members import members
 from tools.summaries import make_summary
 
 from rnnstudy.mitigations.base import Mitigation
-from rnnstudy.report.bootstrap import Estimate
-from rnnstudy.report.canvas import EDITING
+from rnnstudy.report.analysis.bootstrap import Estimate
+from rnnstudy.report.analysis.naming import EDITING
+from rnnstudy.report.analysis.paired import NOT_SHOWN, Comparison, Effect
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import Contents, Group
-from rnnstudy.report.paired import NOT_SHOWN, Comparison, Effect
-from rnnstudy.report.summary import Summary
-from rnnstudy.report.verdict import gradient_class, gradient_verdicts, paired_verdicts, verdicts
+from rnnstudy.report.sentences.verdict import gradient_class, gradient_verdicts, paired_verdicts, verdicts
 
 
 def configuration(

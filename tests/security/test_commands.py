@@ -6,8 +6,8 @@ import os
 import pytest
 from tools.synthetic_runs import Synthetic, edit_json, write_run
 
-from rnnstudy.core.run_folder import RECORDS
-from rnnstudy.study.compose import compose_jobs
+from rnnstudy.runs.folder import RECORDS
+from rnnstudy.study.jobs.compose import compose_jobs
 from rnnstudy.study.status import list_runs
 
 HOSTILE = [

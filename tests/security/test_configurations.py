@@ -13,10 +13,10 @@ from tools.synthetic_runs import Synthetic, edit_config, write_run
 from rnnstudy.config.build import build, locate
 from rnnstudy.config.optimizer import optimizer_factory
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.reading import MOST_DEPTH, parse_yaml
 from rnnstudy.models.base import Model
-from rnnstudy.report.read import read_sweep
-from rnnstudy.study.load import load_run
+from rnnstudy.runs.collection import read_sweep
+from rnnstudy.runs.untrusted import MOST_DEPTH, parse_yaml
+from rnnstudy.study.run.load import load_run
 
 HOSTILE = [
     "os.system",
@@ -27,7 +27,7 @@ HOSTILE = [
     "rnnstudy.cli.main.main",
     "rnnstudy.bench.memory.Measurement",
     "rnnstudy.config.build.importlib.import_module",
-    "rnnstudy.study.provenance.subprocess.run",
+    "rnnstudy.study.run.provenance.subprocess.run",
     "rnnstudy.tasks/../../planted.Planted",
     "rnnstudy.tasks..planted.Planted",
     "rnnstudy.tasks.\0.Planted",
@@ -118,7 +118,7 @@ def test_yaml_bombs_are_named_and_the_other_runs_are_compared(tmp_path, kind):
     (bad / "config.yaml").write_bytes(BOMBS[kind])
     # In a process of its own: libyaml's own loader is crashed by some of them.
     code = (
-        "import sys, pathlib; from rnnstudy.report.read import read_sweep; "
+        "import sys, pathlib; from rnnstudy.runs.collection import read_sweep; "
         "print(read_sweep(pathlib.Path(sys.argv[1])).unreadable)"
     )
     done = subprocess.run(

@@ -11,22 +11,21 @@ from rich.console import Console
 from tools.members import run_small
 from tools.synthetic_runs import Synthetic, edit_json, write_run
 
-from rnnstudy.cli.board_view import BoardView
+from rnnstudy.cli.board.links import BoardView
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.failure import read_failure
-from rnnstudy.core.lock import Lock, holder_of, left_behind
-from rnnstudy.core.reading import read_json, read_regular
-from rnnstudy.core.run_folder import RunFolder, write_atomically
 from rnnstudy.report.compare import Request, compare
-from rnnstudy.report.read import MOST_REPLICAS, read_sweep
+from rnnstudy.runs.collection import read_sweep
+from rnnstudy.runs.failure import read_failure
+from rnnstudy.runs.folder import RunFolder, write_atomically
+from rnnstudy.runs.lock import Lock, holder_of, left_behind
+from rnnstudy.runs.run import MOST_REPLICAS
+from rnnstudy.runs.untrusted import read_json, read_regular
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.writers.run_log import RunLog
 
 SMALL = Synthetic(replicas=2, num_steps=100)
 
-READ_SWEEP = (
-    "import sys, pathlib; from rnnstudy.report.read import read_sweep; s = read_sweep(pathlib.Path(sys.argv[1]));"
-)
+READ_SWEEP = "import sys, pathlib; from rnnstudy.runs.collection import read_sweep; s = read_sweep(pathlib.Path(sys.argv[1]));"
 
 
 def replace(path: Path, kind: str) -> None:
@@ -68,8 +67,8 @@ def test_checkpoints_failures_and_locks_that_are_none_are_not_waited_for(tmp_pat
     for path in (folder.checkpoints / "step_000000005.pt", folder.failure, folder.lock):
         replace(path, kind)
     code = (
-        "import sys, pathlib; from rnnstudy.core.run_folder import RunFolder; from rnnstudy.core.lock import "
-        "holder_of, left_behind; from rnnstudy.core.failure import read_failure; "
+        "import sys, pathlib; from rnnstudy.runs.folder import RunFolder; from rnnstudy.runs.lock import "
+        "holder_of, left_behind; from rnnstudy.runs.failure import read_failure; "
         "from rnnstudy.training.checkpoint import Checkpoints; f = RunFolder(pathlib.Path(sys.argv[1])); "
         "print(read_failure(f), holder_of(f.lock), left_behind(f.lock), Checkpoints(f.checkpoints).load()[0])"
     )

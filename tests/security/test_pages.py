@@ -13,10 +13,10 @@ from tools.members import run_small
 from tools.synthetic_runs import Synthetic, edit_config, edit_json, write_run
 from typing_extensions import override
 
-from rnnstudy.cli.board_pages import THROUGH_TIME, with_short_addresses
-from rnnstudy.cli.board_view import BoardView
+from rnnstudy.cli.board.links import BoardView
+from rnnstudy.cli.board.pages import THROUGH_TIME, with_short_addresses
 from rnnstudy.report.compare import Request, compare
-from rnnstudy.report.tidy import to_csv
+from rnnstudy.report.tables.tidy import to_csv
 from rnnstudy.theory.page import render
 from rnnstudy.theory.section import Section, Table
 

@@ -13,7 +13,7 @@ from tools.members import compose, run_small
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.study.load import load_run
+from rnnstudy.study.run.load import load_run
 from rnnstudy.training.checkpoint import Checkpoints
 
 

@@ -19,7 +19,7 @@ from tools.training import content, same_logs, same_weights
 from tools.zygote import Zygote, zygote
 
 from rnnstudy.cli.main import main
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow

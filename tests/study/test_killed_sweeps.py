@@ -13,8 +13,8 @@ from tools.members import SMALL
 from tools.training import assert_same_runs
 from tools.zygote import Zygote, zygote
 
-from rnnstudy.core.lock import holder_of
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.lock import holder_of
 from rnnstudy.study.status import Condition, list_runs
 
 pytestmark = pytest.mark.slow

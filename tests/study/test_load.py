@@ -13,7 +13,7 @@ import yaml
 from tools.members import run_small
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.study.load import load_run
+from rnnstudy.study.run.load import load_run
 from rnnstudy.training.checkpoint import Checkpoints
 
 

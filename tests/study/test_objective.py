@@ -6,9 +6,9 @@ import math
 import pytest
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.study.objective import NoFigureError, falls_behind, figure_of
-from rnnstudy.study.search_space import Pruning, Search, Values
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.study.search.objective import NoFigureError, falls_behind, figure_of
+from rnnstudy.study.search.space import Pruning, Search, Values
 
 SPACE = {"model": Values(choices=["gru"])}
 RESULT = {

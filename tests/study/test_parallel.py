@@ -11,9 +11,9 @@ import pytest
 from tools.members import SMALL
 from tools.training import assert_same_runs
 
-from rnnstudy.core.failure import read_failure
-from rnnstudy.core.lock import Holder, holder_of
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.failure import read_failure
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.lock import Holder, holder_of
 
 pytestmark = pytest.mark.slow
 

@@ -23,10 +23,10 @@ from tools.members import SMALL
 from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
-from rnnstudy.study.live import draw, duration, line, select, totals
-from rnnstudy.study.progress import RunProgress, Screen
-from rnnstudy.study.run_state import RunState, Stage, sweep_seconds_left
-from rnnstudy.study.sweep import train
+from rnnstudy.study.screen.progress import RunProgress, Screen
+from rnnstudy.study.screen.run_state import RunState, Stage, sweep_seconds_left
+from rnnstudy.study.screen.table import draw, duration, line, select, totals
+from rnnstudy.study.sweep.train import train
 from rnnstudy.training.loop import Progress
 from rnnstudy.training.replicas import ReplicaStates, Status
 from rnnstudy.writers.base import Entry, Scalar

@@ -14,7 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tools.members import SMALL, run_small
 
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow

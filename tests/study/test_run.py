@@ -6,7 +6,7 @@ import torch
 from tools.members import compose, members, run_small
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.writers.run_log import RunLog
 

@@ -4,8 +4,8 @@ import pytest
 from tools.members import members
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.study.search_space import Tuning, Values, read_search
-from rnnstudy.study.tune import require_possible
+from rnnstudy.study.search.space import Tuning, Values, read_search
+from rnnstudy.study.search.tune import require_possible
 
 WRONG = {
     "no mapping": ("- model", "must be a mapping"),

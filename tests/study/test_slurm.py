@@ -12,8 +12,8 @@ from tools.members import SMALL
 from tools.slurm import cluster, queue, wait_for, why_not
 from tools.training import assert_same_runs
 
-from rnnstudy.core.lock import holder_of
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.lock import holder_of
 from rnnstudy.training.checkpoint import Checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]

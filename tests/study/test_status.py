@@ -11,16 +11,16 @@ import pytest
 from tools.synthetic_runs import Synthetic, edit_json, write_run
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.failure import PRUNED, record
-from rnnstudy.core.lock import Lock
-from rnnstudy.core.run_folder import RECORDS, RunFolder
-from rnnstudy.study.job import Job
-from rnnstudy.study.ledger import Ledger, write_ledger
+from rnnstudy.runs.failure import PRUNED, record
+from rnnstudy.runs.folder import RECORDS, RunFolder
+from rnnstudy.runs.job import Job
+from rnnstudy.runs.ledger import Ledger, write_ledger
+from rnnstudy.runs.lock import Lock
 from rnnstudy.study.status import Condition, RunStatus, list_runs, status_of
 
 HOLD = """
 import pathlib, sys, time
-from rnnstudy.core.lock import Lock
+from rnnstudy.runs.lock import Lock
 Lock(pathlib.Path(sys.argv[1]), lambda: {"step": 30, "num_steps": 2000, "loss": 0.5}).acquire()
 print("acquired", flush=True)
 time.sleep(60)

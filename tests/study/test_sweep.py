@@ -14,12 +14,12 @@ from rich.console import Console
 from tools.members import SMALL
 
 from rnnstudy.cli.main import main
-from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.study.checked import check_all
-from rnnstudy.study.compose import compose_jobs
-from rnnstudy.study.identity import whole_essence
-from rnnstudy.study.sweep import UnfinishedError, train
+from rnnstudy.core.errors import ConfigError, RnnstudyError, UnfinishedError
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.identity import whole_essence
+from rnnstudy.study.jobs.check import check_all
+from rnnstudy.study.jobs.compose import compose_jobs
+from rnnstudy.study.sweep.train import train
 
 TINY = (*SMALL, "train.num_steps=1", "task=adding", "task.seq_len=5", "instrument=[]", "replicas=1")
 
@@ -122,7 +122,7 @@ def test_the_lock_of_a_process_that_died_right_after_its_run_is_removed(tmp_path
     sweep = ["-m", *TINY, "model=rnn,gru", f"output_dir='{tmp_path}'"]
     train(sweep, Console(quiet=True))
     run = RunFolder(next(tmp_path.glob("*/config.yaml")).parent)
-    died = "import os, sys, pathlib; from rnnstudy.core.lock import Lock; "
+    died = "import os, sys, pathlib; from rnnstudy.runs.lock import Lock; "
     died += "Lock(pathlib.Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", died, str(run.lock)]).returncode == -9
     assert run.lock.exists()

@@ -9,8 +9,8 @@ from rich.console import Console
 from tools.members import SAMPLE_TEXT, SMALL, members, run_small
 
 from rnnstudy.core.errors import ConfigError, Interrupted
-from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.study.sweep import train
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.study.sweep.train import train
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Training
 from rnnstudy.writers.run_log import RunLog

@@ -18,12 +18,12 @@ from rich.console import Console
 from tools.members import SMALL
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.report.read import read_sweep
-from rnnstudy.study.search_space import Pruning, Search, Tuning, Values
+from rnnstudy.runs.collection import read_sweep
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.study.search.space import Pruning, Search, Tuning, Values
+from rnnstudy.study.search.trials import next_trial, open_study
+from rnnstudy.study.search.tune import tune
 from rnnstudy.study.status import Condition, list_runs
-from rnnstudy.study.trials import next_trial, open_study
-from rnnstudy.study.tune import tune
 
 pytestmark = pytest.mark.slow
 

@@ -15,6 +15,7 @@ from rnnstudy.gradients.jacobians import step_jacobians
 from rnnstudy.gradients.norms import sequence_norms
 from rnnstudy.gradients.spectra import Conditions
 from rnnstudy.gradients.trajectories import in_double, random_trajectory, trace
+from rnnstudy.lessons.notebook_curve import notebook_curve
 from rnnstudy.recurrence.base import AdjointRecorder
 from rnnstudy.recurrence.gru import GRURecurrence
 from rnnstudy.recurrence.indrnn import IndRNNRecurrence
@@ -23,9 +24,8 @@ from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.recurrence.residual import ResidualRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.recurrence.skip import SkipRecurrence
-from rnnstudy.study.load import load_run
-from rnnstudy.theory import activations, conditions, contributions
-from rnnstudy.theory.contribution_measures import (
+from rnnstudy.study.run.load import load_run
+from rnnstudy.theory.measures.contributions import (
     closest_to_bound,
     closest_to_input_bound,
     closest_to_steps,
@@ -35,8 +35,8 @@ from rnnstudy.theory.contribution_measures import (
     middle,
     power,
 )
-from rnnstudy.theory.notebook_curve import notebook_curve
-from rnnstudy.theory.subject import Part, Subject, random_subject, run_subject
+from rnnstudy.theory.measures.subject import Part, Subject, random_subject, run_subject
+from rnnstudy.theory.sections import activations, conditions, contributions
 
 TORCH = {
     "sigmoid": torch.sigmoid,

@@ -12,13 +12,14 @@ from tools.members import members, run_small
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.gradients.activation_curves import gamma_of
 from rnnstudy.gradients.trajectories import RANDOM_INPUTS, random_trajectory, trace
+from rnnstudy.lessons.worked_bptt import lesson_network
 from rnnstudy.models.base import RECURRENT
 from rnnstudy.recurrence.indrnn import IndRNNRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.study.load import load_run
-from rnnstudy.theory import growth, linear, sum_over_time, term_sums, worked_tables
-from rnnstudy.theory.subject import Part, Subject, random_subject, run_subject
-from rnnstudy.theory.worked_bptt import lesson_network
+from rnnstudy.study.run.load import load_run
+from rnnstudy.theory.measures import terms
+from rnnstudy.theory.measures.subject import Part, Subject, random_subject, run_subject
+from rnnstudy.theory.sections import growth, powers, sum_over_time, worked_tables
 
 COMMON = ("rnn", "gru", "lstm", "skip_rnn", "indrnn", "lru")
 SHORT = {"end": ("task=adding", "task.seq_len=7"), "every": ("task=copy_memory", "task.delay=3", "task.num_symbols=2")}
@@ -66,7 +67,7 @@ def path_of(cell, hidden_size=4, seq_len=8, seed=0, **weights):
 
 
 def test_powers_are_those_that_numpy_makes_and_the_lesson_prints():
-    section = linear.section()
+    section = powers.section()
     matrix = np.array([[0.5, 0.01], [0.3, 0.5]])
     rows = {int(row["n"]): row for row in table(section, "Powers of the lesson's W")}
     assert [rows[3][f"row {i}, col {j}"] for i in (1, 2) for j in (1, 2)] == ["0.1295", "0.00753", "0.2259", "0.1295"]
@@ -85,7 +86,7 @@ def test_the_worked_row_vector_is_the_one_that_autograd_carries_back():
     for _ in range(3):
         states.append(w @ states[-1])
     expected = torch.autograd.grad(states[-1].sum(), states[::-1])
-    rows = table(linear.section(), "A gradient at step 4")
+    rows = table(powers.section(), "A gradient at step 4")
     assert [row["gradient"] for row in rows] == ["dJ_4/dh_4", "dJ_4/dh_3", "dJ_4/dh_2", "dJ_4/dh_1"]
     for row, gradient in zip(rows, expected, strict=True):
         assert [float(row["unit 1"]), float(row["unit 2"])] == pytest.approx(gradient.tolist(), rel=1e-5)
@@ -113,7 +114,7 @@ def plain_terms(example, loss_steps):
 @pytest.mark.parametrize("model", COMMON)
 def test_norms_and_shares_of_terms_are_those_of_plain_autograd(subject_of, model, task):
     (example,) = subject_of(model, task).examples
-    splits = term_sums.split(example)
+    splits = terms.split(example)
     assert len(splits) == 2
     for layer, norms, share in plain_terms(example, splits[0].loss_steps):
         found = splits[layer]
@@ -131,7 +132,7 @@ def test_the_table_of_shares_groups_the_lags_and_adds_to_one(subject_of):
     subject = subject_of("gru")
     section = sum_over_time.section(subject)
     rows = {row["lag"]: row for row in table(section, "Share of the gradient")}
-    for found in term_sums.split(subject.examples[0]):
+    for found in terms.split(subject.examples[0]):
         assert rows["3 to 4"][found.name] == f"{found.share[3] + found.share[4]:.4f}"
         assert rows["sum"][found.name] == "1.0000"
         lag = (np.abs(found.share) * np.arange(len(found.share))).sum() / np.abs(found.share).sum()
@@ -140,18 +141,18 @@ def test_the_table_of_shares_groups_the_lags_and_adds_to_one(subject_of):
 
 @pytest.mark.parametrize("model", members("model"))
 def test_one_replica_taken_out_has_the_gradient_it_has_among_the_others(model):
-    (example,) = [each for each in term_sums.small_examples() if each.name == model]
+    (example,) = [each for each in terms.small_examples() if each.name == model]
     settings, task = example.network.model, example.task
     three = settings.build(
-        term_sums.interface_of(task), [torch.Generator().manual_seed(seed) for seed in range(3)], torch.float64
+        terms.interface_of(task), [torch.Generator().manual_seed(seed) for seed in range(3)], torch.float64
     )
-    batch = term_sums.draw(task, 2, [torch.Generator().manual_seed(seed) for seed in range(3)], torch.device("cpu"))
+    batch = terms.draw(task, 2, [torch.Generator().manual_seed(seed) for seed in range(3)], torch.device("cpu"))
     alone = replace(example, network=three, batch=batch, replica=2)
-    whole = term_sums.backward_gradients(three, task, batch)[0]
-    own = term_sums.backward_gradients(term_sums.one_replica(three, 2), task, term_sums.of_replica(batch, 2))[0]
+    whole = terms.backward_gradients(three, task, batch)[0]
+    own = terms.backward_gradients(terms.one_replica(three, 2), task, terms.of_replica(batch, 2))[0]
     for name, gradient in whole.items():
         torch.testing.assert_close(own[name][0], gradient[2], rtol=1e-10, atol=1e-14)
-    assert term_sums.split(alone)[0].error < 1e-11
+    assert terms.split(alone)[0].error < 1e-11
     assert three.replicas == 3
 
 
@@ -164,18 +165,18 @@ def test_every_model_is_checked_and_its_terms_add_up_to_the_gradient():
 
 def test_a_term_that_is_missing_shows_in_the_error(monkeypatch):
     example = random_small().examples[0]
-    right = term_sums.weight_terms
-    monkeypatch.setattr(term_sums, "weight_terms", lambda *given: list(right(*given))[1:])
-    missing = next(iter(right(term_sums.one_replica(example.network, 0), example.task, example.batch)))
+    right = terms.weight_terms
+    monkeypatch.setattr(terms, "weight_terms", lambda *given: list(right(*given))[1:])
+    missing = next(iter(right(terms.one_replica(example.network, 0), example.task, example.batch)))
     assert missing.gradients["weight_ih"].any()
-    assert term_sums.split(example)[0].error > 1e-3
+    assert terms.split(example)[0].error > 1e-3
 
 
 def test_too_many_terms_leave_some_loss_steps_whose_own_gradient_they_sum_to(monkeypatch, subject_of):
     (example,) = subject_of("lstm").examples
-    every = term_sums.split(example)
-    monkeypatch.setattr(term_sums, "BUDGET", 20_000)
-    some = term_sums.split(example)
+    every = terms.split(example)
+    monkeypatch.setattr(terms, "BUDGET", 20_000)
+    some = terms.split(example)
     assert 2 <= len(some[0].loss_steps) < len(every[0].loss_steps)
     assert some[0].loss_steps[-1] == every[0].loss_steps[-1]
     assert all(each.error < 1e-12 and each.share.sum() == pytest.approx(1, abs=1e-12) for each in some)
@@ -187,11 +188,11 @@ def test_too_many_terms_leave_some_loss_steps_whose_own_gradient_they_sum_to(mon
 
 def test_gradients_below_the_square_root_of_float64_keep_their_norms_and_shares():
     example = random_small().examples[0]
-    usual = term_sums.split(example)[0]
+    usual = terms.split(example)[0]
     tiny = replace(example, network=example.network.double())
     with torch.no_grad():
         tiny.network.readout_weight.mul_(1e-200)
-    found = term_sums.split(tiny)[0]
+    found = terms.split(tiny)[0]
     finite = np.isfinite(found.log10_norm)
     assert (finite == np.isfinite(usual.log10_norm)).all()
     assert found.log10_norm[finite].max() < -190
@@ -405,7 +406,7 @@ def test_every_model_of_a_run_has_its_sections(subject_of, model, task):
     ids=str,
 )
 def test_odd_sizes_and_matrices_have_their_sections(settings):
-    assert_whole([*sections(random_small(**settings)), linear.section()])
+    assert_whole([*sections(random_small(**settings)), powers.section()])
 
 
 def test_a_relu_network_that_is_all_off_has_lost_everything():

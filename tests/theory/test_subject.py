@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rnnstudy.gradients.spectra import spectral_radius
-from rnnstudy.theory.subject import random_subject
+from rnnstudy.theory.measures.subject import random_subject
 
 
 def test_a_radius_is_that_of_every_matrix_of_every_network():

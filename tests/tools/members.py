@@ -9,11 +9,11 @@ from rich.console import Console
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan, plan_run
-from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.study.compose import CHOICES
-from rnnstudy.study.job import Job
-from rnnstudy.study.progress import Screen
-from rnnstudy.study.run import run
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.job import Job
+from rnnstudy.study.jobs.compose import CHOICES
+from rnnstudy.study.run.run import run
+from rnnstudy.study.screen.progress import Screen
 
 SMALL = (
     "replicas=3",

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnnstudy.core.run_folder import RunFolder
-from rnnstudy.report.naming import Entry
-from rnnstudy.report.read import Facts, Run
-from rnnstudy.report.standing import Criterion
-from rnnstudy.report.summary import Summary
+from rnnstudy.report.analysis.naming import Entry
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.outcome import Criterion
+from rnnstudy.runs.run import Facts, Run
 
 Values = Sequence[float | None]
 

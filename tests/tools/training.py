@@ -11,12 +11,12 @@ from torch import Tensor
 
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.mitigations.base import Backward, Mitigation, Moment
 from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint, States
-from rnnstudy.study.run import interface_of
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.study.run.assemble import interface_of
 from rnnstudy.tasks.base import Batch
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.data import draw

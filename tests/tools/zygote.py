@@ -70,10 +70,10 @@ def _serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import rnnstudy.study.execution
+    import rnnstudy.study.sweep.execute
     from rnnstudy.cli.main import main
 
-    assert rnnstudy.study.execution is not None
+    assert rnnstudy.study.sweep.execute is not None
     answers = os.fdopen(os.dup(1), "w")
 
     def answer(content: object) -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tools.members import plan
 
-from rnnstudy.core.run_folder import RunFolder
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.models.base import Interface
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training import step
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Parts, Training

@@ -16,10 +16,10 @@ import pytest
 from rnnstudy.cli.main import main
 from rnnstudy.gradients import lyapunov, replay, weight_terms
 from rnnstudy.gradients.jacobians import Scaled
+from rnnstudy.lessons.worked_bptt import Gradients, WorkedNetwork
 from rnnstudy.mitigations import h_detach
 from rnnstudy.recurrence import activations, gru, indrnn, layer_norm, lru, lstm, residual, scan, skip
 from rnnstudy.recurrence.base import Adjoint
-from rnnstudy.theory.worked_bptt import Gradients, WorkedNetwork
 from rnnstudy.verify import autograd, differences, interventions, parts, products, run, terms
 from rnnstudy.verify.cells import all_cells, name_of
 

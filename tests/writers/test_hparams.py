@@ -8,7 +8,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tools.events import read, scalars, tags_of
 from tools.members import SMALL, compose, run_small
 
-from rnnstudy.study.view import chosen_columns, hyperparameters
+from rnnstudy.study.run.board_facts import chosen_columns, hyperparameters
 from rnnstudy.writers.hparams import started
 from rnnstudy.writers.layout import CATEGORY
 

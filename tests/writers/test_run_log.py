@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar
 from rnnstudy.writers.run_log import JsonLines, RunLog, shorten
 

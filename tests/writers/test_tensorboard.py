@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tools.events import SUMMARY_KINDS, read, scalars, tags_of
 from tools.members import members, run_small
 
-from rnnstudy.core.run_folder import RunFolder
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar
 from rnnstudy.writers.overview import RunFacts
 from rnnstudy.writers.run_log import RunLog

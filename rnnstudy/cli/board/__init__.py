@@ -1,0 +1,1 @@
+"""The command `rnnstudy board`: TensorBoard on the runs below a folder."""

@@ -1,0 +1,162 @@
+"""`rnnstudy board`: TensorBoard with the settings that gradients through time call for."""
+
+import io
+import json
+import shlex
+import signal
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from rnnstudy.cli.board.links import BoardView
+from rnnstudy.cli.board.pages import (
+    MOST_TICKED,
+    MOST_TICKED_ELSEWHERE,
+    THROUGH_TIME,
+    Application,
+    with_short_addresses,
+)
+from rnnstudy.core.errors import RnnstudyError, require_between
+from rnnstudy.core.text import printable
+
+SAMPLES = "scalars=100000,images=1000,histograms=100000,text=100"
+"""Entries kept per tag: more than a run writes, where TensorBoard's own choice drops most images of a long run.
+
+Its help says that 0 keeps all, but its fast data server then keeps no scalars at all.
+"""
+
+PATIENCE = 3.0
+"""Seconds to wait for TensorBoard to read the next run."""
+
+REFRESH = 5.0
+"""Seconds between two looks for new runs, at least; TensorBoard reads its files again as often."""
+
+
+def board(directory: Path, port: int | None, console: Console) -> int:
+    """Start TensorBoard, on the loopback interface only, and keep it until Ctrl-C or a signal to end.
+
+    Args:
+        directory: Holds runs at any depth.
+        port: None takes 6006, or the next that is free; 0 any that is.
+        console: Where to tell the address.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        RnnstudyError: There is no such folder, nothing to show in it, or the port is taken.
+    """
+    if port is not None:
+        require_between("--port", port, 0, 65535)
+    if not directory.is_dir():
+        raise RnnstudyError(f"There is no folder '{directory}'. Runs are made by: rnnstudy train")
+    with _stoppable(), tempfile.TemporaryDirectory(prefix="rnnstudy-board-") as temporary:
+        # Its pages show the name of the folder they read.
+        folder = Path(temporary, directory.resolve().name or "runs")
+        folder.mkdir()
+        view = BoardView(directory, folder, MOST_TICKED)
+        if not view.runs and not view.sub_runs:
+            raise RnnstudyError(f"'{directory}' holds no TensorBoard logs. Runs are made by: rnnstudy train")
+        address = _start(view, folder, port)
+        _wait_for(view, address)
+        _tell(view, directory, address, console)
+        pause = REFRESH
+        while True:
+            time.sleep(pause)
+            begin = time.monotonic()
+            view.refresh()
+            # Thousands of runs take seconds to look through, which are not to be a large part of all.
+            pause = max(REFRESH, 10 * (time.monotonic() - begin))
+    return 0
+
+
+def _tell(view: BoardView, directory: Path, address: str, console: Console) -> None:
+    runs = "1 run" if len(view.runs) == 1 else f"{len(view.runs)} runs"
+    lines = [f"TensorBoard shows {runs} below {shlex.quote(str(directory))}:", f"  {address}"]
+    if view.sub_runs:
+        lines.append(f"  {address.rstrip('/')}{THROUGH_TIME}  (gradients back through time, at chosen training steps)")
+    if view.left_out:
+        lines.append(f"  {view.left_out} sub-runs with gradients back through time are left out: choose fewer runs.")
+    if len(view.runs) > MOST_TICKED:
+        lines.append(f"  Of more than {MOST_TICKED} runs TensorBoard shows none at first: tick those you want to see.")
+    elif len(view.runs) > MOST_TICKED_ELSEWHERE:
+        elsewhere = "on pages other than Time Series tick those you want to see"
+        lines.append(f"  Of more than {MOST_TICKED_ELSEWHERE} runs TensorBoard shows none at first: {elsewhere}.")
+    lines.append("Ctrl-C stops TensorBoard.")
+    for line in lines:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def _start(view: BoardView, folder: Path, port: int | None) -> str:
+    """Start TensorBoard in a thread of this process, so that nothing of it outlives us.
+
+    Returns:
+        Its address.
+
+    Raises:
+        RnnstudyError: The port is taken, or none is free.
+    """
+    from tensorboard import program
+
+    def serve(application: Application, flags: Any) -> program.TensorBoardServer:
+        return listen(with_short_addresses(application, view), flags)
+
+    listen = program.with_port_scanning(program.WerkzeugServer)
+    board = program.TensorBoard(server_class=serve)
+    arguments = ["--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES]
+    arguments += [f"--window_title={folder.name}", *([] if port is None else ["--port", str(port)])]
+    # It advertises there how to switch its data server off.
+    said = io.StringIO()
+    try:
+        board.configure(["tensorboard", *arguments])
+        with redirect_stderr(said):
+            return board.launch()
+    except program.TensorBoardServerException as error:
+        raise RnnstudyError(f"{error.msg.strip()}; choose another port with --port.") from None
+
+
+def _wait_for(view: BoardView, address: str) -> None:
+    """Wait until the runs are read, or no more come: a page opened earlier says that there is nothing."""
+    wanted, found = {*view.runs, *view.sub_runs}, 0
+    end = time.monotonic() + PATIENCE
+    while found < len(wanted) and time.monotonic() < end:
+        time.sleep(0.1)
+        with urllib.request.urlopen(f"{address}data/runs") as answer:
+            count = len(wanted.intersection(json.load(answer)))
+        if count > found:
+            found, end = count, time.monotonic() + PATIENCE
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Make Ctrl-C, a signal to end and a closed terminal leave the block in order.
+
+    Yields:
+        Nothing.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        # A second Ctrl-C is not to interrupt the tidying up.
+        for each in handled:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # What nohup or a shell's background has made us deaf to stays so.
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handled = [each for each in wanted if signal.getsignal(each) != signal.SIG_IGN]
+    previous = {each: signal.signal(each, stop) for each in handled}
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)

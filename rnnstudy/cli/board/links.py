@@ -1,0 +1,173 @@
+"""What TensorBoard is shown: the event files below a folder, linked under names that tell the runs apart."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.untrusted import read_json
+
+_HASHED = re.compile(r"(?P<name>.+)_(?P<hash>[0-9a-f]{8})")
+"""A folder that `rnnstudy train` has named."""
+
+_SETTING = re.compile(r" (?=[^\s=]+=)")
+"""The gap before a setting in a run's name; its value may hold gaps of its own."""
+
+_MANIFEST = RunFolder(Path()).manifest.name
+
+_LONGEST = 120
+"""Bytes of a run's name that are kept: file systems allow 255, and some are needed to tell runs apart."""
+
+
+class BoardView:
+    """A folder that TensorBoard reads in place of the one with the runs.
+
+    TensorBoard calls a run by its folder. Here every folder that holds event files has a twin whose name is the run's
+    own ("lstm+clip_norm lag=40" in place of "lstm+clip_norm_lag=40_1a2b3c4d"), filled with links to the files, which
+    TensorBoard follows as they grow. A name, once given, stays.
+
+    Args:
+        source: Holds runs at any depth, or is one.
+        folder: Where the links go; it must exist.
+        most: The most folders to show together with the sub-runs; where there are more, sub-runs are left out.
+    """
+
+    def __init__(self, source: Path, folder: Path, most: int) -> None:
+        """Link what is there."""
+        self._source = source.absolute()
+        self._folder = folder
+        self._most = most
+        self._names: dict[Path, str] = {}
+        self._links: dict[Path, Path] = {}
+        self.runs: list[str] = []
+        self.sub_runs: list[str] = []
+        self.left_out = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Link what has come, and drop what has gone, since the last call."""
+        found = list(_event_folders(self._source))
+        self._give_names({each.run for each in found})
+        names = {each.folder: str(Path(self._names[each.run], each.folder.relative_to(each.run))) for each in found}
+        self.runs = sorted(names[each.folder] for each in found if each.folder == each.run)
+        self.sub_runs = sorted(set(names.values()) - set(self.runs))
+        self.left_out = len(self.sub_runs) if len(names) > self._most else 0
+        if self.left_out:
+            self.sub_runs = []
+        shown = {*self.runs, *self.sub_runs}
+        links = {
+            self._folder / names[each.folder] / file: each.folder / file
+            for each in found
+            if names[each.folder] in shown
+            for file in each.files
+        }
+        for link in self._links.keys() - links.keys():
+            link.unlink(missing_ok=True)
+        for link in links.keys() - self._links.keys():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(links[link])
+        self._links = links
+
+    def _give_names(self, owners: set[Path]) -> None:
+        self._names = {owner: name for owner, name in self._names.items() if owner in owners}
+        several = len({owner.parent for owner in owners}) > 1
+        new = sorted(owners - self._names.keys())
+        telling = {owner: _telling(owner) for owner in new}
+        # A run that comes later may not share these.
+        if not self._names:
+            telling = _without_shared(telling)
+        plain = {owner: self._prefixed(owner, name, several) for owner, name in telling.items()}
+        alike = Counter(plain.values())
+        taken = set(self._names.values())
+        for owner in new:
+            full = self._prefixed(owner, owner.name, several)
+            names = chain([f"{plain[owner]} {_hash(owner)}", full], (f"{full} {number}" for number in count(2)))
+            if alike[plain[owner]] == 1:
+                names = chain([plain[owner]], names)
+            self._names[owner] = next(name for name in names if name not in taken)
+            taken.add(self._names[owner])
+
+    def _prefixed(self, owner: Path, name: str, several: bool) -> str:
+        if owner == self._source or not several:
+            return name
+        return str(owner.relative_to(self._source).parent / name)
+
+
+def _telling(folder: Path) -> str:
+    """The name a run has given itself; the folder's where a person has chosen that, without the hash if it has one."""
+    hashed = _HASHED.fullmatch(folder.name)
+    if hashed is None:
+        return folder.name
+    try:
+        name = read_json(RunFolder(folder).manifest)["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = None
+    if not isinstance(name, str) or not name.strip(" ."):
+        name = hashed["name"]
+    shown = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
+    return shown.encode()[:_LONGEST].decode(errors="ignore")
+
+
+def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
+    """Leave out of names such as "lstm lag=40 steps=500" the settings that stand in all of them."""
+    parts = {owner: _SETTING.split(name) for owner, name in names.items()}
+    shared = set[str]().union(*(each[1:] for each in parts.values()))
+    shared.intersection_update(*(each[1:] for each in parts.values()))
+    if len(names) < 2 or not shared:
+        return names
+    left = {owner: " ".join(part for part in each if part not in shared) for owner, each in parts.items()}
+    # A name of dots alone would lead out of the folder.
+    return {owner: name if name.strip(" .") else names[owner] for owner, name in left.items()}
+
+
+def _hash(folder: Path) -> str:
+    hashed = _HASHED.fullmatch(folder.name)
+    return folder.name if hashed is None else hashed["hash"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EventFolder:
+    """A folder with event files.
+
+    Attributes:
+        folder: The folder.
+        files: The names of its event files.
+        run: The run that it belongs to: the next folder above it, or itself, that is a run of ours; else itself.
+    """
+
+    folder: Path
+    files: list[str]
+    run: Path
+
+
+def _event_folders(source: Path) -> Iterator[_EventFolder]:
+    """Find the folders that hold event files.
+
+    Yields:
+        One after the other. Links are followed, but no folder comes twice.
+    """
+    # A link to a folder above, at worst to the root, would have the whole disk looked through.
+    above_all = [parent.stat() for parent in source.resolve().parents]
+    seen = {(state.st_dev, state.st_ino) for state in above_all}
+    runs: dict[str, Path] = {}
+    for place, folders, files in os.walk(source, followlinks=True):
+        try:
+            status = os.stat(place)
+        except FileNotFoundError:
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        above = runs.get(os.path.dirname(place))
+        run = Path(place) if _MANIFEST in files else above
+        if run is not None:
+            runs[place] = run
+        # A pipe would never end.
+        if events := [file for file in files if "tfevents" in file and os.path.isfile(os.path.join(place, file))]:
+            yield _EventFolder(folder=Path(place), files=events, run=run or Path(place))

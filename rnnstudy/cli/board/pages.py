@@ -1,0 +1,142 @@
+"""Which of TensorBoard's pages to open, and what each shows at first sight: it all stands in the address."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote
+
+from rnnstudy.cli.board.links import BoardView
+from rnnstudy.runs.folder import SUB_RUN
+
+MOST_TICKED = 500
+"""With more runs than these, TensorBoard's Time Series page starts with none of them ticked."""
+
+MOST_TICKED_ELSEWHERE = 40
+"""The same of its other pages."""
+
+COLORS = 7
+"""TensorBoard's palette: of more runs than these, some look alike."""
+
+PINNED = (
+    "at_a_glance/solved_fraction",
+    "at_a_glance/log10_gradient_at_information",
+    "at_a_glance/loss",
+    "at_a_glance/horizon",
+    "at_a_glance/raw_norm",
+    "at_a_glance/clip_coefficient",
+)
+"""Charts at the top of the Time Series page; of those in `writers.overview`, whose import takes seconds."""
+
+PER_PAGE = 12
+"""Charts on a page of TensorBoard's Histograms."""
+
+SETTINGS = {
+    "_tb_global_settings": {"ignoreOutliers": False, "autoReload": True, "timeSeriesSettingsPaneOpened": False},
+    "_ignoreYOutliers": False,
+}
+"""What TensorBoard keeps in the browser, by its names: an explosion is no outlier to be left out of the picture, a
+sweep that is running goes on to be shown, and the pane with settings, one click away, leaves its place to the charts.
+"""
+
+NO_SUB_RUNS = f"^(?!.*/{SUB_RUN})"
+"""Pattern of the runs themselves, without their sub-runs, whose steps are time steps."""
+
+SUB_RUNS = f"/{SUB_RUN}"
+
+TOTAL = "through_time/h/.*total"
+"""Pattern of the histograms of the total gradient in the sub-runs."""
+
+METHOD = "^([^ ]+)"
+"""Pattern of the model and its mitigations in a run's name."""
+
+THROUGH_TIME = "/through_time"
+"""Short address of the sub-runs' histograms."""
+
+Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
+
+
+def first_page(view: BoardView) -> str:
+    """The Time Series page with all runs; its tabs lead to the other pages, which show the same runs.
+
+    Returns:
+        An address without its host.
+    """
+    pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
+    # The part after the question mark is for the Time Series page, that after the hash for all others.
+    settings, others = f"smoothing=0&pinnedCards={_quoted(pins)}", "_smoothingWeight=0"
+    methods = {name.partition(" ")[0] for name in view.runs}
+    if len(view.runs) > COLORS and 1 < len(methods) <= COLORS:
+        settings += f"&runColorGroup={_quoted(f'regex:{METHOD}')}"
+    if view.sub_runs:
+        settings += f"&runFilter={_quoted(NO_SUB_RUNS)}"
+        others += f"&regexInput={_quoted(NO_SUB_RUNS)}"
+    return f"/?{settings}#timeseries&{others}"
+
+
+def through_time_page(view: BoardView) -> str:
+    """The histograms of the sub-runs: the gradient at every time step, at chosen training steps.
+
+    Returns:
+        An address without its host; of more sub-runs than one page holds it shows the last one of every run.
+    """
+    pattern = SUB_RUNS
+    if len(view.sub_runs) > PER_PAGE:
+        # They are sorted by run, then by training step.
+        last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs}
+        if len(last) <= MOST_TICKED_ELSEWHERE:
+            pattern = f"/{min(last.values())}$"
+            if len(set(last.values())) > 1:
+                pattern = f"^({'|'.join(_escaped(f'{run}/{step}') for run, step in last.items())})$"
+    return f"/?smoothing=0#histograms&regexInput={_quoted(pattern)}&tagFilter={_quoted(TOTAL)}"
+
+
+def with_short_addresses(application: Application, view: BoardView) -> Application:
+    """Have TensorBoard lead on from its bare address, and from `/through_time`, to the pages above.
+
+    Args:
+        application: TensorBoard, a WSGI application.
+        view: What it is shown; looked at anew for every request.
+
+    Returns:
+        The same, with two pages of ours in front.
+    """
+
+    def leading(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        match environ.get("PATH_INFO"), environ.get("QUERY_STRING"):
+            case (("/" | ""), ("" | None)):
+                page = _leading_to(first_page(view))
+            case path, _ if path == THROUGH_TIME:
+                page = _leading_to(through_time_page(view))
+            case _:
+                return application(environ, start_response)
+        headers = [("Content-Type", "text/html"), ("Content-Length", str(len(page))), ("Cache-Control", "no-store")]
+        start_response("200 OK", headers)
+        return [page]
+
+    return leading
+
+
+def _leading_to(place: str) -> bytes:
+    """A page that goes on to another, and leaves TensorBoard's settings there if the browser has none yet."""
+    settings = json.dumps({name: json.dumps(value) for name, value in SETTINGS.items()})
+    # Addresses are quoted: nothing in them ends the script.
+    return f"""<!doctype html>
+<meta charset="utf-8">
+<title>TensorBoard</title>
+<script>
+for (const [name, value] of Object.entries({settings})) {{
+  if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
+}}
+location.replace({json.dumps(place)});
+</script>
+""".encode()
+
+
+def _escaped(text: str) -> str:
+    """A pattern of this text alone, for the browser, which knows fewer escapes than Python."""
+    return re.sub(r"[.*+?^${}()|[\]\\]", r"\\\g<0>", text)
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,1 @@
+"""Worked examples from lessons on vanishing gradients, in NumPy alone."""

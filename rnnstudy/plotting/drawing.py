@@ -1,0 +1,74 @@
+"""A finished figure: for the page, and as files for papers."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from rnnstudy.plotting.inline_svg import to_inline
+from rnnstudy.plotting.style import DPI, to_png
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A finished figure.
+
+    Args:
+        file: Name of its files, without ending.
+        png: On white.
+        svg: Without a ground; text is text, so that it can be edited.
+        inline: An `svg` element that takes the page's font and colours.
+        alt: What it shows, in words.
+        pixels_wide: Of the PNG.
+    """
+
+    file: str
+    png: bytes
+    svg: bytes
+    inline: Markup
+    alt: str
+    pixels_wide: int
+
+
+def render_figure(figure: Figure, *, file: str, alt: str) -> Drawing:
+    """Render a figure in all three forms; the same figure gives the same bytes.
+
+    Args:
+        figure: Drawn.
+        file: Name of its files, without ending; unique in a page.
+        alt: What it shows, in words.
+
+    Returns:
+        The drawing.
+    """
+    if (layout := figure.get_layout_engine()) is not None:
+        # Once for all files: it takes longer than drawing.
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # even an engine that does nothing has every figure drawn twice
+    png, svg = to_png(figure), io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": file}):
+        figure.savefig(svg, format="svg", metadata={"Date": None}, facecolor="none")
+    return Drawing(
+        file=file,
+        png=png,
+        svg=svg.getvalue(),
+        inline=to_inline(svg.getvalue(), name=file, alt=alt, inches_wide=float(figure.get_figwidth())),
+        alt=alt,
+        pixels_wide=round(figure.get_figwidth() * DPI),
+    )
+
+
+def render_pages(figures: Sequence[Figure], *, file: str, alt: str) -> list[Drawing]:
+    """Render the figures of one subject; the second and later have their number in the file name.
+
+    Returns:
+        One drawing per figure.
+    """
+    return [
+        render_figure(figure, file=file if number == 1 else f"{file}_{number}", alt=alt)
+        for number, figure in enumerate(figures, start=1)
+    ]

@@ -1,0 +1,1 @@
+"""Runs reduced to figures: names, summaries, intervals, paired comparisons."""

@@ -1,0 +1,334 @@
+"""Runs compared with their baselines, paired by replica.
+
+Two replicas with the same seed see the same batches, and draw the same initial weights where their networks have the
+same shapes; their difference has less noise than that of the runs' means. The rules, which a report may cite:
+
+- Pairs: the replica of a run and that of its baseline with the same seed of their own, run seed + index. Others are
+  left aside, and a note says so.
+- Steps to solve, fewer is better: a replica that never solved the task is not dropped. Times are restricted to the
+  common budget B, the fewest optimizer steps up to which all replicas of both runs are known: t = min(t, B). Their
+  mean is the restricted mean time to solve, so the difference is about what happens within B steps and says nothing of
+  what would happen after. A diverged replica never solves. Only of tasks with a criterion.
+- Loss, lower is better: the last evaluation loss, of the whole sequence. Loss, horizon and decay of a replica that
+  stopped for having solved the task are those of that moment; those of one that diverged are not a number.
+- Where one of the two has not ended, loss, horizon and decay of both are the last logged within B steps, and a note
+  says so. A replica that had not yet diverged by then has those it had.
+- Horizon and decay, larger means that the gradient reaches farther: no improvement where it explodes, so the verdict
+  says "higher" or "lower".
+- The difference is the mean over pairs of run minus baseline; pairs with a value that is not finite (it diverged) are
+  left out of it and counted.
+- The probability of improvement is the share of pairs in which the run is better than its baseline, ties counted half.
+  A value that is not finite is the worst; two of them, or two replicas that did not solve the task within B, tie.
+- The interval of the difference is a bootstrap interval over pairs of 95 %, widened for few pairs as in `bootstrap`.
+  In simulations without any difference it leaves out 0 in 5 to 8 of 100 comparisons with 5 to 10 pairs, in 4 to 6 with
+  20. That of the improvement is Wilson's, ties as half successes: it has a width where all pairs agree.
+- The verdict is "too few" below 5 pairs; else it is told by the interval of the difference, if that leaves out 0. Where
+  pairs were left out of the difference, by the exact two-sided sign test of the pairs that do not tie, if p < 0.05 (so
+  6 of 6 tell, 5 of 5 do not: p = 0.0625) and the difference of the other pairs does not point the other way. Anything
+  else is "no difference shown".
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rnnstudy.report.analysis.bootstrap import Estimate, estimate_means
+from rnnstudy.report.analysis.statistics import FEW_REPLICAS, sign_test, wilson_interval
+from rnnstudy.report.analysis.summary import Summary, figures_at
+
+MEASURES = ("steps_to_solve", "loss", "horizon", "decay")
+NAMES = {"steps_to_solve": "steps to solve", "loss": "loss", "horizon": "horizon", "decay": "decay"}
+"""Of the measures, for people."""
+
+SMALLER_IS_BETTER = frozenset({"steps_to_solve", "loss"})
+
+TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN = VERDICTS = (
+    "too few",
+    "better",
+    "worse",
+    "higher",
+    "lower",
+    "no difference shown",
+)
+
+RESAMPLES, FEWER_RESAMPLES = 9999, 1999
+"""Bootstrap resamples of an interval, and those where there are more than MANY comparisons."""
+
+MANY = 1000
+
+_CHANCE_OF_SIGNS = 0.05
+
+CHANCE = (0.05, 0.08)
+"""Share of intervals that leave out 0 where nothing differs, in simulations with 5 to 20 pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What one measure says of a run and its baseline.
+
+    Args:
+        measure: One of MEASURES; steps to solve in optimizer steps, horizon in time steps, decay in powers of ten per
+            time step.
+        difference: Mean over pairs of this run minus its baseline; None where there is no pair with both finite.
+        improvement: Share of pairs, from 0 to 1, in which this run is better than its baseline, ties half.
+        pairs: Pairs in the difference.
+        left_out: Pairs with a value that is not finite: in the improvement, not in the difference.
+        verdict: One of VERDICTS.
+        ties: Pairs in which neither is better.
+    """
+
+    measure: str
+    difference: Estimate | None
+    improvement: Estimate | None
+    pairs: int
+    left_out: int
+    verdict: str
+    ties: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A run compared with its baseline.
+
+    Args:
+        summary: The run.
+        baseline: Its baseline.
+        pairs: Replicas with the same seed in both.
+        effects: Of the measures that both runs have.
+        budget: Optimizer steps to which steps to solve are restricted.
+        notes: Lines on what limits the comparison.
+        resamples: Bootstrap resamples of the intervals.
+        at_step: Optimizer step at which loss, horizon and decay are compared; None for the last of each.
+    """
+
+    summary: Summary
+    baseline: Summary
+    pairs: int
+    effects: tuple[Effect, ...]
+    budget: int
+    notes: tuple[str, ...]
+    resamples: int = RESAMPLES
+    at_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """A measure over pairs: differences where both values are finite, scores (0, 1/2 or 1) of all."""
+
+    measure: str
+    differences: list[float]
+    scores: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Paired:
+    """A run and its baseline, brought together."""
+
+    summary: Summary
+    baseline: Summary
+    seeds: range
+    budget: int
+    at_step: int | None
+    samples: list[_Sample]
+
+
+def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, seed: int = 0) -> list[Comparison]:
+    """Compare each run with its baseline by the rules of the module.
+
+    The figures of a comparison are the same whatever stands beside it, up to the number of resamples: 9999, or 1999
+    where there are more than 1000 comparisons.
+
+    Args:
+        pairs: Runs with their baselines; one that is its own baseline is not compared.
+        seed: Of the bootstrap.
+
+    Returns:
+        Comparisons in the order of the pairs.
+    """
+    brought = [_bring_together(*pair) for pair in pairs if pair[0].entry.run.path != pair[1].entry.run.path]
+    resamples = FEWER_RESAMPLES if len(brought) > MANY else RESAMPLES
+    samples = [sample for each in brought for sample in each.samples]
+    differences = [sample.differences for sample in samples if sample.differences]
+    means = iter(estimate_means(differences, resamples=resamples, seed=seed))
+    return [
+        Comparison(
+            summary=each.summary,
+            baseline=each.baseline,
+            pairs=len(each.seeds),
+            effects=tuple(_effect(sample, next(means) if sample.differences else None) for sample in each.samples),
+            budget=each.budget,
+            notes=tuple(_notes(each)),
+            resamples=resamples,
+            at_step=each.at_step,
+        )
+        for each in brought
+    ]
+
+
+def multiplicity_note(comparisons: Sequence[Comparison]) -> str:
+    """Say how many intervals there are, and how many would leave out no difference by chance.
+
+    Returns:
+        A sentence or two; empty where no comparison has enough pairs.
+    """
+    count, decided = count_told(comparisons)
+    if not count:
+        return ""
+    note = (
+        f"{count} difference{'s' if count > 1 else ''} could be told from 0: {FEW_REPLICAS} pairs or more, not all "
+        "equal. The 95 % intervals are not corrected for how many there are: had no setting any effect, "
+        f"{by_chance(count)} would be told from 0 by chance. {decided} {'is' if decided == 1 else 'are'}."
+    )
+    if comparisons[0].resamples == FEWER_RESAMPLES:
+        note += f" Intervals from {FEWER_RESAMPLES} bootstrap resamples, not {RESAMPLES}: there are many."
+    return note
+
+
+def count_told(comparisons: Sequence[Comparison]) -> tuple[int, int]:
+    """Return how many differences could be told from 0, and how many are."""
+    verdicts = [effect.verdict for each in comparisons for effect in each.effects if _may_differ(effect)]
+    return len(verdicts), len(verdicts) - verdicts.count(NOT_SHOWN)
+
+
+def by_chance(count: int) -> str:
+    """Return how many of so many differences would be told from 0 if nothing differed, e.g. "1.0 to 1.7"."""
+    least, most = (f"{share * count:.{0 if count >= 200 else 1}f}" for share in CHANCE)
+    return f"{least} to {most}" if least != most else f"about {least}"
+
+
+def _may_differ(effect: Effect) -> bool:
+    """Return whether there are enough pairs, and not all of them are equal or tie."""
+    if effect.verdict == TOO_FEW:
+        return False
+    if effect.left_out:
+        return sign_test(effect.pairs + effect.left_out - effect.ties, 0) < _CHANCE_OF_SIGNS
+    return effect.difference is not None and not effect.difference.low == effect.difference.high == 0
+
+
+def known_steps(summary: Summary) -> float:
+    """Return the optimizer steps up to which it is known of every replica whether it solved the task.
+
+    Returns:
+        Infinity where each solved it or diverged; else the steps done.
+    """
+    settled = all(status in {"solved", "diverged"} for status in summary.status)
+    return math.inf if settled else summary.last_step
+
+
+def _bring_together(summary: Summary, baseline: Summary) -> _Paired:
+    mine, other = summary.entry.run.seeds, baseline.entry.run.seeds
+    seeds = range(max(mine.start, other.start), max(mine.start, other.start, min(mine.stop, other.stop)))
+    limit = min(known_steps(summary), known_steps(baseline))
+    budget = int(limit) if math.isfinite(limit) else max(summary.last_step, baseline.last_step)
+    judged = summary.is_judged and baseline.is_judged
+    at_step = None if summary.is_finished and baseline.is_finished else budget
+    samples: list[_Sample] = []
+    measured, compared = (_measured(each, budget, at_step) for each in (summary, baseline))
+    for measure in MEASURES if judged else MEASURES[1:]:
+        values = zip(
+            measured[measure][seeds.start - mine.start : seeds.stop - mine.start],
+            compared[measure][seeds.start - other.start : seeds.stop - other.start],
+            strict=True,
+        )
+        logged = [(this, that) for this, that in values if this is not None and that is not None]
+        if logged:
+            samples.append(_sample(measure, logged, budget))
+    return _Paired(summary=summary, baseline=baseline, seeds=seeds, budget=budget, at_step=at_step, samples=samples)
+
+
+def _measured(summary: Summary, budget: int, at_step: int | None) -> dict[str, Sequence[float | None]]:
+    """Return the replicas' values; steps to solve are infinite where the task was not solved within the budget."""
+    steps_to_solve = [
+        math.inf if steps is None or status == "diverged" or steps > budget else steps
+        for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)
+    ]
+    if at_step is None:
+        others = {"loss": summary.loss, "horizon": summary.horizon, "decay": summary.decay}
+    else:
+        others = figures_at(summary, at_step)
+    return {"steps_to_solve": steps_to_solve, **others}
+
+
+def _sample(measure: str, values: Sequence[tuple[float, float]], budget: int) -> _Sample:
+    if measure == "steps_to_solve":
+        differences = [min(this, budget) - min(that, budget) for this, that in values]
+    else:
+        differences = [this - that for this, that in values if math.isfinite(this - that)]
+    sign = 1 if measure in SMALLER_IS_BETTER else -1
+    ranked = [tuple(sign * x if math.isfinite(x) else math.inf for x in pair) for pair in values]
+    scores = [0.5 if this == that else float(this < that) for this, that in ranked]
+    return _Sample(measure=measure, differences=differences, scores=scores)
+
+
+def _effect(sample: _Sample, difference: Estimate | None) -> Effect:
+    pairs, total = len(sample.differences), len(sample.scores)
+    left_out = total - pairs
+    low, high = wilson_interval(sum(sample.scores), total)
+    improvement = Estimate(value=sum(sample.scores) / total, low=low, high=high)
+    return Effect(
+        measure=sample.measure,
+        difference=difference,
+        improvement=improvement,
+        pairs=pairs,
+        left_out=left_out,
+        verdict=_verdict(sample, difference),
+        ties=sample.scores.count(0.5),
+    )
+
+
+def _verdict(sample: _Sample, difference: Estimate | None) -> str:
+    if len(sample.scores) < FEW_REPLICAS:
+        return TOO_FEW
+    smaller = sample.measure in SMALLER_IS_BETTER
+    if difference is not None and len(sample.differences) == len(sample.scores):
+        if not difference.leaves_out(0):
+            return NOT_SHOWN
+        gained = (difference.value < 0) == smaller
+    else:
+        wins, losses = sample.scores.count(1), sample.scores.count(0)
+        gained = wins > losses
+        opposed = difference is not None and difference.value != 0 and ((difference.value < 0) == smaller) != gained
+        if opposed or sign_test(wins, losses) >= _CHANCE_OF_SIGNS:
+            return NOT_SHOWN
+    if smaller:
+        return BETTER if gained else WORSE
+    return HIGHER if gained else LOWER
+
+
+def _notes(paired: _Paired) -> Iterator[str]:
+    summary, baseline = paired.summary, paired.baseline
+    name, other = summary.entry.run.label, baseline.entry.run.label
+    mine, its = summary.entry.run.seeds, baseline.entry.run.seeds
+    if not paired.seeds:
+        yield (
+            f"{name} ({_show_seeds(mine)}) and its baseline {other} ({_show_seeds(its)}) have no replica with the same "
+            "seed: not compared. Train both from one seed."
+        )
+        return
+    if mine != its:
+        count = len(paired.seeds)
+        yield (
+            f"{name} has {_show_seeds(mine)}, its baseline {other} {_show_seeds(its)}: {count} pair"
+            f"{'s' if count > 1 else ''}."
+        )
+    if paired.at_step is not None or paired.budget < max(summary.last_step, baseline.last_step):
+        judged = summary.is_judged and baseline.is_judged
+        restricted = f"steps to solve are restricted to {paired.budget}, " if judged else ""
+        figures = "other figures are the last of each"
+        if paired.at_step is not None:
+            # Settled replicas do not limit: the one that stops at the budget does.
+            behind = next((each for each in (summary, baseline) if known_steps(each) == paired.budget), None)
+            as_far = f", which is as far as {behind.entry.run.label} is" if behind else ""
+            figures = f"other figures are compared at step {paired.at_step}{as_far}"
+        yield (
+            f"{name} has done {summary.last_step} steps, its baseline {other} {baseline.last_step}: {restricted}"
+            f"{figures}."
+        )
+    for sample in paired.samples:
+        logged, count = len(sample.scores), len(paired.seeds)
+        if logged < count:
+            yield f"{name} and its baseline {other}: both have {NAMES[sample.measure]} in {logged} of {count} pairs."
+
+
+def _show_seeds(seeds: range) -> str:
+    return f"seed {seeds.start}" if len(seeds) == 1 else f"seeds {seeds.start} to {seeds.stop - 1}"

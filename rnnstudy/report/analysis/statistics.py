@@ -1,0 +1,87 @@
+"""The few statistics a report needs, with stated treatment of zeros, NaN and censoring."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+from scipy.stats import binomtest
+
+from rnnstudy.runs.digest import top_track
+from rnnstudy.runs.logs import Track
+from rnnstudy.runs.run import Run
+
+FEW_REPLICAS = 5
+"""Below this many replicas a report warns."""
+
+
+@cache
+def wilson_interval(successes: float, total: int) -> tuple[float, float]:
+    """Return the Wilson 95 % interval of a fraction.
+
+        (n p + z^2 / 2 +- z sqrt(n p (1 - p) + z^2 / 4)) / (n + z^2)
+
+    With z the 97.5 % quantile of the normal distribution. A tie counts as half a success.
+
+    References:
+        Wilson, Probable inference, the law of succession, and statistical inference, 1927 (JASA 22).
+
+    Args:
+        successes: From 0 to the total.
+        total: At least 1.
+
+    Returns:
+        Its ends, from 0 to 1.
+    """
+    z, share = NormalDist().inv_cdf(0.975), successes / total
+    middle = (2 * total * share + z**2) / (2 * (total + z**2))
+    half = z * math.sqrt(4 * total * share * (1 - share) + z**2) / (2 * (total + z**2))
+    return 0.0 if successes == 0 else middle - half, 1.0 if successes == total else middle + half
+
+
+@cache
+def sign_test(wins: int, losses: int) -> float:
+    """Return the exact two-sided p-value of the sign test: of wins and losses that are equally likely, without ties.
+
+    References:
+        Dixon & Mood, The statistical sign test, 1946 (JASA 41).
+    """
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+
+
+def median_steps(steps_to_solve: Sequence[int | None]) -> float:
+    """Return the median steps to solve; a replica that was not solved counts as infinite.
+
+    Returns:
+        Infinity when half or more of the replicas were not solved.
+    """
+    return float(np.median([math.inf if steps is None else steps for steps in steps_to_solve]))
+
+
+def median_range(values: Sequence[float], *, nan_as: float) -> tuple[float, float, float]:
+    """Return median, minimum and maximum, with NaN counted as `nan_as` (the worst value)."""
+    counted = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=nan_as, posinf=math.inf, neginf=-math.inf)
+    with np.errstate(invalid="ignore"):  # infinities of both signs in the middle: NaN, and shown so
+        return float(np.median(counted)), float(counted.min()), float(counted.max())
+
+
+def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
+    """Return the median of logarithms, with zeros and non-finite values kept in their order.
+
+    `-inf` (a zero) is below every number; `+inf`, then NaN, above.
+
+    Returns:
+        `-inf` where half or more are zeros, `+inf` or NaN where half or more are not finite.
+    """
+    ordered = np.sort(logs, axis=axis)
+    count = logs.shape[axis]
+    lower = np.take(ordered, (count - 1) // 2, axis=axis)
+    upper = np.take(ordered, count // 2, axis=axis)
+    with np.errstate(invalid="ignore"):
+        return np.where(lower == upper, lower, (lower + upper) / 2)
+
+
+def top_curve(run: Run, *, state: str = "h", part: str = "total") -> Track | None:
+    """Return the gradient norms over time steps of the top layer's state; None if not logged."""
+    return top_track(run.curves, state=state, part=part)

@@ -1,0 +1,137 @@
+"""When replicas solve the task, with those that have not yet: censored, not dropped."""
+
+import warnings
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from scipy.stats import CensoredData, ecdf
+
+from rnnstudy.report.analysis.statistics import wilson_interval
+
+
+@runtime_checkable
+class Outcomes(Protocol):
+    """What is known of the replicas of a run: one status each, and optimizer steps, None where not solved."""
+
+    @property
+    def status(self) -> tuple[str, ...]:
+        """Of each, "diverged" among others."""
+        ...
+
+    @property
+    def steps_to_solve(self) -> tuple[int | None, ...]:
+        """Of each."""
+        ...
+
+    @property
+    def last_step(self) -> int:
+        """Optimizer steps done."""
+        ...
+
+
+class SolvedCurve(NamedTuple):
+    """Fraction of replicas that solved the task, a step function of the optimizer steps.
+
+    Args:
+        steps: Ascending, from 0 to the last step of the run; shape `(point,)`.
+        fraction: From each step to the next, likewise.
+        low: Lower end of its 95 % interval at each step, likewise.
+        high: Upper end, likewise.
+    """
+
+    steps: np.ndarray
+    fraction: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class MedianSteps(NamedTuple):
+    """Median optimizer steps to solve with its 95 % interval; None is for what is beyond the steps done."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def solved_curve(summary: Outcomes) -> SolvedCurve:
+    """Return the fraction solved against optimizer steps: 1 - S, with S the Kaplan-Meier estimate.
+
+        S(t) = product over the steps s <= t at which replicas solved the task of 1 - solved(s) / open(s)
+
+    `open(s)` counts the replicas that had not solved it before. One that never did is censored at the last step of the
+    run; so is one that diverged, which stays open, since it will not solve the task whatever it is given.
+
+    The band holds at each step by itself. It is the exponential Greenwood interval; where that does not exist, with
+    none or all of the replicas solved, it is Wilson's.
+
+    References:
+        Kaplan & Meier, Nonparametric estimation from incomplete observations, 1958 (JASA 53).
+        Kalbfleisch & Prentice, The statistical analysis of failure time data, 2002, section 1.4: the interval of
+        log(-log S).
+
+    Args:
+        summary: A run of a task with a criterion.
+
+    Returns:
+        The curve with its band.
+    """
+    solved = _solving_steps(summary)
+    done = max([summary.last_step, *solved])
+    replicas = len(summary.status)
+    left = replicas - len(solved)
+    if solved:
+        estimate = ecdf(CensoredData(uncensored=solved, right=[done] * left)).cdf
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)
+            band = estimate.confidence_interval(0.95, method="log-log")
+        steps, fraction = estimate.quantiles, np.clip(estimate.probabilities, 0, 1)
+        low, high = band.low.probabilities, band.high.probabilities
+    else:
+        steps, fraction, low, high = (np.empty(0) for _ in range(4))
+    if not len(steps) or steps[0] > 0:
+        steps, fraction, low, high = (np.insert(each, 0, 0) for each in (steps, fraction, low, high))
+    if steps[-1] < done:
+        steps = np.append(steps, done)
+        fraction, low, high = (np.append(each, each[-1]) for each in (fraction, low, high))
+    for count, ends in ((0, fraction <= 0), (replicas, fraction >= 1)):
+        low[ends], high[ends] = wilson_interval(count, replicas)
+    return SolvedCurve(steps=steps, fraction=fraction, low=low, high=high)
+
+
+def median_steps_to_solve(summary: Outcomes) -> MedianSteps:
+    """Return the median of the steps to solve, with censoring.
+
+    It is the step at which the curve of `solved_curve` crosses one half; where the curve stays at one half for a while,
+    the middle of that while. The interval is from the first step with a solved replica at which the band's upper end
+    reaches one half to the first at which its lower end does.
+
+    References:
+        Brookmeyer & Crowley, A confidence interval for the median survival time, 1982 (Biometrics 38).
+
+    Args:
+        summary: A run of a task with a criterion.
+
+    Returns:
+        Optimizer steps.
+    """
+    curve = solved_curve(summary)
+    reached = _first(curve.steps, curve.fraction > 0.5 - 1e-9)
+    passed = _first(curve.steps, curve.fraction > 0.5 + 1e-9)
+    return MedianSteps(
+        value=None if reached is None or passed is None else (reached + passed) / 2,
+        low=_first(curve.steps, (curve.high >= 0.5) & (curve.fraction > 0)),
+        high=_first(curve.steps, curve.low >= 0.5),
+    )
+
+
+def _solving_steps(summary: Outcomes) -> list[int]:
+    """Return the steps of those that solved the task; one that diverged counts as not having done so."""
+    return [
+        steps
+        for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)
+        if steps is not None and status != "diverged"
+    ]
+
+
+def _first(steps: np.ndarray, found: np.ndarray) -> float | None:
+    return float(steps[found.argmax()]) if found.any() else None

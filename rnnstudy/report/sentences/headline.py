@@ -1,0 +1,193 @@
+"""What a comparison says in a sentence or two, and what has to be said against it."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from rnnstudy.report.analysis.naming import is_edited, natural
+from rnnstudy.report.analysis.phrases import of_all, of_replicas, plural
+from rnnstudy.report.analysis.statistics import median_range
+from rnnstudy.report.analysis.summary import Summary, known, median_ratio
+from rnnstudy.report.tables.by_run import DASH, show_number, show_steps
+
+_MAX_TASKS = 4  # sentences that still are a headline
+_MAX_DIVERGED = 3  # runs that a sentence still names
+
+
+def headline(summaries: Sequence[Summary]) -> list[str]:
+    """Name the best and the worst run, task by task.
+
+    Best is the largest solved fraction, then the fewest median steps, then the lowest median loss. Several that are
+    equal are named together, or counted.
+
+    Returns:
+        Sentences.
+    """
+    ended = [summary for summary in summaries if summary.is_finished]
+    if not ended:
+        count = len(summaries)
+        return ["The run has not ended yet." if count == 1 else f"None of {count} runs has ended yet."]
+    tasks: dict[tuple[str, ...], list[Summary]] = {}
+    for summary in ended:
+        settings = summary.entry.settings
+        tasks.setdefault(tuple(settings[key] for key in _task_settings(summary)), []).append(summary)
+    if len(tasks) == 1:
+        return _compared(ended)
+    # Across tasks best and worst would compare the tasks: each gets a sentence of its own.
+    groups = sorted(tasks.items(), key=lambda group: [natural(value) for value in group[0]])
+    solved = [members for _, members in groups if any(each.solved for each in members)]
+    unsolved = [members for _, members in groups if members not in solved and members[0].is_judged]
+    told = [members for _, members in groups if members not in unsolved]
+    sentences = [_compared(members)[0] for members in told[:_MAX_TASKS]]
+    if len(told) > _MAX_TASKS:
+        left = len(told) - _MAX_TASKS
+        sentences.append(f"The table has {left} more {plural('task', left)}.")
+    if unsolved:
+        names = [_task_name(members[0]) for members in unsolved]
+        shown = " or ".join(names[:_MAX_TASKS]) + (
+            f" or {len(names) - _MAX_TASKS} more" if len(names) > _MAX_TASKS else ""
+        )
+        count = sum(map(len, unsolved))
+        none = {1: "The run", 2: "Neither of 2 runs"}.get(count, f"None of {count} runs")
+        sentences.append(f"{none} with {shown} {'did not solve' if count == 1 else 'solved'} the task in any replica.")
+    return sentences
+
+
+def divergence(summaries: Sequence[Summary]) -> list[str]:
+    """Say which runs have replicas that diverged.
+
+    Returns:
+        A sentence; none where all is well.
+    """
+    found = [summary for summary in summaries if summary.diverged]
+    if not found:
+        return []
+    if len(found) <= _MAX_DIVERGED:
+        parts = [f"{of_replicas(each.diverged, each.replicas)} of {each.entry.name}" for each in found]
+        # Names have commas of their own.
+        return [f"{parts[0]} diverged." if len(parts) == 1 else f"Diverged: {'; '.join(parts)}."]
+    lost, replicas = sum(each.diverged for each in found), sum(each.replicas for each in found)
+    every = sum(each.diverged == each.replicas for each in found)
+    all_of = f", in {every} of them every one" if every else ""
+    return [f"In {len(found)} of {len(summaries)} runs replicas diverged, {lost} of their {replicas}{all_of}."]
+
+
+def _task_settings(summary: Summary) -> list[str]:
+    return [key for key in summary.entry.settings if key == "task" or key.startswith("task.")]
+
+
+def _task_name(summary: Summary) -> str:
+    keys = _task_settings(summary)
+    settings = summary.entry.settings
+    return ", ".join(settings[key] if key == "task" else f"{key.partition('.')[2]}={settings[key]}" for key in keys)
+
+
+def _compared(ended: Sequence[Summary]) -> list[str]:
+    if len(ended) == 1:
+        if ended[0].replicas == 1 and ended[0].is_judged and not ended[0].solved:
+            return [f"{_names(ended)} did not solve the task.", *_gradients(ended)]
+        return [f"{_outcome(ended)}.", *_gradients(ended)]
+    best, worst = _extremes(ended, _merit)
+    told = [] if best == worst else _gradients([group[0] for group in (worst, best) if len(group) == 1])
+    if not any(each.solved for each in ended):
+        first = f"{'Neither run' if len(ended) == 2 else f'None of {len(ended)} runs'} solved the task in any replica"
+        if not ended[0].is_judged:
+            first = f"{len(ended)} runs of a task that has no criterion to be solved"
+        return [f"{first}{_losses(ended)}.", *told]
+    if all(each.solved == each.replicas for each in ended):
+        first = f"{of_all(len(ended), len(ended)).capitalize()} runs solved the task in every replica"
+        fastest, slowest = _extremes(ended, lambda each: -each.median_steps)
+        if fastest == slowest:
+            return [f"{first}, in equally many steps (median {show_steps(ended[0])}).", *told]
+        return [f"{first}; fastest: {_steps(fastest)}; slowest: {_steps(slowest)}.", *told]
+    upper, lower = _extremes(ended, lambda each: _merit(each)[:2])
+    if upper == lower:
+        return [f"{_outcome(ended)}.", *told]
+    sentences = [f"{_outcome(upper)}; {_outcome(lower)}."]
+    if max(each.interval[0] for each in upper) <= min(each.interval[1] for each in lower):
+        sentences.append("Their 95 % intervals overlap: these replicas do not tell the two apart by fraction solved.")
+    return sentences + told
+
+
+def _extremes(
+    ended: Sequence[Summary], merit: Callable[[Summary], float | tuple[float, ...]]
+) -> tuple[list[Summary], list[Summary]]:
+    """Return all runs with the largest merit, and all with the smallest."""
+    merits = [merit(each) for each in ended]
+    best, worst = max(merits), min(merits)
+    return (
+        [each for each, found in zip(ended, merits, strict=True) if found == best],
+        [each for each, found in zip(ended, merits, strict=True) if found == worst],
+    )
+
+
+def _merit(summary: Summary) -> tuple[float, float, float]:
+    return (summary.solved / summary.replicas, -summary.median_steps, -_median_loss(summary))
+
+
+def _median_loss(summary: Summary) -> float:
+    """Return the median loss; infinity where there is none, or half or more of the replicas have none."""
+    losses = known(summary.loss)
+    return median_range(losses, nan_as=math.inf)[0] if losses and not summary.is_lost else math.inf
+
+
+def _losses(ended: Sequence[Summary]) -> str:
+    """Name the lowest and the highest loss, among runs that have one."""
+    finite = [each for each in ended if math.isfinite(_median_loss(each))]
+    if not finite:
+        return ""
+    lowest, highest = _extremes(finite, lambda each: -_median_loss(each))
+    if lowest == highest:
+        return "" if len(finite) == len(ended) else f"; final loss of {_loss(lowest)}"
+    return f"; lowest final loss: {_loss(lowest)}; highest: {_loss(highest)}"
+
+
+def _names(group: Sequence[Summary]) -> str:
+    """Name one or two runs; more are counted."""
+    return " and ".join(each.entry.name for each in group) if len(group) < 3 else f"{len(group)} runs"
+
+
+def _outcome(group: Sequence[Summary]) -> str:
+    first = group[0]
+    if not first.is_judged:
+        return f"Final loss of {_loss(group)}"
+    each = " each" if len(group) > 1 else ""
+    if len({one.replicas for one in group}) == 1:
+        part = f"{first.solved} of {first.replicas} replicas"
+    else:
+        part = f"{first.solved / first.replicas:.0%} of the replicas".replace("%", " %")
+    if all(one.replicas == 1 for one in group):
+        each, part = "", "the task"
+        if not first.solved:
+            return f"{_names(group)} did not solve it"
+    steps = show_steps(first)
+    return f"{_names(group)}{each} solved {part}{f' (median {steps} steps)' if first.solved and steps != DASH else ''}"
+
+
+def _steps(group: Sequence[Summary]) -> str:
+    return f"{_names(group)} (median {show_steps(group[0])} steps)"
+
+
+def _loss(group: Sequence[Summary]) -> str:
+    middle = _median_loss(group[0])
+    shown = show_number(middle, digits=4) if math.isfinite(middle) else "not a number"
+    level = group[0].entry.run.facts.memoryless_loss
+    without = "" if level is None else f", without memory {show_number(level, digits=4)}"
+    return f"{_names(group)} ({shown}{without})"
+
+
+def _gradients(summaries: Sequence[Summary]) -> list[str]:
+    parts: list[str] = []
+    for summary in summaries:
+        ratio, run = median_ratio(summary.ratio_last), summary.entry.run
+        if ratio is None:
+            continue
+        if math.isfinite(ratio):
+            size = f"10^{ratio:.1f} of that at lag 0"
+        else:
+            size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
+        star = "*" if is_edited(summary.entry) else ""
+        parts.append(
+            f"in {summary.entry.name}{star} the gradient at lag {run.facts.seq_len - 1 - run.facts.reference_step} "
+            f"is {size}"
+        )
+    return [f"At the last probe, {'; '.join(parts)}."] if parts else []

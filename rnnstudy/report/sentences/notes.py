@@ -1,0 +1,122 @@
+"""What has to be said against a comparison, a line each."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnstudy.report.analysis.naming import confounded
+from rnnstudy.report.analysis.statistics import FEW_REPLICAS
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.runs.collection import Sweep
+from rnnstudy.runs.run import Run
+
+UNUSABLE = "Not compared: "
+"""Begins the notes on folders that were asked for, all of which are told."""
+
+_LONG_KINDS = ("Not read", "Not ended", "Nothing logged", "No gradients", "Not drawn")
+_LISTED = 5  # lines of a kind
+_NAMED = 3  # runs in a line
+_FACTOR = "instrument.horizon.factor"
+
+
+def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
+    """List what limits the comparison: unread and unfinished runs, few replicas, mixed settings.
+
+    Args:
+        sweep: What was read.
+        summaries: The runs that are compared.
+
+    Returns:
+        Sentences.
+    """
+    runs = [summary.entry.run for summary in summaries]
+    found = [f"{UNUSABLE}{line}" for line in sweep.unusable]
+    found += [f"Not read: {line}" for line in sweep.unreadable]
+    found += [f"Not ended: {s.entry.name} ({s.entry.run.label}): {s.state}" for s in summaries if not s.is_finished]
+    found += [
+        f"Nothing logged: {run.label} has no metrics.jsonl, or an empty one"
+        for run in runs
+        if not _has_content(run.folder.metrics)
+    ]
+    found += [f"No gradients: {run.label} has no curves.jsonl, or an empty one" for run in runs if not _has_curves(run)]
+    found += _few_replicas(summaries)
+    found += _twice(runs)
+    if spread := [s.entry.name for s in summaries if not s.entry.run.facts.loss_at_end and _has_curves(s.entry.run)]:
+        found.append(
+            f"No log ratio, horizon and decay for {_some(spread)}: "
+            "the loss is at many time steps there, so the gradient at each of them is also that of the outputs close "
+            "to it."
+        )
+    tasks = {run.choices.get("task", "") for run in runs}
+    if len(tasks) > 1:
+        found.append(f"The runs are of {len(tasks)} tasks, {', '.join(sorted(tasks))}: compare within one task only.")
+    elif settings := [key for key in summaries[0].entry.settings if key.startswith("task.")]:
+        found.append(f"The runs differ in {', '.join(settings)}: compare within one task only.")
+    factors = {run.settings[_FACTOR] for run in runs if _FACTOR in run.settings}
+    if len(factors) > 1:
+        found.append(f"{_FACTOR} is {', '.join(sorted(factors))}: horizons of different factors do not compare.")
+    if mixed := confounded(runs):
+        found.append(f"Changes along with the chosen members, and may matter as much as they do: {_some(mixed)}.")
+    return found
+
+
+def _few_replicas(summaries: Sequence[Summary]) -> list[str]:
+    few = sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS})
+    if not few:
+        return []
+    counts = " or ".join(map(str, few))
+    return [f"Runs with {counts} replica{'s' if few != [1] else ''}: too few to say much; take 5 or more."]
+
+
+def _twice(runs: Sequence[Run]) -> list[str]:
+    """Return lines on runs of one configuration; they count as runs of their own, but are not independent."""
+    same: defaultdict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        if run.fingerprint is not None:
+            same[run.fingerprint].append(run.label)
+    return first_of(
+        [f"The same configuration and seed: {_some(labels)}" for labels in same.values() if len(labels) > 1]
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _has_curves(run: Run) -> bool:
+    return _has_content(run.folder.curves)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def shortened(found: Sequence[str], place: Path) -> list[str]:
+    """Return notes for a terminal: of a kind that every run may have the first ones.
+
+    Args:
+        found: All notes.
+        place: The page, which has all of them.
+
+    Returns:
+        Lines.
+    """
+    shown: list[str] = []
+    counts = Counter(note.partition(":")[0] for note in found)
+    seen: Counter[str] = Counter()
+    for note in found:
+        kind = note.partition(":")[0]
+        seen[kind] += 1
+        if kind not in _LONG_KINDS or seen[kind] <= _LISTED:
+            shown.append(note)
+        elif seen[kind] == _LISTED + 1:
+            shown.append(f"{kind}: {counts[kind] - _LISTED} more, all in {place.name}")
+    return shown
+
+
+def first_of(lines: Sequence[str]) -> list[str]:
+    """Return the first lines of a kind, the last of them with the number of those left out."""
+    if len(lines) <= _LISTED:
+        return list(lines)
+    return [*lines[: _LISTED - 1], f"{lines[_LISTED - 1]}; and {len(lines) - _LISTED} more like it"]

@@ -1,0 +1,336 @@
+"""Verdicts in words, computed by stated rules."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+from rnnstudy.report.analysis.bootstrap import Estimate
+from rnnstudy.report.analysis.naming import is_edited
+from rnnstudy.report.analysis.paired import (
+    BETTER,
+    MEASURES,
+    NAMES,
+    NOT_SHOWN,
+    SMALLER_IS_BETTER,
+    TOO_FEW,
+    WORSE,
+    Comparison,
+    Effect,
+    by_chance,
+    count_told,
+)
+from rnnstudy.report.analysis.phrases import contrast, join, of_all, of_replicas, plural
+from rnnstudy.report.analysis.statistics import FEW_REPLICAS
+from rnnstudy.report.analysis.summary import Summary, known, median_ratio
+from rnnstudy.report.contents import Contents
+from rnnstudy.report.sentences.headline import divergence, headline
+
+VANISHING, EXPLODING = -2.0, 2.0
+"""log10 of the gradient norm at the lag of the information over that at lag 0: at most, and at least."""
+
+RULES = (
+    f"The ratio is the gradient norm at the lag of the information (the earliest time step with any) over that at lag "
+    f"0, median of the replicas, at the last probe. Vanishing: at most 10^{VANISHING:g}. Exploding: at least "
+    f"10^{EXPLODING:g}. Exactly zero: half or more of the replicas have a gradient of zero there. No ratio: half or "
+    "more have one that is not finite, have nothing but zero at lag 0, or diverged. Reaches: anything else. The "
+    "class at the first probe, before training, is named where it was another.",
+    "Where the loss is at many time steps there is no such verdict: the gradient at each is also that of the outputs "
+    "close to it.",
+    "Theory: in a vanilla network a time step lengthens the gradient at most gamma * ||W_hh||-fold, with gamma the "
+    "largest slope of the activation; said where the median of the replicas is below 1.",
+    "Active: the fraction of the steps at which a mitigation acted, mean of the replicas.",
+    "Compared with the baseline, paired by the replica's seed: the mean of the differences and its 95 % bootstrap "
+    "interval. Sooner, later, lower or higher is said where the interval leaves out 0, no difference shown where it "
+    f"does not, too few below {FEW_REPLICAS} pairs. Of steps to solve it is the difference of the mean time to solve "
+    "within N steps, to which both were trained (restricted mean): a replica that did not solve the task by then "
+    "counts with N, and what comes later is not compared. Comparisons in which neither run solved the task in any "
+    "replica are not counted. Better in x % of the pairs: ties count half. Where a loss is not a number, as of a "
+    "replica that diverged, there is no difference; it counts as the worst, and an exact sign test over the pairs "
+    "decides.",
+    "A replica that stopped for having solved the task has the figures of that moment: the loss, horizon and decay of "
+    "runs that solve it at different times are of different training steps.",
+    "The clearest differences are the largest in proportion, steps to solve first; the more differences there are, the "
+    "more of them are told from 0 by chance, which the intervals do not allow for.",
+    "* A mitigation edits the gradient on its way back through time (clip_adjoint, h_detach, truncated_bptt): the "
+    "figures are of the edited backward pass, and not the task's true gradient.",
+)
+"""How the sentences are decided, for the page."""
+
+GAIN_BOUND = "gain_bound/layer_"
+"""Before the number of the layer, the tag of gamma * ||W_hh||."""
+
+_MOST = 8  # sentences that still decide something
+_MOST_EFFECTS = 2
+_WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
+
+
+def verdicts(contents: Contents) -> list[str]:
+    """Return the few sentences that decide, at most 8.
+
+    Best and worst, what diverged, counts of verdicts, and the clearest differences.
+
+    Sentences hold powers as "10^-9.4".
+    """
+    counted = [*divergence(contents.summaries), *_tally_gradients(contents.summaries), *_tally_pairs(contents)]
+    clearest = [_effect_sentence(comparison, effect) for comparison, effect in _clearest(contents.comparisons)]
+    if clearest:
+        clearest.insert(0, _multiplicity(contents.comparisons))
+    first = headline(contents.summaries)
+    kept = max(1, _MOST - len(counted) - len(clearest))
+    return [*first[:kept], *counted, *clearest][:_MOST]
+
+
+def gradient_verdicts(summaries: Sequence[Summary]) -> list[str]:
+    """Return a sentence for every configuration: its gradient, its mitigations, its outcome."""
+    return [f"{summary.entry.name}: {'; '.join(_clauses(summary))}." for summary in summaries]
+
+
+def paired_verdicts(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a sentence for every comparison with a baseline."""
+    return [_paired_sentence(comparison) for comparison in comparisons]
+
+
+def gradient_class(ratio: float | None) -> str:
+    """Name what a log10 ratio says: "vanishing", "exploding", "exactly zero", "no ratio", "reaches"; "" for None."""
+    if ratio is None:
+        return ""
+    if ratio == -math.inf:
+        return "exactly zero"
+    if not math.isfinite(ratio):
+        return "no ratio"
+    if ratio <= VANISHING:
+        return "vanishing"
+    return "exploding" if ratio >= EXPLODING else "reaches"
+
+
+def _clauses(summary: Summary) -> list[str]:
+    found = [_gradient_clause(summary), *_theory_clause(summary)]
+    for name, values in summary.active.items():
+        if shares := known(values):
+            found.append(f"{name} active on {_percent(sum(shares) / len(shares))} of steps")
+    if skipped := sum(value for value in known(summary.skipped) if math.isfinite(value)):
+        found.append(f"{skipped:.0f} update{'s' if skipped != 1 else ''} skipped")
+    if summary.diverged:
+        found.append(f"{of_replicas(summary.diverged, summary.replicas)} diverged")
+    if summary.is_judged:
+        so_far = "" if summary.is_finished else f" so far (step {summary.last_step})"
+        found.append(f"{of_replicas(summary.solved, summary.replicas)} solved{so_far}")
+    return found
+
+
+def _gradient_clause(summary: Summary) -> str:
+    ratio, before = median_ratio(summary.ratio_last), median_ratio(summary.ratio_first)
+    run = summary.entry.run
+    if ratio is None:
+        if not run.facts.loss_at_end:
+            return "no verdict on the gradient: the loss is at many time steps"
+        return "no gradient logged"
+    lag = run.facts.seq_len - 1 - run.facts.reference_step
+    star = "*" if is_edited(summary.entry) else ""
+    kind = gradient_class(ratio)
+    said = {
+        "exactly zero": f"the gradient at lag {lag} is exactly zero",
+        "no ratio": f"at lag {lag} there is no ratio, half or more of the replicas diverged"
+        if summary.is_lost
+        else f"at lag {lag} there is no ratio, the gradient is not finite or zero at lag 0 too",
+    }.get(kind, f"at lag {lag} the gradient is 10^{ratio:.1f} of that at lag 0")
+    changed = gradient_class(before)
+    earlier = f" (before training {changed}{_power(before)})" if changed not in {"", kind} else ""
+    return f"{said}{star}{earlier}" if kind in {"exactly zero", "no ratio"} else f"{kind}{star}: {said}{earlier}"
+
+
+def _theory_clause(summary: Summary) -> list[str]:
+    """Say that the gradient must vanish, where gamma * ||W_hh|| of the top layer is below 1."""
+    run = summary.entry.run
+    layers = {tag: values for tag, values in run.standing.final.items() if tag.startswith(GAIN_BOUND)}
+    if not layers or not run.facts.loss_at_end:
+        return []
+    gains = known(layers[max(layers, key=lambda tag: int(tag.removeprefix(GAIN_BOUND)))])
+    gain = median(gains) if gains else math.nan
+    return [f"theory: a time step leaves at most {gain:.2g} of it, so it must vanish"] if gain < 1 else []
+
+
+def _power(ratio: float | None) -> str:
+    return f", 10^{ratio:.1f}" if ratio is not None and math.isfinite(ratio) else ""
+
+
+def _percent(share: float) -> str:
+    if math.isnan(share):
+        return "an unknown part"
+    percent = 100 * share
+    return "less than 1 %" if 0 < percent < 1 else f"{percent:.0f} %"
+
+
+def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
+    known_ratio = [summary for summary in summaries if median_ratio(summary.ratio_last) is not None]
+    true = [summary for summary in known_ratio if not is_edited(summary.entry)]
+    counted = [summary for summary in true if not summary.is_lost]
+    ratios = [ratio for summary in counted if (ratio := median_ratio(summary.ratio_last)) is not None]
+    if len(ratios) < 2:
+        return []
+    edited, lost = len(known_ratio) - len(true), len(true) - len(counted)
+    left = [f"{edited} whose gradients are edited"] if edited else []
+    left += [f"{lost} of which half or more replicas diverged"] if lost else []
+    aside = f", not counting {join(left)}" if left else ""
+    counts = Counter(map(gradient_class, ratios))
+    named = {
+        "reaches": "reaches the information",
+        "vanishing": "vanishes before the information",
+        "exactly zero": "is exactly zero at the information",
+        "exploding": "explodes on its way to the information",
+        "no ratio": "is not finite, or zero everywhere",
+    }
+    parts = [f"{words} in {of_all(counts[kind], len(ratios))}" for kind, words in named.items() if counts[kind]]
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
+    ends = [f"10^{end:.1f}" for end in (min(finite), max(finite))] if len(finite) > 1 else []
+    span = f": {' to '.join(dict.fromkeys(ends))} of that at lag 0" if ends else ""
+    return [f"After training, the gradient {join(parts)} configurations{aside}{span}."]
+
+
+def _tally_pairs(contents: Contents) -> list[str]:
+    """Count the verdicts on steps to solve, where any replica solved the task, and those on the loss."""
+    solving = [each for each in contents.comparisons if each.summary.solved or each.baseline.solved]
+    steps = _tally(
+        solving,
+        "steps_to_solve",
+        {
+            BETTER: "the task was solved sooner in",
+            WORSE: "the task was solved later in",
+            NOT_SHOWN: "no difference in steps to solve was shown in",
+            TOO_FEW: "there were too few replicas to say in",
+        },
+    )
+    losses = _tally(
+        contents.comparisons,
+        "loss",
+        {
+            BETTER: "the final loss was lower in",
+            WORSE: "the final loss was higher in",
+            NOT_SHOWN: "no difference in final loss was shown in",
+            TOO_FEW: "there were too few replicas to say in",
+        },
+    )
+    neither = len(contents.comparisons) - len(solving)
+    if steps and neither:
+        steps += f" ({neither} more left out, in which neither run solved it)"
+    # Too few replicas for the steps are too few for the loss.
+    parts = list(dict.fromkeys(filter(None, (steps, losses))))
+    return [f"Compared with {contents.baseline}, replica by replica, {'; '.join(parts)}."] if parts else []
+
+
+def _tally(comparisons: Sequence[Comparison], measure: str, words: Mapping[str, str]) -> str:
+    """Count the verdicts on a measure; empty if there are none."""
+    counts = Counter(
+        effect.verdict for comparison in comparisons for effect in comparison.effects if effect.measure == measure
+    )
+    total = counts.total()
+    parts = [f"{said} {of_all(counts[kind], total)}" for kind, said in words.items() if counts[kind]]
+    return f"{join(parts)} {plural('comparison', total)}" if parts else ""
+
+
+def _multiplicity(comparisons: Sequence[Comparison]) -> str:
+    """Say, before the clearest differences are picked, of how many, and how many there would be by chance."""
+    could, told = count_told(comparisons)
+    verb = "is" if told == 1 else "are"
+    return (
+        f"Of {could} {plural('difference', could)} between runs {told} {verb} told from 0, where "
+        f"{by_chance(could)} would be by chance; the clearest:"
+    )
+
+
+def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
+    """Return the decided differences that are largest in proportion, steps to solve before losses."""
+    found: list[tuple[int, float, int, Comparison, Effect]] = []
+    for number, comparison in enumerate(comparisons):
+        for effect in comparison.effects:
+            if effect.verdict in {BETTER, WORSE} and effect.difference is not None and not effect.left_out:
+                size = abs(effect.difference.value) / _scale(comparison, effect.measure)
+                if size >= _WORTH_A_WORD:
+                    found.append((MEASURES.index(effect.measure), -size, number, comparison, effect))
+    found.sort(key=lambda each: each[:3])
+    return [(comparison, effect) for *_, comparison, effect in found[:_MOST_EFFECTS]]
+
+
+def _scale(comparison: Comparison, measure: str) -> float:
+    if measure == "steps_to_solve":
+        return max(comparison.budget, 1)
+    losses = [abs(loss) for loss in known(comparison.baseline.loss) if math.isfinite(loss)]
+    return max(sum(losses) / len(losses) if losses else 0.0, 1e-300)
+
+
+def _paired_sentence(comparison: Comparison) -> str:
+    if not comparison.effects:
+        return f"{contrast(comparison)}: nothing to compare."
+    if comparison.pairs < FEW_REPLICAS:
+        return f"{contrast(comparison)}: too few replicas ({comparison.pairs}) to say."
+    clauses = [
+        _effect_clause(comparison, effect)
+        for effect in comparison.effects
+        if effect.verdict not in {TOO_FEW, NOT_SHOWN}
+    ]
+    same = [effect for effect in comparison.effects if effect.verdict == NOT_SHOWN]
+    few = [effect for effect in comparison.effects if effect.verdict == TOO_FEW]
+    if comparison.summary.solved == comparison.baseline.solved == 0 and comparison.summary.is_judged:
+        clauses.append("neither solved the task in any replica")
+        same = [effect for effect in same if effect.measure != "steps_to_solve"]
+    if same:
+        clauses.append(f"no difference shown in {join([_open_interval(effect) for effect in same])}")
+    if few:
+        clauses.append(f"too few pairs to say in {join([NAMES[effect.measure] for effect in few])}")
+    return f"{contrast(comparison)}: {'; '.join(clauses)}."
+
+
+def _effect_sentence(comparison: Comparison, effect: Effect) -> str:
+    return f"{contrast(comparison)}: {_effect_clause(comparison, effect)}."
+
+
+def _effect_clause(comparison: Comparison, effect: Effect) -> str:
+    if effect.difference is None or effect.left_out:
+        return _share_clause(effect)
+    size, low, high = _sized(effect.measure, effect.difference)
+    interval = f"(95 % interval {low} to {high}, {effect.pairs} pairs)"
+    more = effect.difference.value > 0
+    said = {
+        "steps_to_solve": f"solved {size} steps {'later' if more else 'sooner'} on average, within {comparison.budget} "
+        f"steps {interval}",
+        "loss": f"final loss {'higher' if more else 'lower'} by {size} on average {interval}",
+        "horizon": f"the gradient reaches {size} time steps {'farther' if more else 'less far'} {interval}",
+        "decay": f"on its way back the gradient falls {'less' if more else 'more'}, by {size} powers of ten per time "
+        f"step {interval}",
+    }[effect.measure]
+    if effect.improvement is None or effect.measure not in SMALLER_IS_BETTER:
+        return said
+    return f"{said}, better in {_percent(effect.improvement.value)} of the pairs"
+
+
+def _share_clause(effect: Effect) -> str:
+    """Tell a verdict that pairs decide, since some have no difference."""
+    share = effect.improvement
+    assert share is not None
+    words = "better" if effect.measure in SMALLER_IS_BETTER else "higher"
+    interval = f"{_percent(share.low)} to {_percent(share.high)}"
+    return (
+        f"{NAMES[effect.measure]} {words} in {_percent(share.value)} of the pairs (95 % interval {interval}; "
+        f"{effect.left_out} of {effect.pairs + effect.left_out} pairs with a value that is not finite)"
+    )
+
+
+def _open_interval(effect: Effect) -> str:
+    """Name a measure, and how large a difference the replicas leave open."""
+    if effect.difference is None:
+        return NAMES[effect.measure]
+    low, high = (_shown(effect.measure)(end) for end in (effect.difference.low, effect.difference.high))
+    return f"{NAMES[effect.measure]} ({low} to {high})"
+
+
+def _sized(measure: str, difference: Estimate) -> tuple[str, str, str]:
+    """Return a difference and the ends of its interval without their sign, which the words have."""
+    sign = 1.0 if difference.value > 0 else -1.0
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    show = _shown(measure)
+    return show(sign * difference.value), show(low), show(high)
+
+
+def _shown(measure: str) -> Callable[[float], str]:
+    return (lambda value: f"{value:.0f}") if measure == "steps_to_solve" else (lambda value: f"{value:.2g}")

@@ -1,0 +1,88 @@
+"""Tables as text: for a terminal, and as Markdown."""
+
+import re
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from rnnstudy.core.text import printable
+from rnnstudy.report.tables.by_run import Column
+
+_DISPENSABLE = (
+    *("time", "skip", "decay", "horizon", "active", "log ratio"),
+    *("decay?", "Δ decay", "horizon?", "Δ horizon", "loss?", "Δ loss"),
+)
+"""Headers of what a narrow terminal is not shown, first the ones that are missed least."""
+
+_GAP = 2  # characters between columns
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|$~#])")
+
+
+def slice_rows(table: Sequence[Column], start: int, stop: int) -> list[Column]:
+    """Return some rows of a table."""
+    return [Column(header=each.header, meaning=each.meaning, cells=each.cells[start:stop]) for each in table]
+
+
+def fit_width(table: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """Leave out columns that can be missed until the rest has room on its lines.
+
+    Args:
+        table: The columns.
+        width: Characters on a line.
+
+    Returns:
+        The columns that are left, and the headers of the others.
+    """
+    left, dropped = list(table), list[str]()
+    for header in _DISPENSABLE:
+        if sum(_widest(column) + _GAP for column in left) <= width:
+            break
+        if header in (column.header for column in left):
+            left = [column for column in left if column.header != header]
+            dropped.append(header)
+    return left, dropped
+
+
+def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
+    """Return a table for a terminal."""
+    shown = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=Text("\n".join(map(printable, title.split("\n"))), style="bold") if title else None,
+        title_justify="left",
+    )
+    for number, column in enumerate(table):
+        # Text, not markup: a name may hold square brackets.
+        justify = "left" if number == 0 else "right"
+        shown.add_column(
+            Text(printable(column.header)), justify=justify, overflow="fold", min_width=min(4, _widest(column))
+        )
+    for row in range(len(table[0].cells)):
+        shown.add_row(*(Text("\n".join(map(printable, filter(None, column.cells[row])))) for column in table))
+    return shown
+
+
+def markdown_table(table: Sequence[Column]) -> str:
+    """Return a table as Markdown, the second line of a cell in parentheses unless it is an interval."""
+    rows = [[column.header for column in table], ["---", *["---:"] * (len(table) - 1)]]
+    rows += [[_markdown_cell(*column.cells[row]) for column in table] for row in range(len(table[0].cells))]
+    rows[0] = [escape_markdown(header) for header in rows[0]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _widest(column: Column) -> int:
+    return max(len(column.header), *(len(part) for cell in column.cells for part in cell))
+
+
+def _markdown_cell(main: str, second: str) -> str:
+    shown = f"{main} ({second})" if second and not second.startswith(("→", "[")) else f"{main} {second}"
+    return escape_markdown(" ".join(shown.split()))
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return _SPECIAL.sub(r"\\\1", text)

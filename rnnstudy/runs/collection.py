@@ -1,0 +1,119 @@
+"""All runs below some folders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.runs.fields import UnreadableRunError
+from rnnstudy.runs.find import find_run_folders
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.run import Run, read_run
+
+MAX_CHECKED = 200
+"""Runs whose logs are all read, so that a corrupt one is found; of more, those that are drawn or have no digest."""
+
+
+MAX_HELD = 60
+"""Runs whose logs are held in memory."""
+
+
+MAX_TOLD = 5
+"""Folders that are named where none can be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All runs below some folders.
+
+    Args:
+        directories: The folders.
+        runs: Those that could be read.
+        unusable: One line for each of the folders asked for that is none, or holds no run.
+        unreadable: One line for each folder below them that could not be read, naming it and why.
+    """
+
+    directories: tuple[Path, ...]
+    runs: tuple[Run, ...]
+    unusable: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def read_sweep(*directories: Path) -> Sweep:
+    """Read every run at or below some folders; what is bad does not keep the rest out.
+
+    A run that is reached twice counts once. The labels of runs begin with the name of their folder where there are
+    several.
+
+    Returns:
+        The readable runs and a line on each of the rest.
+
+    Raises:
+        RnnstudyError: There is nothing to compare.
+    """
+    unusable: list[str] = []
+    problems: list[str] = []
+    folders: dict[Path, tuple[RunFolder, str]] = {}
+    for directory, prefix in zip(directories, _prefixes(directories), strict=True):
+        found = _look_into(directory, unusable, problems)
+        for folder in found:
+            label = Path(prefix, folder.path.relative_to(directory)).as_posix()
+            folders.setdefault(folder.path.resolve(), (folder, label))
+    runs = _read_all(list(folders.values()), problems)
+    if not runs:
+        raise RnnstudyError(_nothing([*unusable, *problems]))
+    return Sweep(directories=tuple(directories), runs=tuple(runs), unusable=tuple(unusable), unreadable=tuple(problems))
+
+
+def _nothing(problems: Sequence[str]) -> str:
+    many = f"None of {len(problems)} folders can be compared: " if len(problems) > 1 else ""
+    told = "; ".join(problem.removesuffix(".") for problem in problems[:MAX_TOLD])
+    rest = f"; and {len(problems) - MAX_TOLD} more" if len(problems) > MAX_TOLD else ""
+    return f"{many}{told}{rest}."
+
+
+def _prefixes(directories: Sequence[Path]) -> list[str]:
+    """Return what tells the folders apart: nothing for one, their names, or as much of their paths as it takes."""
+    if len(directories) == 1:
+        return [""]
+    parts = [directory.resolve().parts for directory in directories]
+    different = len(set(parts))
+    depth = next(d for d in range(1, 1 + max(map(len, parts))) if len({each[-d:] for each in parts}) == different)
+    return ["/".join(each[-depth:]).removeprefix("//") for each in parts]
+
+
+def _look_into(directory: Path, unusable: list[str], problems: list[str]) -> list[RunFolder]:
+    if not directory.exists():
+        unusable.append(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
+        return []
+    if not directory.is_dir():
+        unusable.append(f"{directory} is a file, not a folder. Runs come from `rnnstudy train ...`.")
+        return []
+    unseen: list[str] = []
+    found = list(find_run_folders(directory, unseen))
+    problems += unseen
+    if not found and not unseen:
+        unusable.append(
+            f"No run in {directory}: a run is a folder with config.yaml and run.json, made by `rnnstudy train ...`."
+        )
+    return found
+
+
+def _read_all(folders: Sequence[tuple[RunFolder, str]], problems: list[str]) -> list[Run]:
+    runs: list[Run] = []
+    for folder, label in folders:
+        try:
+            run = read_run(folder, label=label)
+            if len(folders) <= MAX_CHECKED:
+                _ = run.metrics, run.curves
+            _ = run.digest, run.standing
+            if len(folders) > MAX_HELD:
+                run.forget_logs()
+        except MemoryError:
+            problems.append(f"{label}: its logs do not fit into the memory")
+        except (UnreadableRunError, OSError) as error:
+            why = f"{Path(str(error.filename)).name}: {error.strerror}" if isinstance(error, OSError) else error
+            problems.append(" ".join(f"{label}: {why}".split()))
+        else:
+            runs.append(run)
+    return runs

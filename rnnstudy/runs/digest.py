@@ -1,0 +1,137 @@
+"""What a table needs of a run's logs, in a few numbers, so that a finished run need not be read whole again."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnstudy.runs.fields import Fields, UnreadableRunError, is_number
+from rnnstudy.runs.logs import Track
+
+PerReplica = tuple[float | None, ...]
+"""A figure of each replica; None where it was not logged."""
+
+_CURVE = re.compile(r"hidden_grad_norm/(?P<state>[^/]+)/layer_(?P<layer>\d+)/(?P<part>[^/]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """Figures of a run's logs.
+
+    Args:
+        active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
+        ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
+            first probe; None where the loss is not at the last step alone.
+        ratio_last: Likewise at the last probe.
+    """
+
+    active: dict[str, PerReplica]
+    ratio_first: PerReplica
+    ratio_last: PerReplica
+
+    def to_json(self) -> dict[str, Any]:
+        """For result.json."""
+        return {
+            "active": self.active,
+            "log10_ratio_first": self.ratio_first,
+            "log10_ratio_last": self.ratio_last,
+        }
+
+
+def make_digest(
+    metrics: Mapping[str, Track], curves: Mapping[str, Track], *, replicas: int, step: int | None
+) -> Digest:
+    """Reduce a run's logs.
+
+    Args:
+        metrics: Tag to scalars.
+        curves: Tag to curves.
+        replicas: How many.
+        step: The time step that the gradient must reach; None if the loss is not at the last step alone.
+
+    Returns:
+        The figures.
+    """
+    curve = top_track(curves) if step is not None else None
+    return Digest(
+        active={
+            tag.removesuffix("/active"): per_replica(track, _mean, replicas=replicas)
+            for tag, track in metrics.items()
+            if tag.endswith("/active")
+        },
+        ratio_first=_ratios(curve, Track.first, replicas=replicas, step=step or 0),
+        ratio_last=_ratios(curve, Track.last, replicas=replicas, step=step or 0),
+    )
+
+
+def _mean(values: np.ndarray) -> np.floating:
+    """The mean of the values that are numbers; NaN if none is."""
+    numbers = values[~np.isnan(values)]
+    return numbers.mean() if numbers.size else np.float64(np.nan)
+
+
+def read_digest(fields: Fields, replicas: int) -> Digest:
+    """Take a digest from result.json; what is wrong in it is an UnreadableRunError."""
+    active = fields.nested("active")
+    return Digest(
+        active={str(name): figures(active, name, replicas) for name in active.content},
+        ratio_first=figures(fields, "log10_ratio_first", replicas),
+        ratio_last=figures(fields, "log10_ratio_last", replicas),
+    )
+
+
+def figures(fields: Fields, key: str, replicas: int) -> PerReplica:
+    """Take a list with a number or null per replica.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        UnreadableRunError: It is something else.
+    """
+    values = fields.items(key, length=replicas)
+    if not all(value is None or is_number(value) for value in values):
+        raise UnreadableRunError(f"{fields.source}: '{key}' must be numbers or null")
+    return tuple(None if value is None else float(value) for value in values)
+
+
+def per_replica(track: Track, reduce: Callable[[np.ndarray], np.floating], *, replicas: int) -> PerReplica:
+    """Return what each replica's values reduce to; None for one that logged none."""
+    logged = [track.of_replica(replica) for replica in range(replicas)]
+    return tuple(float(reduce(values)) if values.size else None for values in logged)
+
+
+def top_track(curves: Mapping[str, Track], *, state: str = "h", part: str = "total") -> Track | None:
+    """Return the gradient norms over time steps of the top layer's state; None if not logged."""
+    found: dict[int, Track] = {}
+    for tag, track in curves.items():
+        match = _CURVE.fullmatch(tag)
+        if match and match["state"] == state and match["part"] == part:
+            found[int(match["layer"])] = track
+    return found[max(found)] if found else None
+
+
+def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
+    """Return `log10(norm at a time step / norm at the last)` of each row.
+
+    Args:
+        norms: Shape `(replica, time)`.
+        step: The time step.
+
+    Returns:
+        Shape `(replica,)`; `-inf` where the gradient at the time step is exactly zero.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(norms[:, step]) - np.log10(norms[:, -1])
+
+
+def _ratios(curve: Track | None, probe: Callable[[Track], np.ndarray], *, replicas: int, step: int) -> PerReplica:
+    found: list[float | None] = [None] * replicas
+    if curve is not None:
+        norms = probe(curve)
+        ratios = vanishing_ratios(norms, min(step, norms.shape[1] - 1))
+        for replica, ratio in zip(curve.logged_replicas(), ratios, strict=True):
+            found[replica] = float(ratio)
+    return tuple(found)

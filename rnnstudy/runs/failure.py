@@ -1,0 +1,71 @@
+"""Why a run failed: kept in its folder until it is tried again."""
+
+import os
+import socket
+import traceback
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.runs.folder import FORMAT, RunFolder, write_json
+from rnnstudy.runs.untrusted import read_json
+
+FAILED, PRUNED = "failed", "pruned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What `failure.json` holds.
+
+    Args:
+        kind: "failed", or "pruned" for a run that a search gave up.
+        error: What went wrong, in one line.
+        traceback: Where, as Python prints it; empty where nothing is known of it.
+        when: ISO 8601, UTC.
+        host: Where it ran.
+        pid: Of the process that noted it.
+        format: Version of the layout.
+    """
+
+    kind: str
+    error: str
+    traceback: str
+    when: str
+    host: str
+    pid: int
+    format: int = FORMAT
+
+
+def record(folder: RunFolder, error: str, *, kind: str = FAILED, trace: str = "") -> None:
+    """Keep why a run ended before its end.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    failure = Failure(kind=kind, error=error, traceback=trace, when=when, host=socket.gethostname(), pid=os.getpid())
+    write_json(folder.failure, asdict(failure))
+
+
+def record_failure(folder: RunFolder, error: Exception) -> None:
+    """Keep an exception with its run, if the folder can be written to at all."""
+    with suppress(OSError):
+        record(folder, in_one_line(error), trace="".join(traceback.format_exception(error)))
+
+
+def in_one_line(error: Exception) -> str:
+    """An error as people are told it: one of the user's as it is, any other with its kind."""
+    if isinstance(error, RnnstudyError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def read_failure(folder: RunFolder) -> Failure | None:
+    """Why a run failed; None if it did not, or if that cannot be read."""
+    with suppress(OSError, ValueError, TypeError, RecursionError):
+        content = read_json(folder.failure)
+        return Failure(**{name: content[name] for name in Failure.__dataclass_fields__ if name in content})
+    return None

@@ -1,0 +1,142 @@
+"""What makes a run this run: the part of its configuration that can change its figures."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnstudy.runs.folder import RunFolder
+
+UNESSENTIAL = (
+    "study",
+    "output_dir",
+    "run_dir",
+    "one_at_a_time",
+    "retry_failed",
+    "choices",
+    "numerics.threads",
+    "train.checkpoint_interval",
+    "train.kept_checkpoints",
+)
+"""Keys that change no figure of a run."""
+
+_MOST_TOLD = 180
+"""Bytes of a folder's name before the hash: a file system has room for 255."""
+
+DIGITS = 8
+"""Hexadecimal digits of the hash in a folder's name."""
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What can change the figures, flat, in the order given (that of mitigations and initialisations counts)."""
+    return {
+        key: _one_spelling(value)
+        for key, value in flatten(config).items()
+        if not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
+    }
+
+
+def _one_spelling(value: Any) -> Any:
+    """The same for 1 and 1.0, alone and in lists: no key takes both for different things."""
+    if isinstance(value, list):
+        return [_one_spelling(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """A short hash of what can change the figures."""
+    return hashlib.sha256(whole_essence(config).encode()).hexdigest()[:DIGITS]
+
+
+def are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations have the same figures; of ten thousand, two may share a fingerprint that have not."""
+    return whole_essence(one) == whole_essence(other)
+
+
+def whole_essence(config: Mapping[str, Any]) -> str:
+    """What is hashed: all that can change the figures, in one text."""
+    inits = config.get("model", {}).get("init")
+    inits = list(inits) if isinstance(inits, Mapping) else []
+    return json.dumps([list(config.get("mitigation", {})), inits, sorted(essence(config).items())])
+
+
+def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
+    """Name a run by model, initialisations, mitigations and the values set by hand, then its hash.
+
+    Args:
+        config: The resolved configuration, with `choices`.
+        overrides: What was set by hand, such as "task.lag=40".
+
+    Returns:
+        A name fit for a folder, such as "lstm+clip_norm_lag=40_1a2b3c4d".
+    """
+    told = "_".join(_told(config, overrides)).encode()[:_MOST_TOLD].decode(errors="ignore")
+    return f"{told}_{fingerprint(config)}"
+
+
+def short_name(config: Mapping[str, Any], overrides: list[str]) -> str:
+    """Name a run as `telling_name` does, for people: without the hash, such as "lstm+clip_norm lag=40"."""
+    return " ".join(_told(config, overrides))
+
+
+def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
+    choices = config["choices"]
+    values = []
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key in UNESSENTIAL:
+            continue
+        if "." in key or key in {"task", "optimizer", "schedule", "seed", "replicas"}:
+            # A list such as [50,200] reads 50-200.
+            plain = value.removeprefix("[").removesuffix("]")
+            short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)
+            values.append(f"{key.rpartition('.')[2]}={short[:24]}")
+    return ["+".join([choices["model"], *choices["init"], *choices["mitigation"]]), *values]
+
+
+def find_run_folder(
+    config: Mapping[str, Any], overrides: list[str], known: Mapping[str, str] | None = None
+) -> RunFolder:
+    """Where this configuration runs: the folder it has already, or a new one of a telling name.
+
+    Args:
+        config: The resolved configuration, with `choices`.
+        overrides: What was set by hand.
+        known: What `folders_by_fingerprint` gave for `output_dir`; looked up if None.
+
+    Returns:
+        The run folder, which need not exist.
+    """
+    if config["run_dir"] is not None:
+        return RunFolder(Path(config["run_dir"]))
+    parent = Path(config["output_dir"])
+    own = parent / telling_name(config, overrides)
+    if own.is_dir():
+        # Others of its hash are copies.
+        return RunFolder(own)
+    known = folders_by_fingerprint(parent) if known is None else known
+    return RunFolder(parent / known.get(fingerprint(config), own.name))
+
+
+def folders_by_fingerprint(parent: Path) -> dict[str, str]:
+    """The names of the run folders in a folder, by the hash at their end; of several the shortest, then the first."""
+    try:
+        with os.scandir(parent) as entries:
+            names = sorted((each.name for each in entries if each.is_dir()), key=lambda it: (len(it), it), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {name.rpartition("_")[2]: name for name in names}

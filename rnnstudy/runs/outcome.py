@@ -1,0 +1,81 @@
+"""How far a run is: as its result says, or, while there is none, as its log so far does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rnnstudy.runs.digest import PerReplica, per_replica
+from rnnstudy.runs.logs import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """When a replica counts as having solved the task.
+
+    Args:
+        metric: Name among the evaluation's metrics, e.g. "accuracy".
+        threshold: The value to reach.
+        direction: "at_least" or "at_most".
+    """
+
+    metric: str
+    threshold: float
+    direction: str
+
+    @property
+    def rule(self) -> str:
+        """What it asks, for people, e.g. "accuracy at least 0.99"."""
+        return f"{self.metric} {self.direction.replace('_', ' ')} {self.threshold:g}"
+
+    def first_met(self, track: Track, replica: int) -> int | None:
+        """Return the first step at which a replica met it; None if it has not. NaN never does."""
+        values = track.values[:, replica]
+        met = values >= self.threshold if self.direction == "at_least" else values <= self.threshold
+        return int(track.steps[met.argmax()]) if met.any() else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where the replicas of a run stand; lists have one entry per replica.
+
+    Args:
+        status: "solved", "diverged", "finished" without having solved the task, or "unfinished" while it may yet.
+        steps_to_solve: Optimizer steps; None where not solved.
+        last_step: Optimizer steps done, as far as is known.
+        final: Metric to last values; None where a replica has none.
+    """
+
+    status: tuple[str, ...]
+    steps_to_solve: tuple[int | None, ...]
+    last_step: int
+    final: dict[str, PerReplica]
+
+
+def last_values(metrics: Mapping[str, Track], replicas: int) -> dict[str, PerReplica]:
+    """Return the last logged value of every tag and replica."""
+    return {tag: per_replica(track, lambda values: values[-1], replicas=replicas) for tag, track in metrics.items()}
+
+
+def standing_so_far(metrics: Mapping[str, Track], criterion: Criterion | None, replicas: int) -> Standing:
+    """Judge a run that has not ended by its log.
+
+    A replica has solved the task at the first evaluation that meets the criterion. One that has not, and that has no
+    count of skipped steps at the last two steps at which others have one, stopped: it diverged.
+
+    Returns:
+        Its standing.
+    """
+    judged = metrics.get(f"eval/{criterion.metric}") if criterion else None
+    solved = [criterion.first_met(judged, r) if criterion and judged else None for r in range(replicas)]
+    trained = metrics.get("train/skipped")
+    silent = [False] * replicas
+    if trained and len(trained.steps) > 2:
+        silent = [not trained.logged[-2:, replica].any() for replica in range(replicas)]
+    return Standing(
+        status=tuple(
+            "solved" if steps is not None else "diverged" if stopped else "unfinished"
+            for steps, stopped in zip(solved, silent, strict=True)
+        ),
+        steps_to_solve=tuple(solved),
+        last_step=max((int(track.steps[-1]) for track in metrics.values()), default=0),
+        final=last_values(metrics, replicas),
+    )

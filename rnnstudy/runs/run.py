@@ -1,0 +1,266 @@
+"""Run folders, read into plain data."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rnnstudy.runs.digest import Digest, PerReplica, figures, make_digest, read_digest
+from rnnstudy.runs.fields import MOST, Fields, UnreadableRunError
+from rnnstudy.runs.folder import FORMAT, RunFolder
+from rnnstudy.runs.lock import holder_of
+from rnnstudy.runs.logs import Track, read_curves, read_metrics
+from rnnstudy.runs.outcome import Criterion, Standing, last_values, standing_so_far
+from rnnstudy.runs.settings import flatten, read_choices
+from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
+
+NO_CRITERION = "no criterion"
+"""Said of a task that nobody has said when it is solved."""
+
+
+MOST_REPLICAS = 100_000
+"""Of one run: far more than are trained side by side, few enough that a line of its log does not fill the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a run's task said of itself.
+
+    Args:
+        chance_loss: Loss at the answer of the best guess that does not know what it depends on; None if unknown.
+        chance_accuracy: Likewise, from 0 to 1; None if the task has no accuracy.
+        memoryless_loss: Loss as trained on of the best guess that remembers nothing; None if unknown.
+        criterion: When a replica has solved the task; None if nobody has said.
+        seq_len: Time steps per sequence.
+        informative_steps: Time steps that hold what the answer depends on.
+        loss_at_end: Whether the loss is at the last time step alone; elsewhere the gradient at a time step is also that
+            of the outputs around it, and does not tell how far the gradient of the answer reaches.
+    """
+
+    chance_loss: float | None
+    chance_accuracy: float | None
+    memoryless_loss: float | None
+    criterion: Criterion | None
+    seq_len: int
+    informative_steps: tuple[int, ...]
+    loss_at_end: bool
+
+    @property
+    def solved_when(self) -> str:
+        """The criterion for people, e.g. "accuracy at least 0.99"."""
+        return self.criterion.rule if self.criterion else NO_CRITERION
+
+    @property
+    def reference_step(self) -> int:
+        """The time step that the gradient must reach: the earliest that can carry the information, or the first."""
+        return min((step for step in self.informative_steps if 0 <= step < self.seq_len), default=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended; lists have one entry per replica.
+
+    Args:
+        status: "solved", "finished" or "diverged".
+        steps_to_solve: Optimizer steps; None where a replica was not solved.
+        steps: Optimizer steps run.
+        final: Metric to last values; None where a replica has none.
+        wall_seconds: Duration of the run.
+        digest: Of its logs; None in the results of older versions.
+    """
+
+    status: tuple[str, ...]
+    steps_to_solve: tuple[int | None, ...]
+    steps: int
+    final: dict[str, PerReplica]
+    wall_seconds: float
+    digest: Digest | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run folder; its logs are read when they are asked for, and what is wrong in them is told then.
+
+    Args:
+        folder: The folder.
+        label: Its path from the compared folder, for people.
+        config: The resolved configuration.
+        replicas: Networks trained side by side.
+        seed: Seed of the first replica.
+        device: E.g. "cpu".
+        fingerprint: Hash of what can change the figures; None in the folders of older versions.
+        facts: What the task says of itself.
+        result: None for a run that has not ended.
+    """
+
+    folder: RunFolder
+    label: str
+    config: dict[str, Any]
+    replicas: int
+    seed: int
+    device: str
+    fingerprint: str | None
+    facts: Facts
+    result: Result | None
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def seeds(self) -> range:
+        """The seed of each replica: those of the run, counted on."""
+        return range(self.seed, self.seed + self.replicas)
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """The chosen members, by group."""
+        return read_choices(self.config)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """All settings as text, by dotted path."""
+        return flatten(self.config)
+
+    @cached_property
+    def metrics(self) -> dict[str, Track]:
+        """Tag to scalars over steps."""
+        return read_metrics(self.folder.metrics, self.replicas)
+
+    @cached_property
+    def curves(self) -> dict[str, Track]:
+        """Tag to curves over time steps."""
+        return read_curves(self.folder.curves, self.replicas)
+
+    @cached_property
+    def digest(self) -> Digest:
+        """Figures of the logs."""
+        if self.result and self.result.digest:
+            return self.result.digest
+        step = self.facts.reference_step if self.facts.loss_at_end else None
+        return make_digest(self.metrics, self.curves, replicas=self.replicas, step=step)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """How far the run is."""
+        if self.result is None:
+            return standing_so_far(self.metrics, self.facts.criterion, self.replicas)
+        logged = {} if self.result.digest else last_values(self.metrics, self.replicas)
+        return Standing(
+            status=self.result.status,
+            steps_to_solve=self.result.steps_to_solve,
+            last_step=self.result.steps,
+            final=logged | self.result.final,
+        )
+
+    @cached_property
+    def is_running(self) -> bool:
+        """Whether a process is doing the run."""
+        return self.result is None and holder_of(self.folder.lock) is not None
+
+    def forget_logs(self) -> None:
+        """Free the memory of the logs; they are read anew when asked for again."""
+        for name in ("metrics", "curves"):
+            self.__dict__.pop(name, None)
+
+
+def read_run(folder: RunFolder, *, label: str) -> Run:
+    """Read one run folder; a file that is missing, corrupt or of a newer format is an UnreadableRunError.
+
+    Returns:
+        The run; one without `result.json` has no result.
+
+    Raises:
+        UnreadableRunError: Why not.
+    """
+    manifest = Fields(_parse_json(folder.manifest), folder.manifest.name)
+    _check_format(manifest)
+    replicas = manifest.integer("replicas", minimum=1)
+    if replicas > MOST_REPLICAS:
+        raise UnreadableRunError(f"{manifest.source}: 'replicas' must be at most {MOST_REPLICAS}, is {replicas}")
+    return Run(
+        folder=folder,
+        label=label,
+        config=_parse_config(folder.config),
+        replicas=replicas,
+        seed=manifest.integer("seed"),
+        device=manifest.text("device"),
+        fingerprint=manifest.text("fingerprint") if "fingerprint" in manifest.content else None,
+        facts=_facts(manifest.nested("facts")),
+        result=_result(folder, replicas) if folder.is_finished else None,
+    )
+
+
+def _parse_json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except FileNotFoundError as error:
+        raise UnreadableRunError(f"{path.name} is missing") from error
+    except ValueError as error:
+        raise UnreadableRunError(f"{path.name} is no JSON") from error
+
+
+def _parse_config(path: Path) -> dict[str, Any]:
+    try:
+        content = read_yaml(path)
+    except FileNotFoundError as error:
+        raise UnreadableRunError(f"{path.name} is missing") from error
+    except ValueError as error:
+        raise UnreadableRunError(f"{path.name} is no YAML of plain values") from error
+    return Fields(content, path.name).content
+
+
+def _check_format(fields: Fields) -> None:
+    found = fields.integer("format", minimum=1)
+    if found > FORMAT:
+        raise UnreadableRunError(
+            f"{fields.source} has format {found}, this version reads up to {FORMAT}: use a newer rnnstudy"
+        )
+
+
+def _facts(fields: Fields) -> Facts:
+    threshold = fields.optional_number("solved_at")
+    criterion = threshold is not None and Criterion(
+        metric=fields.text("solved_metric"), threshold=threshold, direction=fields.text("solved_when")
+    )
+    steps = fields.items("informative_steps")
+    if not all(isinstance(step, int) and not isinstance(step, bool) and abs(step) <= MOST for step in steps):
+        raise UnreadableRunError(f"{fields.source}: 'informative_steps' must be whole numbers")
+    return Facts(
+        chance_loss=fields.optional_number("chance_loss"),
+        chance_accuracy=fields.optional_number("chance_accuracy"),
+        memoryless_loss=fields.optional_number("memoryless_loss"),
+        criterion=criterion or None,
+        seq_len=fields.integer("seq_len", minimum=1),
+        informative_steps=tuple(steps),
+        loss_at_end=fields.flag("loss_at_end"),
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(read_regular(path)).hexdigest()
+
+
+def _result(folder: RunFolder, replicas: int) -> Result:
+    fields = Fields(_parse_json(folder.result), folder.result.name)
+    _check_format(fields)
+    status = fields.items("status", length=replicas)
+    unknown = [state for state in status if state not in ("solved", "finished", "diverged")]
+    if unknown:
+        raise UnreadableRunError(f"{fields.source}: 'status' holds {unknown[0]!r:.60}")
+    to_solve = fields.items("steps_to_solve", length=replicas)
+    if not all(value is None or (isinstance(value, int) and 0 <= value <= MOST) for value in to_solve):
+        raise UnreadableRunError(f"{fields.source}: 'steps_to_solve' must be whole numbers or null")
+    if fields.content.get("config_sha256", digest := _sha256(folder.config)) != digest:
+        raise UnreadableRunError(f"{folder.config.name} is not the one that the run ended with")
+    finals = fields.nested("final")
+    return Result(
+        status=tuple(status),
+        steps_to_solve=tuple(to_solve),
+        steps=fields.integer("steps"),
+        final={str(key): figures(finals, key, replicas) for key in finals.content},
+        wall_seconds=fields.number("wall_seconds"),
+        digest=read_digest(fields.nested("digest"), replicas) if "digest" in fields.content else None,
+    )

@@ -1,0 +1,93 @@
+"""Whether a folder can take a run: empty, or holding that very run, undamaged."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.fields import UnreadableRunError
+from rnnstudy.runs.folder import RunFolder, partial_of
+from rnnstudy.runs.identity import are_same, essence
+from rnnstudy.runs.run import read_run
+from rnnstudy.runs.untrusted import read_json, read_yaml
+
+
+def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Refuse a folder in which this configuration cannot be run or resumed.
+
+    Raises:
+        ConfigError: It is a file, holds something else, another run, or a damaged one.
+    """
+    if not folder.path.exists():
+        return
+    if not folder.path.is_dir():
+        raise ConfigError(f"{folder.path} is a file, not a folder; choose another run_dir.")
+    linked = sorted(path.name for path in folder.path.iterdir() if path.is_symlink())
+    if linked:
+        raise ConfigError(
+            f"{folder.path / linked[0]} is a link, and would be written through; put what it names in its place."
+        )
+    # Listed before: another process may begin the same run between the two.
+    others = set(folder.path.iterdir()) - _left_of_a_start(folder)
+    if folder.config.exists():
+        require_same(folder, config)
+    elif others:
+        raise ConfigError(
+            f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
+            "Move it away, or choose another run_dir."
+        )
+    _require_whole(folder)
+
+
+def _require_whole(folder: RunFolder) -> None:
+    """Refuse a folder whose run cannot be resumed, or whose result cannot be used.
+
+    Raises:
+        ConfigError: A file is damaged.
+    """
+    anew = "Move the folder away to run it anew."
+    try:
+        manifest = read_json(folder.manifest) if folder.manifest.exists() or folder.is_finished else {}
+    except FileNotFoundError:
+        raise ConfigError(f"{folder.path} is damaged: {folder.manifest.name} is missing. {anew}") from None
+    except ValueError:
+        raise ConfigError(f"{folder.manifest} is damaged: it is no JSON. {anew}") from None
+    if not isinstance(manifest, dict):
+        raise ConfigError(f"{folder.manifest} is damaged: it holds no mapping. {anew}")
+    if not folder.is_finished:
+        return
+    try:
+        read_run(folder, label=folder.path.name)
+    except UnreadableRunError as error:
+        if error.args[0].startswith(folder.result.name):
+            anew = "Remove that file, and the same command writes it again from the last checkpoint."
+        raise ConfigError(f"{folder.path} is damaged: {error}. {anew}") from None
+
+
+def _left_of_a_start(folder: RunFolder) -> set[Path]:
+    """What a run may leave that ended before its configuration was written: killed, or for want of space."""
+    return {folder.lock, folder.history, folder.failure, partial_of(folder.config), partial_of(folder.failure)}
+
+
+def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds the run of another configuration.
+
+    Raises:
+        ConfigError: Names the folder and what differs.
+    """
+    try:
+        other = read_yaml(folder.config)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder.config} cannot be read ({error}); move the folder away.") from None
+    if not isinstance(other, Mapping):
+        raise ConfigError(f"{folder.config} is not the configuration of a run; move the folder away.")
+    theirs, ours = essence(other), essence(config)
+    if are_same(other, config):
+        return
+    keys = [key for key in {**theirs, **ours} if theirs.get(key, "unset") != ours.get(key, "unset")]
+    shown = ", ".join(f"{key} ({theirs.get(key, 'unset')} there, {ours.get(key, 'unset')} here)" for key in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    raise ConfigError(
+        f"{folder.path} holds a run of another configuration: {shown or 'the order of the mitigations'}{more}. "
+        f"Choose another run_dir, or none to have one named by the configuration."
+    )

@@ -1,0 +1,289 @@
+"""From a command line to the configurations of the runs it asks for, through Hydra; each is composed once."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from rnnstudy.config.folder import conf_folder
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.identity import flatten
+from rnnstudy.runs.job import Job
+from rnnstudy.study.jobs.hydra_errors import explain, explain_missing
+
+CHOICES = ("task", "model", "optimizer", "schedule")
+"""Groups of one member each; what was chosen is kept with the run, and so are mitigations and initialisations."""
+
+CONFIG = "config"
+
+Telling = Callable[[int, int], None]
+"""Is told how many runs are done with, and of how many."""
+
+_INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What a command line asks for.
+
+    Args:
+        jobs: The runs, in their order.
+        is_sweep: Whether several may be asked for: with -m, or by an experiment that is a sweep.
+        config: Hydra's configuration of the sweep; of the run, if it is none.
+        context: What Hydra's launchers need beside it.
+    """
+
+    jobs: list[Job]
+    is_sweep: bool
+    config: DictConfig
+    context: HydraContext
+
+    @property
+    def launcher(self) -> str:
+        """Name of the launcher that was chosen."""
+        return str(self.config.hydra.runtime.choices["hydra/launcher"])
+
+
+def wants_information(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks Hydra about the configuration, and for no run."""
+    return not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments)
+
+
+def inform(arguments: Sequence[str]) -> None:
+    """Let Hydra answer a command line that asks about the configuration.
+
+    Raises:
+        ConfigError: What Hydra finds wrong.
+        SystemExit: Hydra has answered.
+    """
+    main = hydra.main(config_path=str(conf_folder()), config_name=CONFIG, version_base="1.3")(lambda config: None)
+    with _surroundings(arguments), _in_one_line(arguments):
+        main()
+
+
+@contextmanager
+def composing(arguments: Sequence[str], tell: Telling = lambda done, count: None) -> Iterator[Composition]:
+    """Compose what a command line asks for; Hydra can launch jobs until the end of the `with` block.
+
+    Args:
+        arguments: Overrides and flags of Hydra.
+        tell: Told before each run of a sweep is composed.
+
+    Yields:
+        The runs.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    with _surroundings(arguments):
+        with _in_one_line(arguments):
+            composition = _compose(arguments, tell)
+        yield composition
+
+
+def compose_jobs(arguments: Sequence[str]) -> list[Job]:
+    """The runs that a command line asks for; nothing of them is checked yet.
+
+    Args:
+        arguments: Overrides and flags of Hydra.
+
+    Returns:
+        The runs.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    with composing(arguments) as composition:
+        return composition.jobs
+
+
+def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
+    asked = get_args_parser().parse_args(_flags_first(arguments))
+    for flag in ("config_path", "experimental_rerun", "resolve", "package"):
+        if getattr(asked, flag):
+            raise ConfigError(f"--{flag.replace('_', '-')} is not supported; --config-dir adds a folder to conf.")
+    loader = _loader(asked.config_dir).config_loader
+    name = asked.config_name or CONFIG
+    mode = ["hydra.mode=MULTIRUN"] if asked.multirun else []
+    sweep = loader.load_configuration(name, [*asked.overrides, *mode], RunMode.MULTIRUN, validate_sweep_overrides=False)
+    is_sweep = sweep.hydra.mode == RunMode.MULTIRUN
+    if not is_sweep:
+        sweep = loader.load_configuration(name, [*asked.overrides, "hydra.mode=RUN"], RunMode.RUN)
+    _require_ours(sweep, is_sweep=is_sweep)
+    configs = _each(loader, sweep, tell) if is_sweep else iter([sweep])
+    return Composition(
+        jobs=[_job(config) for config in configs],
+        is_sweep=is_sweep,
+        config=sweep,
+        context=HydraContext(config_loader=loader, callbacks=Callbacks(sweep)),
+    )
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """Put the flag of a sweep in front: Hydra knows it between overrides no more."""
+    flags = [argument for argument in arguments if argument in {"-m", "--multirun"}]
+    return flags[:1] + [argument for argument in arguments if argument not in flags]
+
+
+def _loader(config_dir: str | None) -> Hydra:
+    search_path = create_config_search_path(str(conf_folder()))
+    if config_dir is not None:
+        folder = Path(config_dir).absolute()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {config_dir} is no folder.")
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    return Hydra.create_main_hydra2(task_name="rnnstudy", config_search_path=search_path)
+
+
+def _require_ours(config: DictConfig, *, is_sweep: bool) -> None:
+    """Refuse what would not be done as asked.
+
+    Raises:
+        ConfigError: Another sweeper, or a launcher for a single run.
+    """
+    choices = config.hydra.runtime.choices
+    if is_sweep and choices["hydra/sweeper"] != "basic":
+        raise ConfigError(
+            f"hydra/sweeper={choices['hydra/sweeper']} is not supported: runs are listed before the first one starts. "
+            "To search, see rnnstudy tune --help."
+        )
+    if not is_sweep and choices["hydra/launcher"] != "basic":
+        raise ConfigError(f"hydra/launcher={choices['hydra/launcher']} launches sweeps: add -m.")
+
+
+def _each(loader: Any, sweep: DictConfig, tell: Telling) -> Iterator[DictConfig]:
+    """Compose the runs of a sweep.
+
+    Yields:
+        Their configurations.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    # What refers to other values is resolved in each run, not here with their defaults.
+    params = cast(dict[str, Any], OmegaConf.to_container(sweep.hydra.sweeper.params or OmegaConf.create()))
+    given = cast(list[str], OmegaConf.to_container(sweep.hydra.overrides.task))
+    given = [*(f"{key}={value}" for key, value in params.items()), *given]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    batches = BasicSweeper.split_arguments(overrides, 1)
+    if not batches:
+        raise ConfigError("The sweep has no runs: a range or a glob in it holds nothing.")
+    for done, (each,) in enumerate(batches):
+        tell(done, len(batches))
+        yield loader.load_sweep_config(sweep, list(each))
+
+
+def _job(config: DictConfig) -> Job:
+    """Read one job off its configuration.
+
+    Returns:
+        The job.
+
+    Raises:
+        ConfigError: A value that has no default is not given.
+    """
+    # What refers to Hydra's own settings is resolved there.
+    HydraConfig.instance().set_config(config)
+    chosen: Mapping[str, Any] = config.hydra.runtime.choices
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        plain = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        group = str(error.full_key).partition(".")[0]
+        file = f"conf/{group}/{chosen.get(group)}.yaml"
+        raise ConfigError(f"{error.full_key} has no default and must be given; {file} says what it is.") from None
+    mitigations = list(plain.get("mitigation") or {})
+    model = plain.get("model")
+    inits = model.get("init") if isinstance(model, dict) else None
+    inits = list(inits) if isinstance(inits, dict) else []
+    choices = {group: chosen.get(group) for group in CHOICES}
+    plain = {"choices": {**choices, "init": inits, "mitigation": mitigations}, **plain}
+    name = f"{choices['model']} ({', '.join(inits)})" if inits else str(choices["model"])
+    label = " + ".join([name, *mitigations])
+    given = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
+    return Job(config=plain, overrides=[_resolved(each, plain) for each in given], label=label)
+
+
+def _resolved(override: str, config: Mapping[str, Any]) -> str:
+    """An override with the value that it has in a run, where it refers to other values."""
+    key, _, value = override.partition("=")
+    values = flatten(config)
+    return f"{key}={values[key]}" if "$" in value and key in values else override
+
+
+@contextmanager
+def _surroundings(arguments: Sequence[str]) -> Iterator[None]:
+    """Give Hydra its arguments, and have it raise errors rather than print them and exit."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["rnnstudy train", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with warnings.catch_warnings():
+            # The presets in conf/hydra/launcher have the plugins' names; that they are checked by them is welcome.
+            warnings.filterwarnings("ignore", "\n.*is validated against ConfigStore schema")
+            yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        GlobalHydra.instance().clear()
+
+
+@contextmanager
+def _in_one_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Have what Hydra refuses told in one line.
+
+    Raises:
+        ConfigError: It.
+        ValueError: Something else, of nobody's intention.
+    """
+    try:
+        yield
+    except MissingConfigException as error:
+        raise ConfigError(explain_missing(error)) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, arguments)) from None
+    except ValueError as error:
+        if str(error).startswith("Only one of"):
+            raise ConfigError(f"{error}.") from None
+        # Of all that Hydra refuses, this has no class of its own.
+        if isinstance(error, ConfigError) or "Config group override must be" not in str(error):
+            raise
+        wrong = " ".join(each for each in arguments if each.partition("=")[2] in {"null", "true", "false"})
+        raise ConfigError(f"{wrong or 'A group'} must name a member of its group, such as task=adding.") from None
+
+
+def first_job(arguments: Sequence[str]) -> Job:
+    """The run that overrides ask for, not checked; of a sweep the first.
+
+    Args:
+        arguments: Overrides, such as "task=adding".
+
+    Returns:
+        The job.
+
+    Raises:
+        ConfigError: Something about the configuration is wrong.
+    """
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise ConfigError(f"{argument} is not known here: there is one run, and overrides.")
+    return compose_jobs(arguments)[0]

@@ -1,0 +1,72 @@
+"""What TensorBoard is told of a run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rnnstudy.config.schema import Plan
+from rnnstudy.models.base import Network
+from rnnstudy.runs.identity import UNESSENTIAL, flatten
+from rnnstudy.writers.hparams import Hyperparameters
+from rnnstudy.writers.overview import RunFacts
+
+_CHOICES = ("task", "model", "init", "mitigation", "optimizer", "schedule")
+_ALWAYS = ("seed", "replicas", "model.hidden_size", "optimizer.lr", "train.batch_size")
+
+
+def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFacts:
+    """What the view of a run needs to know beforehand.
+
+    Args:
+        plan: Of the run.
+        mitigations: Their names.
+        network: Of the plan.
+
+    Returns:
+        The facts.
+    """
+    facts = plan.task.facts
+    layers = network.recurrent_layers
+    absent = {
+        "solved_fraction": facts.solved is None,
+        "clip_coefficient": "clip_norm" not in mitigations,
+    }
+    return RunFacts(
+        layers=len(layers),
+        states=len(layers[-1].recurrence.recorded),
+        informative_steps=facts.informative_steps,
+        mitigations=tuple(mitigations),
+        absent=[name for name, missing in absent.items() if missing],
+    )
+
+
+def hyperparameters(config: Mapping[str, Any], overrides: Sequence[str], seq_len: int) -> Hyperparameters:
+    """The columns of TensorBoard's HParams page: the chosen members, a few sizes, and all values set by hand.
+
+    Args:
+        config: The resolved configuration, with `choices`.
+        overrides: What was set by hand, such as "task.lag=40".
+        seq_len: Greatest length of a sequence that is trained on, in time steps.
+
+    Returns:
+        Name to value; of what was set by hand, the single values alone.
+    """
+    choices, flat = config["choices"], flatten(config)
+    columns: dict[str, str | float | bool] = {}
+    for name in _CHOICES:
+        chosen = choices[name]
+        columns[name] = chosen if isinstance(chosen, str) else "+".join(chosen) or "none"
+    for key in (*_ALWAYS, *_set_by_hand(overrides)):
+        value = flat.get(key)
+        if isinstance(value, str | int | float) and key not in columns:
+            columns[key] = value
+    return columns | {"seq_len": seq_len}
+
+
+def chosen_columns(overrides: Sequence[str]) -> list[str]:
+    """The hyperparameters that tell the runs of a study apart: what was set by hand, or else model and mitigation."""
+    return _set_by_hand(overrides) or ["model", "mitigation"]
+
+
+def _set_by_hand(overrides: Sequence[str]) -> list[str]:
+    keys = [override.lstrip("+").partition("=")[0] for override in overrides]
+    return [key for key in keys if key not in UNESSENTIAL]

@@ -1,0 +1,154 @@
+"""The network of a run, from its folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.models.base import Network
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.untrusted import read_json, read_yaml
+from rnnstudy.study.jobs.check import check
+from rnnstudy.study.run.assemble import assemble
+from rnnstudy.training.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A run at one of its checkpoints.
+
+    Attributes:
+        folder: Where it is.
+        plan: What its configuration asks for.
+        model: Name of its model.
+        network: With the weights of the checkpoint, on the CPU.
+        step: Optimizer steps done by then.
+    """
+
+    folder: RunFolder
+    plan: Plan
+    model: str
+    network: Network
+    step: int
+
+
+def load_run(path: Path, step: int | None = None) -> Loaded:
+    """Read a run's configuration and one of its checkpoints; no code in it is run.
+
+    Args:
+        path: The run folder.
+        step: Optimizer steps after which the checkpoint was saved; the last one if None.
+
+    Returns:
+        The run.
+
+    Raises:
+        RnnstudyError: It is no run, has no such checkpoint, or one that does not fit its configuration.
+    """
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise RnnstudyError(f"'{path}' is no run folder: it has no config.yaml. Runs are made by: rnnstudy train")
+    plan, model = _read_config(folder)
+    _require_same_data(folder, plan)
+    content, found = _read_checkpoint(folder, step)
+    network = assemble(plan, torch.device("cpu")).network
+    _fill(network, content, f"{folder.checkpoints}, step {found}")
+    return Loaded(folder=folder, plan=plan, model=model, network=network, step=found)
+
+
+def _read_config(folder: RunFolder) -> tuple[Plan, str]:
+    """Build the settings of a run anew.
+
+    Returns:
+        The settings, and the name of the model.
+
+    Raises:
+        RnnstudyError: The file cannot be read.
+        ConfigError: It asks for something that there is not.
+    """
+    try:
+        config = read_yaml(folder.config)
+    except (OSError, ValueError) as error:
+        raise RnnstudyError(f"{folder.config} cannot be read ({error}).") from None
+    if not isinstance(config, dict):
+        raise RnnstudyError(f"{folder.config} is not the configuration of a run.")
+    try:
+        # Where it ran does not matter for looking at it.
+        plan = check({**config, "device": "cpu"})
+    except ConfigError as error:
+        raise ConfigError(f"{folder.config}: {error}") from None
+    choices = config.get("choices")
+    return plan, str(choices.get("model", "network")) if isinstance(choices, dict) else "network"
+
+
+def _require_same_data(folder: RunFolder, plan: Plan) -> None:
+    """Refuse to look at a run over another file than it read: a stranger's may name any of this machine.
+
+    Raises:
+        RnnstudyError: It is another, or there is no telling.
+    """
+    if plan.task.data_digest is None:
+        return
+    try:
+        manifest = read_json(folder.manifest)
+    except (OSError, ValueError):
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("data_digest") != plan.task.data_digest:
+        raise RnnstudyError(
+            f"{folder.path}: the file that its task.path names on this machine is not the one that the run read. "
+            "Put that one there to look at the run."
+        )
+
+
+def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any], int]:
+    """Find a checkpoint.
+
+    Returns:
+        Its content, and the optimizer steps done by then.
+
+    Raises:
+        RnnstudyError: There is none, or not this one, or it is damaged.
+    """
+    checkpoints = Checkpoints(folder.checkpoints)
+    saved = checkpoints.steps()
+    if not saved:
+        raise RnnstudyError(
+            f"{folder.path} has no checkpoint yet; they are saved every train.checkpoint_interval steps."
+        )
+    wanted = saved[-1] if step is None else step
+    if wanted not in saved:
+        listed = ", ".join(map(str, saved))
+        raise RnnstudyError(
+            f"{folder.path} has no checkpoint of step {wanted}; it has {listed}. train.kept_checkpoints=null keeps all."
+        )
+    content = checkpoints.load_step(wanted)
+    if content is None:
+        others = ", ".join(str(each) for each in saved if each != wanted)
+        way_out = f"others are {others}" if others else "there is no other"
+        raise RnnstudyError(f"{folder.path}: the checkpoint of step {wanted} is damaged; {way_out}.")
+    return content, wanted
+
+
+def _fill(network: Network, content: dict[str, Any], where: str) -> None:
+    """Put a checkpoint's weights into a network.
+
+    Raises:
+        RnnstudyError: They are those of another model.
+    """
+    state = content.get("network")
+    own = network.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(weight, torch.Tensor) for weight in state.values()):
+        raise RnnstudyError(f"{where}: this is no checkpoint of a run.")
+    for name in [*own, *state]:
+        ours, theirs = (tuple(weights[name].shape) if name in weights else "none" for weights in (own, state))
+        if ours != theirs:
+            raise RnnstudyError(
+                f"{where} holds weights of another model than config.yaml describes: {name} has the shape {theirs} "
+                f"there, {ours} is wanted."
+            )
+        if own[name].dtype != state[name].dtype:
+            raise RnnstudyError(f"{where}: {name} must hold {own[name].dtype}, got {state[name].dtype}.")
+    network.load_state_dict(state)

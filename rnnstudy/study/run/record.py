@@ -1,0 +1,99 @@
+"""What a run leaves beside its logs: manifest, result, a summary for people."""
+
+import hashlib
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.seeding import make_generator
+from rnnstudy.runs.folder import FORMAT, RunFolder
+from rnnstudy.runs.identity import fingerprint, short_name
+from rnnstudy.runs.job import Job
+from rnnstudy.runs.run import read_run
+from rnnstudy.study.run.provenance import commit, device_name, versions
+from rnnstudy.tasks.base import Task
+from rnnstudy.training.loop import Training
+from rnnstudy.training.replicas import NEVER
+from rnnstudy.writers.run_log import RunLog
+
+
+def manifest(job: Job, plan: Plan, device: torch.device) -> dict[str, Any]:
+    """Return the content of run.json: what is known of a run before it trains."""
+    return {
+        "format": FORMAT,
+        "name": short_name(job.config, job.overrides),
+        "overrides": job.overrides,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "commit": commit(),
+        "device": device_name(device),
+        "seed": plan.run.seed,
+        "replicas": plan.run.replicas,
+        "fingerprint": fingerprint(job.config),
+        "data_digest": plan.task.data_digest,
+        "facts": _facts(plan.task.held_out()),
+    }
+
+
+def _facts(task: Task) -> dict[str, Any]:
+    facts, solved = task.facts, task.facts.solved
+    asked = task.sample(1, make_generator(0, "facts"))
+    return {
+        "loss_at_end": asked.loss_steps.tolist() == [facts.seq_len - 1],
+        "seq_len": facts.seq_len,
+        "chance_loss": facts.chance_loss,
+        "chance_accuracy": facts.chance_accuracy,
+        "memoryless_loss": facts.memoryless_loss,
+        "solved_metric": solved and solved.metric,
+        "solved_at": solved and solved.threshold,
+        "solved_when": solved and solved.direction,
+        "informative_steps": list(facts.informative_steps),
+    }
+
+
+def result_of(folder: RunFolder, plan: Plan, training: Training, device: torch.device) -> dict[str, Any]:
+    """Return the content of result.json: how a run ended, one entry per replica."""
+    steps_to_solve = [None if steps == NEVER else steps for steps in training.states.steps_to_solve.tolist()]
+    return {
+        "format": FORMAT,
+        "status": training.states.names(),
+        "steps_to_solve": steps_to_solve,
+        "steps": training.step,
+        "skipped": training.states.skipped.tolist(),
+        "final": _final_figures(folder, plan.run.replicas),
+        "config_sha256": hashlib.sha256(folder.config.read_bytes()).hexdigest(),
+        "digest": read_run(folder, label=folder.path.name).digest.to_json(),
+        "wall_seconds": round(training.seconds, 2),
+        "phase_seconds": {phase: round(seconds, 3) for phase, seconds in training.phases.seconds.items()},
+        "seed": plan.run.seed,
+        "device": device_name(device),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | None]]:
+    """The last logged figure of every tag and replica; None where there is none."""
+    final: dict[str, list[float | None]] = {}
+    with closing(RunLog(folder)) as log:
+        for record in log.metrics():
+            for tag, figure in record.items():
+                if tag not in {"step", "replica"}:
+                    final.setdefault(tag, [None] * replicas)[record["replica"]] = figure
+    return final
+
+
+def summary_line(training: Training, folder: RunFolder, *, judged: bool) -> str:
+    """Return the line that ends a run on the screen and in its history."""
+    names = training.states.names()
+    told = [f"solved {names.count('solved')} of {len(names)} replicas" if judged else f"trained {len(names)} replicas"]
+    steps = training.states.steps_to_solve
+    solved = steps[steps != NEVER]
+    if len(solved):
+        told.append(f"first after {int(solved.min())} steps, last after {int(solved.max())}")
+    if "diverged" in names:
+        told.append(f"{names.count('diverged')} diverged")
+    return f"{', '.join(told)}; {training.step} steps in {training.seconds:.0f} s ({folder.path})"

@@ -1,0 +1,216 @@
+"""One run: a configuration becomes parts, the parts a loop, the loop a result in a run folder."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import torch
+import yaml
+
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.numerics import select_device
+from rnnstudy.runs.failure import record_failure
+from rnnstudy.runs.folder import RunFolder, write_atomically, write_json
+from rnnstudy.runs.identity import find_run_folder
+from rnnstudy.runs.job import Job
+from rnnstudy.runs.lock import Lock, LostError
+from rnnstudy.runs.usable import require_fit
+from rnnstudy.study.jobs.check import check, require_same_data
+from rnnstudy.study.run.advice import advise_on_disk, advise_on_memory, advise_on_misfit
+from rnnstudy.study.run.assemble import assemble
+from rnnstudy.study.run.board_facts import chosen_columns, hyperparameters, run_facts
+from rnnstudy.study.run.record import manifest, result_of, summary_line
+from rnnstudy.study.run.signals import stop_requests
+from rnnstudy.study.screen.progress import RunProgress, Screen
+from rnnstudy.training.checkpoint import Checkpoints
+from rnnstudy.training.loop import Outlets, Training
+from rnnstudy.training.replicas import NEVER
+from rnnstudy.writers.base import Writer
+from rnnstudy.writers.run_log import RunLog
+from rnnstudy.writers.tensorboard import TensorBoard
+
+
+def run(
+    job: Job, screen: Screen, *, views: Sequence[Writer] = (), stop: Callable[[], bool] = lambda: False
+) -> RunFolder:
+    """Do a run, resume it, or find it finished.
+
+    Args:
+        job: The run.
+        screen: Where it is shown.
+        views: Are told every measurement, beside the run's own log.
+        stop: Asked after every step; true saves a checkpoint and ends the run with `Interrupted`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: The configuration is wrong, or the folder holds another one.
+        HeldError: Another process does this run.
+        Interrupted: The run was told to stop; a checkpoint is saved.
+        RnnstudyError: The run failed, for a reason that the user can do something about.
+        Exception: It failed for another reason; either is kept in the run folder.
+    """
+    with screen.run(job.label) as progress:
+        plan = check(job.config)
+        progress.describe(plan)
+        folder = _require_usable(job, plan)
+        if not folder.is_finished:
+            with _held(folder, progress) as lost:
+                # Another process may have named the folder, or done the run, until the lock was held.
+                folder = _require_usable(job, plan)
+                if not folder.is_finished:
+                    return _attempt(job, folder, plan, Attending(progress, views, lambda: lost() or stop()))
+        progress.find_finished(folder.result)
+        progress.say(f"finished already, nothing to do ({folder.path})")
+    return folder
+
+
+@dataclass(frozen=True)
+class Attending:
+    """Who follows a run while it is done.
+
+    Args:
+        progress: Shows it.
+        views: Are told every measurement.
+        stop: Asked after every step; true ends the run.
+    """
+
+    progress: RunProgress
+    views: Sequence[Writer]
+    stop: Callable[[], bool]
+
+
+def _require_usable(job: Job, plan: Plan) -> RunFolder:
+    """Find a run's folder, and refuse one in which it cannot be done.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: It holds something else.
+    """
+    folder = find_run_folder(job.config, job.overrides)
+    require_fit(folder, job.config)
+    require_same_data(folder, plan)
+    return folder
+
+
+@contextmanager
+def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], bool]]:
+    """Hold the lock of a run.
+
+    Yields:
+        To be asked after every step; raises once the lock is lost.
+
+    Raises:
+        HeldError: Another process does the run.
+        LostError: The lock was lost.
+        RnnstudyError: It cannot be made.
+    """
+    lock = Lock(folder.lock, progress.told)
+
+    def lost() -> bool:
+        if lock.lost:
+            raise LostError(
+                f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more; stopped "
+                "without a checkpoint, since another process may do the run now. The same command goes on."
+            )
+        return False
+
+    with lock:
+        yield lost
+
+
+def _attempt(job: Job, folder: RunFolder, plan: Plan, attending: Attending) -> RunFolder:
+    """Do a run whose lock is held.
+
+    Returns:
+        The folder.
+
+    Raises:
+        Interrupted: The run was told to stop; a checkpoint is saved.
+        LostError: The lock was lost.
+        Exception: It failed; why is kept in the folder.
+    """
+    device = select_device(plan.run.device)
+    attending.progress.record_in(folder)
+    try:
+        with advise_on_memory(folder), advise_on_disk(folder), plan.numerics.applied():
+            _prepare(folder, job, plan, device)
+            attending.progress.start()
+            _train(job, folder, plan, device=device, attending=attending)
+    except LostError:
+        raise
+    except Exception as error:
+        record_failure(folder, error)
+        raise
+    return folder
+
+
+def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> None:
+    """Make the folder with the configuration and what is known before training.
+
+    Raises:
+        OSError: The folder cannot be made or written to.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.failure.unlink(missing_ok=True)
+    write_atomically(folder.config, yaml.safe_dump(dict(job.config), sort_keys=False, allow_unicode=True).encode())
+    if not folder.manifest.exists():
+        write_json(folder.manifest, manifest(job, plan, device))
+
+
+def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, attending: Attending) -> None:
+    progress = attending.progress
+    checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
+    content, damaged = checkpoints.load()
+    for path in damaged:
+        before = "going back to the checkpoint before it" if content else "there is none before it: beginning anew"
+        progress.say(f"{path.name} is damaged; {before}")
+        checkpoints.drop(path)
+    with advise_on_misfit(folder):
+        was_done = content is not None and content["done"] is True
+        # The step of a checkpoint is done again, unless the run had come to its end.
+        purge_step = int(content["step"]) + was_done if content is not None else 0
+    parts = assemble(plan, device)
+    facts = run_facts(plan, job.config["choices"]["mitigation"], parts.network)
+    with (
+        closing(RunLog(folder)) as log,
+        closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
+        stop_requests(attending.stop) as stop_requested,
+    ):
+        outlets = Outlets(
+            log=log,
+            views=[board, progress, *attending.views],
+            checkpoints=checkpoints,
+            listener=progress,
+            stop_requested=stop_requested,
+        )
+        training = Training(parts, outlets)
+        if content is None:
+            log.clear()
+            config = f"```yaml\n{folder.config.read_text()}```"
+            columns = hyperparameters(job.config, job.overrides, plan.task.facts.seq_len)
+            board.begin(config, columns, chosen_columns(job.overrides))
+        else:
+            with advise_on_misfit(folder):
+                training.restore(content)
+            board.restore(log.metrics(), log.curves(), log.histograms())
+            progress.resume(training.step, training.states)
+        training.run()
+        if not was_done:
+            with training.phases.during("writers"):
+                _finish(board, training)
+        training.save()
+    result = result_of(folder, plan, training, device)
+    write_json(folder.result, result)
+    progress.finish(result)
+    progress.say(summary_line(training, folder, judged=plan.task.facts.solved is not None))
+
+
+def _finish(board: TensorBoard, training: Training) -> None:
+    states = training.states
+    steps_to_solve = [math.inf if steps == NEVER else steps for steps in states.steps_to_solve.tolist()]
+    board.finish(training.step, steps_to_solve, diverged=states.names().count("diverged"))

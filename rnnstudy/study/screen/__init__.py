@@ -1,0 +1,1 @@
+"""The progress of runs, at a terminal and elsewhere."""

@@ -1,0 +1,267 @@
+"""How the progress of runs is shown: one live table in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from typing_extensions import override
+
+from rnnstudy.config.schema import Plan
+from rnnstudy.core.text import printable
+from rnnstudy.runs.failure import in_one_line
+from rnnstudy.runs.folder import RunFolder, open_unlinked
+from rnnstudy.runs.lock import HeldError
+from rnnstudy.runs.tags import top_horizon
+from rnnstudy.study.screen.run_state import RunState, Stage, median
+from rnnstudy.study.screen.table import draw, line
+from rnnstudy.training.loop import Listener, Progress
+from rnnstudy.training.replicas import NEVER, ReplicaStates, Status
+from rnnstudy.writers.base import Entry, Scalar, Writer
+
+SECONDS_BETWEEN_TABLES = 0.5
+MOST_DRAWING = 0.01
+"""The share of the time that drawing may take: a long table is drawn less often."""
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Screen:
+    """Shows the runs of a sweep, or a single one.
+
+    In a terminal it draws a table of all, from the first run that trains to the end of the `with` block; what is
+    printed on the same console, or written to stdout and stderr, appears above. Anywhere else, and outside of the
+    block, it prints a line per run now and then, without control codes.
+
+    Args:
+        console: Where to show them.
+        states: The runs to do, in their order; one that is not among them is added when it begins.
+        clock: Gives seconds that never go back.
+    """
+
+    def __init__(
+        self, console: Console, states: Sequence[RunState] = (), *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Show nothing yet."""
+        self.console, self.states, self.clock = console, list(states), clock
+        self._live = self._make_live() if _can_draw(console) else None
+        self._entered = False
+
+    def _make_live(self) -> Live:
+        return Live(
+            console=self.console,
+            auto_refresh=False,
+            vertical_overflow="crop",
+            get_renderable=self._table,
+            redirect_stderr=sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Screen":
+        self._entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last table on the screen, and the terminal as it was."""
+        self._entered = False
+        for state in self.states:
+            if state.stage is Stage.WAITING:
+                state.stage = Stage.SKIPPED
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a table, or is to be once a run trains."""
+        return self._live is not None and self._entered
+
+    def run(self, name: str) -> "RunProgress":
+        """What shows one run: the first of this name that waits."""
+        for state in self.states:
+            if state.name == name and state.stage is Stage.WAITING:
+                return RunProgress(self, state)
+        self.states.append(RunState(name=name, num_steps=0, replicas=0))
+        return RunProgress(self, self.states[-1])
+
+    def draw(self) -> float:
+        """Draw the table anew, if there is one.
+
+        Returns:
+            When to draw the next, on the clock.
+        """
+        began = self.clock()
+        if self._live is not None and self._entered:
+            if not self._live.is_started:
+                self._live.start()
+                # Left visible, it need not be brought back should the process be killed.
+                self.console.show_cursor(True)
+            self._live.refresh()
+        ended = self.clock()
+        return ended + max(SECONDS_BETWEEN_TABLES, (ended - began) / MOST_DRAWING)
+
+    def redraw(self) -> None:
+        """Draw the table anew, if it is on the screen already."""
+        if self._live is not None and self._live.is_started:
+            self._live.refresh()
+
+    def _table(self) -> RenderableType:
+        size = self.console.size
+        return draw(self.states, self.clock(), width=size.width, height=size.height)
+
+    def say_line(self, state: RunState) -> None:
+        """Print a run as a line of its own."""
+        self.say(line(state, self.clock()))
+
+    def say(self, text: str) -> None:
+        """Print a line, above the table if there is one."""
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def _can_draw(console: Console) -> bool:
+    # Of the file itself, for FORCE_COLOR makes rich take a pipe for a terminal.
+    in_terminal = console.is_interactive and console.file.isatty()
+    return in_terminal and not console.quiet and console.encoding.startswith("utf")
+
+
+def _stage_after(error: type[BaseException]) -> Stage:
+    if issubclass(error, HeldError):
+        return Stage.ELSEWHERE
+    return Stage.STOPPED if issubclass(error, KeyboardInterrupt) else Stage.FAILED
+
+
+class RunProgress(Listener, Writer):
+    """Follows one run, from before its folder is looked at to its end, and has it shown.
+
+    Args:
+        screen: Where it is shown.
+        state: Of the run; kept up to date here.
+    """
+
+    def __init__(self, screen: Screen, state: RunState) -> None:
+        """The run has not begun."""
+        self._screen, self.state = screen, state
+        self._due = 0.0
+        self._last: Progress | None = None
+        self._lags: list[float | None] = []
+        self._history: Path | None = None
+
+    def __enter__(self) -> "RunProgress":
+        self.state.stage = Stage.RUNNING
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Note how the run ended."""
+        if kind is None:
+            self.state.stage = Stage.DONE
+        else:
+            self.state.stage = _stage_after(kind)
+            self._take()
+        if self.state.started is not None:
+            self.state.ended = self._screen.clock()
+        if isinstance(error, Exception):
+            text = str(error) if isinstance(error, HeldError) else f"failed: {in_one_line(error)}"
+            # Whoever does a single run is told the error anyway.
+            (self.say if len(self._screen.states) > 1 else self._note)(text)
+        elif kind is not None:
+            self._note(str(error) or "stopped")
+        self._screen.redraw()
+
+    def describe(self, plan: Plan) -> None:
+        """Note what is known of the run before it is done."""
+        facts, state = plan.task.facts, self.state
+        state.num_steps, state.replicas, state.seq_len = plan.train.num_steps, plan.run.replicas, facts.seq_len
+        state.judged = facts.solved is not None
+
+    def record_in(self, folder: RunFolder) -> None:
+        """Keep what is said of the run from here on in its folder too."""
+        self._history = folder.history
+
+    def told(self) -> dict[str, Any]:
+        """What other processes may know of the run: JSON. Asked in a thread of its own."""
+        self._take()
+        return self.state.told(self._screen.clock())
+
+    def start(self) -> None:
+        """Show that the run starts here."""
+        self.state.started = self._screen.clock()
+        self._due = self.state.started + (0 if self._screen.is_live else SECONDS_BETWEEN_LINES)
+        self._screen.draw()
+
+    def resume(self, step: int, states: ReplicaStates) -> None:
+        """Note where the run goes on from.
+
+        Args:
+            step: Optimizer steps done before.
+            states: What has become of each replica.
+        """
+        self.state.resumed, self.state.step = True, step
+        self._count(states)
+        self.say(f"resumed after {step} steps")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Note the figures of the finished run: what its `result.json` holds."""
+        self.state.read(result)
+
+    def find_finished(self, path: Path) -> None:
+        """Note the figures of a run that was finished before, as far as its `result.json` can be read."""
+        self.state.take(path)
+
+    def say(self, text: str) -> None:
+        """Print a line about the run."""
+        self._note(text)
+        self._screen.say(f"{self.state.name}: {text}")
+
+    def _note(self, text: str) -> None:
+        if self._history is not None:
+            with suppress(OSError), open(self._history, "a", opener=open_unlinked) as file:
+                file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}\n")
+
+    @override
+    def update(self, progress: Progress) -> None:
+        now = self._screen.clock()
+        if self.state.counted_from is None:
+            self.state.counted_from = (progress.step, now)
+        self._last = progress
+        if now < self._due:
+            return
+        self._take()
+        if self._screen.is_live:
+            self._due = self._screen.draw()
+        else:
+            self._screen.say_line(self.state)
+            self._due = now + SECONDS_BETWEEN_LINES
+
+    def _take(self) -> None:
+        """Bring the state up to the last step."""
+        if self._last is not None:
+            self.state.step, self.state.loss = self._last.step, self._last.loss
+            self._count(self._last.states)
+
+    def _count(self, states: ReplicaStates) -> None:
+        self.state.diverged = int((states.status == Status.DIVERGED).sum())
+        if self.state.judged:
+            self.state.solved = int((states.steps_to_solve != NEVER).sum())
+
+    @override
+    def write(self, step: int, entries: Mapping[str, Entry]) -> None:
+        tag = top_horizon(entries)
+        if tag is None or not isinstance(measured := entries[tag].measured, Scalar):
+            return
+        lags = measured.values.tolist()
+        self._lags = self._lags or [None] * len(lags)
+        for replica in entries[tag].running:
+            self._lags[replica] = lags[replica]
+        self.state.horizon = median(self._lags)
+
+    @override
+    def close(self) -> None:
+        pass

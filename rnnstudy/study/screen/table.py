@@ -1,0 +1,195 @@
+"""How the runs of a sweep are drawn: a table of all, or a line of one."""
+
+import itertools
+from collections.abc import Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rnnstudy.study.screen.run_state import RunState, Stage, sweep_seconds_left
+
+UNKNOWN = "-"
+_BAR_WIDTH = 12
+_GAP = 2
+_WANTED = {"bar": 40, "diverged": 16, "loss": 16, "solved": 16, "horizon": 16}
+"""Columns that go, in this order, where the terminal is narrow, and the room for names that each gives way to."""
+
+_STYLES = {
+    Stage.WAITING: "dim",
+    Stage.RUNNING: "bold",
+    Stage.DONE: "",
+    Stage.FAILED: "red",
+    Stage.STOPPED: "yellow",
+    Stage.SKIPPED: "dim",
+    Stage.ELSEWHERE: "dim",
+}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a clock shows them: 0:54, 12:30, 1:04:22, 2 d 3:04:22."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    clock = f"{hours}:{minutes:02}:{rest:02}" if hours or days else f"{minutes}:{rest:02}"
+    return f"{days} d {clock}" if days else clock
+
+
+def line(state: RunState, now: float) -> str:
+    """A run in one line, what is not known left out.
+
+    Args:
+        state: Of the run.
+        now: In seconds of the monotonic clock.
+
+    Returns:
+        Such as "lstm  step 812/2000  loss 0.931  solved 3/8  horizon 45/100  time left <= 0:54".
+    """
+    figures = {"step": _step, "loss": _loss, "solved": _solved, "horizon": _horizon}
+    told = [f"{name} {text}" for name, figure in figures.items() if (text := figure(state)) != UNKNOWN]
+    if state.diverged:
+        told.append(f"diverged {state.diverged}")
+    if (left := state.seconds_left(now)) is not None:
+        told.append(f"time left <= {duration(left)}")
+    return "  ".join([state.name, *told])
+
+
+def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> RenderableType:
+    """Draw the table.
+
+    Args:
+        states: Of all runs, in their order.
+        now: In seconds of the monotonic clock.
+        width: Columns of the terminal.
+        height: Lines of the terminal; the table leaves the last free, and the runs that have the least to tell out.
+
+    Returns:
+        What rich prints.
+    """
+    before, shown, after = select(states, max(1, height - 5))
+    cells: dict[str, list[str]] = {
+        "step": [_step(state) for state in shown],
+        "bar": [" " * _BAR_WIDTH] * len(shown),
+        "loss": [_loss(state) for state in shown],
+        "solved": [_solved(state) for state in shown],
+        "diverged": [str(state.diverged or UNKNOWN) for state in shown],
+        "horizon": [_horizon(state) for state in shown],
+        "time left": [_time(state, now) for state in shown],
+    }
+    if not any(state.diverged for state in states):
+        del cells["diverged"]
+    names = [f"... {before} more", *(state.name for state in shown), f"... {after} more"]
+    names = names[not before : None if after else -1]
+    room = _fit(cells, max(map(cell_len, names), default=0), width)
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0), border_style="dim")
+    table.add_column("run", no_wrap=True, max_width=room)
+    for header in cells:
+        table.add_column("" if header == "bar" else header, no_wrap=True, justify="right")
+    if before:
+        table.add_row(Text(names[0]), style="dim")
+    for row, state in enumerate(shown):
+        figures = [_bar(state) if header == "bar" else Text(column[row]) for header, column in cells.items()]
+        table.add_row(Text(state.name, overflow="ellipsis"), *figures, style=_STYLES[state.stage])
+    if after:
+        table.add_row(Text(names[-1]), style="dim")
+    return Group(table, Text(totals(states, now), no_wrap=True, overflow="ellipsis"))
+
+
+def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], int]:
+    """Choose the runs to show where there is no room for all: those that run, failures, the last done, the next ones.
+
+    Args:
+        states: Of all runs, in their order.
+        most: Rows there are, at least 1, those that say how many are not shown included.
+
+    Returns:
+        How many that have ended are not shown, the states to show in their order, how many others are not shown.
+    """
+    if len(states) <= most:
+        return 0, list(states), 0
+    places = range(len(states))
+    chosen = [place for place in places if states[place].stage is Stage.RUNNING]
+    waiting = [place for place in places if states[place].stage is Stage.WAITING]
+    ended = sorted(
+        set(places).difference(chosen, waiting),
+        key=lambda place: (states[place].stage is not Stage.DONE, states[place].ended or 0, place),
+        reverse=True,
+    )
+    # The last that ended, failures first, and those that come next take turns.
+    for last, following in itertools.zip_longest(ended, waiting):
+        chosen += [place for place in (last, following) if place is not None]
+    kept = set(chosen[: max(1, most - 2)])
+    ahead = {Stage.WAITING, Stage.RUNNING}
+    left_out = [state.stage in ahead for place, state in enumerate(states) if place not in kept]
+    return left_out.count(False), [states[place] for place in sorted(kept)], left_out.count(True)
+
+
+def totals(states: Sequence[RunState], now: float) -> str:
+    """The sweep in one line: how many runs are done, how long it took so far and how long it will."""
+    stages = [state.stage for state in states]
+    told = f"{stages.count(Stage.DONE)} of {len(states)} run{'s' * (len(states) > 1)} done"
+    for stage in (Stage.FAILED, Stage.STOPPED, Stage.ELSEWHERE, Stage.SKIPPED):
+        if stage in stages:
+            told += f", {stages.count(stage)} {stage}"
+    going_on = Stage.RUNNING in stages or Stage.WAITING in stages
+    if going_on:
+        left = sweep_seconds_left(states, now)
+        about = "about" if Stage.WAITING in stages else "<="
+        told += f"; time left {UNKNOWN if left is None else f'{about} {duration(left)}'}"
+    ends = [now] if going_on else [state.ended for state in states if state.ended is not None]
+    begun = [state.started for state in states if state.started is not None]
+    if begun and ends:
+        span = duration(max(ends) - min(begun))
+        told += f"; {span} so far" if going_on else f"; took {span}"
+    return told
+
+
+def _fit(cells: dict[str, list[str]], longest_name: int, width: int) -> int:
+    """Drop columns until names have room.
+
+    Returns:
+        The columns of the terminal that are left for names.
+    """
+
+    def room() -> int:
+        taken = sum(_GAP + max(cell_len(text) for text in (header, *column)) for header, column in cells.items())
+        return width - taken - 1
+
+    for header, wanted in _WANTED.items():
+        if room() < min(longest_name, wanted):
+            cells.pop(header, None)
+    return max(8, room())
+
+
+def _step(state: RunState) -> str:
+    return f"{state.step}/{state.num_steps}"
+
+
+def _bar(state: RunState) -> Text:
+    done = round(_BAR_WIDTH * state.step / max(1, state.num_steps))
+    return Text("━" * done, "cyan").append("─" * (_BAR_WIDTH - done), "dim")
+
+
+def _loss(state: RunState) -> str:
+    return UNKNOWN if state.loss is None else f"{state.loss:.3g}"
+
+
+def _solved(state: RunState) -> str:
+    return UNKNOWN if state.solved is None else f"{state.solved}/{state.replicas}"
+
+
+def _horizon(state: RunState) -> str:
+    return UNKNOWN if state.horizon is None else f"{state.horizon:g}/{state.seq_len}"
+
+
+def _time(state: RunState, now: float) -> str:
+    if state.stage is Stage.RUNNING:
+        left = state.seconds_left(now)
+        return UNKNOWN if left is None else f"<= {duration(left)}"
+    if state.stage is Stage.DONE:
+        taken = state.seconds_taken(now)
+        return "done before" if taken is None else f"took {duration(taken)}"
+    return str(state.stage)

@@ -1,0 +1,155 @@
+"""What a search judges a run by, at its end and while it is done."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import Trial, TrialState
+from typing_extensions import override
+
+from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.logs import read_metrics
+from rnnstudy.runs.untrusted import read_json
+from rnnstudy.study.search.space import STEPS_TO_SOLVE, Search
+from rnnstudy.writers.base import Entry, Scalar, Writer
+from rnnstudy.writers.run_log import shorten
+
+_SOLVED = "train/solved"
+
+
+class NoFigureError(ConfigError):
+    """A finished run has no such figure: no run of the search will have."""
+
+
+def figure_of(folder: RunFolder, search: Search, num_steps: int) -> float:
+    """What a finished run is judged by.
+
+    With "steps_to_solve": the restricted mean, over the replicas, of min(optimizer steps to solve, `num_steps`); one
+    that never solved the task, or diverged, counts as `num_steps`. With a tag: the median over the replicas
+    of its last figure; a replica that diverged, or whose figure is not a number, counts as infinitely bad.
+
+    Args:
+        folder: Of the run.
+        search: Says which figure.
+        num_steps: Steps that the run did at most.
+
+    Returns:
+        The figure.
+
+    Raises:
+        NoFigureError: No run has such a figure.
+        RnnstudyError: The result cannot be read.
+    """
+    try:
+        result = read_json(folder.result)
+        if search.metric == STEPS_TO_SOLVE:
+            return statistics.mean(num_steps if steps is None else steps for steps in result["steps_to_solve"])
+        figures, states = result["final"].get(search.metric), result["status"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RnnstudyError(f"{folder.result} is damaged ({type(error).__name__}); move the run folder away.") from None
+    if figures is None:
+        known = ", ".join(sorted(tag for tag in result["final"] if tag.startswith(("eval", "train"))))
+        raise NoFigureError(f"metric must be steps_to_solve or a tag of the log, got '{search.metric}'. Tags: {known}.")
+    return statistics.median(
+        _or_worst(math.nan if figure is None or state == "diverged" else figure, search)
+        for figure, state in zip(figures, states, strict=True)
+    )
+
+
+def _or_worst(figure: float, search: Search) -> float:
+    if not math.isnan(figure):
+        return figure
+    return math.inf if search.direction == "minimize" else -math.inf
+
+
+class Watching(Writer):
+    """Tells a trial the figure of its run at every evaluation: what it would be, were nothing to change until the end.
+
+    Args:
+        trial: Is told.
+        search: Says which figure.
+        replicas: Of the run.
+        num_steps: Steps that the run does at most.
+    """
+
+    def __init__(self, trial: Trial, search: Search, *, replicas: int, num_steps: int) -> None:
+        """Tell nothing yet."""
+        self._trial, self._search, self._replicas = trial, search, replicas
+        self._to_solve = search.metric == STEPS_TO_SOLVE
+        self._tag = _SOLVED if self._to_solve else search.metric
+        self._last = [float(num_steps) if self._to_solve else math.nan] * replicas
+        self._figures: dict[int, float] = {}
+        self.is_hopeless, self.step = False, 0
+
+    def catch_up(self, folder: RunFolder) -> None:
+        """Tell what the run has logged in earlier attempts.
+
+        Args:
+            folder: Of the run.
+
+        Raises:
+            RnnstudyError: The log is corrupt.
+        """
+        track = read_metrics(folder.metrics, self._replicas).get(self._tag)
+        if track is not None:
+            for step, logged, values in zip(track.steps.tolist(), track.logged, track.values, strict=True):
+                self._take(step, {int(replica): float(values[replica]) for replica in logged.nonzero()[0]})
+
+    @override
+    def write(self, step: int, entries: Mapping[str, Entry]) -> None:
+        self.step = step
+        entry = entries.get(self._tag)
+        if entry is None or not isinstance(entry.measured, Scalar):
+            return
+        values = entry.measured.values
+        # As the log has them, which is where another attempt reads them.
+        self._take(step, {replica: shorten(float(values[replica])) for replica in entry.running})
+        if self._search.prune is not None and step >= self._search.prune.after:
+            own = {at: figure for at, figure in self._figures.items() if at <= step}
+            finished = self._trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            others = [each.intermediate_values for each in finished]
+            self.is_hopeless = falls_behind(own, others, self._search)
+
+    def _take(self, step: int, logged: Mapping[int, float]) -> None:
+        """Take what some replicas have logged; a step that is done again is told once."""
+        if step in self._figures:
+            return
+        for replica, figure in logged.items():
+            if not self._to_solve:
+                self._last[replica] = figure
+            elif figure:
+                self._last[replica] = min(self._last[replica], step)
+        whole = statistics.mean if self._to_solve else statistics.median
+        self._figures[step] = whole([_or_worst(figure, self._search) for figure in self._last])
+        self._trial.report(self._figures[step], step)
+
+    @override
+    def close(self) -> None:
+        pass
+
+
+def falls_behind(own: Mapping[int, float], others: Sequence[Mapping[int, float]], search: Search) -> bool:
+    """Whether a run is to be given up: its best figure so far is worse than the median of what others had by then.
+
+    Unlike with Optuna's MedianPruner, a run that ended before that step keeps its last figure: else those that solved
+    the task soonest would be left out, and the rest be compared with the slow ones alone.
+
+    References:
+        Golovin et al., Google Vizier, 2017, section 3.2.2: the rule, there with the mean of each run's figures so far.
+
+    Args:
+        own: Optimizer step to figure, of the run.
+        others: Likewise, of the runs that came to their end.
+        search: Says which is worse, and how many runs it takes.
+
+    Returns:
+        Whether it is.
+    """
+    step = max(own)
+    had = [each[max(steps)] for each in others if (steps := [at for at in each if at <= step])]
+    if search.prune is None or len(had) < search.prune.startup_trials:
+        return False
+    if search.direction == "minimize":
+        return min(own.values()) > statistics.median(had)
+    return max(own.values()) < statistics.median(had)

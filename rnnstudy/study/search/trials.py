@@ -1,0 +1,148 @@
+"""The trials of a search: kept in a file of the study's folder, and chosen so that several processes can share them."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.lock import HeldError, Lock, holder_of
+from rnnstudy.study.search.space import Tuning, Values
+
+STORAGE = "tune.db"
+"""The file in the study's folder that holds the trials."""
+
+SECONDS_UNTIL_LOCKED = 60
+"""How long a process waits while another writes to it."""
+
+SECONDS_BETWEEN_TRIES = 0.05
+
+_ABOUT, _INSTEAD_OF, _OWNER = "about", "instead_of", "owner"
+
+
+def open_study(tuning: Tuning, output_dir: Path) -> optuna.Study:
+    """Open the storage, or make it.
+
+    Returns:
+        Optuna's study in it.
+
+    Raises:
+        ConfigError: It holds another search.
+        RnnstudyError: It cannot be made.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = tuning.search
+    path = (output_dir / STORAGE).absolute()
+    # A path may hold what means something else in a URL.
+    connect = partial(sqlite3.connect, path, timeout=SECONDS_UNTIL_LOCKED, check_same_thread=False)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{STORAGE}", engine_kwargs={"creator": connect})
+    study = optuna.create_study(
+        storage=storage,
+        study_name=tuning.name,
+        direction="minimize" if search.direction == "minimize" else "maximize",
+        pruner=optuna.pruners.NopPruner(),
+        load_if_exists=True,
+    )
+    about = {
+        "metric": search.metric,
+        "direction": search.direction,
+        "space": {key: repr(values) for key, values in search.space.items()},
+        "overrides": sorted(tuning.overrides),
+    }
+    kept = study.user_attrs.get(_ABOUT)
+    if kept is None:
+        study.set_user_attr(_ABOUT, about)
+    elif kept != about:
+        differing = ", ".join(key for key in about if kept.get(key) != about[key])
+        raise ConfigError(
+            f"{path} holds a search '{tuning.name}' with another {differing}; choose another study=NAME for this one."
+        )
+    return study
+
+
+def _distribution(values: Values) -> BaseDistribution:
+    """What one key may be, in Optuna's terms."""
+    if values.choices is not None:
+        return optuna.distributions.CategoricalDistribution(values.choices)
+    low, high, step = values.low, values.high, values.step
+    assert low is not None
+    assert high is not None
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
+        return optuna.distributions.IntDistribution(low, high, log=values.log, step=step or 1)
+    return optuna.distributions.FloatDistribution(low, high, log=values.log, step=step)
+
+
+@contextmanager
+def alone(locks: Path) -> Iterator[None]:
+    """Wait until no other process chooses a trial of a search in this folder."""
+    lock = Lock(locks / "tune")
+    while True:
+        try:
+            lock.acquire()
+            break
+        except HeldError:
+            time.sleep(SECONDS_BETWEEN_TRIES)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> Trial | None:
+    """Choose the values of the next trial; those of a trial whose process died come first.
+
+    Returns:
+        The trial; None if all that are asked for have ended, or are being done.
+    """
+    with alone(own.parent):
+        _take_up_the_dead(study)
+        trials = standing(study)
+        begun = sum(trial.state is not TrialState.WAITING for trial in trials)
+        if begun >= tuning.search.trials:
+            return None
+        # What is suggested then depends on the trials so far, not on how many processes or sittings it took.
+        study.sampler = optuna.samplers.TPESampler(seed=seed + begun)
+        trial = study.ask({key: _distribution(values) for key, values in tuning.search.space.items()})
+        trial.set_user_attr(_OWNER, str(own))
+        return trial
+
+
+def standing(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials but those that others were begun instead of."""
+    trials = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(_INSTEAD_OF) for trial in trials}
+    return [trial for trial in trials if trial.number not in replaced]
+
+
+def _lives(owner: Path) -> bool:
+    """Whether the process of a trial lives; to be sure, one that seems dead is watched: clocks differ."""
+    if holder_of(owner) is not None:
+        return True
+    if not owner.exists():
+        return False
+    try:
+        with Lock(owner):
+            return False
+    except HeldError:
+        return True
+
+
+def _take_up_the_dead(study: optuna.Study) -> None:
+    """Have the trials of processes that died, or were stopped, done again with the same values: their runs go on."""
+    current = {trial.number for trial in standing(study)}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        owner = trial.user_attrs.get(_OWNER)
+        if owner is not None and _lives(Path(owner)):
+            continue
+        if trial.number in current:
+            study.enqueue_trial(trial.params, user_attrs={_INSTEAD_OF: trial.number})
+        study.tell(trial.number, state=TrialState.FAIL)
+        if owner is not None:
+            with suppress(OSError):
+                Path(owner).unlink(missing_ok=True)

@@ -1,0 +1,230 @@
+"""Doing the runs of a command line: those that are finished are left out, the others done."""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnstudy.core.errors import RnnstudyError, UnfinishedError
+from rnnstudy.runs.failure import FAILED, in_one_line, read_failure
+from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.ledger import Ledger, LedgerEntry, write_ledger
+from rnnstudy.runs.lock import HeldError, holder_of
+from rnnstudy.study.jobs.check import Checked
+from rnnstudy.study.jobs.compose import Composition
+from rnnstudy.study.run.run import run
+from rnnstudy.study.screen.progress import Screen
+from rnnstudy.study.screen.run_state import RunState, Stage
+from rnnstudy.study.sweep.launch import launch_all
+from rnnstudy.study.sweep.settled import clear_lock, is_settled
+from rnnstudy.study.sweep.watch import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER, Watch
+
+MOST_LISTED = 20
+"""Failed runs whose errors are repeated at the end."""
+
+
+def execute(composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> list[Path]:
+    """Do the runs that are not finished.
+
+    Args:
+        composition: What Hydra's launchers need.
+        checked: The runs.
+        command: The command line that asks for them.
+        console: Where progress is shown.
+
+    Returns:
+        The folders that hold the run folders.
+
+    Raises:
+        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
+        Interrupted: The user stopped; checkpoints are saved.
+        RnnstudyError: The run failed.
+    """
+    if not composition.is_sweep:
+        return [_do_one(checked[0], console).path.parent]
+    return _Sweep(composition, checked, command, console).do()
+
+
+def _waiting(checked: Checked) -> RunState:
+    facts, plan = checked.plan.task.facts, checked.plan
+    return RunState(
+        name=checked.job.label,
+        num_steps=plan.train.num_steps,
+        replicas=plan.run.replicas,
+        seq_len=facts.seq_len,
+        judged=facts.solved is not None,
+    )
+
+
+def _do_one(checked: Checked, console: Console) -> RunFolder:
+    """Do a single run.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        RnnstudyError: It failed, now or before, or another process does it.
+    """
+    failed = _left_failed(checked)
+    if failed is not None:
+        raise RnnstudyError(f"{checked.folder.path} failed before: {failed} retry_failed=true tries again.")
+    with Screen(console, [_waiting(checked)]) as screen:
+        return run(checked.job, screen)
+
+
+def _left_failed(checked: Checked) -> str | None:
+    """Why a run failed that is not to be tried again; None for any other."""
+    if checked.plan.run.retry_failed or checked.folder.is_finished:
+        return None
+    failed = read_failure(checked.folder)
+    return failed.error if failed is not None and failed.kind == FAILED else None
+
+
+class _Sweep:
+    """The runs of a command line, from the list that is written of them to what has become of each.
+
+    Args:
+        composition: What Hydra made of the command line.
+        checked: The runs, all of which can be done.
+        command: The command line.
+        console: Where progress is shown.
+    """
+
+    def __init__(self, composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> None:
+        """Do nothing yet."""
+        self._composition, self._console = composition, console
+        self._checked = {checked.folder.lock.absolute(): checked for checked in checked}
+        self._states = {place: _waiting(checked) for place, checked in self._checked.items()}
+        self._command = command
+        self._errors: dict[Path, str] = {}
+
+    def do(self) -> list[Path]:
+        """Do the runs that are not finished.
+
+        Returns:
+            The folders that hold the run folders.
+
+        Raises:
+            UnfinishedError: Runs failed, or other processes do them.
+            Interrupted: The user stopped.
+        """
+        ledgers = self._write_ledgers()
+        entries = [entry for ledger in ledgers for entry in ledger.entries()]
+        folders = sorted({checked.folder.path.parent for checked in self._checked.values()})
+        with Screen(self._console, list(self._states.values())) as screen:
+            left = self._left_to_do(entries, screen)
+            if left:
+                self._launch(ledgers, left, screen)
+        self._require_finished(folders)
+        return folders
+
+    def _write_ledgers(self) -> list[Ledger]:
+        """List the runs, in each folder those that are there.
+
+        Returns:
+            The lists.
+
+        Raises:
+            RnnstudyError: A folder cannot be written to.
+        """
+        ledgers = []
+        runs = sorted(self._checked.values(), key=lambda checked: str(_home(checked)))
+        for home, members in itertools.groupby(runs, _home):
+            try:
+                listed = [(checked.job, checked.folder) for checked in members]
+                ledgers.append(write_ledger(home, listed, self._command))
+            except OSError as error:
+                raise RnnstudyError(f"'{home}' cannot be written to: {error.strerror}.") from None
+        return ledgers
+
+    def _left_to_do(self, entries: Sequence[LedgerEntry], screen: Screen) -> list[LedgerEntry]:
+        """Leave out what is finished, and what failed and is not to be tried again."""
+        left, finished = [], 0
+        for entry in entries:
+            place = entry.folder.lock
+            state, failed = self._states[place], _left_failed(self._checked[place])
+            if entry.folder.is_finished:
+                finished += 1
+                state.stage = Stage.DONE
+                state.take(entry.folder.result)
+            elif failed is not None:
+                state.stage = Stage.FAILED
+                self._errors[place] = f"{failed} (before; retry_failed=true tries again)"
+            else:
+                left.append(entry)
+        if finished:
+            screen.say(f"{finished} of {len(entries)} runs finished already, nothing to do for them")
+        return left
+
+    def _launch(self, ledgers: Sequence[Ledger], left: Sequence[LedgerEntry], screen: Screen) -> None:
+        """Have runs done, here or by the launcher."""
+        if self._composition.launcher == "basic":
+            self._do_here(left, screen)
+            return
+        for entry in left:
+            clear_lock(entry.folder)
+            if holder_of(entry.folder.lock) is None:
+                with suppress(OSError):
+                    entry.folder.failure.unlink(missing_ok=True)
+        states = [(entry.folder, self._states[entry.folder.lock]) for entry in left]
+        near = not self._composition.launcher.startswith("submitit")
+        with Watch(screen, states, SECONDS_BETWEEN_LOOKS if near else SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER):
+            errors = launch_all(self._composition, ledgers, left)
+        self._errors |= {entry.folder.lock: error for entry, error in errors.items()}
+
+    def _do_here(self, left: Sequence[LedgerEntry], screen: Screen) -> None:
+        """Do runs in this process, one after the other; at last those whose other process has died meanwhile."""
+        while left:
+            held = []
+            for entry in left:
+                try:
+                    run(self._checked[entry.folder.lock].job, screen)
+                except HeldError:
+                    held.append(entry)
+                except Exception as error:
+                    # Whatever it is, it is kept with its run, and the others go on.
+                    self._errors[entry.folder.lock] = in_one_line(error)
+            left = [entry for entry in held if not is_settled(entry.folder)]
+        for place, state in self._states.items():
+            if state.stage is Stage.ELSEWHERE and self._checked[place].folder.is_finished:
+                state.stage = Stage.DONE
+                state.take(self._checked[place].folder.result)
+
+    def _require_finished(self, folders: list[Path]) -> None:
+        """Say what is not finished, and why.
+
+        Raises:
+            UnfinishedError: There is something.
+        """
+        elsewhere = 0
+        failed: list[str] = []
+        for place, checked in self._checked.items():
+            if checked.folder.is_finished:
+                # A process may have died between the end of its run and the release of the lock.
+                clear_lock(checked.folder)
+                continue
+            failure = read_failure(checked.folder)
+            if holder_of(checked.folder.lock) is not None:
+                elsewhere += 1
+            elif place in self._errors or failure is not None:
+                error = self._errors.get(place) or (failure.error if failure is not None else "")
+                failed.append(f"  {checked.job.label}: {error}")
+            else:
+                failed.append(f"  {checked.job.label}: stopped before its end; the same command goes on")
+        count, told = len(self._checked), []
+        if failed:
+            more = [f"  and {len(failed) - MOST_LISTED} more"] if len(failed) > MOST_LISTED else []
+            told.append("\n".join([f"{len(failed)} of {count} runs failed:", *failed[:MOST_LISTED], *more]))
+        if elsewhere:
+            told.append(
+                f"{elsewhere} of {count} runs are being done by other processes: rnnstudy status tells by which."
+            )
+        if told:
+            raise UnfinishedError("\n".join(told), folders)
+
+
+def _home(checked: Checked) -> Path:
+    """The folder whose list a run is in."""
+    return checked.folder.path.parent

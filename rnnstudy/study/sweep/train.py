@@ -1,0 +1,106 @@
+"""From a command line to finished runs: one run or a sweep of them, nothing done twice and nothing lost."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnstudy.config.plain import check_plain
+from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.job import Job
+from rnnstudy.study.jobs.compose import Telling, composing, inform, wants_information
+from rnnstudy.study.jobs.labels import naming_the_run
+
+_FEW = 20
+"""Runs that are prepared before anybody wonders."""
+
+
+def train(arguments: Sequence[str], console: Console) -> list[Path]:
+    """Do what a command line asks for, once all of it has been checked.
+
+    Args:
+        arguments: Hydra's: overrides and flags.
+        console: Where progress is shown.
+
+    Returns:
+        The folders that hold the run folders.
+
+    Raises:
+        ConfigError: Something about the configuration of any of the runs is wrong; none was started.
+        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
+        Interrupted: The user stopped; checkpoints are saved.
+        RnnstudyError: The run failed.
+    """
+    if wants_information(arguments):
+        inform(arguments)
+        return []
+    with ExitStack() as stack:
+        with _counting(console) as tell:
+            composition = stack.enter_context(composing(arguments, tell))
+        jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
+        _check_plain(jobs, is_sweep=composition.is_sweep)
+        _require_folders_apart(jobs)
+        # From here on torch is needed, which takes longer to import than all that may be wrong until here; and then
+        # all that trains and measures.
+        from rnnstudy.study.jobs.check import check_all
+
+        with _counting(console) as tell:
+            on_a_cluster = composition.launcher == "submitit_slurm"
+            checked = check_all(jobs, is_sweep=composition.is_sweep, elsewhere=on_a_cluster, tell=tell)
+
+        from rnnstudy.study.sweep.execute import execute
+
+        return execute(composition, checked, f"rnnstudy train {shlex.join(arguments)}", console)
+
+
+@contextmanager
+def _counting(console: Console) -> Iterator[Telling]:
+    """Show, at a terminal, how many runs of a long sweep are prepared, until the end of the block.
+
+    Yields:
+        To be told.
+    """
+    with ExitStack() as shown:
+        status = console.status("")
+
+        def tell(done: int, count: int) -> None:
+            if done == _FEW:
+                shown.enter_context(status)
+            if done >= _FEW:
+                status.update(f"preparing the runs: {done} of {count}")
+
+        yield tell
+
+
+def _is_wanted(job: Job, first: Job) -> bool:
+    """Whether a job of a sweep is to be done: of a sweep with one_at_a_time those near enough to its first job."""
+    return job.config["one_at_a_time"] is not True or len(set(job.overrides) - set(first.overrides)) <= 1
+
+
+def _check_plain(jobs: Sequence[Job], *, is_sweep: bool) -> None:
+    """Check what can be checked at once.
+
+    Raises:
+        ConfigError: What is wrong, and in a sweep with which job.
+    """
+    for job in jobs:
+        with naming_the_run(job, is_sweep=is_sweep):
+            check_plain({key: value for key, value in job.config.items() if key != "choices"})
+
+
+def _require_folders_apart(jobs: Sequence[Job]) -> None:
+    """Refuse a sweep that would put different runs into one folder.
+
+    Raises:
+        ConfigError: `run_dir` is set, and there are several configurations.
+    """
+    asked = Counter(job.config["run_dir"] for job in jobs if job.config["run_dir"] is not None)
+    for run_dir, count in asked.items():
+        if count > 1:
+            raise ConfigError(
+                f"run_dir={run_dir} is one folder, but the sweep has {count} runs for it; leave run_dir out, and each "
+                "run has a folder named by its configuration."
+            )

@@ -1,0 +1,105 @@
+"""What happens in a process that a launcher has started: one run of a ledger is done."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rnnstudy.core.errors import Interrupted
+from rnnstudy.runs.failure import in_one_line
+from rnnstudy.runs.ledger import Ledger
+from rnnstudy.runs.lock import HeldError
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Does runs of a sweep, wherever it is called; small, since it is sent there with each of them.
+
+    Args:
+        ledgers: Lists of the sweep's runs.
+        stop_file: Once it exists, runs save a checkpoint and stop, and none is begun.
+        parent: Process whose child this is to be, and without which it stops; None if it is on its own.
+    """
+
+    ledgers: tuple[Path, ...]
+    stop_file: Path
+    parent: int | None
+
+    def __call__(self, place: Any) -> str | None:
+        """Do a run; an error is kept with it.
+
+        Args:
+            place: Which one: `conf/job.yaml`, composed.
+
+        Returns:
+            What went wrong, in one line; None if nothing did.
+        """
+        # Imported where it is called: a launcher that only sends this needs no torch.
+        from rnnstudy.study.run.run import run
+        from rnnstudy.study.screen.progress import Screen
+
+        if self._above is not None:
+            # Ctrl-C reaches all processes of a terminal; here it counts only while a run is done.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _end_with(self._above)
+        # Before a run and after it there is nothing to save; while it is done it answers this itself.
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if self._is_to_stop():
+            return None
+        entry = Ledger(self.ledgers[place.ledger]).read_at(place.at)
+        try:
+            with _busy:
+                run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
+        except Interrupted as interrupted:
+            if self.parent == os.getpid():
+                # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
+                self.stop_file.touch()
+            _hand_on(interrupted)
+        except HeldError:
+            return None
+        except Exception as error:
+            # Kept with its run; the process is used for others.
+            return in_one_line(error)
+        return None
+
+    def _is_to_stop(self) -> bool:
+        return self.stop_file.exists() or (self._above is not None and os.getppid() != self._above)
+
+    @property
+    def _above(self) -> int | None:
+        """The sweep's process, if it has started this one; None where that is the same, or on another machine."""
+        return None if self.parent == os.getpid() else self.parent
+
+
+_busy = threading.Lock()
+"""Held while this process does a run."""
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process when its parent has died: at once, or after the run that is being done has stopped."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        with _busy:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _hand_on(interrupted: Interrupted) -> None:
+    """Let the cluster know that a run has stopped as it asked for."""
+    if "SUBMITIT_FOLDER" in os.environ:
+        from rnnstudy.study.sweep.slurm import hand_on
+
+        hand_on(interrupted)

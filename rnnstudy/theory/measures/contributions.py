@@ -1,0 +1,194 @@
+"""What is left of early states and inputs along a subject's layers, and the measured gradient to hold against it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from rnnstudy.gradients.jacobians import Contributions, contributions, input_contributions
+from rnnstudy.gradients.replay import replay
+from rnnstudy.gradients.spectra import spectral_norm, vanilla_bound
+from rnnstudy.gradients.trajectories import Trajectory, network_trajectories
+from rnnstudy.theory.measures.subject import Example, Part
+
+FOLLOWED = ("h", "c")
+"""States that are followed, in cells that have them."""
+MOST_NUMBERS = 1024
+"""Numbers of a state beyond which its Jacobians are not multiplied: they would take minutes and gigabytes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contribution:
+    """What is left of one state of a part, all as log10; -inf for nothing. The last time step is T.
+
+    Attributes:
+        name: Of the part, and of the state where there are two.
+        state: "h" or "c".
+        path: Along which.
+        found: Figures of ds_T/ds_k.
+        of_input: Spectral norm of ds_T/dx_k.
+        bound: (gamma sigma(W_hh))^(T-k), of `found.log10_norm`; None where W_hh alone bounds nothing.
+        input_bound: (gamma sigma(W_hh))^(T-k) gamma sigma(W_hx), of `of_input`; None likewise.
+    """
+
+    name: str
+    state: str
+    path: Trajectory
+    found: Contributions
+    of_input: Float64[np.ndarray, "time batch"]
+    bound: Float64[np.ndarray, " time"] | None
+    input_bound: Float64[np.ndarray, " time"] | None
+
+    @property
+    def norm(self) -> Float64[np.ndarray, "time batch"]:
+        """Spectral norm of ds_T/ds_k, as log10."""
+        return self.found.log10_norm[:, 0].numpy()
+
+    @property
+    def steps(self) -> Float64[np.ndarray, "time batch"]:
+        """Product of the spectral norms of J_{k+1} ... J_T, as log10."""
+        return self.found.log10_steps[:, 0].numpy()
+
+
+def measure(part: Part) -> list[Contribution]:
+    """Follow every state of a part.
+
+    Args:
+        part: What to look at.
+
+    Returns:
+        One per state; none if the state has more than MOST_NUMBERS numbers.
+    """
+    path, bound, input_bound = part.trajectory, None, None
+    if path.state_size > MOST_NUMBERS:
+        return []
+    if part.gamma is not None:
+        weight_hh, weight_ih = path.weights["weight_hh"][0], path.weights["weight_ih"][0]
+        bound = vanilla_bound(part.gamma, float(spectral_norm(weight_hh)), path.num_steps).numpy()
+        input_bound = bound + float((part.gamma * spectral_norm(weight_ih)).log10())
+    followed = [state for state in FOLLOWED if state in path.cell.states]
+    return [
+        Contribution(
+            name=part.name if len(followed) == 1 else f"{part.name}, {state}",
+            state=state,
+            path=path,
+            found=contributions(path, state),
+            of_input=input_contributions(path, state)[:, 0].numpy(),
+            bound=bound,
+            input_bound=input_bound,
+        )
+        for state in followed
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gradient:
+    """The measured gradient of a layer beside the Jacobian product, all as log10; -inf for zero.
+
+    Attributes:
+        name: Of the network and the layer.
+        norm: Spectral norm of dh_T/dh_k.
+        gradient: ||dL/dh_k|| of every sequence's own loss, over its value at the last step that has any.
+        at_end: Whether the loss is asked at the last time step alone and this layer is the one that is read out: then
+            dL/dh_k = dL/dh_T dh_T/dh_k, and `gradient` is never above `norm`.
+    """
+
+    name: str
+    norm: Float64[np.ndarray, "time batch"]
+    gradient: Float64[np.ndarray, "time batch"]
+    at_end: bool
+
+
+def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Gradient]:
+    """Measure the gradient of a network with a loss, layer by layer, over the sequences of its batch.
+
+    Args:
+        example: The network.
+        measured: What has been followed already; not done again where it is the same path.
+
+    Returns:
+        One per layer; none for layers whose state has more than MOST_NUMBERS numbers.
+    """
+    batch, one = example.batch, slice(example.replica, example.replica + 1)
+    paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
+    logs = replay(example.network, example.task, batch)
+    known = [each for each in measured if each.state == "h"]
+    asked_at_end = batch.loss_steps.tolist() == [len(batch.inputs) - 1]
+    found = []
+    for index, (path, log) in enumerate(zip(paths, logs, strict=True)):
+        if path.state_size > MOST_NUMBERS:
+            continue
+        same = [each.norm for each in known if _same(each.path, path)]
+        gradient = log["h"][:, one][:, 0].numpy()
+        found.append(
+            Gradient(
+                name=example.name if len(paths) == 1 else f"{example.name}, layer {index}",
+                norm=same[0] if same else contributions(path).log10_norm[:, 0].numpy(),
+                gradient=gradient - _last_finite(gradient),
+                at_end=asked_at_end and index == len(paths) - 1,
+            )
+        )
+    return found
+
+
+def _same(one: Trajectory, other: Trajectory) -> bool:
+    pairs = zip((one.inputs, *one.states), (other.inputs, *other.states), strict=False)
+    return one.cell == other.cell and all(torch.equal(*pair) for pair in pairs)
+
+
+def _last_finite(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarray, " batch"]:
+    """The last finite entry of every column; 0 if there is none."""
+    columns = (column[np.isfinite(column)] for column in values.T)
+    return np.array([column[-1] if column.size else 0.0 for column in columns])
+
+
+def excess(
+    norm: Float64[np.ndarray, "time batch"], bound: Float64[np.ndarray, "time batch"]
+) -> Float64[np.ndarray, "time batch"]:
+    """log10 of norm over bound, both given as log10; -inf where nothing is left, whatever the bound."""
+    ratio = np.full(norm.shape, -np.inf)
+    left = norm != -np.inf
+    with np.errstate(invalid="ignore"):  # infinity over infinity, of a network that overflows, is NaN
+        ratio[left] = norm[left] - bound[left]
+    return ratio
+
+
+def closest_to_bound(each: Contribution) -> float | None:
+    """log10 of the largest norm over (gamma sigma)^(T-k), k < T; None without a bound, or with one time step."""
+    return None if each.bound is None else _largest(excess(each.norm, _columns(each.bound, each.norm))[:-1])
+
+
+def closest_to_steps(each: Contribution) -> float | None:
+    """log10 of the largest norm over the product of the Jacobians' norms, k < T; None with one time step."""
+    return _largest(excess(each.norm, each.steps)[:-1])
+
+
+def closest_to_input_bound(each: Contribution) -> float | None:
+    """log10 of the largest norm of an input over its bound, the last step included; None without a bound."""
+    if each.input_bound is None:
+        return None
+    return _largest(excess(each.of_input, _columns(each.input_bound, each.of_input)))
+
+
+def _columns(curve: Float64[np.ndarray, " time"], like: Float64[np.ndarray, "time batch"]) -> np.ndarray:
+    return np.repeat(curve[:, None], like.shape[1], axis=1)
+
+
+def _largest(ratio: np.ndarray) -> float | None:
+    return float(ratio.max()) if ratio.size else None
+
+
+def middle(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarray, " time"]:
+    """Median over sequences of figures that may be -inf: of an even number, the lower one of the two in the middle."""
+    return np.sort(values, axis=1)[:, (values.shape[1] - 1) // 2]
+
+
+def power(log10: float) -> str:
+    """A number given as log10, as it is written in a table."""
+    if np.isnan(log10):
+        return "not finite"
+    if np.isinf(log10):
+        return "0" if log10 < 0 else "infinite"
+    return f"10^{round(log10, 2) + 0.0:.2f}"

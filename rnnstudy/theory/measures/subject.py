@@ -1,0 +1,275 @@
+"""What the theory is held against: random networks, or the network of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnstudy.core.errors import ConfigError, RnnstudyError, require_between, require_size
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.gradients.activation_curves import gamma_of
+from rnnstudy.gradients.spectra import conditions
+from rnnstudy.gradients.trajectories import (
+    Drive,
+    Trajectory,
+    network_trajectories,
+    random_trajectory,
+    trace,
+    with_radius,
+)
+from rnnstudy.models.base import Network
+from rnnstudy.models.gru import GRU
+from rnnstudy.models.lstm import LSTM
+from rnnstudy.models.rnn import RNN
+from rnnstudy.recurrence.base import Recurrence
+from rnnstudy.recurrence.gru import GRURecurrence
+from rnnstudy.recurrence.lstm import LSTMRecurrence
+from rnnstudy.recurrence.rnn import RNNRecurrence
+from rnnstudy.study.run.assemble import interface_of
+from rnnstudy.study.run.load import Loaded
+from rnnstudy.tasks.base import Batch, Task
+from rnnstudy.tasks.coconut_water import CoconutWater
+from rnnstudy.training.data import draw
+
+SEQUENCES = 4
+"""Sequences of the task that a network of a run is looked at with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A recurrent layer to look at.
+
+    Attributes:
+        name: For people.
+        trajectory: Of one replica; the random ones have one sequence, those of runs several.
+        gamma: Bound of |f'| where the layer is h_t = f(W_hh h_{t-1} + ...); None for other cells, of which W_hh alone
+            bounds nothing.
+    """
+
+    name: str
+    trajectory: Trajectory
+    gamma: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A network with a loss, for gradients of weights.
+
+    Attributes:
+        name: For people.
+        network: All replicas of it.
+        replica: Which one to look at.
+        task: Gives the loss.
+        batch: A few sequences.
+    """
+
+    name: str
+    network: Network
+    replica: int
+    task: Task
+    batch: Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What the sections are about.
+
+    Attributes:
+        title: One line on what is looked at.
+        parts: The layers.
+        examples: Networks with a loss.
+        at_end: Such with a loss at the last time step alone, to see its gradient go back; `examples` if empty.
+        drive: What drives the layers' trajectories.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+    examples: tuple[Example, ...]
+    at_end: tuple[Example, ...] = ()
+    drive: Drive
+
+
+def random_subject(
+    *, hidden_size: int, seq_len: int, seed: int, radius: float | None = None, matrix: Tensor | None = None
+) -> Subject:
+    """Networks with random weights, over standard normal inputs.
+
+    Args:
+        hidden_size: Units.
+        seq_len: Time steps.
+        seed: Of weights and inputs.
+        radius: Spectral radius of every square block of W_hh; None leaves torch's initialisation.
+        matrix: W_hh of the vanilla networks, (hidden, hidden) in place of a random one.
+
+    Returns:
+        Vanilla networks with tanh, sigmoid and relu; GRU and LSTM too unless a matrix is given.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+    require_size("hidden_size", hidden_size, 1)
+    require_size("seq_len", seq_len, 1)
+    cells: dict[str, Recurrence] = {
+        "rnn, tanh": RNNRecurrence(nonlinearity="tanh"),
+        "rnn, sigmoid": RNNRecurrence(nonlinearity="sigmoid"),
+        "rnn, relu": RNNRecurrence(nonlinearity="relu"),
+    }
+    if matrix is None:
+        cells |= {"gru": GRURecurrence(), "lstm": LSTMRecurrence()}
+        title = f"networks with random weights: {hidden_size} units, {seq_len} time steps, seed {seed}"
+    else:
+        hidden_size = len(matrix)
+        title = f"vanilla networks with the given W_hh: {hidden_size} units, {seq_len} time steps, seed {seed}"
+    if radius is not None:
+        title += f", spectral radius {radius:g}"
+    parts = []
+    for name, cell in cells.items():
+        trajectory = random_trajectory(cell, hidden_size=hidden_size, seq_len=seq_len, seed=seed, radius=radius)
+        if matrix is not None:
+            weights = {**trajectory.weights, "weight_hh": matrix.double().unsqueeze(0)}
+            trajectory = trace(cell, weights, trajectory.inputs)
+        parts.append(Part(name=name, trajectory=trajectory, gamma=gamma_of(cell)))
+    return Subject(
+        title=title,
+        parts=tuple(parts),
+        examples=_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radius, matrix),
+        at_end=_random_examples(CoconutWater(target="answer"), hidden_size, seed, radius, matrix),
+        drive="task",
+    )
+
+
+def _random_examples(
+    task: Task, hidden_size: int, seed: int, radius: float | None, matrix: Tensor | None
+) -> tuple[Example, ...]:
+    """Untrained networks that read a task's sequences, with the radius or the W_hh that is asked for."""
+    batch = draw(task, SEQUENCES, replica_generators(seed, 1, "theory"), torch.device("cpu"))
+    models = {
+        "rnn": RNN(hidden_size=hidden_size),
+        "gru": GRU(hidden_size=hidden_size),
+        "lstm": LSTM(hidden_size=hidden_size),
+    }
+    if matrix is not None:
+        models = {"rnn": RNN(hidden_size=len(matrix))}
+    examples = []
+    for name, model in models.items():
+        network = model.build(interface_of(task), replica_generators(seed, 1, "init"))
+        (layer,) = network.recurrent_layers
+        with torch.no_grad():
+            if matrix is not None:
+                layer.get_parameter("weight_hh").copy_(matrix)
+            elif radius is not None:
+                layer.get_parameter("weight_hh").copy_(with_radius(layer.weights()["weight_hh"], radius))
+        examples.append(Example(name=name, network=network, replica=0, task=task, batch=batch))
+    return tuple(examples)
+
+
+def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
+    """The network of a run, along sequences of its task.
+
+    Args:
+        loaded: The run at one of its checkpoints.
+        replica: Which replica.
+        seq_len: Time steps; None is the run's own.
+        drive: What drives the layers: the task's inputs, or nothing.
+
+    Returns:
+        Its layers.
+
+    Raises:
+        ConfigError: There is no such replica, no such length, or its weights are not finite.
+    """
+    network, task = loaded.network, loaded.plan.task
+    if not 0 <= replica < network.replicas:
+        raise ConfigError(f"replica must be between 0 and {network.replicas - 1} for this run, got {replica}.")
+    _require_finite(loaded, replica)
+    if seq_len is not None:
+        try:
+            task = task.with_seq_len(seq_len)
+        except ConfigError as error:
+            now = task.facts.seq_len
+            raise ConfigError(f"seq_len {seq_len} is not one this task can have (in training {now}): {error}") from None
+    generators = replica_generators(loaded.plan.run.seed, network.replicas, "theory")
+    batch = draw(task, SEQUENCES, generators, torch.device("cpu"))
+    parts = [
+        Part(name=f"layer {index}", trajectory=trajectory.replica(replica), gamma=gamma_of(trajectory.cell))
+        for index, trajectory in enumerate(network_trajectories(network, batch.inputs, drive=drive))
+    ]
+    if len(parts) == 1:
+        parts = [Part(name=loaded.model, trajectory=parts[0].trajectory, gamma=parts[0].gamma)]
+    example = Example(name=loaded.model, network=network, replica=replica, task=task, batch=batch)
+    steps = batch.inputs.shape[0]
+    driven = f"{steps} time steps of its task" if drive == "task" else f"{steps} time steps by itself"
+    title = f"{loaded.folder.path.name} after {loaded.step} optimizer steps, replica {replica}, over {driven}"
+    return Subject(title=title, parts=tuple(parts), examples=(example,), drive=drive)
+
+
+def _require_finite(loaded: Loaded, replica: int) -> None:
+    """Refuse a replica whose weights are not numbers.
+
+    Raises:
+        ConfigError: Names the weight, and the replicas that can be looked at.
+    """
+    odd: dict[int, str] = {}
+    for name, weight in loaded.network.named_parameters():
+        for number in (~weight.flatten(1).isfinite().all(1)).nonzero().flatten().tolist():
+            odd.setdefault(number, name)
+    if replica in odd:
+        others = [str(number) for number in range(loaded.network.replicas) if number not in odd]
+        way_out = (
+            f"choose another: --replica {' or '.join(others[:8])}" if others else "no replica of it has finite ones"
+        )
+        raise ConfigError(
+            f"replica {replica} of {loaded.folder.path} has weights that are NaN or infinite after {loaded.step} steps "
+            f"({odd[replica]}); {way_out}."
+        )
+
+
+def read_matrix(path: Path) -> Float[Tensor, "hidden hidden"]:
+    """Read a recurrent matrix from a file: text with a row a line, numbers apart by spaces or commas, or .npy.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The matrix in float64.
+
+    Raises:
+        RnnstudyError: The file cannot be read.
+        ConfigError: It holds no square matrix of finite numbers.
+    """
+    try:
+        values = _read_numbers(path)
+    except OSError as error:
+        raise RnnstudyError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, EOFError):
+        values = _NONE
+    if values.ndim != 2:
+        raise RnnstudyError(f"{path} must hold a matrix: a row of numbers a line, or a .npy file of numbers.")
+    matrix = torch.from_numpy(values)
+    try:
+        if matrix.shape[0] == matrix.shape[1]:
+            require_between("the number of rows", len(matrix), 1, MOST_ROWS)
+        conditions(matrix, 1.0)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return matrix
+
+
+MOST_ROWS = 256
+"""More would take minutes to hours."""
+
+_NONE = np.zeros(0)
+"""What stands for a file without a matrix in it."""
+
+
+def _read_numbers(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        loaded = np.load(path, allow_pickle=False)
+        return (
+            loaded.astype(np.float64) if np.issubdtype(loaded.dtype, np.number) and loaded.dtype.kind != "c" else _NONE
+        )
+    lines = [line.partition("#")[0].replace(",", " ").split() for line in path.read_text().splitlines()]
+    return np.array([line for line in lines if line], dtype=np.float64)

@@ -1,0 +1,231 @@
+"""The gradient of recurrent weights taken apart by loss step and source step, and put together again."""
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+import yaml
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+from rnnstudy.config.build import build
+from rnnstudy.config.folder import conf_folder
+from rnnstudy.core.seeding import replica_generators
+from rnnstudy.gradients.trajectories import in_double
+from rnnstudy.gradients.weight_terms import weight_terms
+from rnnstudy.models.base import RECURRENT, Model, Network
+from rnnstudy.study.run.assemble import interface_of
+from rnnstudy.tasks.base import Batch, Task
+from rnnstudy.tasks.copy_memory import CopyMemory
+from rnnstudy.theory.measures.subject import Example
+from rnnstudy.training.data import draw
+
+BUDGET = 400_000_000
+"""Numbers of all copies of the weights of all terms: beyond, fewer loss steps are looked at."""
+SMALL_UNITS = 6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """dE/dW of one layer, taken apart.
+
+    Attributes:
+        name: Of network and layer.
+        loss_steps: The time steps s that a loss is read at and that were looked at.
+        log10_norm: log10 of the Frobenius norm of dE_s/dW(t), row t, column of s; -inf for zero, NaN for t > s. All
+            weights that multiply states together (of a cell without such a matrix, all weights).
+        share: By lag s - t, <sum of the terms of that lag, G> / <G, G>, G the gradient; adds to 1. NaN where G is zero
+            or not finite.
+        error: Largest over the weights of ||sum of terms - G|| / ||G||, of one backward pass; 0 where both are 0.
+        terms: How many terms.
+    """
+
+    name: str
+    loss_steps: tuple[int, ...]
+    log10_norm: Float64[np.ndarray, "time loss_step"]
+    share: Float64[np.ndarray, " time"]
+    error: float
+    terms: int
+
+    @property
+    def mean_lag(self) -> float:
+        """Sum of lag |share| over sum of |share|, in time steps."""
+        size = np.abs(self.share)
+        return float((size * np.arange(len(size))).sum() / size.sum())
+
+
+def split(example: Example) -> list[Split]:
+    """Take the gradient of every layer of an example apart.
+
+    Where there are very many terms, some of the loss steps are looked at, evenly spaced, and the loss is theirs alone.
+
+    Args:
+        example: The network, its task, and sequences.
+
+    Returns:
+        One for each layer, the lowest first.
+    """
+    network, batch = one_replica(example.network, example.replica), of_replica(example.batch, example.replica)
+    batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
+    gradients = backward_gradients(network, example.task, batch)
+    several = len(gradients) > 1
+    layers = [
+        _Layer(f"{example.name}, layer {index}" if several else example.name, gradient, batch)
+        for index, gradient in enumerate(gradients)
+    ]
+    for terms in weight_terms(network, example.task, batch):
+        layers[terms.layer].add(terms.loss_step, terms.first, terms.gradients)
+    return [layer.split() for layer in layers]
+
+
+def backward_gradients(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
+    """The gradient that training uses, in float64: one backward pass through the whole network.
+
+    Args:
+        network: Of any precision; it stays as it is.
+        task: Gives the loss.
+        batch: With a replica axis.
+
+    Returns:
+        Of each layer, weight name to gradient, with respect to the weights themselves, also where a model makes them
+        functions of other parameters.
+    """
+    with torch.enable_grad(), parametrize.cached():
+        double = in_double(network).requires_grad_()
+        weights = [layer.weights() for layer in double.recurrent_layers]
+        loss = task.loss(double(batch.inputs, batch.loss_steps).outputs, batch).sum()
+        flat = [weight for layer in weights for weight in layer.values()]
+        found = iter(torch.autograd.grad(loss, flat, materialize_grads=True))
+    return [{name: next(found) for name in layer} for layer in weights]
+
+
+def one_replica(network: Network, replica: int) -> Network:
+    """A copy of a network with one of its replicas alone; the axis stays."""
+    alone = copy.deepcopy(network).requires_grad_(False)
+    for tensor in (*alone.parameters(), *alone.buffers()):
+        if tensor is not alone.one_hot:
+            tensor.data = tensor.data[replica : replica + 1].clone()
+    alone.replicas = 1
+    return alone
+
+
+def small_examples() -> list[Example]:
+    """Every model of the configuration with its default settings, 6 units and one layer, on a short copy task."""
+    task = CopyMemory(delay=4, num_symbols=2, alphabet_size=3)
+    batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
+    return [
+        Example(
+            name=name,
+            network=model.build(interface_of(task), replica_generators(0, 1, "init")),
+            replica=0,
+            task=task,
+            batch=batch,
+        )
+        for name, model in _models().items()
+    ]
+
+
+@cache
+def _models() -> dict[str, Model]:
+    """Every model of the configuration, and those that can with layer normalisation too."""
+    found = {}
+    for file in sorted((conf_folder() / "model").glob("*.yaml")):
+        settings = yaml.safe_load(file.read_text()) | {"hidden_size": SMALL_UNITS, "num_layers": 1}
+        found[file.stem] = build(settings, Model, path=f"model={file.stem}")
+        if "layer_norm" in settings:
+            name = f"{file.stem}, layer_norm"
+            found[name] = build(settings | {"layer_norm": True}, Model, path=f"model={file.stem}")
+    return found
+
+
+class _Layer:
+    """Adds the terms of a layer up as they come."""
+
+    def __init__(self, name: str, gradient: dict[str, Float[Tensor, "replica ..."]], batch: Batch) -> None:
+        """Nothing has come yet."""
+        self._name, self._gradient = name, gradient
+        self._counted = [weight for weight in gradient if weight in RECURRENT] or list(gradient)
+        self._place = {step: index for index, step in enumerate(batch.loss_steps.tolist())}
+        num_steps = len(batch.inputs)
+        self._logs = torch.full((num_steps, len(self._place)), torch.nan, dtype=torch.float64)
+        self._sums = {weight: torch.zeros_like(each) for weight, each in gradient.items()}
+        self._along = torch.zeros(num_steps, dtype=torch.float64)
+        # Over the largest entry, so that squares of very small gradients stay above 1e-308.
+        self._scale = max(float(gradient[weight].abs().max()) for weight in self._counted)
+        self._total = torch.cat([gradient[weight].flatten() for weight in self._counted]) / self._scale
+        self._terms = 0
+
+    def add(self, loss_step: int, first: int, gradients: dict[str, Float[Tensor, "time replica ..."]]) -> None:
+        """Add what the loss of one step does through the time steps from `first` on."""
+        for weight, terms in gradients.items():
+            self._sums[weight] += terms.sum(0)
+        rows = torch.cat([gradients[weight].flatten(1) for weight in self._counted], dim=1)
+        stop = first + len(rows)
+        self._logs[first:stop, self._place[loss_step]] = _log10_norm(rows)
+        self._along[loss_step - stop + 1 : loss_step - first + 1] += (rows / self._scale @ self._total).flip(0)
+        self._terms += len(rows)
+
+    def split(self) -> Split:
+        """What has come together."""
+        return Split(
+            name=self._name,
+            loss_steps=tuple(self._place),
+            log10_norm=self._logs.numpy(),
+            share=(self._along / (self._total @ self._total)).numpy(),
+            error=worst(_error(self._sums[weight], self._gradient[weight]) for weight in self._gradient),
+            terms=self._terms,
+        )
+
+
+def _log10_norm(rows: Float[Tensor, "time numbers"]) -> Float[Tensor, " time"]:
+    """log10 of the norm of every row; right for entries whose squares float64 cannot hold."""
+    scale = rows.abs().amax(1)
+    scaled = rows / torch.where(scale > 0, scale, 1)[:, None]
+    return torch.linalg.vector_norm(scaled, dim=1).log10() + scale.log10()
+
+
+def worst(errors: Iterable[float]) -> float:
+    """The largest of errors; NaN if one is."""
+    return max(errors, key=lambda error: (math.isnan(error), error))
+
+
+def _error(actual: Tensor, expected: Tensor) -> float:
+    difference, size = float(torch.linalg.vector_norm(actual - expected)), float(torch.linalg.vector_norm(expected))
+    if difference == size == 0:
+        return 0.0
+    return difference / size if size else math.inf
+
+
+def of_replica(batch: Batch, replica: int) -> Batch:
+    """A batch with one replica alone; the axis stays."""
+    one = slice(replica, replica + 1)
+    return Batch(
+        inputs=batch.inputs[:, one],
+        loss_steps=batch.loss_steps,
+        targets=batch.targets[:, one],
+        counted=batch.counted[:, one],
+        answer=batch.answer[:, one],
+        informative=batch.informative[:, one],
+        ends=None if batch.ends is None else batch.ends[one],
+    )
+
+
+def _counting(batch: Batch, numbers: int) -> Batch:
+    """A batch with the loss steps that count, or, where these make too many terms, evenly spaced ones of them."""
+    chosen = batch.counted.flatten(1).any(1).nonzero().flatten()
+    all_terms = int((batch.loss_steps[chosen] + 1).sum()) * numbers
+    if all_terms > BUDGET:
+        kept = max(2, len(chosen) * BUDGET // all_terms) if len(chosen) > 1 else 1
+        chosen = chosen[torch.linspace(0, len(chosen) - 1, kept).round().long().unique()]
+    return replace(
+        batch,
+        loss_steps=batch.loss_steps[chosen],
+        targets=batch.targets[chosen],
+        counted=batch.counted[chosen],
+        answer=batch.answer[chosen],
+    )

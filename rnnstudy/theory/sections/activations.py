@@ -1,0 +1,165 @@
+"""The section on activations: how steep each can get, and the tangent at a point."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES, ActivationCurve, numeric_bound
+from rnnstudy.plotting.style import DPI, INK, tidy
+from rnnstudy.theory.drawing import CURVE, GREY, SLOPE, draw_activation, draw_slope
+from rnnstudy.theory.measures.subject import Subject
+from rnnstudy.theory.section import Picture, Section, Table, picture
+
+ALWAYS = ("sigmoid", "tanh")
+"""Drawn large, whatever the subject uses."""
+STEPS = 10
+"""Steps back in the worked figure of the text."""
+_COLUMNS = 4
+
+
+def section(subject: Subject, point: float, *, draw: bool = True) -> Section:
+    """Show every activation with its derivative, its bound gamma = max |f'|, and its tangent.
+
+    Args:
+        subject: Whose activations are marked.
+        point: Where the tangent touches, a number that an activation is applied to.
+        draw: Whether to draw the figures, which take most of the time.
+
+    Returns:
+        The section.
+    """
+    users = activations_of(subject)
+    found = {name: numeric_bound(curve) for name, curve in ACTIVATION_CURVES.items()}
+    return Section(
+        title="Activations: how steep they can get",
+        text=(*_basics(point), _agreement(found), *_usage(subject, users)),
+        tables=(_table(users, found, point),),
+        pictures=(_large(users, point), _overview(users)) if draw else (),
+    )
+
+
+def activations_of(subject: Subject) -> dict[str, list[str]]:
+    """Tell which activations the cells of a subject apply, gates and all.
+
+    Returns:
+        Name of the activation to names of the parts that use it. Of modReLU too, which is no function of one number.
+    """
+    users: dict[str, list[str]] = {}
+    for part in subject.parts:
+        path = part.trajectory
+        activated = path.cell.activated(path.inputs, path.before, path.weights)
+        for name in dict.fromkeys(each.nonlinearity for each in activated.values()):
+            users.setdefault(name, []).append(part.name)
+    return users
+
+
+def _basics(point: float) -> tuple[str, ...]:
+    sigmoid = ACTIVATION_CURVES["sigmoid"]
+    slope = float(sigmoid.slope(point))
+    return (
+        "On its way back through h = f(a) a gradient is multiplied by the slope f'(a), unit by unit. The bound γ is "
+        "the largest |f'| anywhere: whatever the input, the activation multiplies by no more than that.",
+        f"The sigmoid is steepest at 0, with γ = 1/4: it alone leaves at most (1/4)^{STEPS} = "
+        f"10^{STEPS * np.log10(sigmoid.bound):.1f} of a gradient after {STEPS} steps back, before the weights have "
+        "their say. "
+        f"At x = {point:g} its slope is {slope:.3g}, {_percent(slope / sigmoid.bound)} of γ. "
+        "Tanh has γ = 1, at 0 only: away from 0 it shrinks a gradient too.",
+    )
+
+
+def _percent(share: float) -> str:
+    # Below that more digits of a percentage say nothing to a reader.
+    return f"{100 * share:.3g} %" if share >= 1e-6 else "less than 0.0001 %"
+
+
+def _agreement(found: dict[str, float]) -> str:
+    worst = max(abs(found[name] / curve.bound - 1) for name, curve in ACTIVATION_CURVES.items())
+    return (
+        f"A search for the largest |f'| that does not know the closed form finds the same γ for all {len(found)} "
+        f"activations, with a relative difference of {worst:.1g} at most."
+    )
+
+
+def _usage(subject: Subject, users: dict[str, list[str]]) -> list[str]:
+    said = []
+    if users:
+        told = "; ".join(f"{name}: {_listed(parts)}" for name, parts in users.items())
+        said.append(f"What is used here, as activation or as a gate: {told}.")
+    linear = [
+        part.name for part in subject.parts if part.name not in {name for parts in users.values() for name in parts}
+    ]
+    if linear:
+        said.append(f"No activation acts on the state of {_listed(linear)}: it goes from step to step linearly.")
+    if "modrelu" in users:
+        said.append(
+            "modReLU is not in the table: it has a learnt threshold for each unit. Where it puts out 0 its slope is 0, "
+            "elsewhere 1, so γ = 1."
+        )
+    return said
+
+
+def _listed(names: list[str]) -> str:
+    # Names such as "rnn, tanh" have commas of their own.
+    return " / ".join(names)
+
+
+def _table(users: dict[str, list[str]], found: dict[str, float], point: float) -> Table:
+    rows = []
+    for name, curve in ACTIVATION_CURVES.items():
+        closed = f"{curve.bound:.6g}"
+        formula = curve.bound_formula.replace(" / ", "/").replace(" + ", "+")
+        written = closed if formula == closed else f"{formula} = {closed}"
+        where = "x → ∞" if curve.steepest is None else f"{curve.steepest:.4g}"
+        marked = f"{name} *" if name in users else name
+        rows.append((marked, written, f"{found[name]:.6g}", where, f"{float(curve.slope(point)):.3g}"))
+    return Table(
+        title=f"The bound γ of the slope, and the slope at {point:g}",
+        header=("f", "γ", "γ found", "at x", "slope"),
+        rows=tuple(rows),
+        caption="* used here. At x: a point where the slope is γ; an arrow where it only comes close. The slope at a "
+        "kink is the one that torch takes.",
+    )
+
+
+def _large(users: dict[str, list[str]], point: float) -> Picture:
+    names = [*ALWAYS, *(name for name in users if name in ACTIVATION_CURVES and name not in ALWAYS)]
+    figure = Figure(figsize=(11, 2.9 * len(names)), dpi=DPI, layout="constrained")
+    for (left, right), name in zip(figure.subplots(len(names), 2, squeeze=False), names, strict=True):
+        draw_activation(left, ACTIVATION_CURVES[name], point)
+        draw_slope(right, ACTIVATION_CURVES[name], point)
+    slopes = ", ".join(f"{name} {float(ACTIVATION_CURVES[name].slope(point)):.3g}" for name in names)
+    return picture(
+        figure,
+        "activations",
+        f"Each row: an activation with its tangent at x = {point:g}, and its slope with the bound gamma. "
+        f"Slopes at that point: {slopes}.",
+    )
+
+
+def _overview(users: dict[str, list[str]]) -> Picture:
+    curves = list(ACTIVATION_CURVES.values())
+    rows = -(-(len(curves) + 1) // _COLUMNS)
+    figure = Figure(figsize=(11, 2.3 * rows), dpi=DPI, layout="constrained")
+    axes: list[Axes] = list(figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).flat)
+    for each, curve in zip(axes, curves, strict=False):
+        _small(each, curve, used=curve.name in users)
+    for each in axes[len(curves) - _COLUMNS : len(curves)]:
+        each.set_xlabel("x", color=INK, fontsize=10)
+        each.tick_params(labelbottom=True)
+    for spare in axes[len(curves) :]:
+        spare.set_axis_off()
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[len(curves)].legend(handles, labels, loc="center", frameon=False, fontsize=11)
+    told = ", ".join(f"{curve.name} {curve.bound:.3g}" for curve in curves)
+    return picture(figure, "activations_all", f"All activations with their slopes and bounds gamma: {told}.")
+
+
+def _small(axes: Axes, curve: ActivationCurve, *, used: bool) -> None:
+    x = np.linspace(-5, 5, 801)
+    axes.axhline(curve.bound, color=GREY, linewidth=1.6, linestyle=(0, (1.2, 1.6)), label="bound γ")
+    axes.plot(x, curve.value(x), color=CURVE, linewidth=2.0, linestyle=(0, (5, 2)), label="f(x)")
+    axes.plot(x, curve.slope(x), color=SLOPE, linewidth=2.4, label="slope f'(x)")
+    axes.set_xlim(-5, 5)
+    axes.set_ylim(-1.25, 1.6)
+    axes.set_title(f"{curve.name} (used here)" if used else curve.name, fontsize=11, loc="left", color=INK)
+    tidy(axes)

@@ -1,0 +1,279 @@
+"""The section on dE/dW as a sum over time: its terms, the share of every lag, and that they add up."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float64
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from rnnstudy.plotting.style import COLORS, DPI, INK, plain, tidy
+from rnnstudy.theory.measures.subject import Example, Subject
+from rnnstudy.theory.measures.terms import SMALL_UNITS, Split, small_examples, split, worst
+from rnnstudy.theory.section import Picture, Section, Table, picture
+from rnnstudy.theory.sections.worked_tables import worked_tables, worked_text
+
+DECADES = 20
+"""The most that one colour scale spans."""
+MOST_LINES = 12
+_NOTHING = "#c8c8c8"
+_LAGS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+_DASHES = ("-", "--")
+
+
+def section(subject: Subject) -> Section:
+    """Take the gradients of the subject's examples apart, check the sum for every model, and work one by hand."""
+    splits = [each for example in subject.examples for each in split(example)]
+    checks = _checks()
+    largest = worst(each.error for each in (*splits, *checks))
+    return Section(
+        title="The gradient of the weights is a sum over time",
+        text=(
+            "W is used at every time step. Give every step t its own copy W(t): then dE/dW is the sum, over every "
+            "step s that has a loss and every step t up to s, of dE_s/dW(t). The lag s - t says how far back a term "
+            "reaches. Where gradients vanish, terms of a long lag are there, but add next to nothing.",
+            *(_described(example) for example in subject.examples),
+            *_lag_findings(splits),
+            f"The sum of all terms is compared with the gradient of one backward pass, in float64, weight by weight: "
+            f"for the networks looked at and for every model ({SMALL_UNITS} units, one layer, a copy task). Largest "
+            f"relative error: {_error(largest)}.",
+            *worked_text(),
+        ),
+        tables=(
+            *_shares(splits),
+            *([_sums(splits, "The sum of the terms against one backward pass: these networks")] if splits else []),
+            _sums(checks, f"The same for every model with default settings, {SMALL_UNITS} units"),
+            *worked_tables(),
+        ),
+        pictures=(_norms(splits), *_share_picture(splits)) if splits else (),
+    )
+
+
+@cache
+def _checks() -> tuple[Split, ...]:
+    """The same for every model: it depends on no subject."""
+    return tuple(each for example in small_examples() for each in split(example))
+
+
+def _described(example: Example) -> str:
+    steps, batch = len(example.batch.inputs), example.batch.inputs.shape[2]
+    counting = int(example.batch.counted.flatten(1).any(1).sum())
+    losses = "a loss at one of them" if counting == 1 else f"losses at {counting} of them"
+    return (
+        f"{example.name}: {example.network.model.hidden_size} units, task {type(example.task).__name__}, {steps} time "
+        f"steps, {losses}; E is the mean over {batch} sequences."
+    )
+
+
+def _lag_findings(splits: Sequence[Split]) -> list[str]:
+    said = []
+    for each in splits:
+        if not np.isfinite(each.share).all():
+            said.append(f"{each.name}: its gradient is zero or not finite, so there are no shares.")
+            continue
+        short = float(each.share[:4].sum())
+        text = (
+            f"{each.name}: lags 0 to 3 make {short:.1%} of the gradient (shares are signed and add to 100%); the mean "
+            f"lag is {each.mean_lag:.1f} steps."
+        )
+        if (each.share < 0).any():
+            text += f" {int((each.share < 0).sum())} of {len(each.share)} lags pull against the whole (share below 0)."
+        said.append(text)
+    if any(len(each.loss_steps) > 1 for each in splits):
+        said.append(f"Terms at {', '.join(dict.fromkeys(_listed(each.loss_steps) for each in splits))}.")
+    return said
+
+
+def _listed(steps: Sequence[int]) -> str:
+    if len(steps) == steps[-1] - steps[0] + 1:
+        return f"loss steps {steps[0]} to {steps[-1]}"
+    return f"{len(steps)} loss steps between {steps[0]} and {steps[-1]}"
+
+
+def _shares(splits: Sequence[Split]) -> list[Table]:
+    """Shares by groups of lags, in tables of few enough columns."""
+    longest = max((len(each.share) for each in splits), default=0)
+    starts = [lag for lag in _LAGS if lag < longest]
+    stops = [*starts[1:], longest]
+    tables = []
+    for first in range(0, len(splits), 5):
+        some = splits[first : first + 5]
+        rows = [
+            (_group(start, stop), *(_share(float(each.share[start:stop].sum())) for each in some))
+            for start, stop in zip(starts, stops, strict=True)
+        ]
+        rows += [
+            ("sum", *(_share(float(each.share.sum())) for each in some)),
+            ("mean lag", *(f"{each.mean_lag:.2f}" if np.isfinite(each.share).all() else "-" for each in some)),
+        ]
+        tables.append(
+            Table(
+                title="Share of the gradient of the recurrent weights by lag",
+                header=("lag", *(each.name for each in some)),
+                rows=tuple(rows),
+                caption="Terms of these lags along the whole gradient G: <terms, G> / <G, G>. Mean lag in time steps, "
+                "weighted by |share|.",
+            )
+        )
+    return tables
+
+
+def _group(start: int, stop: int) -> str:
+    return str(start) if stop == start + 1 else f"{start} to {stop - 1}"
+
+
+def _share(value: float) -> str:
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.4f}" if abs(value) >= 5e-5 or value == 0 else f"{value:.0e}"
+
+
+def _sums(splits: Sequence[Split], title: str) -> Table:
+    return Table(
+        title=title,
+        header=("network", "terms", "relative error"),
+        rows=tuple((each.name, str(each.terms), _error(each.error)) for each in splits),
+        caption="Largest over the weights of ||sum of terms - G|| / ||G||.",
+    )
+
+
+def _error(error: float) -> str:
+    return f"{error:.1e}" if math.isfinite(error) else "not finite"
+
+
+def _norms(splits: Sequence[Split]) -> Picture:
+    if all(len(each.loss_steps) == 1 for each in splits):
+        figure = _lines(splits, _by_lag, "norm of the term", powers=True)
+        return picture(
+            figure, "weight_terms", "Norm of every term of dE/dW over its lag, on a logarithmic axis: " + _ends(splits)
+        )
+    return picture(
+        _heat_maps(splits),
+        "weight_terms",
+        "Norm of every term of dE/dW as a colour, loss step across, source step up: " + _ends(splits),
+    )
+
+
+def _by_lag(each: Split) -> Float64[np.ndarray, " time"]:
+    """log10 of the norms of the terms of the last loss, by lag."""
+    return each.log10_norm[: each.loss_steps[-1] + 1, -1][::-1]
+
+
+def _ends(splits: Sequence[Split]) -> str:
+    """Norms at both ends, for the words beside a figure."""
+    said = []
+    for each in splits:
+        values = _by_lag(each)
+        finite = np.flatnonzero(np.isfinite(values))
+        if len(finite):
+            near, far = finite[0], finite[-1]
+            said.append(f"{each.name}, 10^{values[near]:.1f} at lag {near}, 10^{values[far]:.1f} at lag {far}")
+        else:
+            said.append(f"{each.name}, nothing but zeros")
+    return "; ".join(said) + "."
+
+
+def _share_picture(splits: Sequence[Split]) -> list[Picture]:
+    finite = [each for each in splits if np.isfinite(each.share).all()]
+    if not finite:
+        return []
+    figure = _lines(finite, lambda each: each.share, "share of the gradient", powers=False)
+    most = "; ".join(f"{each.name}, most at lag {int(each.share.argmax())}" for each in finite)
+    return [picture(figure, "weight_term_shares", f"Share of the gradient of the recurrent weights by lag: {most}.")]
+
+
+def _lines(
+    splits: Sequence[Split], values: Callable[[Split], Float64[np.ndarray, " time"]], label: str, *, powers: bool
+) -> Figure:
+    figure = Figure(figsize=(7.6, 4.4), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    assert isinstance(axes, Axes)
+    for index, each in enumerate(splits[:MOST_LINES]):
+        curve = values(each)
+        axes.plot(
+            np.arange(len(curve)),
+            np.where(np.isfinite(curve), curve, np.nan),
+            color=COLORS[index % len(COLORS)],
+            linestyle=_DASHES[index // len(COLORS)],
+            linewidth=2.0,
+            marker="o",
+            markersize=3.5,
+            label=plain(each.name),
+        )
+    if powers:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+    else:
+        axes.axhline(0, color="#888888", linewidth=1)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.set_xlabel("lag, time steps", color=INK, fontsize=11)
+    axes.set_ylabel(label, color=INK, fontsize=11)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=10, borderaxespad=0.3)
+    tidy(axes)
+    return figure
+
+
+def _heat_maps(splits: Sequence[Split]) -> Figure:
+    shown = splits[:MOST_LINES]
+    low, high, cut = _color_range(shown)
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(7.6 if columns == 1 else 11, 3.6 * rows + 0.5), dpi=DPI, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    assert isinstance(grid, np.ndarray)
+    panels: list[Axes] = list(grid.flat)
+    for unused in panels[len(shown) :]:
+        unused.remove()
+    colors = colormaps["viridis"].with_extremes(bad="white", under=_NOTHING)
+    mesh = None
+    for axes, each in zip(panels, shown, strict=False):
+        # What is exactly zero gets the colour of what is too small for the scale.
+        values = np.where(np.isneginf(each.log10_norm), low - 1, each.log10_norm)
+        mesh = axes.pcolormesh(
+            _edges(np.array(each.loss_steps)),
+            np.arange(len(values) + 1) - 0.5,
+            np.ma.masked_invalid(values),
+            cmap=colors,
+            vmin=low,
+            vmax=high,
+            rasterized=True,
+        )
+        axes.set_title(plain(each.name), fontsize=11, loc="left", color=INK)
+        axes.set_xlabel("loss step s", color=INK, fontsize=11)
+        axes.set_ylabel("source step t", color=INK, fontsize=11)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+        tidy(axes)
+        axes.grid(visible=False)
+    assert mesh is not None
+    bar = figure.colorbar(mesh, ax=panels[: len(shown)], extend="min" if cut else "neither", format=_power_of_ten)
+    bar.locator = MaxNLocator(nbins=7, integer=True)
+    bar.update_ticks()
+    bar.set_label("norm of the term (grey: less, or 0)" if cut else "norm of the term", color=INK, fontsize=11)
+    return figure
+
+
+def _color_range(splits: Sequence[Split]) -> tuple[float, float, bool]:
+    """Least and largest log10 norm of the colour scale, and whether some lie below."""
+    every = np.concatenate([each.log10_norm.ravel() for each in splits])
+    finite = every[np.isfinite(every)]
+    if not len(finite):
+        return -1.0, 0.0, bool(np.isneginf(every).any())
+    high = math.ceil(float(finite.max()))
+    low = max(math.floor(float(finite.min())), high - DECADES)
+    low = min(low, high - 1)
+    return float(low), float(high), bool((every < low).any())
+
+
+def _edges(steps: np.ndarray) -> np.ndarray:
+    """Borders between the columns of loss steps, halfway."""
+    middle = (steps[1:] + steps[:-1]) / 2
+    return np.concatenate([[steps[0] - 0.5], middle, [steps[-1] + 0.5]])
+
+
+def _power_of_ten(power: float, _: int | None = None) -> str:
+    return f"$10^{{{power:.0f}}}$"
