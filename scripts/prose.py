@@ -149,7 +149,7 @@ def added_lines() -> dict[str, set[int]]:
         raise LookupError(f"no commit adds {STYLE}")
     removed, added = set[str](), defaultdict[str, dict[int, str]](dict)
     path, number = "", 0
-    options = ("-U0", "--relative", "--no-renames", "--no-ext-diff", "--no-color", "--no-prefix")
+    options = ("-U0", "--no-renames", "--no-ext-diff", "--no-color", "--no-prefix")
     for line in git("diff", *options, began[-1]).split("\n"):
         if line.startswith("+++ "):
             path = line[4:].rstrip("\t")
