@@ -32,6 +32,8 @@ test: .venv/installed-dev
 check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/python scripts/prose.py
 	$(BIN)/pyright --project pyproject.toml
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n auto --dist worksteal -m 'slow or not slow'
