@@ -8,6 +8,7 @@ from typing_extensions import override
 from rnnstudy.gradients.activation_curves import gamma_of
 from rnnstudy.gradients.spectra import spectral_norm
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs import tags
 from rnnstudy.writers.base import Measurements, Scalar
 
 
@@ -33,7 +34,9 @@ class GainBound(Instrument):
     @torch.no_grad()
     def measure(self, record: Record) -> Measurements:
         return {
-            f"gain_bound/layer_{index}": Scalar(values=gamma * spectral_norm(layer.weights()["weight_hh"].double()))
+            tags.GAIN_BOUND.format(layer=index): Scalar(
+                values=gamma * spectral_norm(layer.weights()["weight_hh"].double())
+            )
             for index, layer in enumerate(record.network.recurrent_layers)
             if (gamma := gamma_of(layer.recurrence)) is not None
         }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs import tags
 from rnnstudy.writers.base import Measurements, Scalar
 
 
@@ -19,6 +20,6 @@ class GradNorm(Instrument):
     @override
     def measure(self, record: Record) -> Measurements:
         return {
-            "grad_norm/raw": Scalar(values=record.raw_norm),
-            "grad_norm/clipped": Scalar(values=record.clipped_norm),
+            tags.RAW_NORM: Scalar(values=record.raw_norm),
+            tags.CLIPPED_NORM: Scalar(values=record.clipped_norm),
         }

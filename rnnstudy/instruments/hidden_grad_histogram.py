@@ -11,6 +11,7 @@ from rnnstudy.core.lags import SHOWN, log_spaced_lags
 from rnnstudy.gradients.histograms import LOW, count_log10
 from rnnstudy.gradients.norms import KINDS, count_kinds
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs import tags
 from rnnstudy.writers.base import Histogram, Measurement, Measurements, Scalar
 
 
@@ -43,18 +44,22 @@ class HiddenGradHistogram(Instrument):
         output, *_ = record.network.recurrent_layers[0].recurrence.states
         for index, adjoints in enumerate(record.adjoints):
             for state, adjoint in adjoints.items():
-                name = f"hidden_grad_histogram/{state}/layer_{index}"
+                place = {"state": state, "layer": index}
                 total = adjoint.total
                 counts = count_log10(total, self.bin_width)
-                measured[f"{name}/all_steps"] = self._histogram(counts.sum(0))
+                measured[tags.ALL_STEPS.format(**place)] = self._histogram(counts.sum(0))
                 if state == output:
                     for part, values in (("direct", adjoint.direct), ("carried", adjoint.carried)):
-                        measured[f"{name}/{part}"] = self._histogram(count_log10(values, self.bin_width).sum(0))
+                        measured[tags.PART_HISTOGRAM.format(**place, part=part)] = self._histogram(
+                            count_log10(values, self.bin_width).sum(0)
+                        )
                 for lag in log_spaced_lags(len(total), self.num_lags):
-                    measured[f"{name}/lag_{lag:04d}"] = self._histogram(counts[len(total) - 1 - lag])
+                    measured[tags.AT_LAG.format(**place, lag=f"{lag:04d}")] = self._histogram(
+                        counts[len(total) - 1 - lag]
+                    )
                 kinds = count_kinds(total)
                 for kind in KINDS:
-                    measured[f"{name}/{kind}_count"] = Scalar(values=kinds[kind].double())
+                    measured[tags.KIND_COUNT.format(**place, kind=kind)] = Scalar(values=kinds[kind].double())
         return measured
 
     def _histogram(self, counts: Int[Tensor, "replica bin"]) -> Histogram:

@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from rnnstudy.gradients.norms import sequence_norms
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs import tags
 from rnnstudy.writers.base import Curve, Measurements
 
 
@@ -21,7 +22,7 @@ class HiddenGradNorm(Instrument):
     @override
     def measure(self, record: Record) -> Measurements:
         return {
-            f"hidden_grad_norm/{state}/layer_{index}/{part}": Curve(values=norms.mean(-1).T)
+            tags.HIDDEN_GRAD_NORM.format(state=state, layer=index, part=part): Curve(values=norms.mean(-1).T)
             for index, adjoints in enumerate(record.adjoints)
             for state, adjoint in adjoints.items()
             for part, norms in (

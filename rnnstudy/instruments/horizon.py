@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from rnnstudy.core.errors import require_at_least, require_finite
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs import tags
 from rnnstudy.writers.base import Measurement, Measurements, Scalar
 
 
@@ -44,12 +45,12 @@ class Horizon(Instrument):
         measured: dict[str, Measurement] = {}
         for index, states in enumerate(record.norms):
             for state, of_sequences in states.items():
-                name = f"horizon/{state}/layer_{index}"
+                place = {"state": state, "layer": index}
                 norms = of_sequences.mean(-1).flip(0)
                 decay, error = fit_line(norms.log10())
-                measured[f"{name}/lag"] = Scalar(values=reach(norms, self.factor))
-                measured[f"{name}/decay"] = Scalar(values=decay)
-                measured[f"{name}/decay_error"] = Scalar(values=error)
+                measured[tags.HORIZON.format(**place)] = Scalar(values=reach(norms, self.factor))
+                measured[tags.DECAY.format(**place)] = Scalar(values=decay)
+                measured[tags.DECAY_ERROR.format(**place)] = Scalar(values=error)
         return measured
 
 

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from rnnstudy.core.errors import require_limit
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
+from rnnstudy.runs import tags
 
 SMALLEST = 1e-3
 """Norm that a unit's weights count as having at least, so that weights that start at zero can grow."""
@@ -49,7 +50,10 @@ class ClipAdaptive(Mitigation):
             clipped = clipped.to(factor.device) + (factor < 1).flatten(1).sum(1)
             units += factor[0].numel()
             gradient.mul_(factor.to(gradient.dtype))
-        return {"clip_adaptive/fraction": clipped / units, "clip_adaptive/active": (clipped > 0).double()}
+        return {
+            "clip_adaptive/fraction": clipped / units,
+            tags.ACTIVE.format(mitigation="clip_adaptive"): (clipped > 0).double(),
+        }
 
 
 def _unit_norms(values: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_limit
 from rnnstudy.mitigations.base import Diagnostics, Mitigation, Moment
 from rnnstudy.recurrence.base import AdjointEdit, States
+from rnnstudy.runs import tags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,10 @@ class _Clip(AdjointEdit):
         if self._clipped is None:
             return {}
         clipped = self._clipped.sum((1, 2)).double()
-        return {"clip_adjoint/fraction": clipped / self._seen, "clip_adjoint/active": (clipped > 0).double()}
+        return {
+            "clip_adjoint/fraction": clipped / self._seen,
+            tags.ACTIVE.format(mitigation="clip_adjoint"): (clipped > 0).double(),
+        }
 
 
 class _ClipNorms(_Clip):

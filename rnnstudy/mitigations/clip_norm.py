@@ -9,6 +9,7 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_limit
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, scale_
+from rnnstudy.runs import tags
 
 EPSILON = 1e-6
 """Added to the norm, as torch.nn.utils.clip_grad_norm_ does."""
@@ -48,6 +49,6 @@ class ClipNorm(Mitigation):
         return {
             "clip_norm/raw_norm": norm,
             "clip_norm/clipped_norm": norm * coefficient,
-            "clip_norm/coefficient": coefficient,
-            "clip_norm/active": (coefficient < 1).to(norm.dtype),
+            tags.CLIP_COEFFICIENT: coefficient,
+            tags.ACTIVE.format(mitigation="clip_norm"): (coefficient < 1).to(norm.dtype),
         }

@@ -8,6 +8,7 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_limit
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
+from rnnstudy.runs import tags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,5 +46,5 @@ class ClipValue(Mitigation):
             "clip_value/raw_norm": raw,
             "clip_value/clipped_norm": replica_norms(gradients),
             "clip_value/fraction": clipped / entries,
-            "clip_value/active": (clipped > 0).to(raw.dtype),
+            tags.ACTIVE.format(mitigation="clip_value"): (clipped > 0).to(raw.dtype),
         }

@@ -1,19 +1,17 @@
 """What a table needs of a run's logs, in a few numbers, so that a finished run need not be read whole again."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rnnstudy.runs import tags
 from rnnstudy.runs.fields import Fields, UnreadableRunError, is_number
 from rnnstudy.runs.logs import Track
 
 PerReplica = tuple[float | None, ...]
 """A figure of each replica; None where it was not logged."""
-
-_CURVE = re.compile(r"hidden_grad_norm/(?P<state>[^/]+)/layer_(?P<layer>\d+)/(?P<part>[^/]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +55,9 @@ def make_digest(
     curve = top_track(curves) if step is not None else None
     return Digest(
         active={
-            tag.removesuffix("/active"): per_replica(track, _mean, replicas=replicas)
+            found["mitigation"]: per_replica(track, _mean, replicas=replicas)
             for tag, track in metrics.items()
-            if tag.endswith("/active")
+            if (found := tags.fields(tags.ACTIVE, tag))
         },
         ratio_first=_ratios(curve, Track.first, replicas=replicas, step=step or 0),
         ratio_last=_ratios(curve, Track.last, replicas=replicas, step=step or 0),
@@ -105,12 +103,8 @@ def per_replica(track: Track, reduce: Callable[[np.ndarray], np.floating], *, re
 
 def top_track(curves: Mapping[str, Track], *, state: str = "h", part: str = "total") -> Track | None:
     """Return the gradient norms over time steps of the top layer's state; None if not logged."""
-    found: dict[int, Track] = {}
-    for tag, track in curves.items():
-        match = _CURVE.fullmatch(tag)
-        if match and match["state"] == state and match["part"] == part:
-            found[int(match["layer"])] = track
-    return found[max(found)] if found else None
+    tag = tags.top(tags.HIDDEN_GRAD_NORM, curves, state=state, part=part)
+    return None if tag is None else curves[tag]
 
 
 def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rnnstudy.runs import tags
 from rnnstudy.runs.digest import PerReplica, per_replica
 from rnnstudy.runs.logs import Track
 
@@ -64,9 +65,9 @@ def standing_so_far(metrics: Mapping[str, Track], criterion: Criterion | None, r
     Returns:
         Its standing.
     """
-    judged = metrics.get(f"eval/{criterion.metric}") if criterion else None
+    judged = metrics.get(tags.EVAL.format(metric=criterion.metric)) if criterion else None
     solved = [criterion.first_met(judged, r) if criterion and judged else None for r in range(replicas)]
-    trained = metrics.get("train/skipped")
+    trained = metrics.get(tags.SKIPPED)
     silent = [False] * replicas
     if trained and len(trained.steps) > 2:
         silent = [not trained.logged[-2:, replica].any() for replica in range(replicas)]

@@ -1,12 +1,164 @@
-"""Names of what runs log, as far as their reading takes more than to know them."""
+"""Every log tag that more than one module knows: its meaning, its unit and its readers.
+
+A tag names a series of the log: a scalar per replica in metrics.jsonl, a value per time step in curves.jsonl, counts in
+histograms.jsonl. A tag with fields, such as `{layer}`, names a family. A tag that only its own instrument or mitigation
+knows begins with that member's name and is spelled in its file.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 
-_HORIZON = re.compile(r"horizon/h/layer_(\d+)/lag")
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """Meaning of a tag.
+
+    Args:
+        text: What is logged.
+        unit: Its unit; "1" for a fraction or another pure number.
+        read_by: Places that read it: figures of the report, charts of TensorBoard ("at_a_glance/..."), columns.
+    """
+
+    text: str
+    unit: str
+    read_by: tuple[str, ...] = ()
 
 
-def top_horizon(tags: Iterable[str]) -> str | None:
-    """The tag among `tags` that has the gradient horizon of the top layer's hidden state; None if none has."""
-    found = [match for tag in tags if tag.startswith("horizon/") and (match := _HORIZON.fullmatch(tag))]
-    return max(found, key=lambda match: int(match[1]))[0] if found else None
+TRAIN_LOSS = "train/loss"
+SKIPPED = "train/skipped"
+LEARNING_RATE = "train/learning_rate"
+SOLVED = "train/solved"
+EVAL = "eval/{metric}"
+EVAL_AT = "eval_at_{seq_len}/{metric}"
+LOSS, ACCURACY, ANSWER_LOSS = (EVAL.format(metric=metric) for metric in ("loss", "accuracy", "answer_loss"))
+ACTIVE = "{mitigation}/active"
+CLIP_COEFFICIENT = "clip_norm/coefficient"
+HIDDEN_GRAD_NORM = "hidden_grad_norm/{state}/layer_{layer}/{part}"
+HIDDEN_GRAD_HISTOGRAM = "hidden_grad_histogram/{state}/layer_{layer}/{what}"
+ALL_STEPS = "hidden_grad_histogram/{state}/layer_{layer}/all_steps"
+AT_LAG = "hidden_grad_histogram/{state}/layer_{layer}/lag_{lag}"
+PART_HISTOGRAM = "hidden_grad_histogram/{state}/layer_{layer}/{part}"
+KIND_COUNT = "hidden_grad_histogram/{state}/layer_{layer}/{kind}_count"
+RAW_NORM = "grad_norm/raw"
+CLIPPED_NORM = "grad_norm/clipped"
+HORIZON = "horizon/{state}/layer_{layer}/lag"
+DECAY = "horizon/{state}/layer_{layer}/decay"
+DECAY_ERROR = "horizon/{state}/layer_{layer}/decay_error"
+GAIN_BOUND = "gain_bound/layer_{layer}"
+
+# TensorBoard's own, computed from the log's.
+AT_A_GLANCE = "at_a_glance/{figure}"
+SPREAD = "spread/{figure}/{end}"
+GRADIENT_BY_LAG = "gradient_by_lag/lag_{lag}"
+FINAL_STEPS_TO_SOLVE = "final/steps_to_solve"
+FINAL_DIVERGED = "final/diverged"
+
+TAGS: Mapping[str, Meaning] = {
+    TRAIN_LOSS: Meaning(text="Loss on the training batches, mean since the last entry.", unit="the loss's"),
+    SKIPPED: Meaning(
+        text="Steps whose update was skipped, since the start.", unit="steps", read_by=("column: skipped",)
+    ),
+    LEARNING_RATE: Meaning(text="Learning rate of the next update.", unit="1"),
+    SOLVED: Meaning(
+        text="Whether the replica has solved the task, at this evaluation or before.",
+        unit="0 or 1",
+        read_by=("at_a_glance/solved_fraction", "solved_over_training"),
+    ),
+    EVAL: Meaning(
+        text="A metric of the task on the fixed evaluation set.",
+        unit="the metric's",
+        read_by=("at_a_glance/loss", "at_a_glance/accuracy", "loss", "accuracy", "paired_differences"),
+    ),
+    EVAL_AT: Meaning(
+        text="Likewise on sequences of another length, in time steps.",
+        unit="the metric's",
+        read_by=("columns: at other lengths",),
+    ),
+    ACTIVE: Meaning(
+        text="Fraction of the steps since the last entry at which the mitigation acted.",
+        unit="1",
+        read_by=("column: active",),
+    ),
+    CLIP_COEFFICIENT: Meaning(
+        text="Factor that clip_norm scales the gradient by, mean since the last entry; 1 is untouched.",
+        unit="1",
+        read_by=("at_a_glance/clip_coefficient",),
+    ),
+    HIDDEN_GRAD_NORM: Meaning(
+        text="||dL/ds_t|| of a sequence, mean over the batch, for every time step; part: total, direct or carried.",
+        unit="loss per unit of the state",
+        read_by=("at_a_glance/log10_gradient_at_information", "gradient_by_lag", "heatmaps"),
+    ),
+    ALL_STEPS: Meaning(text="Histogram of log10 |dL/ds_t| over all time steps.", unit="count"),
+    AT_LAG: Meaning(text="Histogram of log10 |dL/ds_t| at one lag, in time steps from the last.", unit="count"),
+    PART_HISTOGRAM: Meaning(text="Histogram of log10 of the direct or the carried part.", unit="count"),
+    KIND_COUNT: Meaning(text="Entries that are zero, subnormal, NaN or infinite.", unit="count"),
+    RAW_NORM: Meaning(
+        text="Norm of the gradient of all parameters before the mitigations.",
+        unit="loss per unit of the weights",
+        read_by=("at_a_glance/raw_norm", "weight_gradient"),
+    ),
+    CLIPPED_NORM: Meaning(
+        text="Likewise after the mitigations.", unit="loss per unit of the weights", read_by=("weight_gradient",)
+    ),
+    HORIZON: Meaning(
+        text="Largest lag at which ||dL/ds_t|| is within a factor of that at lag 0.",
+        unit="time steps",
+        read_by=("at_a_glance/horizon", "paired_differences"),
+    ),
+    DECAY: Meaning(
+        text="Slope of log10 ||dL/ds_t|| against the lag.",
+        unit="powers of ten per time step",
+        read_by=("column: decay",),
+    ),
+    DECAY_ERROR: Meaning(text="Standard error of that slope.", unit="powers of ten per time step"),
+    GAIN_BOUND: Meaning(
+        text="gamma ||W_hh||: what the gradient's norm grows by at most, per time step back.",
+        unit="1",
+        read_by=("gradient_by_lag",),
+    ),
+}
+"""The tags of this module."""
+
+_NUMBERED = {"layer", "lag", "seq_len"}
+_NUMBER, _WORD = r"\d+", "[^/]+"
+
+
+@cache
+def _pattern(family: str) -> re.Pattern[str]:
+    parts = re.split(r"{(\w+)}", family)
+    named = [
+        f"(?P<{part}>{_NUMBER if part in _NUMBERED else _WORD})" if place % 2 else re.escape(part)
+        for place, part in enumerate(parts)
+    ]
+    return re.compile("".join(named))
+
+
+def fields(family: str, tag: str) -> dict[str, str] | None:
+    """Return the fields of a tag, by name; None if it is not of the family."""
+    match = _pattern(family).fullmatch(tag)
+    return match.groupdict() if match else None
+
+
+def group(tag: str) -> str:
+    """Return what stands before the first slash: for a measurement, the name of its instrument."""
+    return tag.partition("/")[0]
+
+
+def top(family: str, tags: Iterable[str], **wanted: str) -> str | None:
+    """Return the tag of the highest layer among those of a family.
+
+    Args:
+        family: With a field `{layer}`.
+        tags: To choose from.
+        wanted: Values of its other fields.
+
+    Returns:
+        The tag; None if none matches.
+    """
+    layers = {
+        int(found["layer"]): tag for tag in tags if (found := fields(family, tag)) and wanted.items() <= found.items()
+    }
+    return layers[max(layers)] if layers else None

@@ -17,6 +17,7 @@ from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record, Update
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Network
+from rnnstudy.runs import tags
 from rnnstudy.schedules.base import LearningRateSchedule
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.training.averages import Averages
@@ -143,9 +144,14 @@ class Training:
             phases=self.phases,
         )
         held_out = parts.task.held_out()
-        judged = {"eval": held_out}
-        judged |= {f"eval_at_{seq_len}": held_out.with_seq_len(seq_len) for seq_len in parts.other_seq_lens}
-        self._eval_batches = {name: self._draw(task, settings.eval_batch_size, "eval") for name, task in judged.items()}
+        judged = {tags.EVAL: held_out}
+        judged |= {
+            tags.EVAL_AT.format(seq_len=seq_len, metric="{metric}"): held_out.with_seq_len(seq_len)
+            for seq_len in parts.other_seq_lens
+        }
+        self._eval_batches = {
+            family: self._draw(task, settings.eval_batch_size, "eval") for family, task in judged.items()
+        }
         self._probe_batch = self._draw(parts.task, settings.batch_size, "probe")
 
     def _draw(self, task: Task, batch_size: int, stream: str) -> Batch:
@@ -204,7 +210,7 @@ class Training:
             whose = training & self._averages.counted
             entries |= _scalars(self._averages.take(), whose)
             rate = self._learning_rate()
-            entries |= _scalars({"train/skipped": self.states.skipped, "train/learning_rate": rate}, training)
+            entries |= _scalars({tags.SKIPPED: self.states.skipped, tags.LEARNING_RATE: rate}, training)
         with self.phases.during("writers"):
             for writer in (self.outlets.log, *self.outlets.views):
                 writer.write(self.step, entries)
@@ -220,14 +226,14 @@ class Training:
             Which replicas stop, for having solved the task.
         """
         training, parts = self.states.training, self.parts
-        metrics = {name: evaluate(parts.task, parts.network, batch) for name, batch in self._eval_batches.items()}
-        for name, figures in metrics.items():
-            entries |= _scalars({f"{name}/{metric}": values for metric, values in figures.items()}, training)
+        metrics = {family: evaluate(parts.task, parts.network, batch) for family, batch in self._eval_batches.items()}
+        for family, figures in metrics.items():
+            entries |= _scalars({family.format(metric=metric): values for metric, values in figures.items()}, training)
         criterion = parts.task.facts.solved
-        solved = torch.zeros_like(training) if criterion is None else criterion.is_met(metrics["eval"]).cpu()
+        solved = torch.zeros_like(training) if criterion is None else criterion.is_met(metrics[tags.EVAL]).cpu()
         stopping = self.states.mark_solved(solved, self.step, stop=parts.settings.stop_when_solved)
         if criterion is not None:
-            entries |= _scalars({"train/solved": self.states.steps_to_solve != NEVER}, training)
+            entries |= _scalars({tags.SOLVED: self.states.steps_to_solve != NEVER}, training)
         return stopping
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
@@ -274,7 +280,7 @@ class Training:
         """Let the optimizer step, without the replicas that have stopped or that must skip the step."""
         parts, may_step = self.parts, result.may_step.cpu()
         taking_part = self.states.training & may_step
-        self._averages.add({"train/loss": result.losses, **result.diagnostics}, taking_part)
+        self._averages.add({tags.TRAIN_LOSS: result.losses, **result.diagnostics}, taking_part)
         factor = parts.schedule.factor(self.step, parts.settings.num_steps)
         parts.optimizer.step(taking_part, factor)
         parts.network.constrain()

@@ -1,6 +1,7 @@
 """The custom layout of TensorBoard: the charts that belong together, side by side."""
 
-from rnnstudy.writers.overview import BY_LAG, RunFacts, overview_figures
+from rnnstudy.runs import tags
+from rnnstudy.writers.overview import RunFacts, overview_figures
 
 CATEGORY = "Median over the replicas, between the smallest and the largest"
 """TensorBoard merges the layouts of several runs by this title, so it is the same for all."""
@@ -21,7 +22,7 @@ def custom_layout(facts: RunFacts) -> Layout:
     lines: dict[str, list[str | list[str]]] = {
         figure.title: ["Multiline", [f"{figure.tag}$"]] for figure in figures if not figure.has_bands
     }
-    lines["log10 of the gradient norm, by lag"] = ["Multiline", [rf"{BY_LAG}/lag_\d+$"]]
+    lines["log10 of the gradient norm, by lag"] = ["Multiline", [tags.GRADIENT_BY_LAG.format(lag=r"\d+") + "$"]]
     margins = {figure.title: ["Margin", [figure.tag, *figure.bands]] for figure in figures if figure.has_bands}
     # TensorBoard draws the margin charts after the others, from the last to the first.
     return {CATEGORY: lines | dict(reversed(margins.items()))}

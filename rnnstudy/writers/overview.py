@@ -8,8 +8,7 @@ from statistics import fmean, median
 import numpy as np
 
 from rnnstudy.core.lags import log_spaced_lags, thinned
-
-GLANCE, SPREAD, BY_LAG = "at_a_glance", "spread", "gradient_by_lag"
+from rnnstudy.runs import tags
 
 NUM_LAGS = 5
 """How many of the lags that histograms are shown at have a curve of their own."""
@@ -41,7 +40,7 @@ class RunFacts:
     @property
     def top_norms(self) -> str:
         """Tag of the curve of ||dL/dh_t|| of the top layer."""
-        return f"hidden_grad_norm/h/layer_{self.top}/total"
+        return tags.HIDDEN_GRAD_NORM.format(state="h", layer=self.top, part="total")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +66,12 @@ class Figure:
     @property
     def tag(self) -> str:
         """Where TensorBoard shows it."""
-        return f"{GLANCE}/{self.name}"
+        return tags.AT_A_GLANCE.format(figure=self.name)
 
     @property
     def bands(self) -> tuple[str, str]:
         """Tags of the smallest and the largest."""
-        return f"{SPREAD}/{self.name}/low", f"{SPREAD}/{self.name}/high"
+        return tags.SPREAD.format(figure=self.name, end="low"), tags.SPREAD.format(figure=self.name, end="high")
 
     @property
     def has_bands(self) -> bool:
@@ -92,21 +91,21 @@ def overview_figures(facts: RunFacts) -> list[Figure]:
         Figure(
             name="solved_fraction",
             title="solved fraction",
-            source="train/solved",
+            source=tags.SOLVED,
             meaning="1 for a replica that has met the task's criterion at this or an earlier evaluation, 0 otherwise.",
             of_all="mean",
         ),
         Figure(
             name="loss",
             title="loss",
-            source="eval/loss",
+            source=tags.LOSS,
             meaning="Mean loss on the fixed evaluation set, not trained on; NaN counts as infinite.",
             of_nan=math.inf,
         ),
         Figure(
             name="accuracy",
             title="accuracy",
-            source="eval/accuracy",
+            source=tags.ACCURACY,
             meaning="Fraction of right answers on the fixed evaluation set, not trained on.",
         ),
         Figure(
@@ -120,21 +119,21 @@ def overview_figures(facts: RunFacts) -> list[Figure]:
         Figure(
             name="horizon",
             title="gradient horizon, in time steps",
-            source=f"horizon/h/layer_{facts.top}/lag",
+            source=tags.HORIZON.format(state="h", layer=facts.top),
             meaning="Largest lag, in time steps back from the last, at which ||dL/dh_t|| (total, top layer) is within "
             "a factor of that at lag 0 (100 unless set otherwise).",
         ),
         Figure(
             name="clip_coefficient",
             title="clip coefficient",
-            source="clip_norm/coefficient",
+            source=tags.CLIP_COEFFICIENT,
             meaning="Factor that clip_norm scales the gradient by, mean over the steps since the last entry; 1 is "
             "untouched.",
         ),
         Figure(
             name="raw_norm",
             title="gradient norm before mitigations",
-            source="grad_norm/raw",
+            source=tags.RAW_NORM,
             meaning="Norm of the gradient of all parameters, before the mitigations change it.",
         ),
     ]
@@ -186,4 +185,8 @@ def by_lag(row: np.ndarray) -> dict[str, float]:
         Tag to figure, where that is finite.
     """
     lags = thinned(log_spaced_lags(len(row)), NUM_LAGS)
-    return {f"{BY_LAG}/lag_{lag:04d}": math.log10(row[-1 - lag]) for lag in lags if 0 < row[-1 - lag] < math.inf}
+    return {
+        tags.GRADIENT_BY_LAG.format(lag=f"{lag:04d}"): math.log10(row[-1 - lag])
+        for lag in lags
+        if 0 < row[-1 - lag] < math.inf
+    }

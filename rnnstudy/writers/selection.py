@@ -1,10 +1,10 @@
 """What TensorBoard shows of a run: few tags, the essential ones first."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from rnnstudy.core.lags import SHOWN, thinned
+from rnnstudy.runs import tags
 from rnnstudy.writers.overview import NUM_LAGS, RunFacts, overview_figures
 
 MAX_TAGS = 60
@@ -13,16 +13,16 @@ MAX_TAGS = 60
 OF_THE_RUN = 6
 """Tags that every run has: the texts `config` and `left_out`, the layout, and three for the hyperparameters."""
 
-CLIPPED = "grad_norm/clipped"
-"""Beside what it was before, which is among the figures at a glance."""
-
-FINAL = ("final/steps_to_solve", "final/diverged")
+_LAST_GROUPS = {tags.group(tags.EVAL), tags.group(tags.SOLVED)}
 
 _OF_TRAINING, _OF_MITIGATIONS = 2, 2
 """Places for figures of the training, and of its mitigations if there are any: they come only after the first steps."""
 
 _OTHER_LAGS = 3
 """Lags at which the histograms of a state that is not put out are shown."""
+
+_FINAL = 2
+"""Figures that are known after the last step."""
 
 _KINDS = 4
 """Counts of the entries that are no ordinary numbers: exactly zero, subnormal, NaN, Inf."""
@@ -62,7 +62,7 @@ class Selection:
         others = facts.states - 1
         histograms = 3 + SHOWN + others * (1 + _OTHER_LAGS) + (facts.layers > 1)
         heatmaps = facts.states * min(facts.layers, 2)
-        reserved = OF_THE_RUN + len(FINAL) + 1 + glance + histograms + _KINDS + heatmaps
+        reserved = OF_THE_RUN + _FINAL + 1 + glance + histograms + _KINDS + heatmaps
         training = _OF_TRAINING + (_OF_MITIGATIONS if facts.mitigations else 0)
         self._places = {
             "training": training,
@@ -78,13 +78,13 @@ class Selection:
         """Whether a tag that has been offered is shown."""
         return tag in self._shown
 
-    def offer(self, tags: Iterable[str]) -> bool:
+    def offer(self, offered: Iterable[str]) -> bool:
         """Take in everything that is measured at one step.
 
         Returns:
             Whether there is something new that is left out.
         """
-        new = set(tags) - self._seen
+        new = set(offered) - self._seen
         if not new:
             return False
         self._seen |= new
@@ -104,31 +104,30 @@ class Selection:
         return bool(missing)
 
     def _kind(self, tag: str) -> str:
-        top, group = self._facts.top, tag.partition("/")[0]
+        top = self._facts.top
         if tag in self._summarised:
             return "summarised"
-        if tag == CLIPPED:
+        if tag == tags.CLIPPED_NORM:
+            # Beside what it was before, which is among the figures at a glance.
             return "essential"
-        if group == "hidden_grad_norm":
-            shown = any(f"/layer_{index}/total" in tag for index in (0, top))
-            return "essential" if shown else "never"
-        if group == "hidden_grad_histogram":
-            if tag.startswith(f"{group}/h/layer_{top}/"):
-                return "lag" if "/lag_" in tag else "essential"
-            if f"/layer_{top}/lag_" in tag:
-                return "other lag"
-            whole = re.fullmatch(rf"{group}/([^/]+/layer_{top}|h/layer_0)/all_steps", tag)
-            return "essential" if whole else "never"
-        if tag in {"train/loss", "train/skipped"} or group in self._facts.mitigations:
+        if norm := tags.fields(tags.HIDDEN_GRAD_NORM, tag):
+            return "essential" if norm["part"] == "total" and int(norm["layer"]) in {0, top} else "never"
+        if histogram := tags.fields(tags.HIDDEN_GRAD_HISTOGRAM, tag):
+            layer, of_output = int(histogram["layer"]), histogram["state"] == "h"
+            if tags.fields(tags.AT_LAG, tag):
+                return "never" if layer != top else "lag" if of_output else "other lag"
+            whole = tags.fields(tags.ALL_STEPS, tag) and (layer == top or (of_output and layer == 0))
+            return "essential" if whole or (of_output and layer == top) else "never"
+        if tag in {tags.TRAIN_LOSS, tags.SKIPPED} or tags.group(tag) in self._facts.mitigations:
             return "training"
         return "other"
 
-    def _in_turns(self, tags: Sequence[str]) -> list[str]:
+    def _in_turns(self, candidates: Sequence[str]) -> list[str]:
         groups: dict[str, list[str]] = defaultdict(list)
-        for tag in sorted(tags, key=self._other_rank):
-            groups[tag.partition("/")[0]].append(tag)
+        for tag in sorted(candidates, key=self._other_rank):
+            groups[tags.group(tag)].append(tag)
         turns = [
-            (turn, 0 if group.startswith("eval_at_") else 2 if group in {"eval", "train"} else 1, group, tag)
+            (turn, 0 if group.startswith("eval_at_") else 2 if group in _LAST_GROUPS else 1, group, tag)
             for group, members in groups.items()
             for turn, tag in enumerate(members)
         ]
@@ -153,4 +152,4 @@ class Selection:
 
 
 def _training_rank(tag: str) -> tuple[bool, bool, str]:
-    return not tag.startswith("train/"), not tag.endswith("/active"), tag
+    return tags.group(tag) != tags.group(tags.TRAIN_LOSS), not tag.endswith("/active"), tag

@@ -1,7 +1,6 @@
 """The TensorBoard view of a run."""
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from rnnstudy.plotting.heatmap import HeatmapImage, log10_norms
+from rnnstudy.runs import tags
 from rnnstudy.writers import hparams
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
 from rnnstudy.writers.events import Events
@@ -24,7 +24,7 @@ from rnnstudy.writers.overview import (
     overview_figures,
     spread_of,
 )
-from rnnstudy.writers.selection import FINAL, Selection
+from rnnstudy.writers.selection import Selection
 from rnnstudy.writers.through_time import Pooled, ThroughTime, filled_bins, pooled
 
 HEATMAP_PART = "/total"
@@ -34,9 +34,9 @@ _FIRST_DRAWN = 4
 """Rows of the first heatmap; the next one has four times as many."""
 
 _FINAL_MEANING = {
-    FINAL[0]: "Optimizer steps until a replica was first found to have solved the task: the median over the replicas, "
-    "of which those that never did count as infinite. No point if that is infinite.",
-    FINAL[1]: "Replicas that were given up, because their gradient was not finite too many steps in a row.",
+    tags.FINAL_STEPS_TO_SOLVE: "Optimizer steps until a replica was first found to have solved the task: the median "
+    "over the replicas, of which those that never did count as infinite. No point if that is infinite.",
+    tags.FINAL_DIVERGED: "Replicas that were given up, because their gradient was not finite too many steps in a row.",
 }
 
 
@@ -79,8 +79,8 @@ class TensorBoard(Writer):
             chosen: Names of those that are shown first.
         """
         columns = [(figure.tag, figure.title) for figure in self._figures]
-        columns[1:1] = [(FINAL[0], "median steps to solve")]
-        columns.append((FINAL[1], "diverged replicas"))
+        columns[1:1] = [(tags.FINAL_STEPS_TO_SOLVE, "median steps to solve")]
+        columns.append((tags.FINAL_DIVERGED, "diverged replicas"))
         for summary in hparams.started(hyperparameters, chosen, columns):
             self._events.summary(summary, 0)
         self._events.charts(custom_layout(self._facts))
@@ -218,7 +218,7 @@ class TensorBoard(Writer):
             steps_to_solve: Of every replica; infinite if it has not solved the task.
             diverged: How many replicas were given up.
         """
-        final = dict(zip(FINAL, (float(np.median(steps_to_solve)), float(diverged)), strict=True))
+        final = {tags.FINAL_STEPS_TO_SOLVE: float(np.median(steps_to_solve)), tags.FINAL_DIVERGED: float(diverged)}
         told = {tag: figure for tag, figure in final.items() if math.isfinite(figure)}
         self._events.scalars(step, told, self._descriptions)
         self._events.summary(hparams.ended(), step)
@@ -251,8 +251,8 @@ def _is_offered(tag: str, entry: Entry) -> bool:
 
 
 def _title(tag: str) -> str:
-    named = re.fullmatch(r"hidden_grad_norm/(.+)/layer_(\d+)/total", tag)
-    what = f"‖∂L/∂{named[1]}‖ of layer {named[2]}" if named else tag
+    named = tags.fields(tags.HIDDEN_GRAD_NORM, tag)
+    what = f"‖∂L/∂{named['state']}‖ of layer {named['layer']}" if named else tag
     return f"{what}, median over replicas"
 
 

@@ -25,7 +25,9 @@ from rnnstudy.writers.run_log import RunLog
 
 SMALL = Synthetic(replicas=2, num_steps=100)
 
-READ_SWEEP = "import sys, pathlib; from rnnstudy.runs.collection import read_sweep; s = read_sweep(pathlib.Path(sys.argv[1]));"
+READ_SWEEP = (
+    "import sys, pathlib; from rnnstudy.runs.collection import read_sweep; s = read_sweep(pathlib.Path(sys.argv[1]));"
+)
 
 
 def replace(path: Path, kind: str) -> None:

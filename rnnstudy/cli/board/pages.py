@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rnnstudy.cli.board.links import BoardView
+from rnnstudy.runs import tags
 from rnnstudy.runs.folder import SUB_RUN
 
 MOST_TICKED = 500
@@ -18,13 +19,16 @@ MOST_TICKED_ELSEWHERE = 40
 COLORS = 7
 """TensorBoard's palette: of more runs than these, some look alike."""
 
-PINNED = (
-    "at_a_glance/solved_fraction",
-    "at_a_glance/log10_gradient_at_information",
-    "at_a_glance/loss",
-    "at_a_glance/horizon",
-    "at_a_glance/raw_norm",
-    "at_a_glance/clip_coefficient",
+PINNED = tuple(
+    tags.AT_A_GLANCE.format(figure=figure)
+    for figure in (
+        "solved_fraction",
+        "log10_gradient_at_information",
+        "loss",
+        "horizon",
+        "raw_norm",
+        "clip_coefficient",
+    )
 )
 """Charts at the top of the Time Series page; of those in `writers.overview`, whose import takes seconds."""
 

@@ -1,8 +1,7 @@
 """A run reduced to the figures that tables, sentences and comparisons are made of."""
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +9,12 @@ import numpy as np
 from rnnstudy.report.analysis.naming import Entry
 from rnnstudy.report.analysis.statistics import median_steps, ordered_median
 from rnnstudy.report.analysis.statistics import wilson_interval as wilson
+from rnnstudy.runs import tags
 from rnnstudy.runs.failure import FAILED, PRUNED, read_failure
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.outcome import last_values
-from rnnstudy.runs.tags import top_horizon
 
-LOSS, ACCURACY, ANSWER_LOSS = "eval/loss", "eval/accuracy", "eval/answer_loss"
-_ELSEWHERE = re.compile(r"eval_at_(?P<seq_len>\d+)/(?P<metric>loss|answer_loss|accuracy)")
+_EVALUATED = (tags.LOSS, tags.ANSWER_LOSS, tags.ACCURACY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,19 +135,18 @@ def figures_at(summary: Summary, step: int) -> dict[str, tuple[float | None, ...
         "diverged" if status == "diverged" and not later else ""
         for status, later in zip(summary.status, goes_on.tolist(), strict=True)
     ]
-    horizon = top_horizon(tracks) or ""
-    tags = {"loss": LOSS}
+    sources = {"loss": tags.LOSS}
     if run.facts.loss_at_end:
-        tags |= {"horizon": horizon, "decay": f"{horizon.removesuffix('lag')}decay"}
+        sources |= _reach_tags(tracks)
     cut = {
         tag: Track(steps=track.steps[upto], values=track.values[upto], logged=track.logged[upto])
-        for tag in tags.values()
+        for tag in sources.values()
         if (track := tracks.get(tag)) is not None and (upto := track.steps <= step).any()
     }
     last = last_values(cut, run.replicas)
     unknown = (None,) * run.replicas
     return dict.fromkeys(("loss", "horizon", "decay"), unknown) | {
-        measure: _without_lost(last.get(tag, unknown), states) for measure, tag in tags.items()
+        measure: _without_lost(last.get(tag, unknown), states) for measure, tag in sources.items()
     }
 
 
@@ -157,30 +154,36 @@ def summarise(entry: Entry) -> Summary:
     """Return a run reduced to the figures of the table."""
     run, standing, digest = entry.run, entry.run.standing, entry.run.digest
     unknown = (None,) * run.replicas
-    horizon = top_horizon(standing.final) or ""
     last = {tag: _without_lost(values, standing.status) for tag, values in standing.final.items()}
-    reach = last if run.facts.loss_at_end else {}
+    reach = _reach_tags(last) if run.facts.loss_at_end else {"horizon": "", "decay": ""}
     return Summary(
         entry=entry,
         status=standing.status,
         steps_to_solve=standing.steps_to_solve,
         steps_run=run.result.steps if run.result else None,
         last_step=standing.last_step,
-        loss=last.get(LOSS, unknown),
-        answer_loss=last.get(ANSWER_LOSS, unknown),
-        accuracy=last.get(ACCURACY, unknown),
+        loss=last.get(tags.LOSS, unknown),
+        answer_loss=last.get(tags.ANSWER_LOSS, unknown),
+        accuracy=last.get(tags.ACCURACY, unknown),
         elsewhere={
-            (int(match["seq_len"]), match["metric"]): values
+            (int(found["seq_len"]), found["metric"]): values
             for tag, values in last.items()
-            if (match := _ELSEWHERE.fullmatch(tag))
+            if (found := tags.fields(tags.EVAL_AT, tag)) and tags.EVAL.format(metric=found["metric"]) in _EVALUATED
         },
-        skipped=standing.final.get("train/skipped", unknown),
+        skipped=standing.final.get(tags.SKIPPED, unknown),
         active=digest.active,
         ratio_first=digest.ratio_first,
         ratio_last=_without_lost(digest.ratio_last, standing.status),
-        horizon=reach.get(horizon, unknown),
-        decay=reach.get(f"{horizon.removesuffix('lag')}decay", unknown),
+        horizon=last.get(reach["horizon"], unknown),
+        decay=last.get(reach["decay"], unknown),
     )
+
+
+def _reach_tags(logged: Iterable[str]) -> dict[str, str]:
+    """Return the tags of horizon and decay of the top layer's output; empty where they were not logged."""
+    names = list(logged)
+    families = {"horizon": tags.HORIZON, "decay": tags.DECAY}
+    return {measure: tags.top(family, names, state="h") or "" for measure, family in families.items()}
 
 
 def _without_lost(values: Sequence[float | None], status: Sequence[str]) -> tuple[float | None, ...]:

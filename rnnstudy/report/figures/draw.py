@@ -7,6 +7,7 @@ from rnnstudy.report.figures.gradient import heatmap_figures, lag_figures
 from rnnstudy.report.figures.outcome import length_figures, paired_figures, solved_figures, solving_figures
 from rnnstudy.report.figures.panels import arrange
 from rnnstudy.report.figures.training import curves_figures, norm_figures
+from rnnstudy.runs import tags
 
 STEMS = (
     "solved",
@@ -57,8 +58,8 @@ def draw_all(contents: Contents) -> dict[str, Drawing]:
             "solved_over_training": ("Fraction solved over training", lambda: solving_figures(summaries, layout)),
             "paired_differences": ("Differences to the baseline", lambda: paired_figures(comparisons)),
             "gradient_by_lag": ("Gradient norm against lag", lambda: lag_figures(layout)),
-            "accuracy": ("Accuracy over training", lambda: curves_figures(layout, "eval/accuracy")),
-            "loss": ("Loss over training", lambda: curves_figures(layout, "eval/loss")),
+            "accuracy": ("Accuracy over training", lambda: curves_figures(layout, tags.ACCURACY)),
+            "loss": ("Loss over training", lambda: curves_figures(layout, tags.LOSS)),
             "weight_gradient": ("Raw and clipped norms over training", lambda: norm_figures(layout)),
             "heatmaps": ("Gradient norm over time steps and training", lambda: heatmap_figures(entries)),
         }

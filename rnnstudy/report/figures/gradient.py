@@ -16,6 +16,7 @@ from rnnstudy.report.analysis.naming import Entry, is_edited
 from rnnstudy.report.analysis.statistics import ordered_median, top_curve
 from rnnstudy.report.figures.panels import Layout, Line, add_legend, panel_figure
 from rnnstudy.report.figures.training import draw_band, without_numbers
+from rnnstudy.runs import tags
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.run import Facts, Run
 
@@ -76,13 +77,12 @@ def bound_of_theory(run: Run) -> np.ndarray | None:
     Returns:
         Shape `(lag,)`; None where there is no such bound.
     """
-    layers = {tag: track for tag, track in run.metrics.items() if tag.startswith("gain_bound/layer_")}
+    bound = tags.top(tags.GAIN_BOUND, run.metrics)
     curve = top_curve(run)
-    if not layers or curve is None or not run.facts.loss_at_end:
+    if bound is None or curve is None or not run.facts.loss_at_end:
         return None
-    top = max(layers, key=lambda tag: int(tag.rpartition("_")[2]))
     replicas = curve.logged_replicas()
-    gains = log10_norms(layers[top].carried()[-1, replicas])
+    gains = log10_norms(run.metrics[bound].carried()[-1, replicas])
     logs = log10_norms(curve.last()[:, -1])[:, None] + gains[:, None] * np.arange(curve.values.shape[2])
     return ordered_median(logs, axis=0)
 

@@ -12,9 +12,9 @@ from rnnstudy.plotting.style import GREY, INK, align, decades
 from rnnstudy.report.analysis.naming import Entry
 from rnnstudy.report.analysis.statistics import ordered_median
 from rnnstudy.report.figures.panels import Layout, Line, add_legend, panel_figure
+from rnnstudy.runs import tags
 from rnnstudy.runs.logs import Track
 
-RAW, CLIPPED = "grad_norm/raw", "grad_norm/clipped"
 _DASHED = (0, (5, 4))
 _DOTTED = (0, (1.2, 1.6))
 
@@ -67,7 +67,7 @@ def norm_figures(layout: Layout) -> list[Figure]:
     Returns:
         One figure for each handful of panels; none if no run logged it.
     """
-    if not _has(layout, RAW):
+    if not _has(layout, tags.RAW_NORM):
         return []
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
@@ -149,7 +149,7 @@ def _draw_median(axes: Axes, line: Line, steps: np.ndarray, finite: np.ndarray, 
 
 
 def _draw_norms(axes: Axes, line: Line) -> np.ndarray | None:
-    raw, clipped = line.entry.run.metrics.get(RAW), line.entry.run.metrics.get(CLIPPED)
+    raw, clipped = line.entry.run.metrics.get(tags.RAW_NORM), line.entry.run.metrics.get(tags.CLIPPED_NORM)
     if raw is None:
         return None
     finite, middle = _positive(raw)

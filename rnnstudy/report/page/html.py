@@ -19,6 +19,7 @@ from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.sentences.verdict import RULES, gradient_verdicts, paired_verdicts, verdicts
 from rnnstudy.report.tables.by_run import Column
+from rnnstudy.runs import tags
 
 MAX_ROWS = 300
 """Of each table, and sentences of each list; files beside the page have the rest."""
@@ -247,7 +248,7 @@ def _sections(contents: Contents, drawings: Mapping[str, Drawing]) -> list[Secti
 
 
 def _has_bound(summary: Summary) -> bool:
-    return any(tag.startswith("gain_bound/") for tag in summary.entry.run.metrics)
+    return tags.top(tags.GAIN_BOUND, summary.entry.run.metrics) is not None
 
 
 def _undrawn(summaries: Sequence[Summary]) -> list[str]:

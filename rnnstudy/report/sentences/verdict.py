@@ -25,6 +25,7 @@ from rnnstudy.report.analysis.statistics import FEW_REPLICAS
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.sentences.headline import divergence, headline
+from rnnstudy.runs import tags
 
 VANISHING, EXPLODING = -2.0, 2.0
 """log10 of the gradient norm at the lag of the information over that at lag 0: at most, and at least."""
@@ -56,9 +57,6 @@ RULES = (
     "figures are of the edited backward pass, and not the task's true gradient.",
 )
 """How the sentences are decided, for the page."""
-
-GAIN_BOUND = "gain_bound/layer_"
-"""Before the number of the layer, the tag of gamma * ||W_hh||."""
 
 _MOST = 8  # sentences that still decide something
 _MOST_EFFECTS = 2
@@ -143,10 +141,10 @@ def _gradient_clause(summary: Summary) -> str:
 def _theory_clause(summary: Summary) -> list[str]:
     """Say that the gradient must vanish, where gamma * ||W_hh|| of the top layer is below 1."""
     run = summary.entry.run
-    layers = {tag: values for tag, values in run.standing.final.items() if tag.startswith(GAIN_BOUND)}
-    if not layers or not run.facts.loss_at_end:
+    bound = tags.top(tags.GAIN_BOUND, run.standing.final)
+    if bound is None or not run.facts.loss_at_end:
         return []
-    gains = known(layers[max(layers, key=lambda tag: int(tag.removeprefix(GAIN_BOUND)))])
+    gains = known(run.standing.final[bound])
     gain = median(gains) if gains else math.nan
     return [f"theory: a time step leaves at most {gain:.2g} of it, so it must vanish"] if gain < 1 else []
 

@@ -15,10 +15,10 @@ from typing_extensions import override
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.text import printable
+from rnnstudy.runs import tags
 from rnnstudy.runs.failure import in_one_line
 from rnnstudy.runs.folder import RunFolder, open_unlinked
 from rnnstudy.runs.lock import HeldError
-from rnnstudy.runs.tags import top_horizon
 from rnnstudy.study.screen.run_state import RunState, Stage, median
 from rnnstudy.study.screen.table import draw, line
 from rnnstudy.training.loop import Listener, Progress
@@ -253,7 +253,7 @@ class RunProgress(Listener, Writer):
 
     @override
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
-        tag = top_horizon(entries)
+        tag = tags.top(tags.HORIZON, entries, state="h")
         if tag is None or not isinstance(measured := entries[tag].measured, Scalar):
             return
         lags = measured.values.tolist()

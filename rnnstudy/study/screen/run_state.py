@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from rnnstudy.runs.tags import top_horizon
+from rnnstudy.runs import tags
 from rnnstudy.runs.untrusted import read_json
 
 
@@ -94,9 +94,9 @@ class RunState:
     def read(self, result: Mapping[str, Any]) -> None:
         """Take the figures of a finished run from what its `result.json` holds."""
         final, solved = result["final"], sum(steps is not None for steps in result["steps_to_solve"])
-        tag = top_horizon(final)
+        tag = tags.top(tags.HORIZON, final, state="h")
         self.horizon = None if tag is None else median(final[tag])
-        self.loss = median(final.get("train/loss", ()))
+        self.loss = median(final.get(tags.TRAIN_LOSS, ()))
         self.diverged = result["status"].count("diverged")
         self.solved = solved if self.judged else None
         self.step = result["steps"]

@@ -8,14 +8,13 @@ from optuna.trial import Trial, TrialState
 from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.runs import tags
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.logs import read_metrics
 from rnnstudy.runs.untrusted import read_json
 from rnnstudy.study.search.space import STEPS_TO_SOLVE, Search
 from rnnstudy.writers.base import Entry, Scalar, Writer
 from rnnstudy.writers.run_log import shorten
-
-_SOLVED = "train/solved"
 
 
 class NoFigureError(ConfigError):
@@ -49,7 +48,7 @@ def figure_of(folder: RunFolder, search: Search, num_steps: int) -> float:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise RnnstudyError(f"{folder.result} is damaged ({type(error).__name__}); move the run folder away.") from None
     if figures is None:
-        known = ", ".join(sorted(tag for tag in result["final"] if tag.startswith(("eval", "train"))))
+        known = ", ".join(sorted(tag for tag in result["final"] if tags.group(tag).startswith(("eval", "train"))))
         raise NoFigureError(f"metric must be steps_to_solve or a tag of the log, got '{search.metric}'. Tags: {known}.")
     return statistics.median(
         _or_worst(math.nan if figure is None or state == "diverged" else figure, search)
@@ -77,7 +76,7 @@ class Watching(Writer):
         """Tell nothing yet."""
         self._trial, self._search, self._replicas = trial, search, replicas
         self._to_solve = search.metric == STEPS_TO_SOLVE
-        self._tag = _SOLVED if self._to_solve else search.metric
+        self._tag = tags.SOLVED if self._to_solve else search.metric
         self._last = [float(num_steps) if self._to_solve else math.nan] * replicas
         self._figures: dict[int, float] = {}
         self.is_hopeless, self.step = False, 0
