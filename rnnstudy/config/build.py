@@ -97,7 +97,8 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
     try:
         return cls(**values)
     except ConfigError as error:
-        raise ConfigError(f"{path}.{error}") from None
+        error.args = (f"{path}.{error}",)
+        raise error from None
 
 
 def require_mapping(node: Any, path: str) -> Node:

@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 from torch import nn
 
 from rnnstudy.config.build import build, build_section, find_class
+from rnnstudy.config.members import suited_models
 from rnnstudy.config.optimizer import optimizer_factory
 from rnnstudy.config.plain import RunSettings, check_plain
-from rnnstudy.core.errors import ConfigError
+from rnnstudy.core.errors import ConfigError, UnsuitedError
 from rnnstudy.core.numerics import Numerics
+from rnnstudy.inits.base import Initialisation
 from rnnstudy.instruments.base import Instrument
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Model
@@ -65,7 +67,7 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
     """
     run, train = check_plain(config)
     task, seq_lens = _build_task(config["task"])
-    model = build(config["model"], Model, path="model")
+    model = _build_model(config["model"])
     return Plan(
         task=task,
         seq_lens=seq_lens,
@@ -123,6 +125,23 @@ def _build_eval(node: Any, task: Task) -> EvalSettings:
     return settings
 
 
+def _build_model(node: Any) -> Model:
+    """Build the model with its initialisations, each of which must suit it.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    try:
+        return build(node, Model, path="model")
+    except UnsuitedError as error:
+        init: Initialisation = error.init
+        suited = suited_models(lambda model: init.require_suits(model.recurrence(), model.set_by_model))
+        raise ConfigError(f"{str(error).removesuffix('.')}; it applies to {suited}.") from None
+
+
 def _build_mitigations(nodes: Any, model: Model) -> list[Mitigation]:
     """Build the mitigations, each of which must suit the model.
 
@@ -137,7 +156,10 @@ def _build_mitigations(nodes: Any, model: Model) -> list[Mitigation]:
         try:
             mitigation.require_suits(model)
         except ConfigError as error:
-            raise ConfigError(f"mitigation.{name} cannot be applied to this model: {error}") from None
+            raise ConfigError(
+                f"mitigation.{name} cannot be applied to this model: {str(error).removesuffix('.')}; it applies to "
+                f"{suited_models(mitigation.require_suits)}."
+            ) from None
     return mitigations
 
 

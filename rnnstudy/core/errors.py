@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class RnnstudyError(Exception):
@@ -12,6 +13,19 @@ class RnnstudyError(Exception):
 
 class ConfigError(RnnstudyError, ValueError):
     """A setting that breaks a rule: names the setting, the rule, the value and the way out."""
+
+
+class UnsuitedError(ConfigError):
+    """An initialisation that cannot be applied to a model: says what it needs.
+
+    Attributes:
+        init: The initialisation.
+    """
+
+    def __init__(self, message: str, init: Any = None) -> None:
+        """Keep the initialisation, for a reader that can name the models that suit it."""
+        super().__init__(message)
+        self.init = init
 
 
 def require_at_least(name: str, value: float, minimum: float) -> None:

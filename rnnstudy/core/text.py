@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -22,3 +23,8 @@ def override(key: str, value: str) -> str:
         return f"{key}={value}"
     escaped = value.replace('"', '\\"')
     return shlex.quote(f'{key}="{escaped}"')
+
+
+def join(parts: Sequence[str]) -> str:
+    """Return "a", "a and b", or "a, b and c"; nothing without parts."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

@@ -51,9 +51,6 @@ class Initialisation(ABC):
     replaces: ClassVar[bool] = True
     """Whether nothing is left of what these weights were before."""
 
-    applies_to: ClassVar[str] = "rnn, irnn, linear_rnn, skip_rnn, residual_rnn, gru and lstm"
-    """The models that it can be applied to, for messages."""
-
     @property
     def needs(self) -> str:
         """What a cell must have, as an error message goes on after "needs"."""
@@ -83,12 +80,10 @@ class Initialisation(ABC):
             ConfigError: The cell lacks what is needed, or the model sets the weights itself.
         """
         if not self.suits(cell):
-            raise ConfigError(f"it needs {self.needs}; it applies to {self.applies_to}.")
+            raise ConfigError(f"it needs {self.needs}.")
         taken = [weight for weight in self.changes if weight in set_by_model]
         if taken:
-            raise ConfigError(
-                f"it sets {taken[0]}, which this model sets by its definition; it applies to {self.applies_to}."
-            )
+            raise ConfigError(f"it sets {taken[0]}, which this model sets by its definition.")
 
 
 def set_bias(fresh_layer: dict[str, Tensor], rows: slice, values: Tensor | float) -> None:

@@ -30,7 +30,6 @@ class Chrono(Initialisation):
     """
 
     changes: ClassVar[tuple[str, ...]] = ("bias_ih", "bias_hh")
-    applies_to: ClassVar[str] = "lstm and gru"
 
     t_max: int | None = None
 

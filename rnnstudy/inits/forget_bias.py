@@ -27,7 +27,6 @@ class ForgetBias(Initialisation):
 
     changes: ClassVar[tuple[str, ...]] = ("bias_ih", "bias_hh")
     replaces: ClassVar[bool] = False
-    applies_to: ClassVar[str] = "lstm and gru"
 
     value: float = 1.0
 

@@ -27,7 +27,6 @@ class Identity(Initialisation):
     """
 
     changes: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_ih", "bias_ih", "bias_hh")
-    applies_to: ClassVar[str] = "rnn, irnn, linear_rnn, skip_rnn and residual_rnn"
 
     scale: float = 1.0
     input_std: float = 0.001

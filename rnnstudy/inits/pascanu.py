@@ -40,7 +40,6 @@ class Pascanu(Initialisation):
     """
 
     changes: ClassVar[tuple[str, ...]] = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    applies_to: ClassVar[str] = "rnn"
 
     variant: Variant = "smart_tanh"
 

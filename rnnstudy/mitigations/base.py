@@ -3,6 +3,7 @@
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -63,12 +64,26 @@ class Outcome:
     raw_norm: Float[Tensor, " replica"]
 
 
-class Mitigation(ABC):  # noqa: B024 - every phase may be left as it is
+class Mitigation(ABC):
     """One way to keep gradients from vanishing or exploding.
 
     Each phase does nothing unless a member overrides it; the baseline is the same run without the member, bit for
     bit. Several mitigations act in the order in which they are given. Everything acts on each replica by itself.
     """
+
+    off: ClassVar[dict[str, Any]]
+    """Arguments that switch it off: a run with them is the baseline, bit for bit."""
+
+    felt: ClassVar[dict[str, Any]]
+    """Arguments that change the weights within a few steps of any small run."""
+
+    coefficient: ClassVar[str | None] = None
+    """Tag of the factor that it scales the gradient by, if it has one; TensorBoard's first screen shows it."""
+
+    @classmethod
+    def edits_adjoints(cls) -> bool:
+        """Whether it changes gradients on their way back through time; what is recorded are the changed ones."""
+        return cls.adjoint_edit is not Mitigation.adjoint_edit
 
     @property
     def needs_adjoints(self) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ SMALLEST = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class ClipAdaptive(Mitigation):
-    """Scale each unit's gradient down where its norm exceeds `ratio` times the norm of the unit's weights.
+    """Scale each unit's gradient down where its norm exceeds `ratio` times that of the unit's weights (AGC).
 
     A unit is a row of a weight matrix, or an entry of a vector; its weights' norm counts as at least 1e-3. All
     parameters take part. Logged, as means since the last log entry: `clip_adaptive/fraction`, the share of units
@@ -31,6 +32,9 @@ class ClipAdaptive(Mitigation):
     Args:
         ratio: Largest norm of a gradient in terms of its weights' norm, above 0; inf is off.
     """
+
+    off: ClassVar[dict[str, float]] = {"ratio": inf}
+    felt: ClassVar[dict[str, float]] = {"ratio": 1e-4}
 
     ratio: float = 0.01
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool
@@ -35,6 +35,9 @@ class ClipAdjoint(Mitigation):
         by: What is clipped.
         limit: Above 0; inf is off.
     """
+
+    off: ClassVar[dict[str, float]] = {"limit": math.inf}
+    felt: ClassVar[dict[str, float]] = {"limit": 1e-3}
 
     by: Literal["norm", "value"] = "norm"
     limit: float = 1.0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import ClassVar
 
 import torch
 from typing_extensions import override
@@ -34,6 +35,10 @@ class ClipNorm(Mitigation):
     Args:
         max_norm: Largest norm that is left alone, above 0; inf is off.
     """
+
+    off: ClassVar[dict[str, float]] = {"max_norm": inf}
+    felt: ClassVar[dict[str, float]] = {"max_norm": 1e-3}
+    coefficient: ClassVar[str | None] = "clip_norm/coefficient"
 
     max_norm: float = 1.0
 

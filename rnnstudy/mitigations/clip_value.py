@@ -1,6 +1,8 @@
 """Clipping of the gradient's entries."""
 
 from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
 
 import torch
 from typing_extensions import override
@@ -26,6 +28,9 @@ class ClipValue(Mitigation):
     Args:
         max_value: Largest size of an entry that is left alone, above 0; inf is off.
     """
+
+    off: ClassVar[dict[str, float]] = {"max_value": inf}
+    felt: ClassVar[dict[str, float]] = {"max_value": 1e-4}
 
     max_value: float = 1.0
 

@@ -1,6 +1,7 @@
 """Noise added to gradients."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from typing_extensions import override
@@ -24,6 +25,9 @@ class GradNoise(Mitigation):
         eta: Variance at the first step, at least 0; 0 is off.
         gamma: How fast it falls, 0 to 100.
     """
+
+    off: ClassVar[dict[str, float]] = {"eta": 0.0}
+    felt: ClassVar[dict[str, float]] = {"eta": 0.01}
 
     eta: float = 0.01
     gamma: float = 0.55

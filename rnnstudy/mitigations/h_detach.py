@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,9 @@ class HDetach(Mitigation):
         off_phase: Share of the optimizer steps, at the end, in which nothing is cut, from 0 to 1.
     """
 
+    off: ClassVar[dict[str, float]] = {"probability": 0.0}
+    felt: ClassVar[dict[str, float]] = {"probability": 0.5}
+
     probability: float = 0.25
     off_phase: float = 0.1
 
@@ -42,7 +46,7 @@ class HDetach(Mitigation):
     @override
     def require_suits(self, model: Model) -> None:
         if "c" not in model.recurrence().states:
-            raise ConfigError("it needs a cell state beside the hidden state; it applies to lstm.")
+            raise ConfigError("it needs a cell state beside the hidden state.")
 
     @override
     def adjoint_edit(self, moment: Moment) -> AdjointEdit | None:

@@ -1,7 +1,7 @@
 """Pascanu's regulariser for vanishing gradients."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class Omega(Mitigation):
-    """Pull the gradient's norm at each time step towards that at the next one.
+    """Pascanu's regulariser: pull the gradient's norm at each time step towards that at the next one.
 
     With v_t = dL/dh_t (total, of a sequence) and v_t J_t, J_t = diag(f'(a_t)) W_hh, what it sends to h_{t-1},
 
@@ -43,6 +43,9 @@ class Omega(Mitigation):
         reduction: Over time steps.
     """
 
+    off: ClassVar[dict[str, float]] = {"weight": 0.0}
+    felt: ClassVar[dict[str, float]] = {"weight": 4.0}
+
     weight: float = 4.0
     equation: Literal["squared", "norm"] = "squared"
     reduction: Literal["mean", "sum"] = "mean"
@@ -61,8 +64,7 @@ class Omega(Mitigation):
         cell = model.recurrence()
         if not isinstance(cell, RNNRecurrence) or cell.layer_norm or "weight_hh" in model.set_by_model:
             raise ConfigError(
-                "it needs the Jacobian diag(f') W_hh of the vanilla recurrence with a free W_hh; it applies to rnn, "
-                "irnn and linear_rnn without layer_norm."
+                "it needs the Jacobian diag(f') W_hh of the vanilla recurrence, W_hh free and layer_norm=false."
             )
 
     @override

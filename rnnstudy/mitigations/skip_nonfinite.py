@@ -1,7 +1,8 @@
 """What to do with a gradient that is not finite, or far too large."""
 
 from dataclasses import dataclass
-from typing import Literal
+from math import inf
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool
@@ -31,8 +32,11 @@ class SkipNonfinite(Mitigation):
         off.
     """
 
+    off: ClassVar[dict[str, float]] = {"above": inf}
+    felt: ClassVar[dict[str, float]] = {"above": 2.3}
+
     policy: Literal["skip", "zero"] = "skip"
-    above: float = float("inf")
+    above: float = inf
 
     def __post_init__(self) -> None:
         require_limit("above", self.above)

@@ -1,6 +1,8 @@
 """Recurrent weights kept under a spectral norm."""
 
 from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +28,9 @@ class SpectralLimit(Mitigation):
         limit: Largest singular value, above 0; inf is off.
     """
 
+    off: ClassVar[dict[str, float]] = {"limit": inf}
+    felt: ClassVar[dict[str, float]] = {"limit": 0.1}
+
     limit: float = 1.0
 
     def __post_init__(self) -> None:
@@ -35,10 +40,7 @@ class SpectralLimit(Mitigation):
     def require_suits(self, model: Model) -> None:
         cell = model.recurrence()
         if not any(name in MATRICES for name in cell.shapes(2, 2)) or "weight_hh" in model.set_by_model:
-            raise ConfigError(
-                "it needs recurrent matrices that are free parameters; it applies to rnn, irnn, linear_rnn, skip_rnn, "
-                "residual_rnn, gru and lstm."
-            )
+            raise ConfigError("it needs recurrent matrices that are free parameters.")
 
     @override
     def prepare(self, network: Network) -> None:
@@ -47,7 +49,7 @@ class SpectralLimit(Mitigation):
     @override
     @torch.no_grad()
     def after_update(self, network: Network, updated: Bool[Tensor, " replica"]) -> None:
-        if self.limit == float("inf"):
+        if self.limit == inf:
             return
         for layer in network.recurrent_layers:
             gates = layer.recurrence.gates

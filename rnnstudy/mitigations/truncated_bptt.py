@@ -1,10 +1,11 @@
 """Truncated backpropagation through time."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
-from rnnstudy.core.errors import require_at_least
+from rnnstudy.core.errors import MOST, require_at_least
 from rnnstudy.mitigations.base import Mitigation, Moment
 from rnnstudy.recurrence.base import AdjointEdit, States
 
@@ -24,6 +25,9 @@ class TruncatedBPTT(Mitigation):
     Args:
         steps: Time steps that a gradient travels back at most, at least 0; as many as the sequence has is off.
     """
+
+    off: ClassVar[dict[str, float]] = {"steps": MOST}
+    felt: ClassVar[dict[str, float]] = {"steps": 2}
 
     steps: int = 20
 

@@ -1,7 +1,7 @@
 """A penalty on the size of weights."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,9 @@ class WeightDecay(Mitigation):
         of: recurrent: what multiplies states in the recurrence; all: every parameter.
     """
 
+    off: ClassVar[dict[str, float]] = {"strength": 0.0}
+    felt: ClassVar[dict[str, float]] = {"strength": 1.0}
+
     strength: float = 1.0e-4
     penalty: Literal["l2", "l1"] = "l2"
     of: Literal["recurrent", "all"] = "recurrent"
@@ -42,10 +45,7 @@ class WeightDecay(Mitigation):
     def require_suits(self, model: Model) -> None:
         has_none = not set(RECURRENT) & model.recurrence().shapes(2, 2).keys()
         if self.of == "recurrent" and (has_none or (model.orthogonal and self.penalty == "l2")):
-            raise ConfigError(
-                "it needs recurrent weights whose size can change; it applies to all models but lru and "
-                "orthogonal_rnn, and there with of=all."
-            )
+            raise ConfigError("it needs recurrent weights whose size can change, or of=all.")
 
     @override
     def extra_loss(self, network: Network) -> Float[Tensor, " replica"] | None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from rnnstudy.core.encoding import Encoding
-from rnnstudy.core.errors import ConfigError, RnnstudyError, require_at_least, require_size
+from rnnstudy.core.errors import ConfigError, RnnstudyError, UnsuitedError, require_at_least, require_size
 from rnnstudy.core.seeding import branch
 from rnnstudy.inits.base import Fresh, Initialisation
 from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States
@@ -76,7 +76,7 @@ class Model(ABC):
             try:
                 init.require_suits(cell, self.set_by_model)
             except ConfigError as error:
-                raise ConfigError(f"init.{name} cannot be applied to this model: {error}") from None
+                raise UnsuitedError(f"init.{name} cannot be applied to this model: {error}", init) from None
         _require_all_count(self.init)
 
     @abstractmethod

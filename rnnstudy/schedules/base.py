@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from rnnstudy.core.errors import require_at_least
 
@@ -16,6 +17,12 @@ class LearningRateSchedule(ABC):
     Args:
         warmup_steps: Optimizer steps of the warm-up; 0 is none.
     """
+
+    off: ClassVar[dict[str, Any]]
+    """Arguments that leave the learning rate alone: a run with them is one without the schedule, bit for bit."""
+
+    felt: ClassVar[dict[str, Any]]
+    """Arguments that change the weights within a few steps of any small run."""
 
     warmup_steps: int = 0
 

@@ -1,6 +1,7 @@
 """The learning rate as it is."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -14,6 +15,9 @@ class Constant(LearningRateSchedule):
     >>> [Constant(warmup_steps=2).factor(step, 5) for step in range(5)]
     [0.5, 1.0, 1.0, 1.0, 1.0]
     """
+
+    off: ClassVar[dict[str, float]] = {"warmup_steps": 0}
+    felt: ClassVar[dict[str, float]] = {"warmup_steps": 7}
 
     @override
     def decay(self, step: int, num_steps: int) -> float:

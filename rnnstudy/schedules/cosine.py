@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -23,6 +24,9 @@ class Cosine(LearningRateSchedule):
     Args:
         final: Factor at the end, from 0 to 1; 1 is no decay.
     """
+
+    off: ClassVar[dict[str, float]] = {"final": 1.0}
+    felt: ClassVar[dict[str, float]] = {"final": 0.1}
 
     final: float = 0.0
 

@@ -1,6 +1,7 @@
 """A learning rate that falls by the same factor again and again."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -22,6 +23,9 @@ class Exponential(LearningRateSchedule):
         interval: Optimizer steps, at least 1.
         stairs: Whether to change all at once at the end of an interval.
     """
+
+    off: ClassVar[dict[str, float]] = {"rate": 1.0}
+    felt: ClassVar[dict[str, float]] = {"interval": 5}
 
     rate: float = 0.1
     interval: int = 1000

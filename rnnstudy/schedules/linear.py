@@ -1,6 +1,7 @@
 """A learning rate that falls in a straight line."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -18,6 +19,9 @@ class Linear(LearningRateSchedule):
     Args:
         final: Factor at the end, from 0 to 1; 1 is no decay.
     """
+
+    off: ClassVar[dict[str, float]] = {"final": 1.0}
+    felt: ClassVar[dict[str, float]] = {"warmup_steps": 3}
 
     final: float = 0.0
 

@@ -269,15 +269,15 @@ def test_members_that_do_not_suit_or_do_not_exist(tmp_path, monkeypatch, argumen
         ),
         (
             ["model=lru", "mitigation=[weight_decay]"],
-            "it needs recurrent weights whose size can change; it applies to all models but lru and orthogonal_rnn, "
-            "and there with of=all.",
+            "it needs recurrent weights whose size can change, or of=all; it applies to all models but lru and "
+            "orthogonal_rnn.",
         ),
         (["init=[chrono]", "model.init.chrono.t_max=1"], "model.init.chrono.t_max must be at least 2, got 1."),
         (["init=[chrono]", "model.init.chrono.t_max=2.5"], "model.init.chrono.t_max must be a valid integer, got 2.5."),
         (
             ["model=rnn", "init=[chrono]"],
             "model.init.chrono cannot be applied to this model: it needs gates, whose biases set time constants; it "
-            "applies to lstm and gru.",
+            "applies to gru and lstm.",
         ),
         (
             ["model=orthogonal_rnn", "init=[orthogonal]"],

@@ -6,7 +6,7 @@ import pkgutil
 
 import pytest
 import yaml
-from tools.members import compose, members, plan
+from tools.members import compose, members, plan, suited_model
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import plan_run
@@ -27,8 +27,6 @@ GROUPS = {
     "schedule": LearningRateSchedule,
 }
 LISTS = {"init", "mitigation", "instrument"}
-VANILLA = {"omega": "rnn", "identity": "irnn", "pascanu": "rnn"}
-"""The model of members that cannot be applied to the default one."""
 
 
 def classes(base: type) -> set[str]:
@@ -61,8 +59,9 @@ def test_every_member_has_a_yaml_of_its_name_and_every_yaml_a_member(group, base
 @pytest.mark.parametrize("group", [*GROUPS, "optimizer"])
 def test_every_yaml_builds_and_names_every_argument(group):
     for name in members(group):
-        override = f"{group}=[{name}]" if group in LISTS else f"{group}={name}"
-        overrides = [override, f"model={VANILLA[name]}"] if name in VANILLA else [override]
+        overrides = [f"{group}={name}"]
+        if group in LISTS:
+            overrides = [f"{group}=[{name}]", f"model={suited_model(group, name)}"]
         plan(*overrides)
         if group in GROUPS:
             config = compose(*overrides)

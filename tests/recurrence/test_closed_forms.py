@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reference.cells.lru import as_complex, lru_eigenvalues
 from reference.discovery import variants
 from reference.problems import (
     RECURRENCES,
@@ -17,7 +18,6 @@ from reference.problems import (
     make_problem,
     run_engine,
 )
-from reference.unrolled import as_complex, lru_eigenvalues
 from torch import Tensor
 
 from rnnstudy.recurrence.base import Recurrence, States

@@ -10,30 +10,16 @@ so that the total derivative, its direct part (output + within) and its carried 
 and none is computed from the others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from reference.cells.base import Cell, Params, Visit
 from torch import Tensor
-from torch.nn import functional
 
 from rnnstudy.recurrence.base import Recurrence, States, Weights
-from rnnstudy.recurrence.gru import GRURecurrence
-from rnnstudy.recurrence.indrnn import IndRNNRecurrence
-from rnnstudy.recurrence.lru import LRURecurrence
-from rnnstudy.recurrence.lstm import LSTMRecurrence
-from rnnstudy.recurrence.residual import ResidualRecurrence
-from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.recurrence.skip import SkipRecurrence
-
-Params = Mapping[str, Tensor]
-"""The weights of one replica by name."""
-
-Visit = Callable[[str, Tensor], Tensor]
-"""Called with the name and value of a new state; the step goes on with what it returns."""
-
-Cell = Callable[[Tensor, States, Params, Visit], States]
-"""One step of one replica: input (batch, input) and states (batch, hidden) to the next states."""
 
 Carry = Callable[[States, int], States]
 """What step `time_step + 1` gets of the states of `time_step`; changes gradients, never values."""
@@ -45,149 +31,25 @@ def keep(states: States, time_step: int) -> States:
     return states
 
 
-def modrelu(value: Tensor, threshold: Tensor) -> Tensor:
-    """sign(a) max(0, |a| + threshold)."""
-    return value.sign() * torch.relu(value.abs() + threshold)
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "relu": torch.relu,
-    "identity": lambda value: value,
-}
-"""The activations without weights."""
-
-
-def normalised(value: Tensor, gain: Tensor) -> Tensor:
-    """Layer normalisation over the units, times its gain."""
-    return functional.layer_norm(value, value.shape[-1:], eps=1e-5) * gain
-
-
-def preactivations(x: Tensor, h: Tensor, params: Params, gates: int) -> Sequence[Tensor]:
-    """What every gate's activation is applied to."""
-    sums = (x @ params["weight_ih"].T + h @ params["weight_hh"].T).chunk(gates, -1)
-    if "gain" in params:
-        sums = [normalised(each, gain) for each, gain in zip(sums, params["gain"].chunk(gates), strict=True)]
-    biases = (params["bias_ih"] + params["bias_hh"]).chunk(gates)
-    return [each + bias for each, bias in zip(sums, biases, strict=True)]
-
-
-def rnn(nonlinearity: str) -> Cell:
-    """The step of torch.nn.RNN, whatever the activation."""
-
-    def step(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-        (h,) = state
-        (a,) = preactivations(x, h, params, 1)
-        active = modrelu(a, params["threshold"]) if nonlinearity == "modrelu" else ACTIVATIONS[nonlinearity](a)
-        return (visit("h", active),)
-
-    return step
-
-
-def gru(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-    """The step of torch.nn.GRU."""
-    (h,) = state
-    w_ir, w_iz, w_in = params["weight_ih"].chunk(3)
-    w_hr, w_hz, w_hn = params["weight_hh"].chunk(3)
-    b_ir, b_iz, b_in = params["bias_ih"].chunk(3)
-    b_hr, b_hz, b_hn = params["bias_hh"].chunk(3)
-
-    sum_r = x @ w_ir.T + h @ w_hr.T
-    sum_z = x @ w_iz.T + h @ w_hz.T
-    recurrent = h @ w_hn.T
-    other = x @ w_in.T
-    if "gain" in params:
-        gain_r, gain_z, gain_recurrent, gain_other = params["gain"].chunk(4)
-        sum_r, sum_z = normalised(sum_r, gain_r), normalised(sum_z, gain_z)
-        recurrent, other = normalised(recurrent, gain_recurrent), normalised(other, gain_other)
-
-    r = torch.sigmoid(sum_r + b_ir + b_hr)
-    z = torch.sigmoid(sum_z + b_iz + b_hz)
-    n = torch.tanh(other + b_in + r * (recurrent + b_hn))
-    return (visit("h", (1 - z) * n + z * h),)
-
-
-def lstm(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-    """The step of torch.nn.LSTM."""
-    h, c = state
-    a_i, a_f, a_g, a_o = preactivations(x, h, params, 4)
-    i, f, g, o = torch.sigmoid(a_i), torch.sigmoid(a_f), torch.tanh(a_g), torch.sigmoid(a_o)
-    c = visit("c", f * c + i * g)
-    return visit("h", o * torch.tanh(c)), c
-
-
-def residual(keep_share: float, rate: float) -> Cell:
-    """A share of the state before and a share of what is new."""
-
-    def step(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-        (h,) = state
-        (a,) = preactivations(x, h, params, 1)
-        return (visit("h", keep_share * h + rate * torch.tanh(a)),)
-
-    return step
-
-
-def skip(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-    """The last of the states is `skip` steps old; the others move on by one place."""
-    (a,) = preactivations(x, state[0], params, 1)
-    h = visit("h", torch.tanh(a + state[-1] @ params["weight_skip"].T))
-    return h, *(visit(f"h-{back}", older) for back, older in enumerate(state[:-1], start=1))
-
-
-def indrnn(nonlinearity: str) -> Cell:
-    """One recurrent weight a unit."""
-
-    def step(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-        (h,) = state
-        a = x @ params["weight_ih"].T + params["bias"] + params["recurrent"] * h
-        return (visit("h", ACTIVATIONS[nonlinearity](a)),)
-
-    return step
-
-
-def as_complex(pairs: Tensor) -> Tensor:
-    """Real and imaginary parts in turn, along the last axis, as half as many complex numbers."""
-    return torch.complex(pairs[..., 0::2], pairs[..., 1::2])
-
-
-def lru_eigenvalues(log_decay: Tensor, log_phase: Tensor) -> Tensor:
-    """Lambda = exp(-exp(log_decay) + i exp(log_phase))."""
-    return torch.exp(torch.complex(-log_decay.exp(), log_phase.exp()))
-
-
-def lru(x: Tensor, state: States, params: Params, visit: Visit) -> States:
-    """A complex number for every two units."""
-    (h,) = state
-    eigenvalues = lru_eigenvalues(params["log_decay"], params["log_phase"])
-    z = eigenvalues * as_complex(h) + params["log_scale"].exp() * as_complex(x @ params["weight_ih"].T)
-    return (visit("h", torch.stack([z.real, z.imag], dim=-1).flatten(-2)),)
-
-
 def cell_of(recurrence: Recurrence) -> Cell:
-    """The plain twin of a member.
+    """The plain twin of a member: the file of its name in `reference/cells`, or else what is `derived`."""
+    try:
+        twin = importlib.import_module(f"reference.cells.{type(recurrence).__module__.rpartition('.')[2]}")
+    except ModuleNotFoundError:
+        return partial(derived, recurrence)
+    return partial(twin.step, recurrence)
+
+
+def derived(recurrence: Recurrence, x: Tensor, state: States, params: Params, visit: Visit) -> States:
+    """The engine's own step, whose derivatives test_gradcheck holds against finite differences.
 
     Raises:
-        AssertionError: If it has none.
+        AssertionError: Several states are recorded: which depends on which within a step, this cannot know.
     """
-    match recurrence:
-        case RNNRecurrence(nonlinearity=name) if name in ACTIVATIONS or name == "modrelu":
-            return rnn(name)
-        case GRURecurrence():
-            return gru
-        case LSTMRecurrence():
-            return lstm
-        case ResidualRecurrence(variant="leaky", rate=rate):
-            return residual(1 - rate, rate)
-        case ResidualRecurrence(variant="residual", rate=rate):
-            return residual(1, rate)
-        case SkipRecurrence():
-            return skip
-        case IndRNNRecurrence(nonlinearity=name) if name in ACTIVATIONS:
-            return indrnn(name)
-        case LRURecurrence():
-            return lru
-    raise AssertionError(f"{recurrence!r} has no plain twin: write its equations in tests/reference/unrolled.py.")
+    assert recurrence.recorded == ("h",), f"{recurrence!r} has no plain twin: write its step in tests/reference/cells."
+    weights = {name: weight.unsqueeze(0) for name, weight in params.items()}
+    states = recurrence.unroll(x[None, None], tuple(each.unsqueeze(0) for each in state), weights)
+    return tuple(visit(name, each[0, 0]) for name, each in zip(recurrence.states, states, strict=True))
 
 
 def params_of(weights: Weights, replica: int) -> Params:

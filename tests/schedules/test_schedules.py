@@ -1,6 +1,7 @@
 """Schedules of the learning rate: closed forms, torch's own schedulers, runs that go on where they were."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -19,12 +20,6 @@ from rnnstudy.training.optimizer import ReplicaOptimizer
 
 SCHEDULES = members("schedule")
 SHORT = ("task=adding", "task.seq_len=9", "train.eval_batch_size=4")
-
-OFF = {"constant": "warmup_steps=0", "linear": "final=1", "cosine": "final=1", "exponential": "rate=1"}
-"""What makes a schedule leave the learning rate alone."""
-
-FELT = {"constant": "warmup_steps=7", "linear": "warmup_steps=3", "cosine": "final=0.1", "exponential": "interval=5"}
-"""What makes it felt in a few steps."""
 
 steps = st.integers(1, 10_000)
 shares = st.floats(0, 1)
@@ -100,15 +95,18 @@ def test_they_are_those_of_torch():
         assert factors(schedule, 20) == pytest.approx(of_torch(make), rel=1e-9, abs=1e-12)
 
 
-def test_every_schedule_has_an_off_value_here():
-    assert set(OFF) == set(FELT) == set(SCHEDULES)
+def with_setting(name: str, kind: Literal["off", "felt"]) -> tuple[str, ...]:
+    """Choose a schedule with the arguments that leave the learning rate alone, or change it within a few steps."""
+    arguments = getattr(type(plan(f"schedule={name}").schedule), kind)
+    assert arguments
+    return *SHORT, f"schedule={name}", *(f"schedule.{key}={value}" for key, value in arguments.items())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_off_is_the_constant_learning_rate_bit_for_bit_and_on_is_not(tmp_path, monkeypatch, name):
-    off = run_small(tmp_path / "off", *SHORT, f"schedule={name}", f"schedule.{OFF[name]}")
-    on = run_small(tmp_path / "on", *SHORT, f"schedule={name}", f"schedule.{FELT[name]}")
+    off = run_small(tmp_path / "off", *with_setting(name, "off"))
+    on = run_small(tmp_path / "on", *with_setting(name, "felt"))
     step = ReplicaOptimizer.step
     monkeypatch.setattr(ReplicaOptimizer, "step", lambda self, taking_part, factor: step(self, taking_part))
     plain = run_small(tmp_path / "plain", *SHORT)
@@ -128,7 +126,7 @@ def test_each_step_has_its_learning_rate_after_an_interruption_too(tmp_path, mon
         used.append((len(used), self.optimizer.param_groups[0]["lr"]))
 
     monkeypatch.setattr(ReplicaOptimizer, "step", watched)
-    chosen = (*SHORT, f"schedule={name}", f"schedule.{FELT[name]}", f"optimizer={optimizer}", "optimizer.lr=0.02")
+    chosen = (*with_setting(name, "felt"), f"optimizer={optimizer}", "optimizer.lr=0.02")
     assert_resumed_is_undisturbed(tmp_path, monkeypatch, *chosen)
     schedule = plan(*chosen).schedule
     expected = [0.02 * schedule.factor(step, 12) for step in range(12)]

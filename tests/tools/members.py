@@ -1,5 +1,7 @@
 """Finds the members of every group by their yaml files, and small runs to try them in."""
 
+import functools
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +10,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from rnnstudy.config.folder import conf_folder
+from rnnstudy.config.members import members
 from rnnstudy.config.schema import Plan, plan_run
+from rnnstudy.core.errors import ConfigError
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.job import Job
 from rnnstudy.study.jobs.compose import CHOICES
@@ -29,11 +33,6 @@ SMALL = (
 
 SAMPLE_TEXT = Path(__file__).parent / "sample.txt"
 """What stands in for the file that a task asks its user for."""
-
-
-def members(group: str) -> list[str]:
-    """The members of a group: its yaml files."""
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml") if path.stem != "default")
 
 
 def compose(*overrides: str) -> dict[str, Any]:
@@ -62,3 +61,22 @@ def run_small(folder: Path, *overrides: str) -> RunFolder:
     """Train a small run in this process, without any output on the screen."""
     config = compose(*SMALL, f"run_dir='{folder}'", *overrides)
     return run(Job(config=config, overrides=[], label="test"), Screen(Console(quiet=True)))
+
+
+@functools.cache
+def suited_model(group: str, name: str) -> str:
+    """A model that a mitigation or an initialisation can be applied to, the LSTM if it can."""
+    for model in ("lstm", *members("model")):
+        try:
+            plan(f"{group}=[{name}]", f"model={model}")
+        except ConfigError:
+            continue
+        return model
+    raise AssertionError(f"{group}={name} can be applied to no model.")
+
+
+def named_models(refusal: str) -> set[str]:
+    """The models that a refusal says something applies to."""
+    told = refusal.partition("it applies to ")[2]
+    named = set(re.findall(r"\w+", told)) & set(members("model"))
+    return set(members("model")) - named if told.startswith("all models") else named

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tools.members import SMALL, compose, members, run_small
+from tools.members import run_small
 from torch import Tensor
 
 from rnnstudy.config.schema import Plan, plan_run
@@ -56,13 +56,6 @@ def planned(config: Mapping[str, Any], **sections: Any) -> Plan | None:
         return plan_run({**{key: value for key, value in config.items() if key != "choices"}, **sections})
     except ConfigError:
         return None
-
-
-def suited_model(mitigation: str) -> str:
-    """A model that a mitigation can be applied to, the LSTM if it can."""
-    config = compose(*SMALL, f"mitigation=[{mitigation}]")
-    models = ["lstm", *members("model")]
-    return next(name for name in models if planned(config, model=compose(*SMALL, f"model={name}")["model"]))
 
 
 def moment(step: int = 0, num_steps: int = 10, seeds: Sequence[int] = (0, 1, 2)) -> Moment:
