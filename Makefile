@@ -41,6 +41,7 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python scripts/member_tables.py
 
 clean:
 	rm -rf .venv

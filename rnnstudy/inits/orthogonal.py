@@ -12,7 +12,7 @@ from rnnstudy.inits.base import Fresh, Initialisation
 
 @dataclass(frozen=True, kw_only=True)
 class Orthogonal(Initialisation):
-    """Recurrent weights: gain times a random orthogonal matrix (Haar), one for every gate.
+    """Recurrent weights: `gain` times a random orthogonal matrix (Haar), one for every gate.
 
     They stay so only at the start; the model orthogonal_rnn keeps them orthogonal.
 

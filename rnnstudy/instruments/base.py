@@ -19,6 +19,8 @@ from rnnstudy.writers.base import Measurements
 
 Tier = Literal["cheap", "dear"]
 
+LooksAt = Literal["the training batch", "the probe", "the weights"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -79,6 +81,9 @@ class Instrument(ABC):
 
     tier: ClassVar[Tier] = "cheap"
 
+    looks_at: ClassVar[LooksAt] = "the training batch"
+    """What its figures depend on besides the weights; nothing else of a record changes them."""
+
     sees_updates: ClassVar[bool] = False
     """Whether `measure_update` is to be called; a copy of all weights is made for it."""
 
@@ -100,6 +105,8 @@ class ProbeInstrument(Instrument):
     Args:
         sequences: How many of the probe, at least 1; all if it has fewer.
     """
+
+    looks_at: ClassVar[LooksAt] = "the probe"
 
     sequences: int = 4
 

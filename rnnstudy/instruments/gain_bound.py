@@ -1,13 +1,14 @@
 """The most by which one time step of a vanilla network can lengthen the gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from typing_extensions import override
 
 from rnnstudy.gradients.activation_curves import gamma_of
 from rnnstudy.gradients.spectra import spectral_norm
-from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.instruments.base import Instrument, LooksAt, Record
 from rnnstudy.runs import tags
 from rnnstudy.writers.base import Measurements, Scalar
 
@@ -29,6 +30,8 @@ class GainBound(Instrument):
         Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013, arXiv:1211.5063,
             section 2.1.
     """
+
+    looks_at: ClassVar[LooksAt] = "the weights"
 
     @override
     @torch.no_grad()

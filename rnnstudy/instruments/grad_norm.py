@@ -11,10 +11,10 @@ from rnnstudy.writers.base import Measurements, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class GradNorm(Instrument):
-    """Norm over all parameters of the gradient of the mean loss over the batch, per replica, in float64.
+    """Norm of the gradient over all parameters, before and after the mitigations change it.
 
-    Tags: `grad_norm/raw` before the mitigations change it (extra losses and edits of adjoints are in it),
-    `grad_norm/clipped` as the optimizer gets it.
+    Of the mean loss over the batch, per replica, in float64. Tags: `grad_norm/raw` before (extra losses and edits of
+    adjoints are in it), `grad_norm/clipped` as the optimizer gets it.
     """
 
     @override

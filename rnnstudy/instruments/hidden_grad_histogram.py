@@ -17,9 +17,10 @@ from rnnstudy.writers.base import Histogram, Measurement, Measurements, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenGradHistogram(Instrument):
-    """log10 |dL/dh_t| over all units, sequences and replicas, between fixed edges.
+    """Histograms of log10 |dL/dh_t|: total, direct, carried, by lag; zeros, subnormals, NaN and Inf are counted.
 
-    The gradient is the total derivative, per sequence (not divided by the batch size). Tags:
+    Over all units, sequences and replicas, between fixed edges. The gradient is the total derivative, per sequence (not
+    divided by the batch size). Tags:
     `hidden_grad_histogram/{state}/layer_{index}/all_steps` over all time steps, and `.../lag_{lag}` at log-spaced
     lags, counted back from the last time step; of the cell's output (h), over all time steps, also the two parts of
     which the total is the sum: `.../direct`, through the layer's output at t, and `.../carried`, through the state at

@@ -12,7 +12,7 @@ from rnnstudy.writers.base import Curve, Measurements
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenGradNorm(Instrument):
-    """Mean over the batch of ||dL/dh_t||, for every time step t, state and layer.
+    """Mean over the batch of ||dL/dh_t|| (and ||dL/dc_t||) at every time step: total, direct and carried.
 
     The gradient is per sequence: that of a sequence's own loss, not divided by the batch size. `total` is the total
     derivative, `direct` its part through the layer's output at t, `carried` its part through the state at t + 1.

@@ -15,7 +15,7 @@ from rnnstudy.writers.base import Measurement, Measurements, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Horizon(Instrument):
-    """The largest lag whose gradient is within a factor of the one at lag 0, and the slope over lags.
+    """The largest lag whose gradient is within a factor of the one at lag 0, and the slope over lags with its error.
 
     With n_lag the mean over the batch of ||dL/dh_t|| (total, per sequence), lag counted back from the last time step:
 

@@ -14,7 +14,9 @@ from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Lyapunov(ProbeInstrument):
-    """Exponents along the first sequences of the probe, in natural logarithms per time step, in float64.
+    """Finite-time Lyapunov exponents along the task's sequences, forward and backward.
+
+    Along the first sequences of the probe, in natural logarithms per time step, in float64:
 
         lyapunov/layer_{index}/largest            of growing changes; below 0 they die out, above 0 they grow
         lyapunov/layer_{index}/mean               mean of all: how fast volumes of states shrink, per dimension

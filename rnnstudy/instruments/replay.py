@@ -17,7 +17,9 @@ from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Replay(ProbeInstrument):
-    """log10 ||dL/dh_t|| on the first sequences of the probe, of any size, beside what float32 makes of it.
+    """log10 ||dL/dh_t|| with its exponent kept apart: what has vanished, and what merely underflowed.
+
+    On the first sequences of the probe, in float64, beside what float32 makes of it:
 
         replay/{state}/layer_{index}/log10_total   curve over t: log10 of the mean over the sequences (total, per
                                                    sequence), as of `hidden_grad_norm`; -inf for exactly zero

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.gradients.spectra import non_normality, spectral_norm, spectral_radius
-from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.instruments.base import Instrument, LooksAt, Record
 from rnnstudy.writers.base import Measurements, Scalar
 
 FIGURES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -31,6 +32,8 @@ class Spectral(Instrument):
     a vanilla network's gradient vanish; the radius says so in the long run only, and for a constant slope. Of gated
     cells no single matrix says much: `jacobian_norms` has what counts. NaN for weights that are not finite.
     """
+
+    looks_at: ClassVar[LooksAt] = "the weights"
 
     @override
     @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.instruments.base import Instrument, Record, Update
+from rnnstudy.instruments.base import Instrument, LooksAt, Record, Update
 from rnnstudy.writers.base import Measurement, Measurements, Scalar
 
 
@@ -22,6 +22,7 @@ class UpdateSize(Instrument):
     optimizer sees, also where a model makes its weights from them.
     """
 
+    looks_at: ClassVar[LooksAt] = "the weights"
     sees_updates: ClassVar[bool] = True
 
     @override

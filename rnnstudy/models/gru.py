@@ -11,7 +11,7 @@ from rnnstudy.recurrence.gru import GRURecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class GRU(Model):
-    """Layers of `GRURecurrence`.
+    """Gated recurrent units, as in `torch.nn`: layers of `GRURecurrence`.
 
     Args:
         layer_norm: Whether to normalise the pre-activations of each gate over the units.

@@ -15,10 +15,11 @@ from rnnstudy.recurrence.indrnn import IndRNNRecurrence, Rectifier
 
 @dataclass(frozen=True, kw_only=True)
 class IndRNN(Model):
-    """Layers of `IndRNNRecurrence`, each unit's recurrent weight kept within ±2^(1/time_steps).
+    """Every unit sees itself alone, its recurrent weight kept within ±2^(1/time_steps).
 
-    With relu and within this bound a gradient grows at most twofold over so many time steps. The weights start
-    uniform in [0, 2^(1/time_steps)] and are put back into the bound after every optimizer step.
+    Layers of `IndRNNRecurrence`. With relu and within this bound a gradient grows at most twofold over so many time
+    steps. The weights start uniform in [0, 2^(1/time_steps)] and are put back into the bound after every optimizer
+    step.
 
     References:
         Li, Li, Cook, Zhu & Gao, Independently recurrent neural network, 2018 (arXiv:1803.04831), section 4.1.

@@ -19,11 +19,11 @@ from rnnstudy.recurrence.lru import LRURecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class LRU(Model):
-    """Layers of `LRURecurrence`, each followed by a gate, which makes the network more than linear.
+    """A diagonal complex linear recurrence; a gate after each layer makes the network more than linear.
 
-    The eigenvalues start uniform in a ring of the unit disc. A layer puts out g * sigmoid(A g + a) with g = gelu(h_t).
-    Tasks that must decide at every input what to store, such as adding, need at least two layers, as the recurrence
-    itself is linear in its inputs.
+    Layers of `LRURecurrence`. The eigenvalues start uniform in a ring of the unit disc. A layer puts out
+    g * sigmoid(A g + a) with g = gelu(h_t). Tasks that must decide at every input what to store, such as adding, need
+    at least two layers, as the recurrence itself is linear in its inputs.
 
     References:
         Orvieto et al., Resurrecting recurrent neural networks for long sequences, 2023 (arXiv:2303.06349), lemma 3.2

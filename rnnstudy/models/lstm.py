@@ -11,7 +11,7 @@ from rnnstudy.recurrence.lstm import LSTMRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM(Model):
-    """Layers of `LSTMRecurrence`.
+    """Long short-term memory, as in `torch.nn`: layers of `LSTMRecurrence`.
 
     Args:
         layer_norm: Whether to normalise the pre-activations of each gate over the units.

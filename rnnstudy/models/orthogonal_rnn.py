@@ -19,10 +19,11 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class OrthogonalRNN(Model):
-    """The vanilla recurrence with W_hh orthogonal throughout, by torch.nn.utils.parametrizations.orthogonal.
+    """The vanilla recurrence with W_hh orthogonal throughout; modReLU unless another activation is asked for.
 
-    W_hh starts as a random orthogonal matrix (Haar) and is a function of a skew-symmetric one that is learnt, so the
-    gradient through W_hh alone neither grows nor shrinks; what is left is the activation's derivative.
+    By torch.nn.utils.parametrizations.orthogonal: W_hh starts as a random orthogonal matrix (Haar) and is a function of
+    a skew-symmetric one that is learnt, so the gradient through W_hh alone neither grows nor shrinks; what is left is
+    the activation's derivative.
 
     References:
         Lezcano-Casado & Martinez-Rubio, Cheap orthogonal constraints in neural networks, 2019 (arXiv:1901.08428):

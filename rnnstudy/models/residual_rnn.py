@@ -12,10 +12,12 @@ from rnnstudy.recurrence.residual import ResidualRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualRNN(Model):
-    """Layers of `ResidualRecurrence`.
+    """h_t = (1 - rate) h_{t-1} + rate tanh(...), leaky, or h_t = h_{t-1} + rate tanh(...), residual.
+
+    Layers of `ResidualRecurrence`.
 
     Args:
-        variant: leaky: h_t = (1 - rate) h_{t-1} + rate tanh(...); residual: h_t = h_{t-1} + rate tanh(...).
+        variant: What is kept of the state before.
         rate: The share that is new, above 0; at most 1 if leaky, where 1 is the vanilla network. 1 / rate is the time
             constant of a leaky unit in time steps.
     """

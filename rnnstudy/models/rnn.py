@@ -12,9 +12,10 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class RNN(Model):
-    """Layers of `RNNRecurrence`, the network whose gradients vanish.
+    """The vanilla network: h_t = f(W_ih x_t + W_hh h_{t-1} + b), f tanh, sigmoid, relu, identity or modReLU.
 
-    With relu and the initialisation `identity` it is the IRNN, with identity as activation a linear network.
+    Layers of `RNNRecurrence`, the network whose gradients vanish. With relu and the initialisation `identity` it is the
+    IRNN, with identity as activation a linear network.
 
     Args:
         nonlinearity: Activation of the hidden state.

@@ -11,7 +11,9 @@ from rnnstudy.recurrence.skip import SkipRecurrence
 
 @dataclass(frozen=True, kw_only=True)
 class SkipRNN(Model):
-    """Layers of `SkipRecurrence`: h_t sees h_{t-1} and h_{t-skip}, so a gradient travels back in fewer, longer steps.
+    """h_t sees h_{t-1} and h_{t-skip}, so that a gradient travels back in fewer, longer steps.
+
+    Layers of `SkipRecurrence`.
 
     Args:
         skip: Time steps that the connection spans, 2 to 1000.

@@ -56,20 +56,21 @@ def test_every_member_has_a_yaml_of_its_name_and_every_yaml_a_member(group, base
             assert target.split(".")[-2] == name
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "optimizer"])
-def test_every_yaml_builds_and_names_every_argument(group):
-    for name in members(group):
-        overrides = [f"{group}={name}"]
-        if group in LISTS:
-            overrides = [f"{group}=[{name}]", f"model={suited_model(group, name)}"]
-        plan(*overrides)
-        if group in GROUPS:
-            config = compose(*overrides)
-            node = config["model"]["init"] if group == "init" else config[group]
-            node = node[name] if group in LISTS else node
-            module, _, cls = node["_target_"].rpartition(".")
-            known = set(inspect.signature(getattr(importlib.import_module(module), cls)).parameters)
-            assert known == set(node) - {"_target_"}
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group in (*GROUPS, "optimizer") for name in members(group)]
+)
+def test_every_yaml_builds_and_names_every_argument(group, name):
+    overrides = [f"{group}={name}"]
+    if group in LISTS:
+        overrides = [f"{group}=[{name}]", f"model={suited_model(group, name)}"]
+    plan(*overrides)
+    if group in GROUPS:
+        config = compose(*overrides)
+        node = config["model"]["init"] if group == "init" else config[group]
+        node = node[name] if group in LISTS else node
+        module, _, cls = node["_target_"].rpartition(".")
+        known = set(inspect.signature(getattr(importlib.import_module(module), cls)).parameters)
+        assert known == set(node) - {"_target_"}
 
 
 def test_the_defaults_are_complete():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tools.members import plan
+from tools.members import members, plan
 
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.models.base import Interface
@@ -65,7 +65,7 @@ def records(training: Training, replica: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", members("optimizer"))
 def test_a_diverging_replica_is_frozen_and_its_neighbours_never_notice(start, bad, optimizer):
     training = start("stack", 0, 3, f"optimizer={optimizer}")
     with torch.no_grad():
