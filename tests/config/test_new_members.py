@@ -21,10 +21,10 @@ CONTRACTS = {
     "tests/models/test_contract.py": "damped_rnn",
     "tests/inits/test_contract.py": "small_inputs",
     "tests/mitigations/test_contract.py": "centred_grad and not trains_finitely",
-    "tests/instruments/test_contract.py": "weight_norm",
-    "tests/schedules/test_schedules.py": "inverse_time",
+    "tests/instruments/test_contract.py": "weight_norm and not diverged",
+    "tests/schedules/test_schedules.py": "inverse_time and not sgd",
     "tests/training/test_loop.py": "adamax",
-    "tests/config/test_conf.py": "every_yaml_builds and (first_bit or damped or small or centred or weight_norm or inverse or adamax)",
+    "tests/config/test_conf.py": "first_bit or damped_rnn or small_inputs or centred_grad or weight_norm or inverse",
 }
 """The tests of each kind, and those of them that try the new member."""
 
