@@ -47,7 +47,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Member:
-    """A member, and what its files say of it.
+    """A member, with what is read in its files.
 
     Args:
         group: Its group.
@@ -89,7 +89,7 @@ class Member:
 
 
 def updated(page: str) -> str:
-    """Return a page with the tables as they are to be."""
+    """Return a page with up-to-date tables."""
     return re.sub(
         r"(<!-- members: (\w+) -->\n).*?(?=<!-- end -->)",
         lambda found: found[1] + table(found[2]),
@@ -159,7 +159,7 @@ def of_instrument(each: Member) -> list[str]:
     """Return what it looks at, its tier, and when it is asked."""
     schedule = each.built.schedule
     steps = f"every {schedule.interval}" if isinstance(schedule, Every) else ", ".join(map(str, schedule.steps))
-    return [each.cls.looks_at, each.cls.tier, "yes" if each.on_by_default else "no", steps]
+    return [each.cls.looks_at, f"`{each.cls.tier}`", "yes" if each.on_by_default else "no", steps]
 
 
 FACTS: dict[str, Callable[[Member], list[str]]] = {

@@ -82,7 +82,7 @@ class Instrument(ABC):
     tier: ClassVar[Tier] = "cheap"
 
     looks_at: ClassVar[LooksAt] = "the training batch"
-    """What its figures depend on besides the weights; nothing else of a record changes them."""
+    """Part of a record that its figures depend on, besides the weights; no other part changes them."""
 
     sees_updates: ClassVar[bool] = False
     """Whether `measure_update` is to be called; a copy of all weights is made for it."""

@@ -77,12 +77,12 @@ class Mitigation(ABC):
     felt: ClassVar[dict[str, Any]]
     """Arguments that change the weights within a few steps of any small run."""
 
-    coefficient: ClassVar[str | None] = None
-    """Tag of the factor that it scales the gradient by, if it has one; TensorBoard's first screen shows it."""
+    coefficient: ClassVar[bool] = False
+    """Whether it scales the gradient by one factor per replica and logs it; TensorBoard's first screen shows that."""
 
     @classmethod
     def edits_adjoints(cls) -> bool:
-        """Whether it changes gradients on their way back through time; what is recorded are the changed ones."""
+        """Return whether it changes gradients on their way back through time; the changed ones are recorded."""
         return cls.adjoint_edit is not Mitigation.adjoint_edit
 
     @property

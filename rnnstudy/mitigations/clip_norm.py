@@ -38,7 +38,7 @@ class ClipNorm(Mitigation):
 
     off: ClassVar[dict[str, float]] = {"max_norm": inf}
     felt: ClassVar[dict[str, float]] = {"max_norm": 1e-3}
-    coefficient: ClassVar[str | None] = "clip_norm/coefficient"
+    coefficient: ClassVar[bool] = True
 
     max_norm: float = 1.0
 
@@ -54,6 +54,6 @@ class ClipNorm(Mitigation):
         return {
             "clip_norm/raw_norm": norm,
             "clip_norm/clipped_norm": norm * coefficient,
-            tags.CLIP_COEFFICIENT: coefficient,
+            tags.CLIP_COEFFICIENT.format(mitigation="clip_norm"): coefficient,
             tags.ACTIVE.format(mitigation="clip_norm"): (coefficient < 1).to(norm.dtype),
         }

@@ -19,6 +19,9 @@ NO_CRITERION = "no criterion"
 """Said of a task that nobody has said when it is solved."""
 
 
+EDITED_ADJOINTS = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
+"""Mitigations that edit adjoints, of the versions that did not store which do."""
+
 MOST_REPLICAS = 100_000
 """Of one run: far more than are trained side by side, few enough that a line of its log does not fill the memory."""
 
@@ -91,6 +94,8 @@ class Run:
         device: E.g. "cpu".
         fingerprint: Hash of what can change the figures; None in the folders of older versions.
         facts: What the task says of itself.
+        edits_adjoints: Names of the mitigations that change gradients on their way back through time. The recorded
+            gradients are the changed ones, not the task's.
         result: None for a run that has not ended.
     """
 
@@ -102,6 +107,7 @@ class Run:
     device: str
     fingerprint: str | None
     facts: Facts
+    edits_adjoints: tuple[str, ...]
     result: Result | None
 
     @property
@@ -180,15 +186,17 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
     replicas = manifest.integer("replicas", minimum=1)
     if replicas > MOST_REPLICAS:
         raise UnreadableRunError(f"{manifest.source}: 'replicas' must be at most {MOST_REPLICAS}, is {replicas}")
+    config = _parse_config(folder.config)
     return Run(
         folder=folder,
         label=label,
-        config=_parse_config(folder.config),
+        config=config,
         replicas=replicas,
         seed=manifest.integer("seed"),
         device=manifest.text("device"),
         fingerprint=manifest.text("fingerprint") if "fingerprint" in manifest.content else None,
         facts=_facts(manifest.nested("facts")),
+        edits_adjoints=_edits_adjoints(manifest, config),
         result=_result(folder, replicas) if folder.is_finished else None,
     )
 
@@ -218,6 +226,16 @@ def _check_format(fields: Fields) -> None:
         raise UnreadableRunError(
             f"{fields.source} has format {found}, this version reads up to {FORMAT}: use a newer rnnstudy"
         )
+
+
+def _edits_adjoints(manifest: Fields, config: dict[str, Any]) -> tuple[str, ...]:
+    if "edits_adjoints" not in manifest.content:
+        chosen = read_choices(config).get("mitigation", "").split(" + ")
+        return tuple(name for name in chosen if name in EDITED_ADJOINTS)
+    names = manifest.items("edits_adjoints")
+    if not all(isinstance(name, str) for name in names):
+        raise UnreadableRunError(f"{manifest.source}: 'edits_adjoints' must be names")
+    return tuple(names)
 
 
 def _facts(fields: Fields) -> Facts:

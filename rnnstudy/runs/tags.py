@@ -34,7 +34,7 @@ EVAL = "eval/{metric}"
 EVAL_AT = "eval_at_{seq_len}/{metric}"
 LOSS, ACCURACY, ANSWER_LOSS = (EVAL.format(metric=metric) for metric in ("loss", "accuracy", "answer_loss"))
 ACTIVE = "{mitigation}/active"
-CLIP_COEFFICIENT = "clip_norm/coefficient"
+CLIP_COEFFICIENT = "{mitigation}/coefficient"
 HIDDEN_GRAD_NORM = "hidden_grad_norm/{state}/layer_{layer}/{part}"
 HIDDEN_GRAD_HISTOGRAM = "hidden_grad_histogram/{state}/layer_{layer}/{what}"
 ALL_STEPS = "hidden_grad_histogram/{state}/layer_{layer}/all_steps"
@@ -82,7 +82,7 @@ TAGS: Mapping[str, Meaning] = {
         read_by=("column: active",),
     ),
     CLIP_COEFFICIENT: Meaning(
-        text="Factor that clip_norm scales the gradient by, mean since the last entry; 1 is untouched.",
+        text="Factor that the mitigation scales the gradient by, mean since the last entry; 1 is untouched.",
         unit="1",
         read_by=("at_a_glance/clip_coefficient",),
     ),

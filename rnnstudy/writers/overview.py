@@ -23,6 +23,7 @@ class RunFacts:
         states: States of a layer whose gradients are recorded.
         informative_steps: Time steps that can carry the information.
         mitigations: Their names, in the order in which they act.
+        scaled_by: Name of the mitigation whose factor on the gradient is shown; None without any.
         absent: Names of the figures of `overview_figures` that this run will not have.
     """
 
@@ -30,6 +31,7 @@ class RunFacts:
     states: int = 1
     informative_steps: Sequence[int] = ()
     mitigations: Sequence[str] = ()
+    scaled_by: str | None = None
     absent: Sequence[str] = ()
 
     @property
@@ -126,9 +128,9 @@ def overview_figures(facts: RunFacts) -> list[Figure]:
         Figure(
             name="clip_coefficient",
             title="clip coefficient",
-            source=tags.CLIP_COEFFICIENT,
-            meaning="Factor that clip_norm scales the gradient by, mean over the steps since the last entry; 1 is "
-            "untouched.",
+            source=tags.CLIP_COEFFICIENT.format(mitigation=facts.scaled_by),
+            meaning=f"Factor that {facts.scaled_by} scales the gradient by, mean over the steps since the last entry; "
+            "1 is untouched.",
         ),
         Figure(
             name="raw_norm",

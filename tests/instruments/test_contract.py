@@ -75,7 +75,7 @@ def record_with(model, task="loss at the end", value=None, dtype=torch.float32) 
 
 @functools.cache
 def suited(name: str) -> str:
-    """A model that the instrument has figures of, the LSTM if it has."""
+    """Find a model that the instrument has figures of, the LSTM if it can be."""
     return next(model for model in ("lstm", *members("model")) if all_measured(instrument_of(name), record_with(model)))
 
 
@@ -129,7 +129,7 @@ def test_replicas_have_figures_of_their_own(name):
 
 
 PARTS = {"the training batch": ("batch", "adjoints", "raw_norm", "clipped_norm"), "the probe": ("probe",)}
-"""Of a record, what an instrument may look at beside the weights."""
+"""Fields of a record by what an instrument looks at, besides the weights."""
 
 
 @instruments
@@ -153,7 +153,7 @@ def test_an_instrument_is_cheap_or_dear_and_a_dear_one_is_asked_rarely(name):
 
 
 def rectifies(model: str) -> bool:
-    """Whether units that are off have slopes of exactly zero, whose logarithm is -inf."""
+    """Return whether units that are off have slopes of exactly zero, whose logarithm is -inf."""
     return "relu" in getattr(plan_once(f"model={model}").model.recurrence(), "nonlinearity", "")
 
 

@@ -11,6 +11,7 @@ from tools.training import (
     assert_resumed_is_undisturbed,
     batch_of,
     build,
+    moment,
     planned,
     same_weights,
     step_of,
@@ -19,6 +20,7 @@ from tools.training import (
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.mitigations.base import Mitigation
+from rnnstudy.runs import tags
 from rnnstudy.tasks.base import Batch
 
 MITIGATIONS = members("mitigation")
@@ -69,6 +71,15 @@ def test_replica_r_alone_is_replica_r_of_a_stack(name):
             assert weight.grad is not None
             assert other.grad is not None
             assert torch.allclose(weight.grad[0], other.grad[replica], rtol=1e-10, atol=1e-14), key
+
+
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_what_the_class_says_of_it_is_so(name):
+    settings = plan(*with_setting(name, "felt"))
+    (member,) = settings.mitigations
+    told = step_of(settings, build(settings))(batch_of(settings), 1, record=False)
+    assert (tags.CLIP_COEFFICIENT.format(mitigation=name) in told.diagnostics) == member.coefficient
+    assert (member.adjoint_edit(moment()) is not None) == member.edits_adjoints()
 
 
 @functools.cache

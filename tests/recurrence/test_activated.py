@@ -29,7 +29,7 @@ NAMES = {
     GRURecurrence: ["r", "z", "n"],
     LSTMRecurrence: ["i", "f", "g", "o", "tanh_c"],
 }
-"""What the cells whose equations are written here have; a cell may tell nothing of its gates."""
+"""Gates of the cells whose equations are written here; a new cell need not have any."""
 
 WRITTEN = [recurrence for recurrence in RECURRENCES if type(recurrence) in NAMES]
 MEMBERS = [*WRITTEN, ResidualRecurrence(variant="residual", rate=1.7), SkipRecurrence(skip=2)]

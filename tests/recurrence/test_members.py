@@ -45,7 +45,7 @@ def test_every_written_twin_is_that_of_a_member() -> None:
 
 @pytest.mark.parametrize("recurrence", [each for each in RECURRENCES if each.recorded == ("h",)], ids=repr)
 def test_a_derived_twin_is_the_written_one(recurrence: Recurrence, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a cell without a file in `reference/cells` is compared with."""
+    """It stands in for a cell without a file in `reference/cells`."""
     problem = make_problem(recurrence, Sizes())
     written = run_reference(recurrence, problem)
     monkeypatch.setattr(unrolled, "cell_of", lambda cell: partial(derived, cell))

@@ -32,7 +32,7 @@ def keep(states: States, time_step: int) -> States:
 
 
 def cell_of(recurrence: Recurrence) -> Cell:
-    """The plain twin of a member: the file of its name in `reference/cells`, or else what is `derived`."""
+    """Find the plain twin of a member: the file of its name in `reference/cells`, or else the `derived` one."""
     try:
         twin = importlib.import_module(f"reference.cells.{type(recurrence).__module__.rpartition('.')[2]}")
     except ModuleNotFoundError:
@@ -41,7 +41,7 @@ def cell_of(recurrence: Recurrence) -> Cell:
 
 
 def derived(recurrence: Recurrence, x: Tensor, state: States, params: Params, visit: Visit) -> States:
-    """The engine's own step, whose derivatives test_gradcheck holds against finite differences.
+    """Take the engine's own step, whose derivatives test_gradcheck holds against finite differences.
 
     Raises:
         AssertionError: Several states are recorded: which depends on which within a step, this cannot know.

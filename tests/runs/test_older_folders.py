@@ -47,6 +47,12 @@ def test_a_run_is_found_by_its_configuration_and_may_go_on(runs):
         require_fit(found.folder, config)
 
 
+def test_the_mitigations_that_edited_adjoints_are_known(runs):
+    edited = {found.label: found.edits_adjoints for found in read_sweep(runs).runs}
+    clipped = "lstm+clip_adjoint_77612331"
+    assert edited == {**dict.fromkeys(edited, ()), clipped: ("clip_adjoint",)}
+
+
 def test_a_checkpoint_is_loaded(runs):
     network = load_run(runs / "lstm_aba491b2").network
     assert (network.replicas, len(network.recurrent_layers)) == (2, 1)

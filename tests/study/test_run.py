@@ -103,7 +103,7 @@ def test_a_run_without_steps_evaluates_the_first_weights(tmp_path):
 
 
 def test_what_a_result_says(tmp_path):
-    folder = run_small(tmp_path / "run", "seed=4")
+    folder = run_small(tmp_path / "run", "seed=4", "mitigation=[clip_norm,truncated_bptt]")
     result = json.loads(folder.result.read_text())
     assert result["status"] == ["finished"] * 3
     assert result["steps_to_solve"] == [None] * 3
@@ -113,6 +113,7 @@ def test_what_a_result_says(tmp_path):
     manifest = json.loads(folder.manifest.read_text())
     assert manifest["facts"]["chance_accuracy"] == 1 / 8
     assert manifest["facts"]["informative_steps"] == [3]
+    assert manifest["edits_adjoints"] == ["truncated_bptt"]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

@@ -65,7 +65,7 @@ def run_small(folder: Path, *overrides: str) -> RunFolder:
 
 @functools.cache
 def suited_model(group: str, name: str) -> str:
-    """A model that a mitigation or an initialisation can be applied to, the LSTM if it can."""
+    """Find a model that a mitigation or an initialisation can be applied to, the LSTM if it can."""
     for model in ("lstm", *members("model")):
         try:
             plan(f"{group}=[{name}]", f"model={model}")
@@ -76,7 +76,7 @@ def suited_model(group: str, name: str) -> str:
 
 
 def named_models(refusal: str) -> set[str]:
-    """The models that a refusal says something applies to."""
+    """Return the models that a refusal says something applies to."""
     told = refusal.partition("it applies to ")[2]
     named = set(re.findall(r"\w+", told)) & set(members("model"))
     return set(members("model")) - named if told.startswith("all models") else named

@@ -47,6 +47,7 @@ def make_summary(
             informative_steps=(),
             loss_at_end=True,
         ),
+        edits_adjoints=(),
         result=None,
     )
     return Summary(

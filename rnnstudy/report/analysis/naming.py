@@ -142,12 +142,3 @@ def _order(entry: Entry) -> tuple[Any, ...]:
     init = entry.settings.get("init", NO_MITIGATION)
     baseline_last = (entry.mitigation != NO_MITIGATION, init != NO_MITIGATION)
     return (entry.model, any(baseline_last), *baseline_last, init, entry.mitigation, others, entry.run.label)
-
-
-EDITING = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
-"""Mitigations that change the gradient on its way back through time; what is recorded is the changed one."""
-
-
-def is_edited(entry: Entry) -> bool:
-    """Return whether a mitigation changes the gradients of a run on their way back, so that they are not the task's."""
-    return not EDITING.isdisjoint(entry.mitigation.split(" + "))

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnstudy.plotting.heatmap import draw_heatmap, extend_of, log10_norms, shared_range, special_handles
 from rnnstudy.plotting.style import DPI, GREY, INK, align, decades, plain
-from rnnstudy.report.analysis.naming import Entry, is_edited
+from rnnstudy.report.analysis.naming import Entry
 from rnnstudy.report.analysis.statistics import ordered_median, top_curve
 from rnnstudy.report.figures.panels import Layout, Line, add_legend, panel_figure
 from rnnstudy.report.figures.training import draw_band, without_numbers
@@ -199,7 +199,7 @@ def _maps_figure(
         for line in axes.lines:
             if line.get_marker() == "v":
                 line.set_color(INK)  # black would be lost on a dark page
-        title = plain(entry.name, limit=38) + ("*" if is_edited(entry) else "")
+        title = plain(entry.name, limit=38) + ("*" if entry.run.edits_adjoints else "")
         axes.set_title(title, fontsize=11, loc="left", color=INK, pad=9)
         if number + columns >= len(maps):
             axes.set_xlabel("time step", color=INK)

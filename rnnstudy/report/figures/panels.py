@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnstudy.plotting.style import BASELINE_COLOR, COLORS, DPI, INK, MARKERS, plain, tidy
-from rnnstudy.report.analysis.naming import ABSENT, NO_MITIGATION, Entry, is_edited, natural
+from rnnstudy.report.analysis.naming import ABSENT, NO_MITIGATION, Entry, natural
 from rnnstudy.runs.labels import short_labels
 
 _ONE_PANEL = 4  # configurations that one axes still shows well
@@ -238,5 +238,5 @@ def _named(ordered: Sequence[Line]) -> Sequence[Line]:
 
 
 def _handle(line: Line, *, star: bool) -> Line2D:
-    label = plain(line.label) + ("*" if star and is_edited(line.entry) else "")
+    label = plain(line.label) + ("*" if star and line.entry.run.edits_adjoints else "")
     return Line2D([], [], color=line.color, linewidth=line.width, marker=line.marker, markersize=5, label=label)

@@ -12,7 +12,6 @@ from jinja2 import Environment, StrictUndefined
 from rnnstudy.plotting.drawing import Drawing
 from rnnstudy.plotting.page_style import STYLE
 from rnnstudy.plotting.typeset import raise_powers, typeset
-from rnnstudy.report.analysis.naming import is_edited
 from rnnstudy.report.analysis.phrases import of_all
 from rnnstudy.report.analysis.statistics import top_curve
 from rnnstudy.report.analysis.summary import Summary
@@ -200,7 +199,7 @@ def _paired(contents: Contents, drawings: Mapping[str, Drawing]) -> Section:
 
 
 def _sections(contents: Contents, drawings: Mapping[str, Drawing]) -> list[Section]:
-    edited = _EDITED if any(is_edited(summary.entry) for summary in contents.drawn) else ""
+    edited = _EDITED if any(summary.entry.run.edits_adjoints for summary in contents.drawn) else ""
     count = len(contents.summaries)
     cut = f" Of {count} runs {len(contents.drawn)} are drawn." if count > min(len(contents.drawn), MAX_DRAWN) else ""
     bound = (

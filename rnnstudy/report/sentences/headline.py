@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from rnnstudy.report.analysis.naming import is_edited, natural
+from rnnstudy.report.analysis.naming import natural
 from rnnstudy.report.analysis.phrases import of_all, of_replicas, plural
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
@@ -185,7 +185,7 @@ def _gradients(summaries: Sequence[Summary]) -> list[str]:
             size = f"10^{ratio:.1f} of that at lag 0"
         else:
             size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
-        star = "*" if is_edited(summary.entry) else ""
+        star = "*" if summary.entry.run.edits_adjoints else ""
         parts.append(
             f"in {summary.entry.name}{star} the gradient at lag {run.facts.seq_len - 1 - run.facts.reference_step} "
             f"is {size}"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from rnnstudy.report.analysis.bootstrap import Estimate
-from rnnstudy.report.analysis.naming import is_edited
 from rnnstudy.report.analysis.paired import (
     BETTER,
     MEASURES,
@@ -53,8 +52,8 @@ RULES = (
     "runs that solve it at different times are of different training steps.",
     "The clearest differences are the largest in proportion, steps to solve first; the more differences there are, the "
     "more of them are told from 0 by chance, which the intervals do not allow for.",
-    "* A mitigation edits the gradient on its way back through time (clip_adjoint, h_detach, truncated_bptt): the "
-    "figures are of the edited backward pass, and not the task's true gradient.",
+    "* A mitigation edits the gradient on its way back through time: the figures are of the edited backward pass, and "
+    "not the task's true gradient.",
 )
 """How the sentences are decided, for the page."""
 
@@ -125,7 +124,7 @@ def _gradient_clause(summary: Summary) -> str:
             return "no verdict on the gradient: the loss is at many time steps"
         return "no gradient logged"
     lag = run.facts.seq_len - 1 - run.facts.reference_step
-    star = "*" if is_edited(summary.entry) else ""
+    star = "*" if summary.entry.run.edits_adjoints else ""
     kind = gradient_class(ratio)
     said = {
         "exactly zero": f"the gradient at lag {lag} is exactly zero",
@@ -162,7 +161,7 @@ def _percent(share: float) -> str:
 
 def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
     known_ratio = [summary for summary in summaries if median_ratio(summary.ratio_last) is not None]
-    true = [summary for summary in known_ratio if not is_edited(summary.entry)]
+    true = [summary for summary in known_ratio if not summary.entry.run.edits_adjoints]
     counted = [summary for summary in true if not summary.is_lost]
     ratios = [ratio for summary in counted if (ratio := median_ratio(summary.ratio_last)) is not None]
     if len(ratios) < 2:

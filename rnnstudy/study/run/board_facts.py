@@ -26,15 +26,14 @@ def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFa
     """
     facts = plan.task.facts
     layers = network.recurrent_layers
-    absent = {
-        "solved_fraction": facts.solved is None,
-        "clip_coefficient": "clip_norm" not in mitigations,
-    }
+    scaling = [name for name, each in zip(mitigations, plan.mitigations, strict=True) if each.coefficient]
+    absent = {"solved_fraction": facts.solved is None, "clip_coefficient": not scaling}
     return RunFacts(
         layers=len(layers),
         states=len(layers[-1].recurrence.recorded),
         informative_steps=facts.informative_steps,
         mitigations=tuple(mitigations),
+        scaled_by=scaling[0] if scaling else None,
         absent=[name for name, missing in absent.items() if missing],
     )
 

@@ -35,6 +35,11 @@ def manifest(job: Job, plan: Plan, device: torch.device) -> dict[str, Any]:
         "fingerprint": fingerprint(job.config),
         "data_digest": plan.task.data_digest,
         "facts": _facts(plan.task.held_out()),
+        "edits_adjoints": [
+            name
+            for name, mitigation in zip(job.config["mitigation"], plan.mitigations, strict=True)
+            if mitigation.edits_adjoints()
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""What the plain twins of the cells are made of."""
+"""Parts that the plain twins of the cells share."""
 
 from collections.abc import Callable, Mapping, Sequence
 
