@@ -131,9 +131,9 @@ def test_missing_and_wrong_keys_are_named(tmp_path: Path, name: str, key: str, v
 
 
 def test_a_run_says_by_itself_which_mitigations_edit_adjoints(tmp_path: Path) -> None:
-    edit_json(write_run(tmp_path / "run", Synthetic(mitigation=["new"])) / "run.json", edits_adjoints=["new"])
+    edit_json(write_run(tmp_path / "bad", Synthetic(mitigation=["new"])) / "run.json", edits_adjoints=["new"])
     assert read_sweep(tmp_path).runs[0].edits_adjoints == ("new",)
-    edit_json(tmp_path / "run" / "run.json", edits_adjoints=[3])
+    edit_json(tmp_path / "bad" / "run.json", edits_adjoints=[3])
     assert "'edits_adjoints' must be names" in unreadable(tmp_path)
 
 

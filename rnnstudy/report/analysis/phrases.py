@@ -1,6 +1,6 @@
 """Words for what is compared, and for counts of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -64,11 +64,6 @@ def plural(noun: str, count: int) -> str:
 def of_replicas(count: int, total: int) -> str:
     """Return, e.g., "3 of 8 replicas"; a run of one replica has "the replica" or "no replica"."""
     return f"{count} of {total} replicas" if total > 1 else f"{'the' if count else 'no'} replica"
-
-
-def join(parts: Sequence[str]) -> str:
-    """Return "a", "a and b", or "a, b and c"."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _list(settings: Mapping[str, str], keys: list[str]) -> str:

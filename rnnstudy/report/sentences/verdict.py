@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
+from rnnstudy.core.text import join
 from rnnstudy.report.analysis.bootstrap import Estimate
 from rnnstudy.report.analysis.paired import (
     BETTER,
@@ -19,7 +20,7 @@ from rnnstudy.report.analysis.paired import (
     by_chance,
     count_told,
 )
-from rnnstudy.report.analysis.phrases import contrast, join, of_all, of_replicas, plural
+from rnnstudy.report.analysis.phrases import contrast, of_all, of_replicas, plural
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
 from rnnstudy.report.contents import Contents

@@ -8,13 +8,12 @@ from functools import cache
 
 import numpy as np
 import torch
-import yaml
 from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.utils import parametrize
 
 from rnnstudy.config.build import build
-from rnnstudy.config.folder import conf_folder
+from rnnstudy.config.members import member, members
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.gradients.trajectories import in_double
 from rnnstudy.gradients.weight_terms import weight_terms
@@ -134,12 +133,11 @@ def small_examples() -> list[Example]:
 def _models() -> dict[str, Model]:
     """Every model of the configuration, and those that can with layer normalisation too."""
     found = {}
-    for file in sorted((conf_folder() / "model").glob("*.yaml")):
-        settings = yaml.safe_load(file.read_text()) | {"hidden_size": SMALL_UNITS, "num_layers": 1}
-        found[file.stem] = build(settings, Model, path=f"model={file.stem}")
+    for name in members("model"):
+        settings = member("model", name) | {"hidden_size": SMALL_UNITS, "num_layers": 1}
+        found[name] = build(settings, Model, path=f"model={name}")
         if "layer_norm" in settings:
-            name = f"{file.stem}, layer_norm"
-            found[name] = build(settings | {"layer_norm": True}, Model, path=f"model={file.stem}")
+            found[f"{name}, layer_norm"] = build(settings | {"layer_norm": True}, Model, path=f"model={name}")
     return found
 
 
