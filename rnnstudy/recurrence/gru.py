@@ -1,7 +1,7 @@
 """The gated recurrent unit."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,30 +10,28 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
-from rnnstudy.recurrence.base import Activated, Adjoint, Direct, Recurrence, ScanOptions, States, Weights
-from rnnstudy.recurrence.layer_norm import LayerNorm, normalise
+from rnnstudy.recurrence.base import Activated, States, Weights
+from rnnstudy.recurrence.layer_norm import norm_of, normalise
 from rnnstudy.recurrence.scan import (
-    Carried,
-    Gradient,
+    AFFINE,
+    BackwardScan,
+    ForwardScan,
+    Gradients,
     Joint,
-    add_direct,
+    Scanned,
     affine,
     affine_shapes,
-    after,
-    backward_spans,
-    per_step,
     project,
-    refuse_second_derivative,
-    spans,
+    scale_blocks,
+    step_by_step,
     tanh_of_half,
-    wants_gradient,
 )
 
 _aten = torch.ops.aten
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRURecurrence(Recurrence):
+class GRURecurrence(Scanned):
     """The GRU of torch.nn.GRU: gates r z n, the reset gate applied after the recurrent product.
 
     n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn)) and h_t = (1 - z_t) n_t + z_t h_{t-1}. With layer
@@ -66,17 +64,69 @@ class GRURecurrence(Recurrence):
         return affine_shapes(3, input_size, hidden_size) | gain
 
     @override
-    def scan(
-        self,
-        inputs: Float[Tensor, "time replica batch input"],
-        state: States,
-        weights: Weights,
-        options: ScanOptions,
-    ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        keep = wants_gradient(inputs, *state, *weights.values())
-        gain = weights.get("gain")
-        hidden, read = _GRUScan.apply(inputs, state[0], *affine(weights), gain, keep, options)
-        return (hidden,), read
+    def forward_scan(
+        self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, *, keep: bool
+    ) -> ForwardScan:
+        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+        (h0,), num_steps = state, len(inputs)
+        joint, size, split = Joint(inputs, h0), h0.shape[-1], inputs.shape[-1] + 1
+        factors, kept = [1, 1, 2, 2], num_steps if keep else 1
+        norm, bias = norm_of(weights.get("gain"), _pack_bias(bias_ih, bias_hh), h0, num_steps=kept, factors=factors)
+        packed = _pack(weight_ih, weight_hh, bias)
+        # In three blocks r, z and twice the recurrent part of n.
+        gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
+        new = buffers.empty((kept, *h0.shape), h0)
+        scaled = packed if norm else scale_blocks(packed, factors)
+        product = StepProduct(scaled[:, : 3 * size], h0.shape[1])
+        for_input = scaled[:, 3 * size :, :split].transpose(1, 2)
+
+        before = joint.hidden[0]
+        blocks = (gates[..., : 2 * size], *gates.chunk(3, dim=-1))
+        views = step_by_step(num_steps, joint.values, joint.values[..., :split], gates, *blocks, new, joint.hidden[1:])
+        for t, (row, x, gate, both, r, z, recurrent, n, h) in enumerate(views):
+            product(row, gate)
+            torch.bmm(x, for_input, out=n)
+            if norm is not None:
+                norm.forward(t, gate)
+                norm.forward(t, n, first=3)
+            both.sigmoid_()
+            tanh_of_half(n.addcmul_(r, recurrent), n)
+            torch.lerp(n, before, z, out=h)
+            before = h
+        return ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, gates, new, packed), norm=norm)
+
+    @override
+    def backward_scan(self, back: BackwardScan) -> Gradients:
+        values, gates, new, packed = back.kept
+        norm, size, hidden = back.norm, back.like.shape[-1], values[..., back.input_size + 1 :]
+        gradient, product = back.gradient(values, packed, rows=3 * size)
+        through_z = torch.empty_like(back.like)
+
+        for span in gradient.spans(back.like):
+            r, z, recurrent = gates[span.during].chunk(3, dim=-1)
+            for_r, for_z, for_recurrent, for_n = span.deltas.chunk(4, dim=-1)
+            n = new[span.during]
+            torch.sub(1, z, out=for_n)
+            _aten.tanh_backward.grad_input(for_n, n, grad_input=for_n)
+            torch.mul(for_n, r, out=for_recurrent)
+            torch.mul(for_n, recurrent, out=for_r).mul_(0.5)
+            torch.sub(hidden[span.during], n, out=for_z)
+            both = span.deltas[..., : 2 * size]
+            _aten.sigmoid_backward.grad_input(both, gates[span.during][..., : 2 * size], grad_input=both)
+
+            keeps, in_blocks = z.unbind(0), span.deltas.unflatten(-1, (4, size)).unbind(0)
+            from_state, deltas = span.deltas[..., : 3 * size].unbind(0), span.deltas.unbind(0)
+            for k, total, leaving in back.steps(span.steps):
+                in_blocks[k].mul_(total.unsqueeze(-2))
+                if norm is not None:
+                    norm.backward(span.steps[k], deltas[k])
+                torch.mul(total, keeps[k], out=through_z)
+                product(from_state[k], leaving).add_(through_z)
+
+        parts = gradient.parts(norm)
+        of_ih, of_hh, of_bias = parts["weight_ih"], parts["weight_hh"], parts.pop("bias")
+        of_weights = (_of_input(of_ih), _of_state(of_hh), _of_input(of_bias), _of_state(of_bias))
+        return gradient.inputs, (back.carried.initial,), parts | dict(zip(AFFINE, of_weights, strict=True))
 
     @override
     @torch.no_grad()
@@ -116,124 +166,12 @@ def _pack_bias(bias_ih: Tensor, bias_hh: Tensor) -> Float[Tensor, "replica rows"
     return torch.cat([of_ih[0] + of_hh[0], of_ih[1] + of_hh[1], of_hh[2], of_ih[2]], dim=1)
 
 
-def _unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor]:
-    """The gradient of packed weights as that of weight_ih and weight_hh."""
+def _of_input(gradient: Float[Tensor, "replica rows ..."]) -> Tensor:
+    """Of the gradients of these four blocks, those of r, z, and the part of n that the input enters."""
     size = gradient.shape[1] // 4
-    without_recurrent = torch.cat([gradient[:, : 2 * size], gradient[:, 3 * size :]], dim=1)
-    return without_recurrent[..., :input_size], gradient[:, : 3 * size, input_size + 1 :]
+    return torch.cat([gradient[:, : 2 * size], gradient[:, 3 * size :]], dim=1)
 
 
-def _unpack_bias(gradient: Float[Tensor, "replica rows"]) -> tuple[Tensor, Tensor]:
-    """The gradient of packed biases as that of bias_ih and bias_hh."""
-    r, z, recurrent, of_input = gradient.chunk(4, dim=1)
-    return torch.cat([r, z, of_input], dim=1), torch.cat([r, z, recurrent], dim=1)
-
-
-class _GRUScan(torch.autograd.Function):
-    """Keeps, in three blocks, r, z and twice the recurrent part of n; and n itself."""
-
-    @staticmethod
-    @override
-    def forward(
-        ctx: Any,
-        inputs: Tensor,
-        h0: Tensor,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        bias_ih: Tensor,
-        bias_hh: Tensor,
-        gain: Tensor | None,
-        keep: bool,
-        options: ScanOptions,
-    ) -> tuple[Tensor, Tensor]:
-        joint = Joint(inputs, h0)
-        num_steps, size, split = len(inputs), h0.shape[-1], joint.input_size + 1
-        kept = num_steps if keep else 1
-        bias, norm = _pack_bias(bias_ih, bias_hh), None
-        if gain is not None:
-            norm = LayerNorm(gain, bias, h0, num_steps=kept, factors=[1, 1, 2, 2])
-            bias = torch.zeros_like(bias)
-        packed = _pack(weight_ih, weight_hh, bias)
-        gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
-        new = buffers.empty((kept, *h0.shape), h0)
-        doubled = packed.clone()
-        if norm is None:
-            doubled[:, 2 * size :].mul_(2)
-        product = StepProduct(doubled[:, : 3 * size], h0.shape[1])
-        for_input = doubled[:, 3 * size :, :split].transpose(1, 2)
-
-        before = joint.hidden[0]
-        for steps in spans(num_steps):
-            rows, gate_steps, new_steps = (per_step(buffer, steps) for buffer in (joint.values, gates, new))
-            blocks = (per_step(block, steps) for block in gates.chunk(3, dim=-1))
-            from_input = per_step(joint.values[..., :split], steps)
-            sigmoids, hidden = per_step(gates[..., : 2 * size], steps), after(joint.hidden, steps)
-            for t, row, x, gate, both, r, z, recurrent, n, h in zip(
-                steps, rows, from_input, gate_steps, sigmoids, *blocks, new_steps, hidden, strict=True
-            ):
-                product(row, gate)
-                torch.bmm(x, for_input, out=n)
-                if norm is not None:
-                    norm.forward(t, gate)
-                    norm.forward(t, n, first=3)
-                both.sigmoid_()
-                tanh_of_half(n.addcmul_(r, recurrent), n)
-                torch.lerp(n, before, z, out=h)
-                before = h
-
-        ctx.save_for_backward(joint.values, gates, new, packed)
-        ctx.input_size, ctx.norm, ctx.options = joint.input_size, norm, options
-        ctx.set_materialize_grads(False)
-        return joint.hidden[1:], joint.read(options.read_steps)
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative()
-        values, gates, new, packed = ctx.saved_tensors
-        options, split, norm = ctx.options, ctx.input_size + 1, ctx.norm
-        like, num_steps, size = new[0], len(new), new.shape[-1]
-        hidden = values[..., split:]
-        direct = Direct(grad_outputs[0], options.read_steps, grad_outputs[1])
-        from_state = slice(0, 3 * size)
-        product = StepProduct(packed[:, from_state, split:].transpose(1, 2), like.shape[1])
-        gradient = Gradient(values, packed, ctx.input_size, of_inputs=ctx.needs_input_grad[0])
-        carried = Carried(like, num_steps, recorded=options.recorder is not None)
-        sum_of_both, through_z = torch.empty_like(like), torch.empty_like(like)
-        if norm is not None:
-            norm.begin_backward()
-
-        for span in backward_spans(num_steps, like, blocks=4):
-            steps = span.steps
-            during = slice(steps.start, steps.stop)
-            r, z, recurrent = gates[during].chunk(3, dim=-1)
-            for_r, for_z, for_recurrent, for_n = span.deltas.chunk(4, dim=-1)
-            n = new[during]
-            torch.sub(1, z, out=for_n)
-            _aten.tanh_backward.grad_input(for_n, n, grad_input=for_n)
-            torch.mul(for_n, r, out=for_recurrent)
-            torch.mul(for_n, recurrent, out=for_r).mul_(0.5)
-            torch.sub(hidden[during], n, out=for_z)
-            both = span.deltas[..., : 2 * size]
-            _aten.sigmoid_backward.grad_input(both, gates[during][..., : 2 * size], grad_input=both)
-
-            arriving, leaving = carried.views(steps)
-            directs, keeps = direct.views(steps), z.unbind(0)
-            in_blocks = span.deltas.unflatten(-1, (4, size)).unbind(0)
-            back, deltas = span.deltas[..., from_state].unbind(0), span.deltas.unbind(0)
-            for k in range(len(steps) - 1, -1, -1):
-                total = add_direct(arriving[k], directs[k], out=sum_of_both)
-                in_blocks[k].mul_(total.unsqueeze(-2))
-                if norm is not None:
-                    norm.backward(steps[k], deltas[k])
-                torch.mul(total, keeps[k], out=through_z)
-                product(back[k], leaving[k]).add_(through_z)
-                if options.edit is not None:
-                    options.edit.apply((leaving[k],), steps[k] - 1, num_steps)
-            gradient.add(span)
-
-        if options.recorder is not None:
-            options.recorder.adjoints["h"] = Adjoint(carried=carried.values, source=direct)
-        of_gain, of_bias = (None, gradient.packed[..., ctx.input_size]) if norm is None else norm.gradients()
-        of_weights = (*_unpack(gradient.packed, ctx.input_size), *_unpack_bias(of_bias), of_gain)
-        return gradient.inputs, carried.initial, *of_weights, None, None
+def _of_state(gradient: Float[Tensor, "replica rows ..."]) -> Tensor:
+    """Those of r, z, and the part of n that the state enters."""
+    return gradient[:, : 3 * (gradient.shape[1] // 4)]

@@ -89,6 +89,20 @@ class LayerNorm:
         return self._of_gain.sum(1), self._of_bias.sum(1)
 
 
+def norm_of(
+    gain: Float[Tensor, "replica rows"] | None,
+    bias: Float[Tensor, "replica rows"],
+    like: Float[Tensor, "replica batch hidden"],
+    *,
+    num_steps: int,
+    factors: Sequence[int],
+) -> tuple[LayerNorm | None, Float[Tensor, "replica rows"]]:
+    """Give the `LayerNorm` of a gain, if there is one, and the bias that is left to be added without it."""
+    if gain is None:
+        return None, bias
+    return LayerNorm(gain, bias, like, num_steps=num_steps, factors=factors), torch.zeros_like(bias)
+
+
 def normalise(
     sums: Float[Tensor, "time replica batch rows"],
     bias: Float[Tensor, "replica rows"],

@@ -1,20 +1,27 @@
-"""What the scans of all cells share: how steps are laid out in memory, gone back through, and summed.
+"""The frame in which every cell is scanned: how steps are laid out in memory, gone back through, and summed.
+
+A cell gives its loop over the steps, `Scanned.forward_scan`, and its loop back, `Scanned.backward_scan`; the autograd
+function, the parts of the adjoint, recording and editing are the same for all and stand here.
 
 A step back is kept short. What of it does not depend on the adjoint, the slopes of all gates, is computed for a run of
 steps at once; a step then multiplies slopes by adjoints, in place, and carries the product on. The products of a chunk
 of steps enter the weight gradient together.
 """
 
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from rnnstudy.core import buffers
-from rnnstudy.core.products import add_products
-from rnnstudy.recurrence.base import Weights
+from rnnstudy.core.products import StepProduct, add_products
+from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, States, Weights
+from rnnstudy.recurrence.layer_norm import LayerNorm
 
 CHUNK_ELEMENTS = 1 << 17
 """Backward steps are gathered until they hold about this many numbers per replica (512 kB in float32, so they stay in
@@ -28,21 +35,6 @@ SPAN = 48
 
 SPAN_ELEMENTS = 1 << 19
 """Numbers that a run of backward steps computes at once, of all replicas: 2 MB in float32."""
-
-
-def wants_gradient(*tensors: Tensor) -> bool:
-    """Whether a backward pass can follow, so that the forward pass must keep its activations."""
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-
-def refuse_second_derivative() -> None:
-    """Raise if a backward pass is itself to be differentiated: it would come out wrong, not merely slow.
-
-    Raises:
-        RuntimeError: `backward` or `autograd.grad` was called with `create_graph=True`.
-    """
-    if torch.is_grad_enabled():
-        raise RuntimeError("A recurrence cannot be differentiated twice: call backward without create_graph=True.")
 
 
 class Joint:
@@ -60,15 +52,6 @@ class Joint:
         self.values[..., self.input_size] = 1
         self.hidden = self.values[..., self.input_size + 1 :]
         self.hidden[0].copy_(h0)
-
-    def read(self, steps: Sequence[int]) -> Float[Tensor, "read replica batch hidden"]:
-        """The states after `steps`, copied out."""
-        return read_out(self.hidden[1:], steps)
-
-
-def read_out(hidden: Float[Tensor, "time replica batch hidden"], steps: Sequence[int]) -> Tensor:
-    """The states after `steps`, (read, replica, batch, hidden), copied out."""
-    return hidden[torch.tensor(steps, dtype=torch.int64, device=hidden.device)]
 
 
 AFFINE = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -95,10 +78,10 @@ def pack(
     return torch.cat([weight_ih, bias.unsqueeze(-1), weight_hh], dim=-1)
 
 
-def unpack(gradient: Float[Tensor, "replica rows joint"], input_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient of packed weights as that of what `pack` was given."""
-    weight_ih, bias, weight_hh = gradient.split([input_size, 1, gradient.shape[-1] - input_size - 1], dim=-1)
-    return weight_ih, weight_hh, bias.squeeze(-1)
+def scale_blocks(packed: Float[Tensor, "replica rows joint"], factors: Sequence[int]) -> Tensor:
+    """Multiply each block of rows by its factor; a new tensor."""
+    size = packed.shape[1] // len(factors)
+    return packed * packed.new_tensor(factors).repeat_interleave(size).unsqueeze(-1)
 
 
 def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:
@@ -108,20 +91,16 @@ def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:
     return buffer[steps.start : steps.stop].unbind(0)
 
 
-def after(buffer: Tensor, steps: range) -> Sequence[Tensor]:
-    """Views of a buffer that begins one step earlier: for each of `steps`, what it writes."""
-    return buffer[steps.start + 1 : steps.stop + 1].unbind(0)
-
-
 def spans(num_steps: int) -> Iterator[range]:
     """Time steps in runs of bounded length, since a view of every step is made at the start of a run."""
     for start in range(0, num_steps, SPAN):
         yield range(start, min(start + SPAN, num_steps))
 
 
-def reversed_spans(num_steps: int) -> Iterator[range]:
-    """The same runs on the way back, the last first."""
-    return reversed(list(spans(num_steps)))
+def step_by_step(num_steps: int, *buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Go through the time steps; gives the view of each buffer at each step."""
+    for steps in spans(num_steps):
+        yield from zip(*(per_step(buffer, steps) for buffer in buffers), strict=True)
 
 
 def project(
@@ -153,6 +132,11 @@ class BackwardSpan:
     deltas: Float[Tensor, "time replica batch rows"]
     chunk: slice | None
     rows: Float[Tensor, "replica time_batch rows"]
+
+    @property
+    def during(self) -> slice:
+        """The time steps, to take them out of a buffer."""
+        return slice(self.steps.start, self.steps.stop)
 
 
 def backward_spans(num_steps: int, like: Float[Tensor, "replica batch hidden"], blocks: int) -> Iterator[BackwardSpan]:
@@ -204,6 +188,16 @@ class Gradient:
         self._turned = packed.new_zeros(packed.shape[0], packed.shape[2], packed.shape[1])
         self.inputs = values.new_empty(len(values) - 1, *values.shape[1:3], input_size) if of_inputs else None
 
+    def spans(self, like: Float[Tensor, "replica batch hidden"]) -> Iterator[BackwardSpan]:
+        """Go back through time, and add every chunk once the caller has filled the deltas of its steps.
+
+        Yields:
+            The runs of time steps, last first.
+        """
+        for span in backward_spans(len(self._values) - 1, like, blocks=self._packed.shape[1] // like.shape[-1]):
+            yield span
+            self.add(span)
+
     def add(self, span: BackwardSpan) -> None:
         """Add the chunk that is complete with this run of steps, if one is."""
         if span.chunk is None:
@@ -214,10 +208,20 @@ class Gradient:
             by_replica = torch.bmm(span.rows, self._packed[..., : self._input_size])
             out.copy_(by_replica.unflatten(1, (len(out), -1)).transpose(0, 1))
 
-    @property
-    def packed(self) -> Float[Tensor, "replica rows joint"]:
-        """The gradient of the packed weights."""
-        return self._turned.transpose(1, 2)
+    def parts(self, norm: LayerNorm | None) -> dict[str, Tensor]:
+        """The gradients of "weight_ih", "weight_hh" and their "bias" as they are packed, and of a "gain"."""
+        packed = self._turned.transpose(1, 2)
+        of_ih, of_bias, of_hh = packed.tensor_split([self._input_size, self._input_size + 1], dim=-1)
+        parts = {"weight_ih": of_ih, "weight_hh": of_hh, "bias": of_bias.squeeze(-1)}
+        if norm is not None:
+            parts["gain"], parts["bias"] = norm.gradients()
+        return parts
+
+    def affine(self, norm: LayerNorm | None = None) -> dict[str, Tensor]:
+        """The gradients of the weights of a cell of torch.nn, and of a gain, by name."""
+        parts = self.parts(norm)
+        bias = parts.pop("bias")
+        return parts | {"bias_ih": bias, "bias_hh": bias.clone()}
 
 
 def tanh_of_half(doubled: Tensor, out: Tensor) -> Tensor:
@@ -232,11 +236,6 @@ def tanh_of_half(doubled: Tensor, out: Tensor) -> Tensor:
     return torch.add(MINUS_ONE, doubled.sigmoid_(), alpha=2, out=out)
 
 
-def add_direct(arriving: Tensor, direct: Tensor | None, *, out: Tensor) -> Tensor:
-    """The total adjoint of a step; in `out` unless nothing is to be added."""
-    return arriving if direct is None else torch.add(direct, arriving, out=out)
-
-
 class Carried:
     """What travels back in time for one state: all steps when recorded, one reused buffer when not."""
 
@@ -246,8 +245,198 @@ class Carried:
         self.values[-1].zero_()
         self.initial = torch.empty_like(like)
 
+    def leaving(self, time_step: int) -> Float[Tensor, "replica batch hidden"]:
+        """Where the adjoint goes that leaves a time step for the one before."""
+        return per_step(self.values, range(time_step - 1, time_step))[0] if time_step else self.initial
+
     def views(self, steps: range) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Where the adjoint that arrives at each of `steps` stands, and where the one that leaves it goes."""
         arriving = per_step(self.values, steps)
-        first = per_step(self.values, range(steps.start - 1, steps.start))[0] if steps.start else self.initial
-        return arriving, [first, *arriving[:-1]]
+        return arriving, [self.leaving(steps.start), *arriving[:-1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardScan:
+    """What a scan has found, and leaves for the way back.
+
+    Attributes:
+        states: Every state at every time step.
+        kept: What the way back needs, the memory of the first state first.
+        norm: The layer normalisation, if there is one.
+    """
+
+    states: States
+    kept: tuple[Tensor, ...]
+    norm: LayerNorm | None = None
+
+
+Gradients = tuple[Tensor | None, States, dict[str, Tensor]]
+"""Of the inputs, of the initial states, and of the weights by name."""
+
+
+def _none(_: int) -> tuple[Tensor, ...]:
+    return ()
+
+
+class BackwardScan:
+    """One way back through the steps of a scan.
+
+    Attributes:
+        kept: What the forward scan left.
+        norm: Its layer normalisation, if there is one.
+        input_size: Features of the inputs.
+        num_steps: Time steps.
+        like: A state, (replica, batch, hidden), without values.
+        recorded: Whether adjoints are recorded.
+        others: What arrives from outside at the states other than the first.
+        carried: What travels back for the first state.
+    """
+
+    def __init__(self, ctx: Any, grad_outputs: Sequence[Tensor | None]) -> None:
+        """Begin at the last step."""
+        self.kept, self.norm, self._options = ctx.saved_tensors, ctx.norm, ctx.options
+        (self.num_steps, *sizes, self.input_size), hidden_size = ctx.sizes
+        self._of_inputs = ctx.needs_input_grad[0]
+        self.like = self.kept[0].new_empty(*sizes, hidden_size)
+        self._total = torch.empty_like(self.like)
+        self.recorded = self._options.recorder is not None
+        self._direct = Direct(grad_outputs[0], self._options.read_steps, grad_outputs[-1])
+        self.others = [Direct(arriving) for arriving in grad_outputs[1:-1]]
+        self.carried = self.carry("h", self._direct)
+        if self.norm is not None:
+            self.norm.begin_backward()
+
+    def carry(self, state: str, direct: Direct) -> Carried:
+        """Make room for what travels back for a state, which the recorder, if there is one, then keeps."""
+        carried = Carried(self.like, self.num_steps, recorded=self.recorded)
+        if self.recorded:
+            self._options.recorder.adjoints[state] = Adjoint(carried=carried.values, source=direct)
+        return carried
+
+    def gradient(self, values: Tensor, packed: Tensor, rows: int | None = None) -> tuple[Gradient, StepProduct]:
+        """Make what sums the gradient of packed weights, and the product that carries on through their W_hh.
+
+        Args:
+            values: Of the `Joint`.
+            packed: The weights.
+            rows: How many of their rows the state before enters, all unless told.
+
+        Returns:
+            The gradient, zero so far, and the product.
+        """
+        back = packed[:, :rows, self.input_size + 1 :].transpose(1, 2)
+        gradient = Gradient(values, packed, self.input_size, of_inputs=self._of_inputs)
+        return gradient, StepProduct(back, self.like.shape[1])
+
+    def steps(
+        self,
+        steps: range,
+        *,
+        totals: Sequence[Tensor] | None = None,
+        beside: Callable[[int], Iterable[Tensor]] = _none,
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Go back through a run of steps, from the last to the first; edits what the caller has carried on.
+
+        Args:
+            steps: The time steps.
+            totals: Where the totals go, one for each step, instead of into room that is used again.
+            beside: From a time step to what leaves it for the states other than the first.
+
+        Yields:
+            The place of the step in the run, the total adjoint of the first state there, and where the part goes that
+            is carried to the step before. Where nothing is added and nothing recorded, the two share their memory.
+        """
+        edit = self._options.edit
+        arriving, leaving = self.carried.views(steps)
+        directs = self._direct.views(steps)
+        for k in range(len(steps) - 1, -1, -1):
+            total, direct = arriving[k], directs[k]
+            if direct is not None:
+                total = torch.add(direct, total, out=self._total if totals is None else totals[k])
+            yield k, total, leaving[k]
+            if edit is not None:
+                edit.apply((leaving[k], *beside(steps[k])), steps[k] - 1, self.num_steps)
+
+
+class Scanned(Recurrence):
+    """A recurrence by two loops over the time steps, one forwards and one back."""
+
+    def prepared(
+        self, inputs: Float[Tensor, "time replica batch input"], weights: Weights
+    ) -> tuple[Float[Tensor, "time replica batch features"], Weights]:
+        """Turn inputs and weights, differentiably and for all steps at once, into what the loops are given."""
+        return inputs, weights
+
+    @abstractmethod
+    def forward_scan(
+        self, inputs: Float[Tensor, "time replica batch features"], state: States, weights: Weights, *, keep: bool
+    ) -> ForwardScan:
+        """Run the cell over a sequence.
+
+        Args:
+            inputs: As `prepared` gave them.
+            state: Where to start.
+            weights: As `prepared` gave them.
+            keep: Whether a way back can follow, so that activations must be kept.
+
+        Returns:
+            The states, and what the way back needs.
+        """
+
+    @abstractmethod
+    def backward_scan(self, back: BackwardScan) -> Gradients:
+        """Go back through the sequence.
+
+        Args:
+            back: What arrives at every step, and where what is carried on goes.
+
+        Returns:
+            The gradients of everything that `forward_scan` was given.
+        """
+
+    @override
+    def scan(
+        self,
+        inputs: Float[Tensor, "time replica batch input"],
+        state: States,
+        weights: Weights,
+        options: ScanOptions,
+    ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
+        inputs, weights = self.prepared(inputs, weights)
+        tensors = (inputs, *state, *weights.values())
+        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        *states, read = _Scan.apply(inputs, self, tuple(weights), keep, options, *state, *weights.values())
+        return tuple(states), read
+
+
+class _Scan(torch.autograd.Function):
+    """The scan of any cell, as autograd sees it."""
+
+    @staticmethod
+    @override
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        cell: Scanned,
+        names: tuple[str, ...],
+        keep: bool,
+        options: ScanOptions,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        state, weights = tensors[: len(cell.states)], tensors[len(cell.states) :]
+        done = cell.forward_scan(inputs, state, dict(zip(names, weights, strict=True)), keep=keep)
+        ctx.save_for_backward(*done.kept)
+        ctx.cell, ctx.names, ctx.norm, ctx.options = cell, names, done.norm, options
+        ctx.sizes = inputs.shape, state[0].shape[-1]
+        ctx.set_materialize_grads(False)
+        hidden = done.states[0]
+        return *done.states, hidden[torch.tensor(options.read_steps, dtype=torch.int64, device=hidden.device)]
+
+    @staticmethod
+    @override
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        # Of a backward pass that is itself differentiated, the result would be wrong, not merely slow.
+        if torch.is_grad_enabled():
+            raise RuntimeError("A recurrence cannot be differentiated twice: call backward without create_graph=True.")
+        of_inputs, of_state, of_weights = ctx.cell.backward_scan(BackwardScan(ctx, grad_outputs))
+        return of_inputs, None, None, None, None, *of_state, *(of_weights[name] for name in ctx.names)

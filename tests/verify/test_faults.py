@@ -85,7 +85,7 @@ FAULTS = {
         sound=("rnn relu",),
     ),
     "c of the step before carried by the wrong forget gate": Fault(
-        function=lstm._LSTMScan.backward,
+        function=lstm.LSTMRecurrence.backward_scan,
         old="torch.mul(total_c, forget[k], out",
         new="torch.mul(total_c, forget[k - 1], out",
         group=STATES,
@@ -93,7 +93,7 @@ FAULTS = {
         cells=("lstm", "lstm layer_norm"),
     ),
     "forget gate against autograd": Fault(
-        function=lstm._LSTMScan.backward,
+        function=lstm.LSTMRecurrence.backward_scan,
         old="torch.mul(total_c, forget[k], out",
         new="torch.mul(total_c, forget[k - 1], out",
         group=AUTOGRAD,
@@ -127,7 +127,7 @@ FAULTS = {
         cells=("gru", "rnn tanh"),
     ),
     "reset gate": Fault(
-        function=gru._GRUScan.backward,
+        function=gru.GRURecurrence.backward_scan,
         old=".mul_(0.5)",
         new=".mul_(0.5001)",
         group=WEIGHTS,
@@ -147,7 +147,7 @@ FAULTS = {
         slow=True,
     ),
     "conjugate of the LRU": Fault(
-        function=lru._DiagonalScan.backward,
+        function=lru.LRURecurrence.backward_scan,
         old="eigenvalue.conj().resolve_conj()",
         new="eigenvalue.clone()",
         group="Jacobians",
@@ -157,7 +157,7 @@ FAULTS = {
         slow=True,
     ),
     "recurrent weight of the IndRNN": Fault(
-        function=indrnn._IndRNNScan.backward,
+        function=indrnn.IndRNNRecurrence.backward_scan,
         old="of_recurrent.addcmul_(deltas[k], befores[k])",
         new="of_recurrent.addcmul_(deltas[k], befores[max(k - 1, 0)])",
         group=WEIGHTS,
@@ -167,16 +167,16 @@ FAULTS = {
         slow=True,
     ),
     "what a residual cell keeps": Fault(
-        function=residual._ResidualScan.backward,
-        old="total * cell.keep",
-        new="total * cell.rate",
+        function=residual.ResidualRecurrence.backward_scan,
+        old="total * keep",
+        new="total * self.rate",
         group=STATES,
         row="dL/dh_0, dL/dc_0",
         cells=("residual residual rate=0.5",),
         sound=("rnn tanh",),
     ),
     "skip connection arrives a step late": Fault(
-        function=skip._SkipScan.backward,
+        function=skip.SkipRecurrence.backward_scan,
         old="joining = travelling.popleft()",
         new="joining = travelling.popleft() * 0.9",
         group=STATES,
