@@ -1,6 +1,6 @@
 """`rnnstudy bench engine`: a training step with every hidden state's gradient, against plain torch.nn without."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -10,10 +10,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rnnstudy.bench.contestants import CELLS, SIZES, Problem
+from rnnstudy.bench.baselines import CELLS, SIZES, Problem, Work
+from rnnstudy.bench.results import new_table, show
 from rnnstudy.bench.timing import Stopwatch, Timing
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.runs.folder import write_figures
 
 AS_SHIPPED = "as shipped"
 """Marks the size S3 with torch's own settings: as many threads as it starts with, subnormal numbers kept."""
@@ -23,7 +23,7 @@ OTHERS = {"bare": "unrecorded", "torch_nn": "torch.nn", "unrolled": "unrolled", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class StepTimes:
     """One line of the table.
 
     Args:
@@ -55,59 +55,56 @@ class Row:
         return record
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngineBenchmark:
-    """What to measure.
+def measure_engine(
+    console: Console,
+    path: Path | None,
+    *,
+    cells: Sequence[str],
+    sizes: Sequence[str],
+    replicas: Sequence[int],
+    device: torch.device,
+    seconds: float,
+) -> None:
+    """Measure, print every line as it is done and the medians at the end, and write the rows to a file if given.
 
     Args:
+        console: Where to print.
+        path: Of the file.
         cells: Of `CELLS`.
         sizes: Of `SIZES`.
         replicas: How many networks at once.
         device: Where.
         seconds: At least this long per line, and at least five rounds.
     """
-
-    cells: Sequence[str]
-    sizes: Sequence[str]
-    replicas: Sequence[int]
-    device: torch.device
-    seconds: float
-
-    def run(self, console: Console, path: Path | None) -> None:
-        """Measure, print every line as it is done and the medians at the end, and write the rows to a file if given."""
-        rows: list[Row] = []
-        for row in self._rows():
-            rows.append(row)
-            console.print(_described(row), highlight=False, soft_wrap=True)
-        console.print(_ratios(rows))
-        if path is not None:
-            write_figures(path, [row.as_record() for row in rows])
-
-    def _rows(self) -> Iterator[Row]:
+    stopwatch = Stopwatch(device=device, seconds=seconds)
+    settings = [(size, count, Numerics()) for size in sizes for count in replicas]
+    if device.type == "cpu" and "S3" in sizes:
         shipped = Numerics(threads=torch.get_num_threads(), flush_subnormals=False)
-        for cell in self.cells:
-            for size in self.sizes:
-                for replicas in self.replicas:
-                    yield self._row(cell, size, replicas, Numerics())
-            if self.device.type == "cpu" and "S3" in self.sizes:
-                yield self._row(cell, "S3", max(self.replicas), shipped)
-
-    def _row(self, cell: str, size: str, replicas: int, numerics: Numerics) -> Row:
-        problem = Problem(cell=CELLS[cell], size=SIZES[size], replicas=replicas, device=self.device)
-        ways = {
-            "ours": problem.ours(),
-            "bare": problem.ours(record=False),
-            "torch_nn": problem.torch_nn(),
-            "unrolled": problem.unrolled(),
-            "floor": problem.floor(),
-        }
-        with numerics.applied():
-            timings = Stopwatch(device=self.device, seconds=self.seconds).measure(ways)
-        name = size if numerics == Numerics() else f"{size} {AS_SHIPPED}"
-        return Row(cell=cell, size=name, replicas=replicas, timings=timings)
+        settings.append(("S3", max(replicas), shipped))
+    rows: list[StepTimes] = []
+    for cell in cells:
+        for size, count, numerics in settings:
+            problem = Problem(cell=CELLS[cell], size=SIZES[size], replicas=count, device=device)
+            name = size if numerics == Numerics() else f"{size} {AS_SHIPPED}"
+            with numerics.applied():
+                timings = stopwatch.measure(_ways(problem))
+            rows.append(StepTimes(cell=cell, size=name, replicas=count, timings=timings))
+            console.print(_described(rows[-1]), highlight=False, soft_wrap=True)
+    show(console, _ratios(rows), [row.as_record() for row in rows], path)
 
 
-def _described(row: Row) -> str:
+def _ways(problem: Problem) -> dict[str, Work]:
+    """Our step, and what it is compared with."""
+    return {
+        "ours": problem.ours(),
+        "bare": problem.ours(record=False),
+        "torch_nn": problem.torch_nn(),
+        "unrolled": problem.unrolled(),
+        "floor": problem.floor(),
+    }
+
+
+def _described(row: StepTimes) -> str:
     """Milliseconds per replica and step with their quartiles."""
     ours, other = row.timings["ours"], row.timings["torch_nn"]
     spread = [
@@ -118,16 +115,14 @@ def _described(row: Row) -> str:
     return f"{row.cell} {row.size}, {row.replicas} {replicas}: ours {spread[0]}, torch.nn {spread[1]} per replica"
 
 
-def _ratios(rows: Sequence[Row]) -> Table:
+def _ratios(rows: Sequence[StepTimes]) -> Table:
     """The table of ratios, with the medians over the sizes."""
-    table = Table(
-        title="Time of a training step that records every dL/dh_t, over the time of ...",
-        caption="Forward, loss at the last step, backward. As shipped: torch's own threads and subnormal numbers.",
+    table = new_table(
+        "Time of a training step that records every dL/dh_t, over the time of ...",
+        ["cell", "size"],
+        ["replicas", *OTHERS.values()],
+        "Forward, loss at the last step, backward. As shipped: torch's own threads and subnormal numbers.",
     )
-    for name in ("cell", "size", "replicas"):
-        table.add_column(name, justify="right" if name == "replicas" else "left")
-    for title in OTHERS.values():
-        table.add_column(title, justify="right")
     for row in rows:
         table.add_row(row.cell, row.size, str(row.replicas), *(f"{row.ratio(way):.2f}" for way in OTHERS))
     table.add_section()

@@ -5,19 +5,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.table import Table
 
-from rnnstudy.bench.contestants import CELLS, SIZES, Problem, Size, Work
+from rnnstudy.bench.baselines import CELLS, SIZES, Problem, Size, Work
+from rnnstudy.bench.results import new_table, show
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
-from rnnstudy.runs.folder import write_figures
 
 SHORT, LONG = 1_000, 10_000
 """Time steps of the sequences whose cost per time step is compared."""
@@ -34,21 +32,15 @@ class Measurement:
         way: "ours", recording, or "torch_nn".
         cell: One of `CELLS`.
         replicas: Networks per step.
-        batch_size: Sequences.
-        seq_len: Time steps.
-        input_size: Features.
-        hidden_size: Units.
+        size: Of the problem.
     """
 
     way: str
     cell: str
     replicas: int
-    batch_size: int
-    seq_len: int
-    input_size: int
-    hidden_size: int
+    size: Size
 
-    def taken(self) -> "Cost":
+    def taken(self) -> "MemoryCost":
         """Take the measurement in a new process.
 
         Returns:
@@ -61,31 +53,29 @@ class Measurement:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RnnstudyError(f"measuring {self} failed with exit code {done.returncode}: {done.stderr[-300:]}")
-        return Cost(**json.loads(done.stdout))
+        return MemoryCost(**json.loads(done.stdout))
 
     def _work(self, seq_len: int) -> Work:
-        size = Size(
-            batch_size=self.batch_size, seq_len=seq_len, input_size=self.input_size, hidden_size=self.hidden_size
-        )
-        problem = Problem(cell=CELLS[self.cell], size=size, replicas=self.replicas, device=torch.device("cpu"))
+        size = replace(self.size, seq_len=seq_len)
+        problem = Problem(cell=CELLS[self.cell], size=size, replicas=self.replicas)
         return problem.ours() if self.way == "ours" else problem.torch_nn()
 
-    def take(self) -> "Cost":
+    def take(self) -> "MemoryCost":
         """Take the measurement in this process."""
         with Numerics().applied():
             self._work(2)()
-            step = self._work(self.seq_len)
+            step = self._work(self.size.seq_len)
             before = _forget_peak()
             seconds = []
             for _ in range(STEPS):
                 started = time.perf_counter()
                 step()
                 seconds.append(time.perf_counter() - started)
-        return Cost(peak_mb=(_status("VmHWM") - before) / 1024, seconds=median(seconds))
+        return MemoryCost(peak_mb=(_status("VmHWM") - before) / 1024, seconds=median(seconds))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class MemoryCost:
     """What a measurement found.
 
     Args:
@@ -109,7 +99,7 @@ def _forget_peak() -> int:
     return _status("VmRSS")
 
 
-def run(console: Console, cells: Sequence[str], path: Path | None) -> None:
+def measure_memory(console: Console, cells: Sequence[str], path: Path | None) -> None:
     """Measure, print and write as JSON if a file is given.
 
     Raises:
@@ -118,28 +108,26 @@ def run(console: Console, cells: Sequence[str], path: Path | None) -> None:
     if not Path("/proc/self/clear_refs").exists():
         raise RnnstudyError("bench memory reads the peak memory of a process from Linux's /proc, which is not here.")
     records = [record for cell in cells for record in _rows(cell)]
-    table = Table(title="Memory at the peak of a recorded training step, and time per time step")
-    for name in records[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name in {"cell", "what"} else "right")
+    cell, what, *numbers = records[0]
+    table = new_table("Memory at the peak of a recorded training step, and time per time step", [cell, what], numbers)
     for record in records:
         table.add_row(*(f"{figure:.2f}" if isinstance(figure, float) else str(figure) for figure in record.values()))
-    console.print(table)
-    if path is not None:
-        write_figures(path, records)
+    show(console, table, records, path)
 
 
 def _rows(cell: str) -> list[dict[str, Any]]:
+    def cost(way: str, replicas: int, size: Size) -> MemoryCost:
+        return Measurement(way=way, cell=cell, replicas=replicas, size=size).taken()
+
     rows: list[dict[str, Any]] = []
-    other = Measurement(way="torch_nn", cell=cell, replicas=1, **asdict(SIZES["S3"])).taken()
+    other = cost("torch_nn", 1, SIZES["S3"])
     for replicas in (8, 1):
-        ours = Measurement(way="ours", cell=cell, replicas=replicas, **asdict(SIZES["S3"])).taken()
+        ours = cost("ours", replicas, SIZES["S3"])
         what = f"MB per replica at S3, {replicas} at once"
         rows.append(_row(cell, what, (ours.peak_mb / replicas, other.peak_mb), "torch.nn, recording nothing"))
-    long, short = (
-        Measurement(way="ours", cell=cell, replicas=1, batch_size=8, seq_len=seq_len, input_size=8, hidden_size=64)
-        for seq_len in (LONG, SHORT)
+    many, few = (
+        cost("ours", 1, Size(batch_size=8, seq_len=seq_len, input_size=8, hidden_size=64)) for seq_len in (LONG, SHORT)
     )
-    many, few = long.taken(), short.taken()
     peaks = (many.peak_mb / LONG * 1000, few.peak_mb / SHORT * 1000)
     times = (many.seconds / LONG * 1e6, few.seconds / SHORT * 1e6)
     rows.append(_row(cell, f"MB per 1000 time steps, {LONG} of them", peaks, f"{SHORT} time steps"))
@@ -153,4 +141,5 @@ def _row(cell: str, what: str, figures: tuple[float, float], against: str) -> di
 
 
 if __name__ == "__main__":
-    json.dump(asdict(Measurement(**json.loads(sys.argv[1])).take()), sys.stdout)
+    asked = json.loads(sys.argv[1])
+    json.dump(asdict(Measurement(**asked | {"size": Size(**asked["size"])}).take()), sys.stdout)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from rnnstudy.bench.results import new_table
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.runs.folder import write_figures
 
@@ -36,7 +36,7 @@ ANSWERS = {
 }
 
 
-def run(console: Console, *, steps: int, many: int, path: Path | None) -> None:
+def measure_sweep(console: Console, *, steps: int, many: int, path: Path | None) -> None:
     """Measure, print, and write the figures as JSON if a file is given.
 
     Args:
@@ -55,18 +55,14 @@ def run(console: Console, *, steps: int, many: int, path: Path | None) -> None:
         serial, _ = _sweep(Path(place) / "serial", EQUAL, lasting)
         parallel, _ = _sweep(Path(place) / "parallel", EQUAL, (*lasting, "hydra/launcher=joblib"))
 
-    table = Table(title=f"Seconds until a command has answered (median of {REPEATS})")
-    table.add_column("")
-    table.add_column("s", justify="right")
-    for name, seconds in answers.items():
-        table.add_row(name, f"{seconds:.2f}")
-    console.print(table)
-    table = Table(title=f"Seconds a run beside its training, from sweeps of {FEW} and {many} runs")
-    table.add_column("launcher")
-    table.add_column("s", justify="right")
-    for name, seconds in overheads.items():
-        table.add_row(name, f"{seconds:.2f}")
-    console.print(table)
+    for title, header, taken in (
+        (f"Seconds until a command has answered (median of {REPEATS})", "", answers),
+        (f"Seconds a run beside its training, from sweeps of {FEW} and {many} runs", "launcher", overheads),
+    ):
+        table = new_table(title, [header], ["s"])
+        for name, seconds in taken.items():
+            table.add_row(name, f"{seconds:.2f}")
+        console.print(table)
     cores = len(os.sched_getaffinity(0))
     ratio = parallel / serial
     console.print(f"{EQUAL} equal runs of {steps} steps on {cores} cores: joblib takes {ratio:.2f} x serial")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,9 @@ from rnnstudy.core.errors import RnnstudyError, require_above, require_at_least,
 
 CELLS = ("rnn", "gru", "lstm")
 SIZES = ("S1", "S2", "S3")
-"""The names in bench/contestants.py, which imports torch: too slow for an error or a help text."""
+"""The names in bench/baselines.py, which imports torch: too slow for an error or a help text."""
+
+Benchmark = Callable[[argparse.Namespace, Console], None]
 
 
 def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -18,127 +21,123 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     bench = commands.add_parser("bench", help="measure what the engine and a run cost on this machine")
     kinds = bench.add_subparsers(dest="benchmark", title="benchmarks", required=True)
 
-    engine = kinds.add_parser("engine", help="a training step with every dL/dh_t, against plain torch.nn without")
+    def add(name: str, function: Benchmark, text: str) -> argparse.ArgumentParser:
+        parser = kinds.add_parser(name, help=text)
+        parser.set_defaults(function=partial(_checked, function))
+        return parser
+
+    engine = add("engine", _engine, "a training step with every dL/dh_t, against plain torch.nn without")
     _add_names(engine, "cells", CELLS)
     _add_names(engine, "sizes", SIZES)
     engine.add_argument("--replicas", default="8,1", help="networks at once, such as 8,1")
-    engine.add_argument("--seconds", type=float, default=6.0, help="measure each line at least this long (6)")
+    _add_seconds(engine, 6.0, "line")
     engine.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto")
-    _add_json(engine, _engine)
 
-    memory = kinds.add_parser("memory", help="peak memory of a training step, and growth with the sequence's length")
+    memory = add("memory", _memory, "peak memory of a training step, and growth with the sequence's length")
     _add_names(memory, "cells", CELLS)
-    _add_json(memory, _memory)
 
-    train = kinds.add_parser("train", help="where the time of a run goes, at the default schedule")
+    train = add("train", _train, "where the time of a run goes, at the default schedule")
     _add_names(train, "models", CELLS)
     train.add_argument("--steps", type=int, default=2000, help="optimizer steps of each run (2000, the default run)")
-    _add_json(train, _train)
 
-    sweep = kinds.add_parser("sweep", help="what the machinery of a sweep costs, and what several cores bring")
+    sweep = add("sweep", _sweep, "what the machinery of a sweep costs, and what several cores bring")
     sweep.add_argument("--steps", type=int, default=1000, help="optimizer steps of the runs that are compared (1000)")
     sweep.add_argument("--runs", type=int, default=24, help="runs of the larger of two sweeps, more than 4 (24)")
-    _add_json(sweep, _sweep)
 
-    models = kinds.add_parser("models", help="a training step of every model, beside the vanilla network's")
-    models.add_argument("--seconds", type=float, default=2.0, help="measure each model at least this long (2)")
-    _add_json(models, _models)
+    _add_seconds(add("models", _models, "a training step of every model, beside the vanilla network's"), 2.0, "model")
 
-    instruments = kinds.add_parser("instruments", help="what each instrument costs, against the training step")
+    instruments = add("instruments", _instruments, "what each instrument costs, against the training step")
     _add_names(instruments, "models", CELLS)
-    instruments.add_argument("--seconds", type=float, default=2.0, help="measure each line at least this long (2)")
-    _add_json(instruments, _instruments)
+    _add_seconds(instruments, 2.0, "line")
 
-    tasks = kinds.add_parser("tasks", help="what drawing the batches costs, against a training step")
-    tasks.add_argument("--seconds", type=float, default=1.5, help="measure each task at least this long (1.5)")
-    _add_json(tasks, _tasks)
+    _add_seconds(add("tasks", _tasks, "what drawing the batches costs, against a training step"), 1.5, "task")
+
+    for parser in kinds.choices.values():
+        parser.add_argument(
+            "--json", type=Path, default=None, metavar="FILE", help="write the figures to this file, too"
+        )
 
 
 def _add_names(parser: argparse.ArgumentParser, name: str, known: tuple[str, ...]) -> None:
     parser.add_argument(f"--{name}", default=",".join(known), help=f"some of {','.join(known)} (all)")
 
 
-def _add_json(parser: argparse.ArgumentParser, function: Callable[[argparse.Namespace, Console], int]) -> None:
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file, too")
-    parser.set_defaults(function=function)
+def _add_seconds(parser: argparse.ArgumentParser, default: float, what: str) -> None:
+    text = f"measure each {what} at least this long ({default:g})"
+    parser.add_argument("--seconds", type=float, default=default, help=text)
 
 
-def _engine(options: argparse.Namespace, console: Console) -> int:
-    cells, sizes = _chosen("cells", options.cells, CELLS), _chosen("sizes", options.sizes, SIZES)
-    replicas = [_whole(part) for part in options.replicas.split(",")]
-    require_above("--seconds", options.seconds, 0)
-    require_place(options.json)
+def _checked(benchmark: Benchmark, options: argparse.Namespace, console: Console) -> int:
+    """Check the options that a benchmark has, in the order in which the help lists them, and measure."""
+    for name, value in vars(options).items():
+        match name:
+            case "cells" | "models":
+                setattr(options, name, _chosen(name, value, CELLS))
+            case "sizes":
+                options.sizes = _chosen(name, value, SIZES)
+            case "replicas":
+                options.replicas = [_whole(part) for part in value.split(",")]
+            case "seconds":
+                require_above("--seconds", value, 0)
+            case "steps":
+                require_at_least("--steps", value, 1)
+            case "runs":
+                require_at_least("--runs", value, 5)
+            case "json":
+                require_place(value)
+    benchmark(options, console)
+    return 0
 
-    from rnnstudy.bench.engine import EngineBenchmark
+
+def _engine(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.engine import measure_engine
     from rnnstudy.core.numerics import select_device
 
-    device = select_device(options.device)
-    benchmark = EngineBenchmark(cells=cells, sizes=sizes, replicas=replicas, device=device, seconds=options.seconds)
-    benchmark.run(console, options.json)
-    return 0
+    measure_engine(
+        console,
+        options.json,
+        cells=options.cells,
+        sizes=options.sizes,
+        replicas=options.replicas,
+        device=select_device(options.device),
+        seconds=options.seconds,
+    )
 
 
-def _memory(options: argparse.Namespace, console: Console) -> int:
-    cells = _chosen("cells", options.cells, CELLS)
-    require_place(options.json)
+def _memory(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.memory import measure_memory
 
-    from rnnstudy.bench import memory
-
-    memory.run(console, cells, options.json)
-    return 0
+    measure_memory(console, options.cells, options.json)
 
 
-def _train(options: argparse.Namespace, console: Console) -> int:
-    models = _chosen("models", options.models, CELLS)
-    require_at_least("--steps", options.steps, 1)
-    require_place(options.json)
+def _train(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.train import measure_training
 
-    from rnnstudy.bench import train
-
-    train.run(console, models, options.steps, options.json)
-    return 0
+    measure_training(console, options.models, options.steps, options.json)
 
 
-def _sweep(options: argparse.Namespace, console: Console) -> int:
-    require_at_least("--steps", options.steps, 1)
-    require_at_least("--runs", options.runs, 5)
-    require_place(options.json)
+def _sweep(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.sweep import measure_sweep
 
-    from rnnstudy.bench import sweep
-
-    sweep.run(console, steps=options.steps, many=options.runs, path=options.json)
-    return 0
+    measure_sweep(console, steps=options.steps, many=options.runs, path=options.json)
 
 
-def _models(options: argparse.Namespace, console: Console) -> int:
-    require_above("--seconds", options.seconds, 0)
-    require_place(options.json)
+def _models(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.models import measure_models
 
-    from rnnstudy.bench import models
-
-    models.run(console, options.seconds, options.json)
-    return 0
+    measure_models(console, options.seconds, options.json)
 
 
-def _instruments(options: argparse.Namespace, console: Console) -> int:
-    models = _chosen("models", options.models, CELLS)
-    require_above("--seconds", options.seconds, 0)
-    require_place(options.json)
+def _instruments(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.instruments import measure_instruments
 
-    from rnnstudy.bench import instruments
-
-    instruments.run(console, models, options.seconds, options.json)
-    return 0
+    measure_instruments(console, options.models, options.seconds, options.json)
 
 
-def _tasks(options: argparse.Namespace, console: Console) -> int:
-    require_above("--seconds", options.seconds, 0)
-    require_place(options.json)
+def _tasks(options: argparse.Namespace, console: Console) -> None:
+    from rnnstudy.bench.tasks import measure_tasks
 
-    from rnnstudy.bench import tasks
-
-    tasks.run(console, options.seconds, options.json)
-    return 0
+    measure_tasks(console, options.seconds, options.json)
 
 
 def _chosen(name: str, given: str, known: Iterable[str]) -> list[str]:

@@ -29,10 +29,10 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
     import torch
 
     from rnnstudy.core.numerics import select_device
-    from rnnstudy.verify.run import run
+    from rnnstudy.verify.all_checks import verify_gradients
 
     if options.device is None:
         devices = [torch.device("cpu")] + [torch.device("cuda")] * torch.cuda.is_available()
     else:
         devices = [select_device(options.device)]
-    return 0 if run(console, devices, options.json) else 1
+    return 0 if verify_gradients(console, devices, options.json) else 1

@@ -45,21 +45,21 @@ class ActivationCurve:
     Attributes:
         name: As in torch.nn.functional.
         formula: f(x), in words that can be printed.
-        bound: gamma, the smallest number that |f'| nowhere exceeds, in closed form.
-        bound_formula: The closed form.
-        steepest: A point where |f'| equals `bound`; None where it only comes close as x grows.
         function: f, of an array.
         derivative: f', of an array; correct to a few units in the last place wherever it is not near a zero of its
             own, in the tails too. At a kink the value that torch takes.
+        bound: gamma, the smallest number that |f'| nowhere exceeds, in closed form.
+        bound_formula: The closed form.
+        steepest: A point where |f'| equals `bound`; None where it only comes close as x grows.
     """
 
     name: str
     formula: str
-    bound: float
-    bound_formula: str
-    steepest: float | None
     function: Callable[[np.ndarray], np.ndarray]
     derivative: Callable[[np.ndarray], np.ndarray]
+    bound: float = 1.0
+    bound_formula: str = "1"
+    steepest: float | None = 0.0
 
     def value(self, x: float | Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
         """f(x), entry by entry."""
@@ -154,110 +154,71 @@ def _gelu_slope(x: np.ndarray) -> np.ndarray:
     return ndtr(x) + x * density
 
 
-ACTIVATION_CURVES: dict[str, ActivationCurve] = {
-    curve.name: curve
-    for curve in (
-        ActivationCurve(
-            name="sigmoid",
-            formula="1 / (1 + exp(-x))",
-            bound=0.25,
-            bound_formula="1/4",
-            steepest=0.0,
-            function=expit,
-            derivative=lambda x: expit(x) * expit(-x),
-        ),
-        ActivationCurve(
-            name="tanh",
-            formula="tanh(x)",
-            bound=1.0,
-            bound_formula="1",
-            steepest=0.0,
-            function=np.tanh,
-            derivative=_tanh_slope,
-        ),
-        ActivationCurve(
-            name="relu",
-            formula="max(0, x)",
-            bound=1.0,
-            bound_formula="1",
-            steepest=1.0,
-            function=lambda x: np.maximum(x, 0),
-            derivative=lambda x: np.where(x > 0, 1.0, 0.0),
-        ),
-        ActivationCurve(
-            name="identity",
-            formula="x",
-            bound=1.0,
-            bound_formula="1",
-            steepest=0.0,
-            function=np.copy,
-            derivative=np.ones_like,
-        ),
-        ActivationCurve(
-            name="hardtanh",
-            formula="min(1, max(-1, x))",
-            bound=1.0,
-            bound_formula="1",
-            steepest=0.0,
-            function=lambda x: np.clip(x, -1, 1),
-            derivative=lambda x: np.where(np.abs(x) < 1, 1.0, 0.0),
-        ),
-        ActivationCurve(
-            name="leaky_relu",
-            formula=f"x if x > 0 else {LEAK} x",
-            bound=1.0,
-            bound_formula="1",
-            steepest=1.0,
-            function=lambda x: np.where(x > 0, x, LEAK * x),
-            derivative=lambda x: np.where(x > 0, 1.0, LEAK),
-        ),
-        ActivationCurve(
-            name="softplus",
-            formula="log(1 + exp(x))",
-            bound=1.0,
-            bound_formula="1",
-            steepest=None,
-            function=_softplus,
-            derivative=expit,
-        ),
-        ActivationCurve(
-            name="elu",
-            formula="x if x > 0 else exp(x) - 1",
-            bound=1.0,
-            bound_formula="1",
-            steepest=0.0,
-            function=lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-            derivative=lambda x: np.exp(np.minimum(x, 0)),
-        ),
-        ActivationCurve(
-            name="silu",
-            formula="x / (1 + exp(-x))",
-            bound=(1 + _UNIT_COTH) / 2,
-            bound_formula="(1 + y) / 2, y tanh(y) = 1",
-            steepest=2 * _UNIT_COTH,
-            function=lambda x: x * expit(x),
-            derivative=lambda x: expit(x) * (1 + x * expit(-x)),
-        ),
-        ActivationCurve(
-            name="gelu",
-            formula="x Phi(x), Phi of the normal distribution",
-            bound=float(ndtr(_ROOT_2)) + _ROOT_2 * _NORMAL_AT_0 / math.e,
-            bound_formula="Phi(√2) + √2 phi(√2)",
-            steepest=_ROOT_2,
-            function=lambda x: x * ndtr(x),
-            derivative=_gelu_slope,
-        ),
-        ActivationCurve(
-            name="softsign",
-            formula="x / (1 + |x|)",
-            bound=1.0,
-            bound_formula="1",
-            steepest=0.0,
-            function=lambda x: x / (1 + np.abs(x)),
-            derivative=lambda x: np.square(1 / (1 + np.abs(x))),
-        ),
-    )
-}
+_CURVES = (
+    ActivationCurve(
+        name="sigmoid",
+        formula="1 / (1 + exp(-x))",
+        function=expit,
+        derivative=lambda x: expit(x) * expit(-x),
+        bound=0.25,
+        bound_formula="1/4",
+    ),
+    ActivationCurve(name="tanh", formula="tanh(x)", function=np.tanh, derivative=_tanh_slope),
+    ActivationCurve(
+        name="relu",
+        formula="max(0, x)",
+        function=lambda x: np.maximum(x, 0),
+        derivative=lambda x: np.where(x > 0, 1.0, 0.0),
+        steepest=1.0,
+    ),
+    ActivationCurve(name="identity", formula="x", function=np.copy, derivative=np.ones_like),
+    ActivationCurve(
+        name="hardtanh",
+        formula="min(1, max(-1, x))",
+        function=lambda x: np.clip(x, -1, 1),
+        derivative=lambda x: np.where(np.abs(x) < 1, 1.0, 0.0),
+    ),
+    ActivationCurve(
+        name="leaky_relu",
+        formula=f"x if x > 0 else {LEAK} x",
+        function=lambda x: np.where(x > 0, x, LEAK * x),
+        derivative=lambda x: np.where(x > 0, 1.0, LEAK),
+        steepest=1.0,
+    ),
+    ActivationCurve(name="softplus", formula="log(1 + exp(x))", function=_softplus, derivative=expit, steepest=None),
+    ActivationCurve(
+        name="elu",
+        formula="x if x > 0 else exp(x) - 1",
+        function=lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        derivative=lambda x: np.exp(np.minimum(x, 0)),
+    ),
+    ActivationCurve(
+        name="silu",
+        formula="x / (1 + exp(-x))",
+        function=lambda x: x * expit(x),
+        derivative=lambda x: expit(x) * (1 + x * expit(-x)),
+        bound=(1 + _UNIT_COTH) / 2,
+        bound_formula="(1 + y) / 2, y tanh(y) = 1",
+        steepest=2 * _UNIT_COTH,
+    ),
+    ActivationCurve(
+        name="gelu",
+        formula="x Phi(x), Phi of the normal distribution",
+        function=lambda x: x * ndtr(x),
+        derivative=_gelu_slope,
+        bound=float(ndtr(_ROOT_2)) + _ROOT_2 * _NORMAL_AT_0 / math.e,
+        bound_formula="Phi(√2) + √2 phi(√2)",
+        steepest=_ROOT_2,
+    ),
+    ActivationCurve(
+        name="softsign",
+        formula="x / (1 + |x|)",
+        function=lambda x: x / (1 + np.abs(x)),
+        derivative=lambda x: np.square(1 / (1 + np.abs(x))),
+    ),
+)
+
+ACTIVATION_CURVES: dict[str, ActivationCurve] = {curve.name: curve for curve in _CURVES}
 """Every activation, by name."""
 
 

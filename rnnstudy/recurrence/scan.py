@@ -80,8 +80,11 @@ def pack(
 
 def scale_blocks(packed: Float[Tensor, "replica rows joint"], factors: Sequence[int]) -> Tensor:
     """Multiply each block of rows by its factor; a new tensor."""
-    size = packed.shape[1] // len(factors)
-    return packed * packed.new_tensor(factors).repeat_interleave(size).unsqueeze(-1)
+    scaled = packed.clone()
+    for block, factor in zip(scaled.chunk(len(factors), dim=1), factors, strict=True):
+        if factor != 1:
+            block.mul_(factor)
+    return scaled
 
 
 def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:
@@ -286,7 +289,7 @@ class BackwardScan:
         norm: Its layer normalisation, if there is one.
         input_size: Features of the inputs.
         num_steps: Time steps.
-        like: A state, (replica, batch, hidden), without values.
+        like: A state, (replica, batch, hidden), without values that last.
         recorded: Whether adjoints are recorded.
         others: What arrives from outside at the states other than the first.
         carried: What travels back for the first state.
@@ -298,7 +301,6 @@ class BackwardScan:
         (self.num_steps, *sizes, self.input_size), hidden_size = ctx.sizes
         self._of_inputs = ctx.needs_input_grad[0]
         self.like = self.kept[0].new_empty(*sizes, hidden_size)
-        self._total = torch.empty_like(self.like)
         self.recorded = self._options.recorder is not None
         self._direct = Direct(grad_outputs[0], self._options.read_steps, grad_outputs[-1])
         self.others = [Direct(arriving) for arriving in grad_outputs[1:-1]]
@@ -352,7 +354,7 @@ class BackwardScan:
         for k in range(len(steps) - 1, -1, -1):
             total, direct = arriving[k], directs[k]
             if direct is not None:
-                total = torch.add(direct, total, out=self._total if totals is None else totals[k])
+                total = torch.add(direct, total, out=self.like if totals is None else totals[k])
             yield k, total, leaving[k]
             if edit is not None:
                 edit.apply((leaving[k], *beside(steps[k])), steps[k] - 1, self.num_steps)

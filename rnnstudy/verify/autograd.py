@@ -4,6 +4,7 @@ That is the slow way that PyTorch itself offers to dL/dh_t. It runs on the CPU i
 there, the c_t that an LSTMCell gives is the very tensor its h_t is made of, and so its gradient is the total one.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,12 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnnstudy.recurrence.base import Recurrence, States
-from rnnstudy.recurrence.gru import GRURecurrence
 from rnnstudy.recurrence.lstm import LSTMRecurrence
-from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.verify.cells import all_cells, has_kink, name_of
-from rnnstudy.verify.figures import Figure, relative_error, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
 from rnnstudy.verify.problems import LARGE, Problem, Solved, make_problem, solve
+from rnnstudy.verify.torch_cells import torch_cell, unroll_steps
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
@@ -25,11 +25,11 @@ SINGLE_TOLERANCE = 1e-4
 """In float32."""
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_against_autograd(device: torch.device) -> Iterator[Comparison]:
     """Compare every cell that torch.nn has.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     for cell in (each for each in all_cells() if each.in_torch):
         reference = make_problem(cell, LARGE, CPU)
@@ -38,13 +38,13 @@ def check(device: torch.device) -> Iterator[Figure]:
         double = solve(problem)
         states = zip(double.states, everywhere.states, strict=True)
         error = worst(relative_error(one, other, keep=2) for one, other in states)
-        yield Figure(check="h_t, c_t", against="nn cells", cell=name_of(cell), error=error, tolerance=TOLERANCE)
-        yield from _figures(cell, double, everywhere, loss="all over")
-        yield from _figures(cell, solve(problem, at_end=True), _unrolled(reference, at_end=True), loss="at end")
+        yield Comparison(check="h_t, c_t", against="nn cells", cell=name_of(cell), error=error, tolerance=TOLERANCE)
+        yield from _comparisons(cell, double, everywhere, loss="all over")
+        yield from _comparisons(cell, solve(problem, at_end=True), _unrolled(reference, at_end=True), loss="at end")
         # A relu that rounding switches on or off changes the gradient at once, and is no error.
         if not has_kink(cell):
             single = solve(make_problem(cell, LARGE, device, torch.float32))
-            yield from _figures(cell, single, everywhere, loss="all over", single=True)
+            yield from _comparisons(cell, single, everywhere, loss="all over", single=True)
     yield _fused()
 
 
@@ -57,18 +57,18 @@ class _Unrolled:
     gradients: dict[str, Tensor]
 
 
-def _figures(
+def _comparisons(
     cell: Recurrence, solved: Solved, expected: _Unrolled, *, loss: str, single: bool = False
-) -> Iterator[Figure]:
-    def figure(check: str, error: float) -> Figure:
+) -> Iterator[Comparison]:
+    def comparison(check: str, error: float) -> Comparison:
         check = f"{check}, float32" if single else check
         tolerance = SINGLE_TOLERANCE if single else TOLERANCE
         against = f"nn cells, loss {loss}"
-        return Figure(check=check, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
+        return Comparison(check=check, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
 
     for name, total in zip(cell.states, expected.totals, strict=True):
-        yield figure(f"dL/d{name}_t", relative_error(solved.adjoints[name].total, total, keep=2))
-    yield figure(
+        yield comparison(f"dL/d{name}_t", relative_error(solved.adjoints[name].total, total, keep=2))
+    yield comparison(
         "dL/dW, dL/dx",
         worst(_gradient_error(name, solved.gradients[name], wanted) for name, wanted in expected.gradients.items()),
     )
@@ -79,47 +79,19 @@ def _gradient_error(name: str, actual: Tensor, expected: Tensor) -> float:
     return relative_error(actual, expected, keep=2 if name == "inputs" else 1)
 
 
-def _module(cell: Recurrence, input_size: int, hidden_size: int) -> nn.RNNCellBase:
-    """The cell of torch.nn for one time step, in float64.
-
-    Returns:
-        The cell, with weights of its own.
-
-    Raises:
-        AssertionError: The cell says that torch.nn has it, but nobody has said here what it is called there.
-    """
-    match cell:
-        case RNNRecurrence():
-            module = nn.RNNCell(input_size, hidden_size, nonlinearity=cell.nonlinearity, dtype=torch.float64)
-        case GRURecurrence():
-            module = nn.GRUCell(input_size, hidden_size, dtype=torch.float64)
-        case LSTMRecurrence():
-            module = nn.LSTMCell(input_size, hidden_size, dtype=torch.float64)
-        case _:
-            raise AssertionError(f"say here which cell of torch.nn {cell} is")
-    return module
-
-
 def _unrolled(problem: Problem, *, at_end: bool = False) -> _Unrolled:
     """Unroll torch.nn's cell over a problem, one replica after the other."""
     sizes = (problem.inputs.shape[-1], problem.state[0].shape[-1])
     replicas = range(problem.inputs.shape[1])
-    modules = [_module(problem.cell, *sizes) for _ in replicas]
+    modules = [torch_cell(problem.cell, *sizes) for _ in replicas]
     seen = [_states(module, problem, replica) for replica, module in enumerate(modules)]
-    # (replica, time) of tensors to one tensor a state.
-    states = tuple(
-        torch.stack([torch.stack([step[number] for step in steps]) for steps in seen], dim=1)
-        for number in range(len(problem.state))
-    )
+    states = _stacked(seen)
     loss = problem.loss_at_end(states[0][-1]) if at_end else problem.loss(states)
     leaves = {name: leaf for name, leaf in problem.leaves.items() if name not in problem.weights}
     for leaf in leaves.values():
         leaf.grad = None
     loss.sum().backward()
-    totals = tuple(
-        torch.stack([torch.stack([_grad(step[number]) for step in steps]) for steps in seen], dim=1)
-        for number in range(len(problem.state))
-    )
+    totals = _stacked([[tuple(map(_grad, step)) for step in steps] for steps in seen])
     gradients = {name: _grad(leaf) for name, leaf in leaves.items()}
     for name in problem.weights:
         gradients[name] = torch.stack([_grad(module.get_parameter(name)) for module in modules])
@@ -131,16 +103,17 @@ def _states(module: nn.RNNCellBase, problem: Problem, replica: int) -> list[Stat
     with torch.no_grad():
         for name, weight in problem.weights.items():
             module.get_parameter(name).copy_(weight[replica])
-    state: States = tuple(each[replica] for each in problem.state)
-    seen: list[States] = []
-    for row in problem.inputs[:, replica].unbind(0):
-        hidden, *others = state
-        after = module(row, state if others else hidden)
-        state = after if isinstance(after, tuple) else (after,)
-        for each in state:
-            each.retain_grad()
-        seen.append(state)
+    start = tuple(each[replica] for each in problem.state)
+    seen = unroll_steps([module] * len(problem.inputs), problem.inputs[:, replica], start)
+    for each in itertools.chain.from_iterable(seen):
+        each.retain_grad()
     return seen
+
+
+def _stacked(found: list[list[States]]) -> States:
+    """One tensor (time, replica, batch, hidden) per state, of what was found for each replica at each time step."""
+    numbers = range(len(found[0][0]))
+    return tuple(torch.stack([torch.stack([step[n] for step in steps]) for steps in found], dim=1) for n in numbers)
 
 
 def _grad(tensor: Tensor) -> Tensor:
@@ -148,7 +121,7 @@ def _grad(tensor: Tensor) -> Tensor:
     return tensor.grad
 
 
-def _fused() -> Figure:
+def _fused() -> Comparison:
     """What most people try first: `retain_grad()` on what a fused nn.LSTM puts out, with a loss at the end."""
     problem = make_problem(LSTMRecurrence(), LARGE, CPU)
     (true, *_) = _unrolled(problem, at_end=True).totals
@@ -161,7 +134,7 @@ def _fused() -> Figure:
     (problem.coefficients[0][-1, 0] * output[-1]).sum().backward()
     retained: Float[Tensor, "time batch hidden"] = _grad(output)
     kept, all_steps = (int(each.flatten(1).any(1).sum()) for each in (retained, true[:, 0]))
-    return Figure(
+    return Comparison(
         check="dL/dh_t of fused LSTM",
         against="nn cells, loss at end",
         cell="lstm",

@@ -23,7 +23,7 @@ from rnnstudy.mitigations.h_detach import HDetach
 from rnnstudy.recurrence.base import AdjointRecorder, Nonlinearity
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.verify.figures import Figure, relative_error, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
 from rnnstudy.verify.problems import SMALL, make_problem, solve
 
 TOLERANCE = 1e-10
@@ -31,11 +31,11 @@ STEPS = 100
 FACTORS = (0.5, 0.9, 1.0, -1.1)
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_closed_forms(device: torch.device) -> Iterator[Comparison]:
     """Compare the engine with what can be written down.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     found = {
         ("dL/dh_t, 1 linear unit", "alpha^(T-t)", "rnn identity"): worst(_one_linear_unit(device, a) for a in FACTORS),
@@ -46,7 +46,7 @@ def check(device: torch.device) -> Iterator[Figure]:
         ("dL/dc_t, h_detach p=1", "product of forget gates", "lstm"): _forget_gates(device),
     }
     for (what, against, cell), error in found.items():
-        yield Figure(check=what, against=against, cell=cell, error=error, tolerance=TOLERANCE)
+        yield Comparison(check=what, against=against, cell=cell, error=error, tolerance=TOLERANCE)
 
 
 def _matrices() -> list[Float64[np.ndarray, "hidden hidden"]]:

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 from tools.members import members
 
-from rnnstudy.bench import contestants, sweep
+from rnnstudy.bench import baselines, sweep
+from rnnstudy.bench.baselines import Size
 from rnnstudy.bench.memory import Measurement
 from rnnstudy.cli import bench
 from rnnstudy.cli.main import main
@@ -50,13 +51,8 @@ def test_memory_is_that_of_the_states_and_grows_with_the_sequence():
     """Measured in new processes: what is kept of 2000 steps of 64 sequences is at least the inputs and states."""
 
     def cost(seq_len: int) -> float:
-        return (
-            Measurement(
-                way="ours", cell="rnn", replicas=1, batch_size=64, seq_len=seq_len, input_size=8, hidden_size=64
-            )
-            .taken()
-            .peak_mb
-        )
+        size = Size(batch_size=64, seq_len=seq_len, input_size=8, hidden_size=64)
+        return Measurement(way="ours", cell="rnn", replicas=1, size=size).taken().peak_mb
 
     short, long = cost(1000), cost(2000)
     kept = 1000 * 64 * (8 + 1 + 64 + 64) * 4 / 2**20
@@ -77,7 +73,6 @@ def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.Ca
     assert "rnn" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_models_measures_every_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     place = tmp_path / "models.json"
@@ -124,8 +119,8 @@ def test_sweep_measures_answers_overhead_and_cores(
 
 
 def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
-    assert tuple(contestants.CELLS) == bench.CELLS
-    assert tuple(contestants.SIZES) == bench.SIZES
+    assert tuple(baselines.CELLS) == bench.CELLS
+    assert tuple(baselines.SIZES) == bench.SIZES
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from rnnstudy.lessons.worked_bptt import Gradients, WorkedNetwork
 from rnnstudy.mitigations import h_detach
 from rnnstudy.recurrence import activations, gru, indrnn, layer_norm, lru, lstm, residual, scan, skip
 from rnnstudy.recurrence.base import Adjoint
-from rnnstudy.verify import autograd, differences, interventions, parts, products, run, terms
+from rnnstudy.verify import (
+    adjoint_parts,
+    all_checks,
+    autograd,
+    jacobians,
+    nudged_states,
+    nudged_weights,
+    sums_over_time,
+)
 from rnnstudy.verify.cells import all_cells, name_of
 
 
@@ -254,9 +262,9 @@ def test_a_fault_in_the_engine_fails_the_right_row(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     fault = FAULTS[name]
-    monkeypatch.setattr(run, "CHECKS", {fault.group: run.CHECKS[fault.group]})
+    monkeypatch.setattr(all_checks, "CHECKS", {fault.group: all_checks.CHECKS[fault.group]})
     cells = tuple(cell for cell in all_cells() if name_of(cell) in {*fault.cells, *fault.sound})
-    for module in (autograd, differences, interventions, parts, products, terms):
+    for module in (adjoint_parts, autograd, jacobians, nudged_states, nudged_weights, sums_over_time):
         monkeypatch.setattr(module, "all_cells", lambda: cells)
     monkeypatch.setenv("COLUMNS", "1000")
     break_line(monkeypatch, fault.function, fault.old, fault.new)

@@ -10,9 +10,9 @@ import torch
 from reference.problems import RECURRENCES
 
 from rnnstudy.cli.main import main
-from rnnstudy.verify import run
+from rnnstudy.verify import all_checks
 from rnnstudy.verify.cells import all_cells, has_kink, name_of
-from rnnstudy.verify.figures import Figure, relative_error, share_of_different_bits, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, share_of_different_bits, worst
 
 QUICK = ("closed forms", "worked examples")
 
@@ -20,7 +20,7 @@ QUICK = ("closed forms", "worked examples")
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch):
     """The quickest checks alone."""
-    monkeypatch.setattr(run, "CHECKS", {name: run.CHECKS[name] for name in QUICK})
+    monkeypatch.setattr(all_checks, "CHECKS", {name: all_checks.CHECKS[name] for name in QUICK})
 
 
 def test_every_cell_of_the_package_is_checked_under_a_name_of_its_own():
@@ -55,8 +55,8 @@ def test_zero_infinity_and_nan_are_told_apart():
     ("error", "failed"), [(0.0, False), (1e-6, False), (1.1e-6, True), (math.nan, True), (math.inf, True)]
 )
 def test_a_figure_fails_unless_its_error_is_within_the_tolerance(error, failed):
-    assert Figure(check="a", against="b", cell="c", error=error, tolerance=1e-6).failed == failed
-    assert not Figure(check="a", against="b", cell="c", error=error, tolerance=None).failed
+    assert Comparison(check="a", against="b", cell="c", error=error, tolerance=1e-6).failed == failed
+    assert not Comparison(check="a", against="b", cell="c", error=error, tolerance=None).failed
 
 
 @pytest.mark.usefixtures("_quick")
@@ -78,12 +78,12 @@ def test_figures_are_written_as_they_are_printed(tmp_path, capsys):
 
 def test_what_is_not_a_number_fails_and_is_written_as_text(tmp_path, capsys, monkeypatch):
     def check(device):
-        yield Figure(check="first", against="truth", cell="rnn", error=1e-9, tolerance=1e-6)
-        yield Figure(check="first", against="truth", cell="gru", error=math.nan, tolerance=1e-6)
-        yield Figure(check="first", against="truth", cell="lstm", error=0.5, tolerance=1e-6)
-        yield Figure(check="second", against="truth", cell="rnn", error=9.0, tolerance=None, remark="Look here.")
+        yield Comparison(check="first", against="truth", cell="rnn", error=1e-9, tolerance=1e-6)
+        yield Comparison(check="first", against="truth", cell="gru", error=math.nan, tolerance=1e-6)
+        yield Comparison(check="first", against="truth", cell="lstm", error=0.5, tolerance=1e-6)
+        yield Comparison(check="second", against="truth", cell="rnn", error=9.0, tolerance=None, remark="Look here.")
 
-    monkeypatch.setattr(run, "CHECKS", {"group": check})
+    monkeypatch.setattr(all_checks, "CHECKS", {"group": check})
     place = tmp_path / "figures.json"
     assert main(["verify", "--device", "cpu", "--json", str(place)]) == 1
     printed = " ".join(capsys.readouterr().out.split())
@@ -127,7 +127,7 @@ def test_all_is_well_in_a_process_of_its_own_and_fits_into_80_columns(command, p
     assert max(map(len, lines)) <= 80
     assert "FAILED" not in done.stdout
     assert lines[-1].startswith("All is well: ")
-    assert all(any(line.strip() == group for line in lines) for group in run.CHECKS)
+    assert all(any(line.strip() == group for line in lines) for group in all_checks.CHECKS)
     fused = next(line for line in lines if line.startswith("dL/dh_t of fused LSTM"))
     assert fused.split()[-2:] == ["1.0e+00", "note"]
     assert "other than zero at 1 of 70 time steps, where the true one has 70" in " ".join(done.stdout.split())

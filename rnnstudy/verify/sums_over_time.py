@@ -2,41 +2,39 @@
 
     dE/dW = sum over loss steps s, sum over time steps t <= s, of dE_s/dW(t), W(t) the copy of W that step t uses
 
-Terms are added up for every cell; one by one they are compared with autograd through a loop over torch's functions of
-one step, each with its own copy of the weights.
+Terms are added up for every cell; one by one they are compared with autograd through a loop over torch.nn's cell of one
+step, each step with its own copy of the weights.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from rnnstudy.gradients.weight_terms import weight_gradients, weight_terms
 from rnnstudy.models.base import Network
-from rnnstudy.recurrence.base import Recurrence, States
-from rnnstudy.recurrence.gru import GRURecurrence
-from rnnstudy.recurrence.lstm import LSTMRecurrence
-from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.recurrence.scan import AFFINE
 from rnnstudy.tasks.base import Batch
 from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.figures import Figure, relative_error, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
 from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
+from rnnstudy.verify.torch_cells import torch_cell, unroll_steps
 
 TOLERANCE = 1e-10
 TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
 """Cross entropy at every time step."""
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_sums_over_time(device: torch.device) -> Iterator[Comparison]:
     """Add up the terms of every cell, in networks of two layers; look at those of one layer one by one.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     batch = make_batch(TASK, device)
     for cell in all_cells():
@@ -51,10 +49,12 @@ def check(device: torch.device) -> Iterator[Figure]:
                 (each[name], wanted[name]) for each, wanted in zip(layers, expected, strict=True) for name in wanted
             ]
             error = worst(relative_error(gradient, wanted, keep=1) for gradient, wanted in pairs)
-            yield Figure(check=what, against="dE/dW of training", cell=name_of(cell), error=error, tolerance=TOLERANCE)
+            yield Comparison(
+                check=what, against="dE/dW of training", cell=name_of(cell), error=error, tolerance=TOLERANCE
+            )
     for cell in (each for each in all_cells() if each.in_torch):
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden), TASK, device)
-        yield Figure(
+        yield Comparison(
             check="every dE_s/dW(t)",
             against="autograd, W copied",
             cell=name_of(cell),
@@ -88,25 +88,6 @@ def _sums(network: Network, batch: Batch) -> list[Gradients]:
     return sums
 
 
-def _function(cell: Recurrence) -> Callable[..., Any]:
-    """One step of a cell as torch has it: (inputs, states, weight_ih, weight_hh, bias_ih, bias_hh).
-
-    Returns:
-        The function.
-
-    Raises:
-        AssertionError: The cell says that torch has it, but nobody has said here what it is called there.
-    """
-    match cell:
-        case RNNRecurrence():
-            return {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}[cell.nonlinearity]
-        case GRURecurrence():
-            return torch.gru_cell
-        case LSTMRecurrence():
-            return torch.lstm_cell
-    raise AssertionError(f"say here which function of torch {cell} is")
-
-
 def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
     """Compare every term of a network of one layer.
 
@@ -118,6 +99,7 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
     (layer,) = plain.recurrent_layers
     weights = {name: weight.detach() for name, weight in layer.weights().items()}
     inputs = plain.embed(data.inputs)
+    module = torch_cell(layer.recurrence, inputs.shape[-1], SMALL.hidden)
     # One copy for every time step and replica.
     copies = [
         [
@@ -126,14 +108,12 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
         ]
         for _ in inputs
     ]
-    hidden = torch.stack(
-        [
-            _run(layer.recurrence, inputs[:, replica], [each[replica] for each in copies])
-            for replica in range(plain.replicas)
-        ],
-        dim=1,
-    )
-    losses = TASK.losses(plain.read_out(hidden), data)
+    hidden = []
+    for replica in range(plain.replicas):
+        steps = [partial(_with_weights, module, row[replica]) for row in copies]
+        start = tuple(state[replica] for state in layer.recurrence.zero_state(inputs, SMALL.hidden))
+        hidden.append(torch.stack([states[0] for states in unroll_steps(steps, inputs[:, replica], start)]))
+    losses = TASK.losses(plain.read_out(torch.stack(hidden, dim=1)), data)
     for step, gradients in found.items():
         share = losses[step].sum() / losses[:, 0].numel()
         for name, gradient in gradients.items():
@@ -142,17 +122,5 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
             yield relative_error(gradient, wanted, keep=2)
 
 
-def _run(
-    cell: Recurrence, inputs: Float[Tensor, "time batch input"], weights: Sequence[Mapping[str, Tensor]]
-) -> Float[Tensor, "time batch hidden"]:
-    """h_t of one replica, from zero, each step with weights of its own."""
-    step = _function(cell)
-    hidden_size = weights[0]["weight_hh"].shape[-1]
-    state: States = tuple(inputs.new_zeros(inputs.shape[1], hidden_size) for _ in cell.states)
-    seen = []
-    for row, own in zip(inputs, weights, strict=True):
-        hidden, *others = state
-        after = step(row, state if others else hidden, *(own[name] for name in AFFINE))
-        state = after if isinstance(after, tuple) else (after,)
-        seen.append(state[0])
-    return torch.stack(seen)
+def _with_weights(module: nn.Module, weights: dict[str, Tensor], *arguments: Any) -> Any:
+    return functional_call(module, weights, arguments)

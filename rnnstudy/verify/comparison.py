@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class Comparison:
     """One check on one cell.
 
     Args:

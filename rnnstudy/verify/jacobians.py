@@ -20,8 +20,8 @@ from rnnstudy.recurrence.base import States
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.tasks.adding import Adding
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.figures import Figure, relative_error, worst
-from rnnstudy.verify.interventions import NUDGES
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.nudged_states import NUDGES
 from rnnstudy.verify.problems import SMALL, AnyCell, Problem, make_batch, make_network, make_problem
 
 TOLERANCE = 1e-10
@@ -36,11 +36,11 @@ LINEAR = RNNRecurrence(nonlinearity="identity")
 TANH = RNNRecurrence(nonlinearity="tanh")
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_jacobians(device: torch.device) -> Iterator[Comparison]:
     """Check what is derived from the backward pass of one step.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     for cell in all_cells():
         path = _path(make_problem(cell, SMALL, device))
@@ -50,13 +50,13 @@ def check(device: torch.device) -> Iterator[Figure]:
         ):
             error = min(relative_error(found, _slopes(path, eps, of_inputs=of_inputs), keep=2) for eps in NUDGES)
             against = "x_t nudged" if of_inputs else "s_(t-1) nudged"
-            yield Figure(check=what, against=against, cell=name_of(cell), error=error, tolerance=SLOPE_TOLERANCE)
+            yield Comparison(check=what, against=against, cell=name_of(cell), error=error, tolerance=SLOPE_TOLERANCE)
     for what, against, name, error, tolerance in (
         ("Lyapunov exponents", "ln |eigenvalues of J|", TANH, _exponents(device), TOLERANCE),
         ("product of Jacobians", "alpha^(T-t) = 10^-5000", LINEAR, _powers(device), POWER_TOLERANCE),
         ("replayed dL/dh_t", "alpha^(T-t) = 10^-5000", LINEAR, _replayed(device), POWER_TOLERANCE),
     ):
-        yield Figure(check=what, against=against, cell=name_of(name), error=error, tolerance=tolerance)
+        yield Comparison(check=what, against=against, cell=name_of(name), error=error, tolerance=tolerance)
 
 
 def _path(problem: Problem) -> Trajectory:

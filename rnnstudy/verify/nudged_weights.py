@@ -11,24 +11,24 @@ from rnnstudy.models.base import Network
 from rnnstudy.tasks.base import Batch
 from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.figures import Figure, relative_error, worst
-from rnnstudy.verify.interventions import NUDGES, TOLERANCE
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.nudged_states import NUDGES, TOLERANCE
 from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
 
 TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
 """Cross entropy at every time step."""
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_nudged_weights(device: torch.device) -> Iterator[Comparison]:
     """Move every parameter of two layers of every cell in a random direction, forwards and backwards.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     batch = make_batch(TASK, device)
     for cell in all_cells():
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
-        yield Figure(
+        yield Comparison(
             check="dL/dparameter, each",
             against="parameter nudged",
             cell=name_of(cell),

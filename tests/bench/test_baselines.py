@@ -1,10 +1,10 @@
-"""The contestants do the same work: the same loss, gradients of the same size, the arithmetic of the floor."""
+"""The baselines do the same work: the same loss, gradients of the same size, the arithmetic of the floor."""
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rnnstudy.bench.contestants import CELLS, OUTPUT_SIZE, SIZES, Problem, Size
+from rnnstudy.bench.baselines import CELLS, OUTPUT_SIZE, SIZES, Problem, Size
 
 cells = pytest.mark.parametrize("cell", sorted(CELLS))
 SMALL = Size(batch_size=3, seq_len=11, input_size=4, hidden_size=5)

@@ -14,52 +14,50 @@ from rich.table import Table
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.runs.folder import write_figures
 from rnnstudy.study.run.provenance import device_name, versions
-from rnnstudy.verify import (
-    autograd,
-    closed_forms,
-    differences,
-    interventions,
-    parts,
-    products,
-    terms,
-    worked,
-)
-from rnnstudy.verify.figures import Figure, worst
+from rnnstudy.verify.adjoint_parts import check_adjoint_parts
+from rnnstudy.verify.autograd import check_against_autograd
+from rnnstudy.verify.closed_forms import check_closed_forms
+from rnnstudy.verify.comparison import Comparison, worst
+from rnnstudy.verify.jacobians import check_jacobians
+from rnnstudy.verify.nudged_states import check_nudged_states
+from rnnstudy.verify.nudged_weights import check_nudged_weights
+from rnnstudy.verify.sums_over_time import check_sums_over_time
+from rnnstudy.verify.worked_examples import check_worked_examples
 
-CHECKS: dict[str, Callable[[torch.device], Iterator[Figure]]] = {
-    "slopes, states nudged": interventions.check,
-    "slopes, weights nudged": differences.check,
-    "autograd, torch cells": autograd.check,
-    "closed forms": closed_forms.check,
-    "parts of the total": parts.check,
-    "sums over time": terms.check,
-    "worked examples": worked.check,
-    "Jacobians": products.check,
+CHECKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
+    "slopes, states nudged": check_nudged_states,
+    "slopes, weights nudged": check_nudged_weights,
+    "autograd, torch cells": check_against_autograd,
+    "closed forms": check_closed_forms,
+    "parts of the total": check_adjoint_parts,
+    "sums over time": check_sums_over_time,
+    "worked examples": check_worked_examples,
+    "Jacobians": check_jacobians,
 }
 """By the title that the table gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class CheckedRow:
     """A check on all cells that it was made on; what the table shows as one line.
 
     Args:
         group: One of `CHECKS`.
         device: Where.
-        figures: One per cell, of the same check against the same thing.
+        comparisons: One per cell, of the same check against the same thing.
     """
 
     group: str
     device: torch.device
-    figures: Sequence[Figure]
+    comparisons: Sequence[Comparison]
 
     @property
-    def failures(self) -> list[Figure]:
-        """The figures that are not as they should be."""
-        return [figure for figure in self.figures if figure.failed]
+    def failures(self) -> list[Comparison]:
+        """Those that are not as they should be."""
+        return [each for each in self.comparisons if each.failed]
 
 
-def run(console: Console, devices: Sequence[torch.device], path: Path | None) -> bool:
+def verify_gradients(console: Console, devices: Sequence[torch.device], path: Path | None) -> bool:
     """Make all checks, print the table and what failed, and write the figures as JSON if a file is given.
 
     Args:
@@ -71,7 +69,7 @@ def run(console: Console, devices: Sequence[torch.device], path: Path | None) ->
         Whether nothing failed.
     """
     started = time.perf_counter()
-    rows: list[Row] = []
+    rows: list[CheckedRow] = []
     with Numerics().applied():
         for device in devices:
             rows += _rows(console, device)
@@ -81,7 +79,7 @@ def run(console: Console, devices: Sequence[torch.device], path: Path | None) ->
     failed = [row for row in rows if row.failures]
     for line in (*_remarks(rows), *_complaints(failed)):
         console.print(line, highlight=False, markup=False)
-    checked = sum(figure.tolerance is not None for row in rows for figure in row.figures)
+    checked = sum(each.tolerance is not None for row in rows for each in row.comparisons)
     if failed:
         console.print(f"{len(failed)} of {len(rows)} rows FAILED; {seconds:.0f} s", style="bold red", highlight=False)
     else:
@@ -91,18 +89,18 @@ def run(console: Console, devices: Sequence[torch.device], path: Path | None) ->
     return not failed
 
 
-def _rows(console: Console, device: torch.device) -> list[Row]:
-    rows: list[Row] = []
+def _rows(console: Console, device: torch.device) -> list[CheckedRow]:
+    rows: list[CheckedRow] = []
     for group, check in CHECKS.items():
         with console.status(f"{group}, on {device}"):
-            by_check: dict[tuple[str, str], list[Figure]] = {}
-            for figure in check(device):
-                by_check.setdefault((figure.check, figure.against), []).append(figure)
-        rows += [Row(group=group, device=device, figures=figures) for figures in by_check.values()]
+            by_check: dict[tuple[str, str], list[Comparison]] = {}
+            for each in check(device):
+                by_check.setdefault((each.check, each.against), []).append(each)
+        rows += [CheckedRow(group=group, device=device, comparisons=found) for found in by_check.values()]
     return rows
 
 
-def _table(device: torch.device, rows: Iterable[Row]) -> Table:
+def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
     table = Table(
         title=f"Is every gradient what it is said to be? On {device_name(device)}",
         caption="Error: the largest relative error of all time steps, replicas and cells.",
@@ -121,14 +119,14 @@ def _table(device: torch.device, rows: Iterable[Row]) -> Table:
             table.add_section()
             table.add_row(row.group, style="bold")
             group = row.group
-        first = row.figures[0]
-        error = worst(figure.error for figure in row.figures)
+        first = row.comparisons[0]
+        error = worst(each.error for each in row.comparisons)
         allowed = "" if first.tolerance is None else f"{first.tolerance:.0e}" if first.tolerance else "0"
         verdict = "FAILED" if row.failures else "note" if first.tolerance is None else "ok"
         table.add_row(
             first.check,
             first.against,
-            str(len(row.figures)),
+            str(len(row.comparisons)),
             f"{error:.1e}",
             allowed,
             verdict,
@@ -137,46 +135,46 @@ def _table(device: torch.device, rows: Iterable[Row]) -> Table:
     return table
 
 
-def _remarks(rows: Iterable[Row]) -> Iterator[str]:
+def _remarks(rows: Iterable[CheckedRow]) -> Iterator[str]:
     """What the figures for information say, each once.
 
     Yields:
         Sentences.
     """
-    remarks = (figure.remark for row in rows for figure in row.figures if figure.remark)
+    remarks = (each.remark for row in rows for each in row.comparisons if each.remark)
     yield from (f"Note: {remark}" for remark in dict.fromkeys(remarks))
 
 
-def _complaints(failed: Iterable[Row]) -> Iterator[str]:
+def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:
     """Name every check that failed, and on which cells.
 
     Yields:
         A line for each row.
     """
     for row in failed:
-        first = row.figures[0]
-        cells = ", ".join(f"{figure.cell} ({figure.error:.1e})" for figure in row.failures)
+        first = row.comparisons[0]
+        cells = ", ".join(f"{each.cell} ({each.error:.1e})" for each in row.failures)
         yield (
             f"FAILED on {row.device}: {row.group}: {first.check}, compared with {first.against}: {cells}; "
             f"allowed is {first.tolerance:.0e}."
         )
 
 
-def _records(rows: Iterable[Row]) -> Iterator[dict[str, str | float | bool | None]]:
-    """Every figure, for the file.
+def _records(rows: Iterable[CheckedRow]) -> Iterator[dict[str, str | float | bool | None]]:
+    """Every each, for the file.
 
     Yields:
-        A figure's names and numbers; an error that is not finite as text, which JSON has no number for.
+        A each's names and numbers; an error that is not finite as text, which JSON has no number for.
     """
     for row in rows:
-        for figure in row.figures:
+        for each in row.comparisons:
             yield {
                 "device": str(row.device),
                 "group": row.group,
-                "check": figure.check,
-                "against": figure.against,
-                "cell": figure.cell,
-                "error": figure.error if math.isfinite(figure.error) else str(figure.error),
-                "tolerance": figure.tolerance,
-                "ok": None if figure.tolerance is None else not figure.failed,
+                "check": each.check,
+                "against": each.against,
+                "cell": each.cell,
+                "error": each.error if math.isfinite(each.error) else str(each.error),
+                "tolerance": each.tolerance,
+                "ok": None if each.tolerance is None else not each.failed,
             }

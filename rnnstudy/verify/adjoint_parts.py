@@ -9,18 +9,18 @@ from collections.abc import Iterator
 import torch
 
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.figures import Figure, relative_error, share_of_different_bits, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, share_of_different_bits, worst
 from rnnstudy.verify.problems import SMALL, Problem, Solved, make_problem, solve
 
 SINGLE_TOLERANCE = 1e-4
 """In float32."""
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_adjoint_parts(device: torch.device) -> Iterator[Comparison]:
     """Take the adjoints of every cell apart.
 
     Yields:
-        The figures; those of bits are shares of entries that differ.
+        The comparisons; those of bits are shares of entries that differ.
     """
     for cell in all_cells():
         problems = [make_problem(cell, SMALL, device, dtype) for dtype in (torch.float64, torch.float32)]
@@ -35,7 +35,7 @@ def check(device: torch.device) -> Iterator[Figure]:
             ),
             ("all gradients, float32", "engine in float64", _precision(single, double), SINGLE_TOLERANCE),
         ):
-            yield Figure(check=what, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
+            yield Comparison(check=what, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
 
 
 def _sums(solved: Solved) -> float:

@@ -16,7 +16,7 @@ from rnnstudy.lessons.notebook_curve import notebook_curve
 from rnnstudy.lessons.powers import lesson_matrix, matrix_powers
 from rnnstudy.lessons.worked_bptt import Gradients, WorkedNetwork, lesson_network
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.verify.figures import Figure, relative_error, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
 
 TOLERANCE = 1e-10
 SEVEN_DIGITS = 5e-7
@@ -33,11 +33,11 @@ LESSON_CUBED = ((0.1295, 0.00753), (0.2259, 0.1295))
 PUBLISHED_CURVE = (1.304390e-14, 1.207213e00)
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_worked_examples(device: torch.device) -> Iterator[Comparison]:
     """Compare what is worked out in NumPy with autograd, the engine, and published figures.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     lesson = lesson_network()
     network = WorkedNetwork(U=lesson.U, V=READOUT * lesson.V, W=lesson.W)
@@ -62,7 +62,7 @@ def check(device: torch.device) -> Iterator[Figure]:
         ("[[.5,.01],[.3,.5]]^3", "published figures", "lesson", _lesson(), TOLERANCE),
         ("a notebook's curve", "published, 7 digits", "notebook", _ends(published), SEVEN_DIGITS),
     ):
-        yield Figure(check=what, against=against, cell=name, error=error, tolerance=tolerance)
+        yield Comparison(check=what, against=against, cell=name, error=error, tolerance=tolerance)
 
 
 @dataclass(frozen=True, kw_only=True)

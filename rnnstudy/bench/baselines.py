@@ -1,4 +1,4 @@
-"""One training step, forward, loss at the last time step, backward, done in four ways."""
+"""One training step, forward, loss at the last time step, backward: ours, and the baselines that it is held against."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,10 +66,17 @@ SIZES = {
     "S3": Size(batch_size=32, seq_len=200, input_size=8, hidden_size=128),
 }
 
+REPLICAS = 8
+SIZE_NAME = "S2"
+SIZE = SIZES[SIZE_NAME]
+"""What models, tasks, instruments and runs are measured at, on the CPU."""
+
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What every contestant does: one step of `replicas` networks, each on its own batch.
+    """What every baseline does: one step of `replicas` networks, each on its own batch.
 
     Args:
         cell: One of `CELLS`.
@@ -79,9 +86,9 @@ class Problem:
     """
 
     cell: Cell
-    size: Size
-    replicas: int
-    device: torch.device
+    size: Size = SIZE
+    replicas: int = REPLICAS
+    device: torch.device = CPU
 
     def data(self) -> tuple[Tensor, Tensor]:
         """Inputs (time, replica, batch, input) and target classes (replica, batch)."""
@@ -116,10 +123,8 @@ class Problem:
 
     def torch_nn(self) -> Work:
         """One network after the other: the fused module of torch.nn and a linear head, recording nothing."""
-        size = self.size
         inputs, targets = self.data()
-        bodies = [self.cell.module(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
-        heads = [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
+        bodies, heads = self._networks(self.cell.module)
 
         def step() -> None:
             for replica, (body, head) in enumerate(zip(bodies, heads, strict=True)):
@@ -132,10 +137,8 @@ class Problem:
 
     def unrolled(self) -> Work:
         """One network after the other: a Python loop over the one-step cell of torch.nn, every state retained."""
-        size = self.size
         inputs, targets = self.data()
-        cells = [self.cell.one_step(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
-        heads = [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
+        cells, heads = self._networks(self.cell.one_step)
 
         def step() -> None:
             for replica, (cell, head) in enumerate(zip(cells, heads, strict=True)):
@@ -152,6 +155,12 @@ class Problem:
                 functional.cross_entropy(head(hidden), targets[replica]).backward()
 
         return step
+
+    def _networks(self, kind: Callable[[int, int], nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
+        """A body of this kind and a linear head for each replica."""
+        size = self.size
+        bodies = [kind(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
+        return bodies, [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
 
     def floor(self) -> Work:
         """The arithmetic of the step's matrix products, as one large square product per replica."""

@@ -18,7 +18,7 @@ from rnnstudy.core.seeding import make_generator
 from rnnstudy.recurrence.base import States
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.figures import Figure, relative_error, worst
+from rnnstudy.verify.comparison import Comparison, relative_error, worst
 from rnnstudy.verify.problems import SMALL, Problem, Solved, make_problem, solve
 
 NUDGES = (1e-5, 1e-7)
@@ -32,11 +32,11 @@ Nudge = Callable[[States, Tensor], tuple[States, States]]
 last: the states that the loss sees, and those, each (replica, batch, hidden), that the rest is run from."""
 
 
-def check(device: torch.device) -> Iterator[Figure]:
+def check_nudged_states(device: torch.device) -> Iterator[Comparison]:
     """Nudge every state of every cell, at every time step.
 
     Yields:
-        The figures.
+        The comparisons.
     """
     for cell in all_cells():
         problem = make_problem(cell, SMALL, device)
@@ -46,7 +46,7 @@ def check(device: torch.device) -> Iterator[Figure]:
             for what, against, error in _found(problem, solved, eps):
                 best[what, against] = min(best.get((what, against), math.inf), error)
         for (what, against), error in best.items():
-            yield Figure(check=what, against=against, cell=name_of(cell), error=error, tolerance=TOLERANCE)
+            yield Comparison(check=what, against=against, cell=name_of(cell), error=error, tolerance=TOLERANCE)
 
 
 def _found(problem: Problem, solved: Solved, eps: float) -> Iterator[tuple[str, str, float]]:

@@ -1,0 +1,27 @@
+"""How a benchmark tells what it has found: as a table, and in a file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rnnstudy.runs.folder import write_figures
+
+
+def new_table(title: str, texts: Sequence[str], numbers: Sequence[str], caption: str | None = None) -> Table:
+    """Make a table with columns of text, set to the left, and then of numbers, set to the right."""
+    table = Table(title=title, caption=caption)
+    for header in texts:
+        table.add_column(header)
+    for header in numbers:
+        table.add_column(header, justify="right")
+    return table
+
+
+def show(console: Console, table: Table, records: Sequence[dict[str, Any]], path: Path | None) -> None:
+    """Print the table, and write the records as JSON if a file is given."""
+    console.print(table)
+    if path is not None:
+        write_figures(path, records)

@@ -1,0 +1,47 @@
+"""The cells of torch.nn, and how they go through a sequence."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rnnstudy.recurrence.base import Recurrence, States
+from rnnstudy.recurrence.gru import GRURecurrence
+from rnnstudy.recurrence.lstm import LSTMRecurrence
+from rnnstudy.recurrence.rnn import RNNRecurrence
+
+
+def torch_cell(cell: Recurrence, input_size: int, hidden_size: int) -> nn.RNNCellBase:
+    """The cell of torch.nn for one time step, in float64.
+
+    Returns:
+        The cell, with weights of its own.
+
+    Raises:
+        AssertionError: The cell says that torch.nn has it, but nobody has said here what it is called there.
+    """
+    match cell:
+        case RNNRecurrence():
+            module = nn.RNNCell(input_size, hidden_size, nonlinearity=cell.nonlinearity, dtype=torch.float64)
+        case GRURecurrence():
+            module = nn.GRUCell(input_size, hidden_size, dtype=torch.float64)
+        case LSTMRecurrence():
+            module = nn.LSTMCell(input_size, hidden_size, dtype=torch.float64)
+        case _:
+            raise AssertionError(f"say here which cell of torch.nn {cell} is")
+    return module
+
+
+def unroll_steps(
+    steps: Iterable[Callable[..., Any]], inputs: Float[Tensor, "time batch input"], state: States
+) -> list[States]:
+    """Every state after every time step, each (batch, hidden); a step is called as a cell of torch.nn is."""
+    seen: list[States] = []
+    for step, row in zip(steps, inputs, strict=True):
+        hidden, *others = state
+        after = step(row, state if others else hidden)
+        state = after if isinstance(after, tuple) else (after,)
+        seen.append(state)
+    return seen
