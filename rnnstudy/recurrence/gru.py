@@ -97,9 +97,9 @@ class GRURecurrence(Scanned):
 
     @override
     def backward_scan(self, back: BackwardScan) -> Gradients:
-        values, gates, new, packed = back.kept
+        values, gates, new, weights = back.kept
         norm, size, hidden = back.norm, back.like.shape[-1], values[..., back.input_size + 1 :]
-        gradient, product = back.gradient(values, packed, rows=3 * size)
+        gradient, product = back.gradient(values, weights, rows=3 * size)
         through_z = torch.empty_like(back.like)
 
         for span in gradient.spans(back.like):
@@ -123,10 +123,11 @@ class GRURecurrence(Scanned):
                 torch.mul(total, keeps[k], out=through_z)
                 product(from_state[k], leaving).add_(through_z)
 
-        parts = gradient.parts(norm)
-        of_ih, of_hh, of_bias = parts["weight_ih"], parts["weight_hh"], parts.pop("bias")
-        of_weights = (_of_input(of_ih), _of_state(of_hh), _of_input(of_bias), _of_state(of_bias))
-        return gradient.inputs, (back.carried.initial,), parts | dict(zip(AFFINE, of_weights, strict=True))
+        packed, before = gradient.packed, back.input_size
+        gains, of_bias = ({}, packed[..., before]) if norm is None else norm.gradients()
+        of_ih, of_hh = _of_input(packed)[..., :before], _of_state(packed)[..., before + 1 :]
+        of_weights = (of_ih, of_hh, _of_input(of_bias), _of_state(of_bias).clone())
+        return gradient.inputs, (back.carried.initial,), dict(zip(AFFINE, of_weights, strict=True)) | gains
 
     @override
     @torch.no_grad()

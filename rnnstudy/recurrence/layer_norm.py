@@ -84,9 +84,9 @@ class LayerNorm:
         torch.mul(through, self._scale[time_step], out=delta.unflatten(-1, (-1, self._size)))
         return delta
 
-    def gradients(self) -> tuple[Float[Tensor, "replica rows"], Float[Tensor, "replica rows"]]:
-        """Of gain and bias, after all steps back."""
-        return self._of_gain.sum(1), self._of_bias.sum(1)
+    def gradients(self) -> tuple[dict[str, Float[Tensor, "replica rows"]], Float[Tensor, "replica rows"]]:
+        """Of the gain, by its name, and of the bias, after all steps back."""
+        return {"gain": self._of_gain.sum(1)}, self._of_bias.sum(1)
 
 
 def norm_of(

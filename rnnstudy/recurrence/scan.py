@@ -211,20 +211,17 @@ class Gradient:
             by_replica = torch.bmm(span.rows, self._packed[..., : self._input_size])
             out.copy_(by_replica.unflatten(1, (len(out), -1)).transpose(0, 1))
 
-    def parts(self, norm: LayerNorm | None) -> dict[str, Tensor]:
-        """The gradients of "weight_ih", "weight_hh" and their "bias" as they are packed, and of a "gain"."""
-        packed = self._turned.transpose(1, 2)
-        of_ih, of_bias, of_hh = packed.tensor_split([self._input_size, self._input_size + 1], dim=-1)
-        parts = {"weight_ih": of_ih, "weight_hh": of_hh, "bias": of_bias.squeeze(-1)}
-        if norm is not None:
-            parts["gain"], parts["bias"] = norm.gradients()
-        return parts
+    @property
+    def packed(self) -> Float[Tensor, "replica rows joint"]:
+        """The gradient of the packed weights."""
+        return self._turned.transpose(1, 2)
 
     def affine(self, norm: LayerNorm | None = None) -> dict[str, Tensor]:
         """The gradients of the weights of a cell of torch.nn, and of a gain, by name."""
-        parts = self.parts(norm)
-        bias = parts.pop("bias")
-        return parts | {"bias_ih": bias, "bias_hh": bias.clone()}
+        before = self._input_size
+        gains, of_bias = ({}, self.packed[..., before]) if norm is None else norm.gradients()
+        of_ih, of_hh = self.packed[..., :before], self.packed[..., before + 1 :]
+        return dict(zip(AFFINE, (of_ih, of_hh, of_bias, of_bias.clone()), strict=True)) | gains
 
 
 def tanh_of_half(doubled: Tensor, out: Tensor) -> Tensor:
