@@ -75,7 +75,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class Workload:
     """What every baseline does: one step of `replicas` networks, each on its own batch.
 
     Args:

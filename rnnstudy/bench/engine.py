@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rnnstudy.bench.baselines import CELLS, SIZES, Problem, Work
-from rnnstudy.bench.results import new_table, show
+from rnnstudy.bench.baselines import CELLS, SIZES, Work, Workload
+from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch, Timing
 from rnnstudy.core.numerics import Numerics
 
@@ -84,16 +84,16 @@ def measure_engine(
     rows: list[StepTimes] = []
     for cell in cells:
         for size, count, numerics in settings:
-            problem = Problem(cell=CELLS[cell], size=SIZES[size], replicas=count, device=device)
+            problem = Workload(cell=CELLS[cell], size=SIZES[size], replicas=count, device=device)
             name = size if numerics == Numerics() else f"{size} {AS_SHIPPED}"
             with numerics.applied():
                 timings = stopwatch.measure(_ways(problem))
             rows.append(StepTimes(cell=cell, size=name, replicas=count, timings=timings))
             console.print(_described(rows[-1]), highlight=False, soft_wrap=True)
-    show(console, _ratios(rows), [row.as_record() for row in rows], path)
+    print_and_write(console, _ratios(rows), [row.as_record() for row in rows], path)
 
 
-def _ways(problem: Problem) -> dict[str, Work]:
+def _ways(problem: Workload) -> dict[str, Work]:
     """Our step, and what it is compared with."""
     return {
         "ours": problem.ours(),

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE_NAME
 from rnnstudy.bench.plans import measured_run, member_files, planned
-from rnnstudy.bench.results import new_table, show
+from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import Numerics
@@ -60,7 +60,7 @@ def measure_instruments(console: Console, models: Sequence[str], seconds: float,
         first = next(iter(rows.values()))
         cells = [f"{rows[model].ratio:.2f}\n{rows[model].share:.2%}" for model in models]
         table.add_row(name, first.tier, str(first.interval), *cells)
-    show(console, table, [{**vars(cost), "share": cost.share} for cost in costs], path)
+    print_and_write(console, table, [{**vars(cost), "share": cost.share} for cost in costs], path)
 
 
 def _costs(model: str, seconds: float) -> list[InstrumentCost]:

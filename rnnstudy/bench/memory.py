@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from rnnstudy.bench.baselines import CELLS, SIZES, Problem, Size, Work
-from rnnstudy.bench.results import new_table, show
+from rnnstudy.bench.baselines import CELLS, SIZES, Size, Work, Workload
+from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
 
@@ -57,7 +57,7 @@ class Measurement:
 
     def _work(self, seq_len: int) -> Work:
         size = replace(self.size, seq_len=seq_len)
-        problem = Problem(cell=CELLS[self.cell], size=size, replicas=self.replicas)
+        problem = Workload(cell=CELLS[self.cell], size=size, replicas=self.replicas)
         return problem.ours() if self.way == "ours" else problem.torch_nn()
 
     def take(self) -> "MemoryCost":
@@ -112,7 +112,7 @@ def measure_memory(console: Console, cells: Sequence[str], path: Path | None) ->
     table = new_table("Memory at the peak of a recorded training step, and time per time step", [cell, what], numbers)
     for record in records:
         table.add_row(*(f"{figure:.2f}" if isinstance(figure, float) else str(figure) for figure in record.values()))
-    show(console, table, records, path)
+    print_and_write(console, table, records, path)
 
 
 def _rows(cell: str) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 import yaml
 from rich.console import Console
 
-from rnnstudy.bench.baselines import CELLS, REPLICAS, SIZE, SIZE_NAME, Problem
+from rnnstudy.bench.baselines import CELLS, REPLICAS, SIZE, SIZE_NAME, Workload
 from rnnstudy.bench.plans import member_files, planned
-from rnnstudy.bench.results import new_table, show
+from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.models.base import Model
@@ -45,15 +45,11 @@ def measure_models(console: Console, seconds: float, path: Path | None) -> None:
     )
     for cost in costs:
         table.add_row(cost.model, str(cost.parameters), f"{cost.step_ms:.1f}", f"{cost.ratio:.2f}")
-    show(console, table, [vars(cost) for cost in costs], path)
+    print_and_write(console, table, [vars(cost) for cost in costs], path)
 
 
 def _models() -> Iterator[tuple[str, Model]]:
-    """Every model with its default settings and one layer, and those that can with layer normalisation.
-
-    Yields:
-        Name and model.
-    """
+    """Yield name and model: each with its default settings and one layer, and with layer normalisation where it can."""
     for file in member_files("model"):
         common = (f"model={file.stem}", f"model.hidden_size={SIZE.hidden_size}", "model.num_layers=1")
         variants = [[]]
@@ -65,7 +61,7 @@ def _models() -> Iterator[tuple[str, Model]]:
 
 
 def _cost(name: str, model: Model, seconds: float) -> ModelCost:
-    problem = Problem(cell=CELLS["rnn"])
+    problem = Workload(cell=CELLS["rnn"])
     ways = {"rnn": problem.ours(), "model": problem.of(model)}
     timings = Stopwatch(device=problem.device, seconds=seconds).measure(ways)
     shapes = model.recurrence().shapes(SIZE.input_size, SIZE.hidden_size).values()

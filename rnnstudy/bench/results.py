@@ -20,7 +20,7 @@ def new_table(title: str, texts: Sequence[str], numbers: Sequence[str], caption:
     return table
 
 
-def show(console: Console, table: Table, records: Sequence[dict[str, Any]], path: Path | None) -> None:
+def print_and_write(console: Console, table: Table, records: Sequence[dict[str, Any]], path: Path | None) -> None:
     """Print the table, and write the records as JSON if a file is given."""
     console.print(table)
     if path is not None:

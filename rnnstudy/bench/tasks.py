@@ -9,9 +9,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from rnnstudy.bench.baselines import CELLS, CPU, REPLICAS, SIZE, SIZE_NAME, Problem
+from rnnstudy.bench.baselines import CELLS, CPU, REPLICAS, SIZE, SIZE_NAME, Workload
 from rnnstudy.bench.plans import member_files, planned
-from rnnstudy.bench.results import new_table, show
+from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
@@ -53,15 +53,11 @@ def measure_tasks(console: Console, seconds: float, path: Path | None) -> None:
     )
     for cost in costs:
         table.add_row(cost.task, str(cost.seq_len), f"{cost.data_ms:.2f}", f"{cost.step_ms:.1f}", f"{cost.share:.1%}")
-    show(console, table, [vars(cost) for cost in costs], path)
+    print_and_write(console, table, [vars(cost) for cost in costs], path)
 
 
 def _tasks() -> Iterator[tuple[str, Task]]:
-    """Every task, with sequences of the size's length if it can.
-
-    Yields:
-        Name and task.
-    """
+    """Yield name and task: each with sequences of the size's length if it can."""
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder) / "text.txt"
         text.write_text(SENTENCE * 100)
@@ -81,7 +77,7 @@ def _cost(name: str, task: Task, seconds: float) -> TaskCost:
     def draw() -> None:
         data.next(0)
 
-    ways: dict[str, Callable[[], None]] = {"data": draw, "step": Problem(cell=CELLS["lstm"]).ours()}
+    ways: dict[str, Callable[[], None]] = {"data": draw, "step": Workload(cell=CELLS["lstm"]).ours()}
     timings = Stopwatch(device=CPU, seconds=seconds).measure(ways)
     return TaskCost(
         task=name,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rnnstudy.bench.baselines import REPLICAS, SIZE_NAME
 from rnnstudy.bench.plans import measured_run
-from rnnstudy.bench.results import new_table, show
+from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.study.sweep.train import train
 
@@ -68,7 +68,7 @@ def measure_training(console: Console, models: Sequence[str], steps: int, path: 
     table.add_row("step / engine", *(f"{split.ratio():.2f}" for split in splits))
     table.add_row("instruments", *(f"{split.share('instruments'):.1%}" for split in splits))
     table.add_row("with writers", *(f"{split.share('instruments', 'writers'):.1%}" for split in splits))
-    show(console, table, [_record(split) for split in splits], path)
+    print_and_write(console, table, [_record(split) for split in splits], path)
 
 
 def _record(split: TimeSplit) -> dict[str, str | int | float]:

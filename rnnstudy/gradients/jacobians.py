@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rnnstudy.gradients.spectra import spectral_norm
 from rnnstudy.gradients.trajectories import Trajectory
+from rnnstudy.recurrence.scan import spans
 
 AT_ONCE = 1 << 22
 """Numbers of all Jacobians that are held at once: 32 MB."""
@@ -75,27 +76,17 @@ def _derivatives(trajectory: Trajectory, steps: range, *, of_inputs: bool) -> Te
 def spans_of(trajectory: Trajectory) -> list[range]:
     """Time steps in runs whose Jacobians are few enough to be held at once."""
     rows = trajectory.inputs.shape[1] * trajectory.inputs.shape[2] * trajectory.state_size
-    length = max(1, AT_ONCE // (rows * 4 * trajectory.state_size))
-    starts = range(0, trajectory.num_steps, length)
-    return [range(start, min(start + length, trajectory.num_steps)) for start in starts]
+    return spans(trajectory.num_steps, max(1, AT_ONCE // (rows * 4 * trajectory.state_size)))
 
 
 def jacobians_forward(trajectory: Trajectory) -> Iterator[Float[Tensor, "replica batch state state"]]:
-    """J_0, J_1, ... in turn.
-
-    Yields:
-        One Jacobian per time step.
-    """
+    """Yield J_0, J_1, ... in turn, one per time step."""
     for steps in spans_of(trajectory):
         yield from step_jacobians(trajectory, steps).unbind(0)
 
 
 def jacobians_backward(trajectory: Trajectory) -> Iterator[Float[Tensor, "replica batch state state"]]:
-    """The same from the last time step to the first.
-
-    Yields:
-        One Jacobian per time step.
-    """
+    """Yield the same from the last time step to the first."""
     for steps in reversed(spans_of(trajectory)):
         yield from reversed(step_jacobians(trajectory, steps).unbind(0))
 

@@ -13,7 +13,7 @@ from rnnstudy.gradients.trajectories import Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lyapunov:
+class LyapunovExponents:
     """Growth along a finite stretch of a trajectory, in natural logarithms per time step.
 
     Forward, an orthonormal frame goes through J_1, J_2, ..., J_T and is made orthonormal again after every step; the
@@ -35,7 +35,7 @@ class Lyapunov:
 
 
 @torch.no_grad()
-def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> Lyapunov:
+def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> LyapunovExponents:
     """Exponents of the recurrence along its path, by QR (Gram-Schmidt, twice, where directions are lost).
 
     References:
@@ -57,7 +57,7 @@ def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> Lyapunov:
     if not 0 <= burn_in < trajectory.num_steps:
         last = trajectory.num_steps - 1
         raise ConfigError(f"burn_in must be between 0 and {last}, one less than the time steps, got {burn_in}.")
-    return Lyapunov(
+    return LyapunovExponents(
         forward=_growth(jacobians_forward(trajectory), burn_in),
         backward=_growth((jacobian.mT for jacobian in jacobians_backward(trajectory)), burn_in),
         steps=trajectory.num_steps - burn_in,

@@ -17,6 +17,7 @@ from torch import Tensor
 from rnnstudy.gradients.trajectories import Trajectory, in_double, network_trajectories
 from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import AdjointRecorder, States
+from rnnstudy.recurrence.scan import spans
 from rnnstudy.tasks.base import Batch, Task
 
 AT_ONCE = 1 << 22
@@ -127,11 +128,9 @@ def _arriving(trajectory: Trajectory, recorder: AdjointRecorder) -> States:
     return tuple(found)
 
 
-def _spans(trajectory: Trajectory, num_steps: int) -> Iterator[range]:
+def _spans(trajectory: Trajectory, num_steps: int) -> list[range]:
     copy = sum(weight.numel() for weight in trajectory.weights.values())
-    length = max(1, AT_ONCE // copy)
-    for start in range(0, num_steps, length):
-        yield range(start, min(start + length, num_steps))
+    return spans(num_steps, max(1, AT_ONCE // copy))
 
 
 @torch.enable_grad()

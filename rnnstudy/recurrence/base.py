@@ -215,14 +215,7 @@ class Recurrence(ABC):
         recorder: AdjointRecorder | None = None,
         edit: AdjointEdit | None = None,
     ) -> States:
-        """Run the cell over a sequence, differentiably.
-
-        Args:
-            inputs: The sequence.
-            state: Where to start, one tensor (replica, batch, hidden) per state.
-            weights: The layer's weights.
-            recorder: Filled with every state's adjoint during `backward`.
-            edit: Applied to the carried adjoint at every time step.
+        """Run the cell over a sequence as `scan` does.
 
         Returns:
             Every state at every time step, each (time, replica, batch, hidden). The last time step continues the

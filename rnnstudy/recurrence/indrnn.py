@@ -65,7 +65,7 @@ class IndRNNRecurrence(Scanned):
         activation = ACTIVATIONS[self.nonlinearity]
         of_recurrent, delta = torch.zeros_like(back.like), torch.empty_like(hidden[1:])
 
-        for steps in reversed(list(spans(back.num_steps))):
+        for steps in reversed(spans(back.num_steps)):
             during = slice(steps.start, steps.stop)
             activation.slope(hidden[1:][during], delta[during])
             deltas, befores = delta[during].unbind(0), hidden[during].unbind(0)

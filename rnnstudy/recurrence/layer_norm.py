@@ -47,11 +47,7 @@ class LayerNorm:
         self._zero, self._one = torch.zeros_like(self._scale[0]), torch.ones_like(self._scale[0])
 
     def forward(self, time_step: int, values: Tensor, first: int = 0) -> Tensor:
-        """Normalise the pre-activations of a step in place, from the block `first` on.
-
-        Returns:
-            `values`, (replica, batch, rows).
-        """
+        """Normalise the pre-activations of a step, (replica, batch, rows), in place, from the block `first` on."""
         kept = time_step if len(self._normal) > 1 else 0
         last = first + values.shape[-1] // self._size
         rows = slice(first * self._size, last * self._size)
@@ -68,11 +64,7 @@ class LayerNorm:
         self._of_gain, self._of_bias = self._gain.new_zeros(shape), self._gain.new_zeros(shape)
 
     def backward(self, time_step: int, delta: Float[Tensor, "replica batch rows"]) -> Tensor:
-        """Turn the adjoint of what `forward` gave, without factors, into that of what it got, in place.
-
-        Returns:
-            `delta`.
-        """
+        """Turn the adjoint of what `forward` gave, without factors, into that of what it got, in place."""
         normal = self._normal[time_step]
         self._of_gain.addcmul_(delta, normal.flatten(-2))
         self._of_bias.add_(delta)

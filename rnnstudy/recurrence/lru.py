@@ -76,7 +76,7 @@ class LRURecurrence(Scanned):
         delta = torch.empty_like(hidden[1:])
         of_eigenvalue = torch.zeros_like(_complex(back.like))
 
-        for steps in reversed(list(spans(back.num_steps))):
+        for steps in reversed(spans(back.num_steps)):
             during = slice(steps.start, steps.stop)
             deltas = delta[during].unbind(0)
             for k, total, leaving in back.steps(steps, totals=deltas):

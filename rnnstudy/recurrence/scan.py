@@ -31,7 +31,8 @@ MINUS_ONE = torch.tensor(-1.0, device="cpu")
 """For 2x - 1 in one operation; without axes, so that it goes with every device and dtype."""
 
 SPAN = 48
-"""Time steps for which views are made at once; many more live objects would call Python's garbage collector."""
+"""Time steps of a run, at whose start the views of all its steps are made: many more live objects would call Python's
+garbage collector."""
 
 SPAN_ELEMENTS = 1 << 19
 """Numbers that a run of backward steps computes at once, of all replicas: 2 MB in float32."""
@@ -94,10 +95,9 @@ def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:
     return buffer[steps.start : steps.stop].unbind(0)
 
 
-def spans(num_steps: int) -> Iterator[range]:
-    """Time steps in runs of bounded length, since a view of every step is made at the start of a run."""
-    for start in range(0, num_steps, SPAN):
-        yield range(start, min(start + SPAN, num_steps))
+def spans(num_steps: int, length: int = SPAN) -> list[range]:
+    """Time steps in runs of bounded length."""
+    return [range(start, min(start + length, num_steps)) for start in range(0, num_steps, length)]
 
 
 def step_by_step(num_steps: int, *buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -168,7 +168,7 @@ def backward_spans(num_steps: int, like: Float[Tensor, "replica batch hidden"], 
             )
 
 
-class Gradient:
+class PackedGradient:
     """Gradient of the packed weights and of the inputs, summed chunk by chunk on the way back."""
 
     def __init__(
@@ -192,11 +192,7 @@ class Gradient:
         self.inputs = values.new_empty(len(values) - 1, *values.shape[1:3], input_size) if of_inputs else None
 
     def spans(self, like: Float[Tensor, "replica batch hidden"]) -> Iterator[BackwardSpan]:
-        """Go back through time, and add every chunk once the caller has filled the deltas of its steps.
-
-        Yields:
-            The runs of time steps, last first.
-        """
+        """Yield the runs of time steps, last first, and add every chunk once the caller has filled its deltas."""
         for span in backward_spans(len(self._values) - 1, like, blocks=self._packed.shape[1] // like.shape[-1]):
             yield span
             self.add(span)
@@ -312,7 +308,7 @@ class BackwardScan:
             self._options.recorder.adjoints[state] = Adjoint(carried=carried.values, source=direct)
         return carried
 
-    def gradient(self, values: Tensor, packed: Tensor, rows: int | None = None) -> tuple[Gradient, StepProduct]:
+    def gradient(self, values: Tensor, packed: Tensor, rows: int | None = None) -> tuple[PackedGradient, StepProduct]:
         """Make what sums the gradient of packed weights, and the product that carries on through their W_hh.
 
         Args:
@@ -324,7 +320,7 @@ class BackwardScan:
             The gradient, zero so far, and the product.
         """
         back = packed[:, :rows, self.input_size + 1 :].transpose(1, 2)
-        gradient = Gradient(values, packed, self.input_size, of_inputs=self._of_inputs)
+        gradient = PackedGradient(values, packed, self.input_size, of_inputs=self._of_inputs)
         return gradient, StepProduct(back, self.like.shape[1])
 
     def steps(

@@ -70,11 +70,7 @@ class ReplicaStates:
         return stopping
 
     def note_skips(self, may_step: Bool[Tensor, " replica"], patience: int) -> Bool[Tensor, " replica"]:
-        """Count who must skip this step, and give up those that skipped `patience` steps in a row.
-
-        Returns:
-            Who diverged now.
-        """
+        """Count who must skip this step; tells who diverged now, after `patience` skips in a row, and is given up."""
         skipping = self.training & ~may_step
         self.skipped += skipping
         self.skipped_in_a_row = torch.where(skipping, self.skipped_in_a_row + 1, 0)

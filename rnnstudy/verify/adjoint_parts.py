@@ -9,19 +9,15 @@ from collections.abc import Iterator
 import torch
 
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, share_of_different_bits, worst
+from rnnstudy.verify.finding import Finding, relative_error, share_of_different_bits, worst_error
 from rnnstudy.verify.problems import SMALL, Problem, Solved, make_problem, solve
 
 SINGLE_TOLERANCE = 1e-4
 """In float32."""
 
 
-def check_adjoint_parts(device: torch.device) -> Iterator[Comparison]:
-    """Take the adjoints of every cell apart.
-
-    Yields:
-        The comparisons; those of bits are shares of entries that differ.
-    """
+def check_adjoint_parts(device: torch.device) -> Iterator[Finding]:
+    """Take the adjoints of every cell apart; errors of bits are shares of entries that differ."""
     for cell in all_cells():
         problems = [make_problem(cell, SMALL, device, dtype) for dtype in (torch.float64, torch.float32)]
         double, single = (solve(problem) for problem in problems)
@@ -35,7 +31,7 @@ def check_adjoint_parts(device: torch.device) -> Iterator[Comparison]:
             ),
             ("all gradients, float32", "engine in float64", _precision(single, double), SINGLE_TOLERANCE),
         ):
-            yield Comparison(check=what, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
+            yield Finding(check=what, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
 
 
 def _sums(solved: Solved) -> float:
@@ -55,4 +51,4 @@ def _direct(problem: Problem, solved: Solved) -> float:
 def _precision(single: Solved, double: Solved) -> float:
     totals = [(single.adjoints[name].total, adjoint.total, 2) for name, adjoint in double.adjoints.items()]
     gradients = [(single.gradients[name], gradient, 1) for name, gradient in double.gradients.items()]
-    return worst(relative_error(one, other, keep=keep) for one, other, keep in (*totals, *gradients))
+    return worst_error(relative_error(one, other, keep=keep) for one, other, keep in (*totals, *gradients))

@@ -17,14 +17,14 @@ from rnnstudy.study.run.provenance import device_name, versions
 from rnnstudy.verify.adjoint_parts import check_adjoint_parts
 from rnnstudy.verify.autograd import check_against_autograd
 from rnnstudy.verify.closed_forms import check_closed_forms
-from rnnstudy.verify.comparison import Comparison, worst
+from rnnstudy.verify.finding import Finding, worst_error
 from rnnstudy.verify.jacobians import check_jacobians
 from rnnstudy.verify.nudged_states import check_nudged_states
 from rnnstudy.verify.nudged_weights import check_nudged_weights
 from rnnstudy.verify.sums_over_time import check_sums_over_time
 from rnnstudy.verify.worked_examples import check_worked_examples
 
-CHECKS: dict[str, Callable[[torch.device], Iterator[Comparison]]] = {
+CHECKS: dict[str, Callable[[torch.device], Iterator[Finding]]] = {
     "slopes, states nudged": check_nudged_states,
     "slopes, weights nudged": check_nudged_weights,
     "autograd, torch cells": check_against_autograd,
@@ -44,17 +44,17 @@ class CheckedRow:
     Args:
         group: One of `CHECKS`.
         device: Where.
-        comparisons: One per cell, of the same check against the same thing.
+        findings: One per cell, of the same check against the same thing.
     """
 
     group: str
     device: torch.device
-    comparisons: Sequence[Comparison]
+    findings: Sequence[Finding]
 
     @property
-    def failures(self) -> list[Comparison]:
+    def failures(self) -> list[Finding]:
         """Those that are not as they should be."""
-        return [each for each in self.comparisons if each.failed]
+        return [each for each in self.findings if each.failed]
 
 
 def verify_gradients(console: Console, devices: Sequence[torch.device], path: Path | None) -> bool:
@@ -79,7 +79,7 @@ def verify_gradients(console: Console, devices: Sequence[torch.device], path: Pa
     failed = [row for row in rows if row.failures]
     for line in (*_remarks(rows), *_complaints(failed)):
         console.print(line, highlight=False, markup=False)
-    checked = sum(each.tolerance is not None for row in rows for each in row.comparisons)
+    checked = sum(each.tolerance is not None for row in rows for each in row.findings)
     if failed:
         console.print(f"{len(failed)} of {len(rows)} rows FAILED; {seconds:.0f} s", style="bold red", highlight=False)
     else:
@@ -93,10 +93,10 @@ def _rows(console: Console, device: torch.device) -> list[CheckedRow]:
     rows: list[CheckedRow] = []
     for group, check in CHECKS.items():
         with console.status(f"{group}, on {device}"):
-            by_check: dict[tuple[str, str], list[Comparison]] = {}
+            by_check: dict[tuple[str, str], list[Finding]] = {}
             for each in check(device):
                 by_check.setdefault((each.check, each.against), []).append(each)
-        rows += [CheckedRow(group=group, device=device, comparisons=found) for found in by_check.values()]
+        rows += [CheckedRow(group=group, device=device, findings=found) for found in by_check.values()]
     return rows
 
 
@@ -119,14 +119,14 @@ def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
             table.add_section()
             table.add_row(row.group, style="bold")
             group = row.group
-        first = row.comparisons[0]
-        error = worst(each.error for each in row.comparisons)
+        first = row.findings[0]
+        error = worst_error(each.error for each in row.findings)
         allowed = "" if first.tolerance is None else f"{first.tolerance:.0e}" if first.tolerance else "0"
         verdict = "FAILED" if row.failures else "note" if first.tolerance is None else "ok"
         table.add_row(
             first.check,
             first.against,
-            str(len(row.comparisons)),
+            str(len(row.findings)),
             f"{error:.1e}",
             allowed,
             verdict,
@@ -136,23 +136,15 @@ def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
 
 
 def _remarks(rows: Iterable[CheckedRow]) -> Iterator[str]:
-    """What the figures for information say, each once.
-
-    Yields:
-        Sentences.
-    """
-    remarks = (each.remark for row in rows for each in row.comparisons if each.remark)
+    """Yield the sentences that come with comparisons for information, each once."""
+    remarks = (each.remark for row in rows for each in row.findings if each.remark)
     yield from (f"Note: {remark}" for remark in dict.fromkeys(remarks))
 
 
 def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:
-    """Name every check that failed, and on which cells.
-
-    Yields:
-        A line for each row.
-    """
+    """Yield a line for every check that failed, with the cells on which it did."""
     for row in failed:
-        first = row.comparisons[0]
+        first = row.findings[0]
         cells = ", ".join(f"{each.cell} ({each.error:.1e})" for each in row.failures)
         yield (
             f"FAILED on {row.device}: {row.group}: {first.check}, compared with {first.against}: {cells}; "
@@ -161,13 +153,9 @@ def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:
 
 
 def _records(rows: Iterable[CheckedRow]) -> Iterator[dict[str, str | float | bool | None]]:
-    """Every each, for the file.
-
-    Yields:
-        A each's names and numbers; an error that is not finite as text, which JSON has no number for.
-    """
+    """Yield names and numbers of every comparison; an error that is not finite as text: JSON has no number for it."""
     for row in rows:
-        for each in row.comparisons:
+        for each in row.findings:
             yield {
                 "device": str(row.device),
                 "group": row.group,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rnnstudy.recurrence.base import Recurrence, States
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.verify.cells import all_cells, has_kink, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.problems import LARGE, Problem, Solved, make_problem, solve
 from rnnstudy.verify.torch_cells import torch_cell, unroll_steps
 
@@ -25,26 +25,22 @@ SINGLE_TOLERANCE = 1e-4
 """In float32."""
 
 
-def check_against_autograd(device: torch.device) -> Iterator[Comparison]:
-    """Compare every cell that torch.nn has.
-
-    Yields:
-        The comparisons.
-    """
+def check_against_autograd(device: torch.device) -> Iterator[Finding]:
+    """Compare every cell that torch.nn has."""
     for cell in (each for each in all_cells() if each.in_torch):
         reference = make_problem(cell, LARGE, CPU)
         problem = make_problem(cell, LARGE, device)
         everywhere = _unrolled(reference)
         double = solve(problem)
         states = zip(double.states, everywhere.states, strict=True)
-        error = worst(relative_error(one, other, keep=2) for one, other in states)
-        yield Comparison(check="h_t, c_t", against="nn cells", cell=name_of(cell), error=error, tolerance=TOLERANCE)
-        yield from _comparisons(cell, double, everywhere, loss="all over")
-        yield from _comparisons(cell, solve(problem, at_end=True), _unrolled(reference, at_end=True), loss="at end")
+        error = worst_error(relative_error(one, other, keep=2) for one, other in states)
+        yield Finding(check="h_t, c_t", against="nn cells", cell=name_of(cell), error=error, tolerance=TOLERANCE)
+        yield from _findings(cell, double, everywhere, loss="all over")
+        yield from _findings(cell, solve(problem, at_end=True), _unrolled(reference, at_end=True), loss="at end")
         # A relu that rounding switches on or off changes the gradient at once, and is no error.
         if not has_kink(cell):
             single = solve(make_problem(cell, LARGE, device, torch.float32))
-            yield from _comparisons(cell, single, everywhere, loss="all over", single=True)
+            yield from _findings(cell, single, everywhere, loss="all over", single=True)
     yield _fused()
 
 
@@ -57,20 +53,22 @@ class _Unrolled:
     gradients: dict[str, Tensor]
 
 
-def _comparisons(
+def _findings(
     cell: Recurrence, solved: Solved, expected: _Unrolled, *, loss: str, single: bool = False
-) -> Iterator[Comparison]:
-    def comparison(check: str, error: float) -> Comparison:
+) -> Iterator[Finding]:
+    def finding(check: str, error: float) -> Finding:
         check = f"{check}, float32" if single else check
         tolerance = SINGLE_TOLERANCE if single else TOLERANCE
         against = f"nn cells, loss {loss}"
-        return Comparison(check=check, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
+        return Finding(check=check, against=against, cell=name_of(cell), error=error, tolerance=tolerance)
 
     for name, total in zip(cell.states, expected.totals, strict=True):
-        yield comparison(f"dL/d{name}_t", relative_error(solved.adjoints[name].total, total, keep=2))
-    yield comparison(
+        yield finding(f"dL/d{name}_t", relative_error(solved.adjoints[name].total, total, keep=2))
+    yield finding(
         "dL/dW, dL/dx",
-        worst(_gradient_error(name, solved.gradients[name], wanted) for name, wanted in expected.gradients.items()),
+        worst_error(
+            _gradient_error(name, solved.gradients[name], wanted) for name, wanted in expected.gradients.items()
+        ),
     )
 
 
@@ -121,7 +119,7 @@ def _grad(tensor: Tensor) -> Tensor:
     return tensor.grad
 
 
-def _fused() -> Comparison:
+def _fused() -> Finding:
     """What most people try first: `retain_grad()` on what a fused nn.LSTM puts out, with a loss at the end."""
     problem = make_problem(LSTMRecurrence(), LARGE, CPU)
     (true, *_) = _unrolled(problem, at_end=True).totals
@@ -134,7 +132,7 @@ def _fused() -> Comparison:
     (problem.coefficients[0][-1, 0] * output[-1]).sum().backward()
     retained: Float[Tensor, "time batch hidden"] = _grad(output)
     kept, all_steps = (int(each.flatten(1).any(1).sum()) for each in (retained, true[:, 0]))
-    return Comparison(
+    return Finding(
         check="dL/dh_t of fused LSTM",
         against="nn cells, loss at end",
         cell="lstm",

@@ -23,7 +23,7 @@ from rnnstudy.mitigations.h_detach import HDetach
 from rnnstudy.recurrence.base import AdjointRecorder, Nonlinearity
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.problems import SMALL, make_problem, solve
 
 TOLERANCE = 1e-10
@@ -31,22 +31,22 @@ STEPS = 100
 FACTORS = (0.5, 0.9, 1.0, -1.1)
 
 
-def check_closed_forms(device: torch.device) -> Iterator[Comparison]:
-    """Compare the engine with what can be written down.
-
-    Yields:
-        The comparisons.
-    """
+def check_closed_forms(device: torch.device) -> Iterator[Finding]:
+    """Compare the engine with what can be written down."""
     found = {
-        ("dL/dh_t, 1 linear unit", "alpha^(T-t)", "rnn identity"): worst(_one_linear_unit(device, a) for a in FACTORS),
-        ("dL/dh_t, linear net", "W^(T-t)", "rnn identity"): worst(_linear_network(device, w) for w in _matrices()),
-        ("dL/dh_t, 1 tanh unit", "product of (1-h^2) w", "rnn tanh"): worst(
+        ("dL/dh_t, 1 linear unit", "alpha^(T-t)", "rnn identity"): worst_error(
+            _one_linear_unit(device, a) for a in FACTORS
+        ),
+        ("dL/dh_t, linear net", "W^(T-t)", "rnn identity"): worst_error(
+            _linear_network(device, w) for w in _matrices()
+        ),
+        ("dL/dh_t, 1 tanh unit", "product of (1-h^2) w", "rnn tanh"): worst_error(
             _one_tanh_unit(device, w) for w in (0.5, -1.2, 2.5)
         ),
         ("dL/dc_t, h_detach p=1", "product of forget gates", "lstm"): _forget_gates(device),
     }
     for (what, against, cell), error in found.items():
-        yield Comparison(check=what, against=against, cell=cell, error=error, tolerance=TOLERANCE)
+        yield Finding(check=what, against=against, cell=cell, error=error, tolerance=TOLERANCE)
 
 
 def _matrices() -> list[Float64[np.ndarray, "hidden hidden"]]:

@@ -20,7 +20,7 @@ from rnnstudy.recurrence.base import States
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.tasks.adding import Adding
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.nudged_states import NUDGES
 from rnnstudy.verify.problems import SMALL, AnyCell, Problem, make_batch, make_network, make_problem
 
@@ -36,12 +36,8 @@ LINEAR = RNNRecurrence(nonlinearity="identity")
 TANH = RNNRecurrence(nonlinearity="tanh")
 
 
-def check_jacobians(device: torch.device) -> Iterator[Comparison]:
-    """Check what is derived from the backward pass of one step.
-
-    Yields:
-        The comparisons.
-    """
+def check_jacobians(device: torch.device) -> Iterator[Finding]:
+    """Check what is derived from the backward pass of one step."""
     for cell in all_cells():
         path = _path(make_problem(cell, SMALL, device))
         for what, found, of_inputs in (
@@ -50,13 +46,13 @@ def check_jacobians(device: torch.device) -> Iterator[Comparison]:
         ):
             error = min(relative_error(found, _slopes(path, eps, of_inputs=of_inputs), keep=2) for eps in NUDGES)
             against = "x_t nudged" if of_inputs else "s_(t-1) nudged"
-            yield Comparison(check=what, against=against, cell=name_of(cell), error=error, tolerance=SLOPE_TOLERANCE)
+            yield Finding(check=what, against=against, cell=name_of(cell), error=error, tolerance=SLOPE_TOLERANCE)
     for what, against, name, error, tolerance in (
         ("Lyapunov exponents", "ln |eigenvalues of J|", TANH, _exponents(device), TOLERANCE),
         ("product of Jacobians", "alpha^(T-t) = 10^-5000", LINEAR, _powers(device), POWER_TOLERANCE),
         ("replayed dL/dh_t", "alpha^(T-t) = 10^-5000", LINEAR, _replayed(device), POWER_TOLERANCE),
     ):
-        yield Comparison(check=what, against=against, cell=name_of(name), error=error, tolerance=tolerance)
+        yield Finding(check=what, against=against, cell=name_of(name), error=error, tolerance=tolerance)
 
 
 def _path(problem: Problem) -> Trajectory:
@@ -130,7 +126,7 @@ def _powers(device: torch.device) -> float:
     """ALPHA times an orthogonal matrix: every direction shrinks by ALPHA."""
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
     found = contributions(_undriven(LINEAR, ALPHA * turn, bias=0.0, steps=LAG + 1, device=device))
-    return worst(_power_error(each, _lags(LAG + 1)) for each in (found.log10_norm, found.log10_gain))
+    return worst_error(_power_error(each, _lags(LAG + 1)) for each in (found.log10_norm, found.log10_gain))
 
 
 def _replayed(device: torch.device) -> float:

@@ -18,7 +18,7 @@ from rnnstudy.core.seeding import make_generator
 from rnnstudy.recurrence.base import States
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.problems import SMALL, Problem, Solved, make_problem, solve
 
 NUDGES = (1e-5, 1e-7)
@@ -32,12 +32,8 @@ Nudge = Callable[[States, Tensor], tuple[States, States]]
 last: the states that the loss sees, and those, each (replica, batch, hidden), that the rest is run from."""
 
 
-def check_nudged_states(device: torch.device) -> Iterator[Comparison]:
-    """Nudge every state of every cell, at every time step.
-
-    Yields:
-        The comparisons.
-    """
+def check_nudged_states(device: torch.device) -> Iterator[Finding]:
+    """Nudge every state of every cell, at every time step."""
     for cell in all_cells():
         problem = make_problem(cell, SMALL, device)
         solved = solve(problem)
@@ -46,7 +42,7 @@ def check_nudged_states(device: torch.device) -> Iterator[Comparison]:
             for what, against, error in _found(problem, solved, eps):
                 best[what, against] = min(best.get((what, against), math.inf), error)
         for (what, against), error in best.items():
-            yield Comparison(check=what, against=against, cell=name_of(cell), error=error, tolerance=TOLERANCE)
+            yield Finding(check=what, against=against, cell=name_of(cell), error=error, tolerance=TOLERANCE)
 
 
 def _found(problem: Problem, solved: Solved, eps: float) -> Iterator[tuple[str, str, float]]:
@@ -65,7 +61,7 @@ def _found(problem: Problem, solved: Solved, eps: float) -> Iterator[tuple[str, 
     if isinstance(cell, LSTMRecurrence):
         found = error(adjoints["c"].total, partial(_born, problem))
         yield "dL/dc_t, total", "c_t nudged before h_t", found
-    found = worst(_initial(problem, solved, number=number, eps=eps) for number in range(len(cell.states)))
+    found = worst_error(_initial(problem, solved, number=number, eps=eps) for number in range(len(cell.states)))
     yield "dL/dh_0, dL/dc_0", "h_0, c_0 nudged", found
 
 

@@ -11,7 +11,7 @@ from rnnstudy.models.base import Network
 from rnnstudy.tasks.base import Batch
 from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.nudged_states import NUDGES, TOLERANCE
 from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
 
@@ -19,20 +19,16 @@ TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
 """Cross entropy at every time step."""
 
 
-def check_nudged_weights(device: torch.device) -> Iterator[Comparison]:
-    """Move every parameter of two layers of every cell in a random direction, forwards and backwards.
-
-    Yields:
-        The comparisons.
-    """
+def check_nudged_weights(device: torch.device) -> Iterator[Finding]:
+    """Move every parameter of two layers of every cell in a random direction, forwards and backwards."""
     batch = make_batch(TASK, device)
     for cell in all_cells():
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
-        yield Comparison(
+        yield Finding(
             check="dL/dparameter, each",
             against="parameter nudged",
             cell=name_of(cell),
-            error=worst(_errors(network, batch)),
+            error=worst_error(_errors(network, batch)),
             tolerance=TOLERANCE,
         )
 
@@ -42,11 +38,7 @@ def _loss(network: Network, batch: Batch) -> Float[Tensor, " replica"]:
 
 
 def _errors(network: Network, batch: Batch) -> Iterator[float]:
-    """How far every parameter's gradient is from the slope of the loss, over all replicas.
-
-    Yields:
-        One error per parameter.
-    """
+    """Yield how far each parameter's gradient is from the slope of the loss, over all replicas."""
     parameters = dict(network.named_parameters())
     gradients = torch.autograd.grad(_loss(network, batch).sum(), list(parameters.values()))
     for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):

@@ -21,7 +21,7 @@ from rnnstudy.models.base import Network
 from rnnstudy.tasks.base import Batch
 from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.verify.cells import all_cells, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
 from rnnstudy.verify.torch_cells import torch_cell, unroll_steps
 
@@ -30,12 +30,8 @@ TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
 """Cross entropy at every time step."""
 
 
-def check_sums_over_time(device: torch.device) -> Iterator[Comparison]:
-    """Add up the terms of every cell, in networks of two layers; look at those of one layer one by one.
-
-    Yields:
-        The comparisons.
-    """
+def check_sums_over_time(device: torch.device) -> Iterator[Finding]:
+    """Add up the terms of every cell, in networks of two layers; look at those of one layer one by one."""
     batch = make_batch(TASK, device)
     for cell in all_cells():
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
@@ -48,17 +44,15 @@ def check_sums_over_time(device: torch.device) -> Iterator[Comparison]:
             pairs = [
                 (each[name], wanted[name]) for each, wanted in zip(layers, expected, strict=True) for name in wanted
             ]
-            error = worst(relative_error(gradient, wanted, keep=1) for gradient, wanted in pairs)
-            yield Comparison(
-                check=what, against="dE/dW of training", cell=name_of(cell), error=error, tolerance=TOLERANCE
-            )
+            error = worst_error(relative_error(gradient, wanted, keep=1) for gradient, wanted in pairs)
+            yield Finding(check=what, against="dE/dW of training", cell=name_of(cell), error=error, tolerance=TOLERANCE)
     for cell in (each for each in all_cells() if each.in_torch):
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden), TASK, device)
-        yield Comparison(
+        yield Finding(
             check="every dE_s/dW(t)",
             against="autograd, W copied",
             cell=name_of(cell),
-            error=worst(_one_by_one(network, batch)),
+            error=worst_error(_one_by_one(network, batch)),
             tolerance=TOLERANCE,
         )
 
@@ -89,11 +83,7 @@ def _sums(network: Network, batch: Batch) -> list[Gradients]:
 
 
 def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
-    """Compare every term of a network of one layer.
-
-    Yields:
-        The error of each loss step and weight.
-    """
+    """Yield the error of each loss step and weight, of all terms of a network of one layer."""
     found = {terms.loss_step: terms.gradients for terms in weight_terms(network, TASK, batch)}
     plain, data = copy.deepcopy(network).cpu(), batch.to(torch.device("cpu"))
     (layer,) = plain.recurrent_layers

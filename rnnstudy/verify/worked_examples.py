@@ -16,7 +16,7 @@ from rnnstudy.lessons.notebook_curve import notebook_curve
 from rnnstudy.lessons.powers import lesson_matrix, matrix_powers
 from rnnstudy.lessons.worked_bptt import Gradients, WorkedNetwork, lesson_network
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.verify.comparison import Comparison, relative_error, worst
+from rnnstudy.verify.finding import Finding, relative_error, worst_error
 
 TOLERANCE = 1e-10
 SEVEN_DIGITS = 5e-7
@@ -33,12 +33,8 @@ LESSON_CUBED = ((0.1295, 0.00753), (0.2259, 0.1295))
 PUBLISHED_CURVE = (1.304390e-14, 1.207213e00)
 
 
-def check_worked_examples(device: torch.device) -> Iterator[Comparison]:
-    """Compare what is worked out in NumPy with autograd, the engine, and published figures.
-
-    Yields:
-        The comparisons.
-    """
+def check_worked_examples(device: torch.device) -> Iterator[Finding]:
+    """Compare what is worked out in NumPy with autograd, the engine, and published figures."""
     lesson = lesson_network()
     network = WorkedNetwork(U=lesson.U, V=READOUT * lesson.V, W=lesson.W)
     plain = _differentiated(network)
@@ -62,7 +58,7 @@ def check_worked_examples(device: torch.device) -> Iterator[Comparison]:
         ("[[.5,.01],[.3,.5]]^3", "published figures", "lesson", _lesson(), TOLERANCE),
         ("a notebook's curve", "published, 7 digits", "notebook", _ends(published), SEVEN_DIGITS),
     ):
-        yield Comparison(check=what, against=against, cell=name, error=error, tolerance=tolerance)
+        yield Finding(check=what, against=against, cell=name, error=error, tolerance=tolerance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +104,7 @@ def _terms(network: WorkedNetwork, plain: _Differentiated, truncate: int | None)
     reached = plain.reached(truncate)
     deltas = torch.from_numpy(network.deltas(INPUTS, TARGETS, truncate))
     terms = torch.from_numpy(network.terms(INPUTS, TARGETS, truncate))
-    return worst(
+    return worst_error(
         [
             relative_error(deltas, plain.by_a * reached[..., None], keep=2),
             relative_error(terms, plain.by_w * reached[..., None, None], keep=2),
@@ -118,7 +114,7 @@ def _terms(network: WorkedNetwork, plain: _Differentiated, truncate: int | None)
 
 def _gap(actual: Gradients, expected: Gradients) -> float:
     pairs = [(getattr(actual, name), getattr(expected, name)) for name in ("U", "V", "W")]
-    return worst(relative_error(torch.from_numpy(one), torch.from_numpy(other), keep=0) for one, other in pairs)
+    return worst_error(relative_error(torch.from_numpy(one), torch.from_numpy(other), keep=0) for one, other in pairs)
 
 
 def _clipped(gradients: Gradients) -> float:
@@ -147,7 +143,7 @@ def _engine(network: WorkedNetwork, device: torch.device) -> float:
     found = torch.autograd.grad(loss, list(weights.values()))
     expected = network.gradients(INPUTS, TARGETS)
     pairs = zip(found, (expected.U, expected.W), strict=True)
-    return worst(relative_error(one[0], torch.from_numpy(other), keep=0) for one, other in pairs)
+    return worst_error(relative_error(one[0], torch.from_numpy(other), keep=0) for one, other in pairs)
 
 
 def _lesson() -> float:

@@ -46,7 +46,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class GlanceFigure:
     """One of the figures to look at first.
 
     Args:
@@ -87,30 +87,30 @@ class Figure:
         return f"{self.meaning} {self.of_all.capitalize()} over the replicas. {left_out}"
 
 
-def overview_figures(facts: RunFacts) -> list[Figure]:
+def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
     """The figures to look at first, in the order in which they are told."""
     figures = [
-        Figure(
+        GlanceFigure(
             name="solved_fraction",
             title="solved fraction",
             source=tags.SOLVED,
             meaning="1 for a replica that has met the task's criterion at this or an earlier evaluation, 0 otherwise.",
             of_all="mean",
         ),
-        Figure(
+        GlanceFigure(
             name="loss",
             title="loss",
             source=tags.LOSS,
             meaning="Mean loss on the fixed evaluation set, not trained on; NaN counts as infinite.",
             of_nan=math.inf,
         ),
-        Figure(
+        GlanceFigure(
             name="accuracy",
             title="accuracy",
             source=tags.ACCURACY,
             meaning="Fraction of right answers on the fixed evaluation set, not trained on.",
         ),
-        Figure(
+        GlanceFigure(
             name="log10_gradient_at_information",
             title="log10 of the gradient at the information over that at the last time step",
             source=facts.top_norms,
@@ -118,21 +118,21 @@ def overview_figures(facts: RunFacts) -> list[Figure]:
             "carry the information, the first one if there is none, over that at the last time step. 0: as large as "
             "where the sequence ends; -6: a millionth.",
         ),
-        Figure(
+        GlanceFigure(
             name="horizon",
             title="gradient horizon, in time steps",
             source=tags.HORIZON.format(state="h", layer=facts.top),
             meaning="Largest lag, in time steps back from the last, at which ||dL/dh_t|| (total, top layer) is within "
             "a factor of that at lag 0 (100 unless set otherwise).",
         ),
-        Figure(
+        GlanceFigure(
             name="clip_coefficient",
             title="clip coefficient",
             source=tags.CLIP_COEFFICIENT.format(mitigation=facts.scaled_by),
             meaning=f"Factor that {facts.scaled_by} scales the gradient by, mean over the steps since the last entry; "
             "1 is untouched.",
         ),
-        Figure(
+        GlanceFigure(
             name="raw_norm",
             title="gradient norm before mitigations",
             source=tags.RAW_NORM,
@@ -142,12 +142,8 @@ def overview_figures(facts: RunFacts) -> list[Figure]:
     return [figure for figure in figures if figure.name not in facts.absent]
 
 
-def figure_of(values: Sequence[float], figure: Figure) -> float:
-    """Reduce one figure per replica to one; NaN if there is none.
-
-    Returns:
-        The median or mean, which may be infinite.
-    """
+def glance_of(values: Sequence[float], figure: GlanceFigure) -> float:
+    """Reduce one figure per replica to their median or mean, which may be infinite; NaN if there is none."""
     told = [figure.of_nan if math.isnan(value) else value for value in values]
     counted = [value for value in told if value is not None]
     if not counted:

@@ -131,11 +131,7 @@ class RunLog(Writer):
         self._histograms.append(histograms)
 
     def sync(self) -> list[Mark]:
-        """Have everything on the disk.
-
-        Returns:
-            How long the files are and what they hold, for `resume`.
-        """
+        """Have everything on the disk; tells, for `resume`, how long the files are and what they hold."""
         return [file.sync() for file in self._files]
 
     def resume(self, marks: list[Mark]) -> None:

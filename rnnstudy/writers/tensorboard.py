@@ -16,10 +16,10 @@ from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Sc
 from rnnstudy.writers.events import Events
 from rnnstudy.writers.layout import custom_layout
 from rnnstudy.writers.overview import (
-    Figure,
+    GlanceFigure,
     RunFacts,
     by_lag,
-    figure_of,
+    glance_of,
     log10_at_information,
     overview_figures,
     spread_of,
@@ -177,7 +177,7 @@ class TensorBoard(Writer):
         told: dict[str, float] = {}
         for figure in self._figures:
             values = self._values(figure) if figure.source in sources else []
-            value, spread = figure_of(values, figure), spread_of(values)
+            value, spread = glance_of(values, figure), spread_of(values)
             # A margin chart wants all three or none.
             if spread is not None and math.isfinite(value):
                 told[figure.tag] = value
@@ -187,7 +187,7 @@ class TensorBoard(Writer):
             told |= by_lag(rows[-1][1])
         return told
 
-    def _values(self, figure: Figure) -> Sequence[float]:
+    def _values(self, figure: GlanceFigure) -> Sequence[float]:
         if figure.source == self._facts.top_norms:
             return log10_at_information(self._curves[figure.source], self._facts)
         return list(self._scalars[figure.source].values())

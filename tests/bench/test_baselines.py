@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rnnstudy.bench.baselines import CELLS, OUTPUT_SIZE, SIZES, Problem, Size
+from rnnstudy.bench.baselines import CELLS, OUTPUT_SIZE, SIZES, Size, Workload
 
 cells = pytest.mark.parametrize("cell", sorted(CELLS))
 SMALL = Size(batch_size=3, seq_len=11, input_size=4, hidden_size=5)
 
 
-def problem(cell: str, replicas: int = 2, size: Size = SMALL) -> Problem:
-    return Problem(cell=CELLS[cell], size=size, replicas=replicas, device=torch.device("cpu"))
+def problem(cell: str, replicas: int = 2, size: Size = SMALL) -> Workload:
+    return Workload(cell=CELLS[cell], size=size, replicas=replicas, device=torch.device("cpu"))
 
 
 def saved_gradients(work, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:

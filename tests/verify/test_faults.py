@@ -111,7 +111,7 @@ FAULTS = {
         slow=True,
     ),
     "all chunks of the weight gradient but one dropped": Fault(
-        function=scan.Gradient.add,
+        function=scan.PackedGradient.add,
         old="if span.chunk is None:",
         new="if span.chunk is None or span.chunk.start > 0:",
         group=AUTOGRAD,

@@ -12,7 +12,7 @@ from reference.problems import RECURRENCES
 from rnnstudy.cli.main import main
 from rnnstudy.verify import all_checks
 from rnnstudy.verify.cells import all_cells, has_kink, name_of
-from rnnstudy.verify.comparison import Comparison, relative_error, share_of_different_bits, worst
+from rnnstudy.verify.finding import Finding, relative_error, share_of_different_bits, worst_error
 
 QUICK = ("closed forms", "worked examples")
 
@@ -46,8 +46,8 @@ def test_zero_infinity_and_nan_are_told_apart():
     assert relative_error(zero, one, keep=1) == 1
     for pair in ((nan, one), (one, nan), (nan, nan), (nan, zero)):
         assert not relative_error(*pair, keep=1) < math.inf
-    assert math.isnan(worst([1.0, math.nan, 2.0]))
-    assert worst([1.0, 3.0, 2.0]) == 3
+    assert math.isnan(worst_error([1.0, math.nan, 2.0]))
+    assert worst_error([1.0, 3.0, 2.0]) == 3
     assert share_of_different_bits(torch.tensor([1.0, math.nan, 3.0, 4.0]), torch.tensor([1.0, 2, 3, 4])) == 0.25
 
 
@@ -55,8 +55,8 @@ def test_zero_infinity_and_nan_are_told_apart():
     ("error", "failed"), [(0.0, False), (1e-6, False), (1.1e-6, True), (math.nan, True), (math.inf, True)]
 )
 def test_a_figure_fails_unless_its_error_is_within_the_tolerance(error, failed):
-    assert Comparison(check="a", against="b", cell="c", error=error, tolerance=1e-6).failed == failed
-    assert not Comparison(check="a", against="b", cell="c", error=error, tolerance=None).failed
+    assert Finding(check="a", against="b", cell="c", error=error, tolerance=1e-6).failed == failed
+    assert not Finding(check="a", against="b", cell="c", error=error, tolerance=None).failed
 
 
 @pytest.mark.usefixtures("_quick")
@@ -78,10 +78,10 @@ def test_figures_are_written_as_they_are_printed(tmp_path, capsys):
 
 def test_what_is_not_a_number_fails_and_is_written_as_text(tmp_path, capsys, monkeypatch):
     def check(device):
-        yield Comparison(check="first", against="truth", cell="rnn", error=1e-9, tolerance=1e-6)
-        yield Comparison(check="first", against="truth", cell="gru", error=math.nan, tolerance=1e-6)
-        yield Comparison(check="first", against="truth", cell="lstm", error=0.5, tolerance=1e-6)
-        yield Comparison(check="second", against="truth", cell="rnn", error=9.0, tolerance=None, remark="Look here.")
+        yield Finding(check="first", against="truth", cell="rnn", error=1e-9, tolerance=1e-6)
+        yield Finding(check="first", against="truth", cell="gru", error=math.nan, tolerance=1e-6)
+        yield Finding(check="first", against="truth", cell="lstm", error=0.5, tolerance=1e-6)
+        yield Finding(check="second", against="truth", cell="rnn", error=9.0, tolerance=None, remark="Look here.")
 
     monkeypatch.setattr(all_checks, "CHECKS", {"group": check})
     place = tmp_path / "figures.json"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Finding:
     """One check on one cell.
 
     Args:
@@ -61,6 +61,6 @@ def share_of_different_bits(actual: Tensor, expected: Tensor) -> float:
     return float((actual != expected).double().mean())
 
 
-def worst(errors: Iterable[float]) -> float:
+def worst_error(errors: Iterable[float]) -> float:
     """The largest; NaN if one is, which Python's `max` may lose."""
     return float(torch.tensor(list(errors), dtype=torch.float64).max())
