@@ -127,45 +127,15 @@ class BackwardSpan:
     Attributes:
         steps: The time steps; to be gone through from the last to the first.
         deltas: Room for what reaches the pre-activations at these steps.
-        chunk: Set with the first steps of a chunk: the time steps whose deltas are complete after this run.
-        rows: All deltas of the chunk so far.
     """
 
     steps: range
     deltas: Float[Tensor, "time replica batch rows"]
-    chunk: slice | None
-    rows: Float[Tensor, "replica time_batch rows"]
 
     @property
     def during(self) -> slice:
         """The time steps, to take them out of a buffer."""
         return slice(self.steps.start, self.steps.stop)
-
-
-def backward_spans(num_steps: int, like: Float[Tensor, "replica batch hidden"], blocks: int) -> Iterator[BackwardSpan]:
-    """Go back through time.
-
-    In chunks, each for one product in the weight gradient; these depend on the sizes of one replica alone, so that no
-    replica's sums depend on how many there are. Within a chunk in runs short enough for the cache.
-
-    Yields:
-        The runs, last first.
-    """
-    replicas, batch, hidden = like.shape
-    rows = blocks * hidden
-    length = max(1, min(num_steps, CHUNK_ELEMENTS // (batch * rows)))
-    run = max(1, min(SPAN, SPAN_ELEMENTS // (replicas * batch * rows)))
-    room = buffers.empty((replicas, length, batch, rows), like)
-    for stop in range(num_steps, 0, -length):
-        start = max(0, stop - length)
-        for end in range(stop, start, -run):
-            begin = max(start, end - run)
-            yield BackwardSpan(
-                steps=range(begin, end),
-                deltas=room[:, begin - start : end - start].transpose(0, 1),
-                chunk=slice(start, stop) if begin == start else None,
-                rows=room[:, : stop - start].flatten(1, 2),
-            )
 
 
 class PackedGradient:
@@ -192,19 +162,33 @@ class PackedGradient:
         self.inputs = values.new_empty(len(values) - 1, *values.shape[1:3], input_size) if of_inputs else None
 
     def spans(self, like: Float[Tensor, "replica batch hidden"]) -> Iterator[BackwardSpan]:
-        """Yield the runs of time steps, last first, and add every chunk once the caller has filled its deltas."""
-        for span in backward_spans(len(self._values) - 1, like, blocks=self._packed.shape[1] // like.shape[-1]):
-            yield span
-            self.add(span)
+        """Go back through time, in chunks of steps whose deltas enter the weight gradient by one product.
 
-    def add(self, span: BackwardSpan) -> None:
-        """Add the chunk that is complete with this run of steps, if one is."""
-        if span.chunk is None:
-            return
-        add_products(self._turned, self._values[span.chunk], span.rows)
+        Chunks depend on the sizes of one replica alone, so that no replica's sums depend on how many there are.
+
+        Args:
+            like: A state.
+
+        Yields:
+            The runs of a chunk, short enough for the cache, the last first; the caller fills their deltas.
+        """
+        (replicas, batch, _), rows, num_steps = like.shape, self._packed.shape[1], len(self._values) - 1
+        length = max(1, min(num_steps, CHUNK_ELEMENTS // (batch * rows)))
+        run = max(1, min(SPAN, SPAN_ELEMENTS // (replicas * batch * rows)))
+        room = buffers.empty((replicas, length, batch, rows), like)
+        for stop in range(num_steps, 0, -length):
+            start = max(0, stop - length)
+            for end in range(stop, start, -run):
+                begin = max(start, end - run)
+                deltas = room[:, begin - start : end - start].transpose(0, 1)
+                yield BackwardSpan(steps=range(begin, end), deltas=deltas)
+            self._add(slice(start, stop), room[:, : stop - start].flatten(1, 2))
+
+    def _add(self, chunk: slice, deltas: Float[Tensor, "replica time_batch rows"]) -> None:
+        add_products(self._turned, self._values[chunk], deltas)
         if self.inputs is not None:
-            out = self.inputs[span.chunk]
-            by_replica = torch.bmm(span.rows, self._packed[..., : self._input_size])
+            out = self.inputs[chunk]
+            by_replica = torch.bmm(deltas, self._packed[..., : self._input_size])
             out.copy_(by_replica.unflatten(1, (len(out), -1)).transpose(0, 1))
 
     @property

@@ -9,14 +9,10 @@ from torch import Tensor
 from rnnstudy.core.seeding import make_generator
 from rnnstudy.models.base import Network
 from rnnstudy.tasks.base import Batch
-from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.verify.cells import all_cells, name_of
 from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.nudged_states import NUDGES, TOLERANCE
-from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
-
-TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
-"""Cross entropy at every time step."""
+from rnnstudy.verify.problems import SMALL, TASK, AnyCell, make_batch, make_network
 
 
 def check_nudged_weights(device: torch.device) -> Iterator[Finding]:

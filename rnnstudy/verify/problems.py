@@ -13,6 +13,7 @@ from rnnstudy.models.base import Model, Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States, Weights
 from rnnstudy.study.run.assemble import interface_of
 from rnnstudy.tasks.base import Batch, Task, stack
+from rnnstudy.tasks.copy_memory import CopyMemory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class Sizes:
 SMALL = Sizes(time=8, batch=4, input=3, hidden=8)
 LARGE = Sizes(time=70, batch=64, input=24, hidden=64)
 """So large that the weight gradient is summed in several chunks, and float32 products go the way of large ones."""
+
+TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
+"""For whole networks: cross entropy at every time step."""
 
 
 @dataclass(frozen=True, kw_only=True)

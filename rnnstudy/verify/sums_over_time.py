@@ -19,15 +19,12 @@ from torch.func import functional_call
 from rnnstudy.gradients.weight_terms import weight_gradients, weight_terms
 from rnnstudy.models.base import Network
 from rnnstudy.tasks.base import Batch
-from rnnstudy.tasks.copy_memory import CopyMemory
 from rnnstudy.verify.cells import all_cells, name_of
 from rnnstudy.verify.finding import Finding, relative_error, worst_error
-from rnnstudy.verify.problems import SMALL, AnyCell, make_batch, make_network
+from rnnstudy.verify.problems import SMALL, TASK, AnyCell, make_batch, make_network
 from rnnstudy.verify.torch_cells import torch_cell, unroll_steps
 
 TOLERANCE = 1e-10
-TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
-"""Cross entropy at every time step."""
 
 
 def check_sums_over_time(device: torch.device) -> Iterator[Finding]:

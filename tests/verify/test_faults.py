@@ -111,9 +111,9 @@ FAULTS = {
         slow=True,
     ),
     "all chunks of the weight gradient but one dropped": Fault(
-        function=scan.PackedGradient.add,
-        old="if span.chunk is None:",
-        new="if span.chunk is None or span.chunk.start > 0:",
+        function=scan.PackedGradient._add,
+        old="add_products(self._turned",
+        new="chunk.start or add_products(self._turned",
         group=AUTOGRAD,
         row="dL/dW, dL/dx",
         cells=("rnn tanh",),
