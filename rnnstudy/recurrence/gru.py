@@ -10,28 +10,15 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import Activated, States, Weights
 from rnnstudy.recurrence.layer_norm import norm_of, normalise
-from rnnstudy.recurrence.scan import (
-    AFFINE,
-    BackwardScan,
-    ForwardScan,
-    Gradients,
-    Joint,
-    Scanned,
-    affine,
-    affine_shapes,
-    project,
-    scale_blocks,
-    step_by_step,
-    tanh_of_half,
-)
 
 _aten = torch.ops.aten
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRURecurrence(Scanned):
+class GRURecurrence(scan.Scanned):
     """The GRU of torch.nn.GRU: gates r z n, the reset gate applied after the recurrent product.
 
     n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn)) and h_t = (1 - z_t) n_t + z_t h_{t-1}. With layer
@@ -61,28 +48,29 @@ class GRURecurrence(Scanned):
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         gain = {"gain": (4 * hidden_size,)} if self.layer_norm else {}
-        return affine_shapes(3, input_size, hidden_size) | gain
+        return scan.affine_shapes(3, input_size, hidden_size) | gain
 
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+    ) -> scan.ForwardScan:
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
         (h0,), num_steps = state, len(inputs)
-        joint, size, split = Joint(inputs, h0), h0.shape[-1], inputs.shape[-1] + 1
+        joint, size, split = scan.Joint(inputs, h0), h0.shape[-1], inputs.shape[-1] + 1
         factors, kept = [1, 1, 2, 2], num_steps if keep else 1
         norm, bias = norm_of(weights.get("gain"), _pack_bias(bias_ih, bias_hh), h0, num_steps=kept, factors=factors)
         packed = _pack(weight_ih, weight_hh, bias)
         # In three blocks r, z and twice the recurrent part of n.
         gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
         new = buffers.empty((kept, *h0.shape), h0)
-        scaled = packed if norm else scale_blocks(packed, factors)
+        scaled = packed if norm else scan.scale_blocks(packed, factors)
         product = StepProduct(scaled[:, : 3 * size], h0.shape[1])
         for_input = scaled[:, 3 * size :, :split].transpose(1, 2)
 
         before = joint.hidden[0]
         blocks = (gates[..., : 2 * size], *gates.chunk(3, dim=-1))
-        views = step_by_step(num_steps, joint.values, joint.values[..., :split], gates, *blocks, new, joint.hidden[1:])
+        x = joint.values[..., :split]
+        views = scan.step_by_step(num_steps, joint.values, x, gates, *blocks, new, joint.hidden[1:])
         for t, (row, x, gate, both, r, z, recurrent, n, h) in enumerate(views):
             product(row, gate)
             torch.bmm(x, for_input, out=n)
@@ -90,13 +78,13 @@ class GRURecurrence(Scanned):
                 norm.forward(t, gate)
                 norm.forward(t, n, first=3)
             both.sigmoid_()
-            tanh_of_half(n.addcmul_(r, recurrent), n)
+            scan.tanh_of_half(n.addcmul_(r, recurrent), n)
             torch.lerp(n, before, z, out=h)
             before = h
-        return ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, gates, new, packed), norm=norm)
+        return scan.ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, gates, new, packed), norm=norm)
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         values, gates, new, weights = back.kept
         norm, size, hidden = back.norm, back.like.shape[-1], values[..., back.input_size + 1 :]
         gradient, product = back.gradient(values, weights, rows=3 * size)
@@ -127,16 +115,16 @@ class GRURecurrence(Scanned):
         gains, of_bias = ({}, packed[..., before]) if norm is None else norm.gradients()
         of_ih, of_hh = _of_input(packed)[..., :before], _of_state(packed)[..., before + 1 :]
         of_weights = (of_ih, of_hh, _of_input(of_bias), _of_state(of_bias).clone())
-        return gradient.inputs, (back.carried.initial,), dict(zip(AFFINE, of_weights, strict=True)) | gains
+        return gradient.inputs, (back.carried.initial,), dict(zip(scan.AFFINE, of_weights, strict=True)) | gains
 
     @override
     @torch.no_grad()
     def activated(
         self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
     ) -> dict[str, Activated]:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
-        r, z, other = project(inputs, weight_ih).chunk(3, dim=-1)
-        of_r, of_z, recurrent = project(before[0], weight_hh).chunk(3, dim=-1)
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
+        r, z, other = scan.project(inputs, weight_ih).chunk(3, dim=-1)
+        of_r, of_z, recurrent = scan.project(before[0], weight_hh).chunk(3, dim=-1)
         sums = torch.cat([r + of_r, z + of_z, recurrent, other], dim=-1)
         sums = normalise(sums, _pack_bias(bias_ih, bias_hh), weights.get("gain"), blocks=4)
         r, z, recurrent, other = sums.chunk(4, dim=-1)

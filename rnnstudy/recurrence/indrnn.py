@@ -9,15 +9,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core import buffers
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.activations import ACTIVATIONS
 from rnnstudy.recurrence.base import Activated, States, Weights
-from rnnstudy.recurrence.scan import BackwardScan, ForwardScan, Gradients, Scanned, project, spans, step_by_step
 
 Rectifier = Literal["relu", "tanh"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndRNNRecurrence(Scanned):
+class IndRNNRecurrence(scan.Scanned):
     """h_t = f(W_ih x_t + b + u * h_{t-1}), u one number a unit: every unit sees only itself of the state.
 
     References:
@@ -37,12 +37,12 @@ class IndRNNRecurrence(Scanned):
     def prepared(
         self, inputs: Float[Tensor, "time replica batch input"], weights: Weights
     ) -> tuple[Float[Tensor, "time replica batch hidden"], Weights]:
-        return project(inputs, weights["weight_ih"], weights["bias"]), {"recurrent": weights["recurrent"]}
+        return scan.project(inputs, weights["weight_ih"], weights["bias"]), {"recurrent": weights["recurrent"]}
 
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch hidden"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
+    ) -> scan.ForwardScan:
         (h0,), num_steps = state, len(inputs)
         activation = ACTIVATIONS[self.nonlinearity]
         factor = weights["recurrent"].unsqueeze(1).clone()
@@ -51,21 +51,21 @@ class IndRNNRecurrence(Scanned):
         preactivation = torch.empty_like(h0)
 
         before = hidden[0]
-        for row, h in step_by_step(num_steps, inputs, hidden[1:]):
+        for row, h in scan.step_by_step(num_steps, inputs, hidden[1:]):
             torch.addcmul(row, before, factor, out=preactivation)
             if activation.gain != 1:
                 preactivation.mul_(activation.gain)
             activation.apply(preactivation, None, h)
             before = h
-        return ForwardScan(states=(hidden[1:],), kept=(hidden, factor))
+        return scan.ForwardScan(states=(hidden[1:],), kept=(hidden, factor))
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         hidden, factor = back.kept
         activation = ACTIVATIONS[self.nonlinearity]
         of_recurrent, delta = torch.zeros_like(back.like), torch.empty_like(hidden[1:])
 
-        for steps in reversed(spans(back.num_steps)):
+        for steps in reversed(scan.spans(back.num_steps)):
             during = slice(steps.start, steps.stop)
             activation.slope(hidden[1:][during], delta[during])
             deltas, befores = delta[during].unbind(0), hidden[during].unbind(0)

@@ -9,8 +9,8 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import States, Weights
-from rnnstudy.recurrence.scan import BackwardScan, ForwardScan, Gradients, Scanned, project, spans, step_by_step
 
 
 def eigenvalues(log_decay: Tensor, log_phase: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def eigenvalues(log_decay: Tensor, log_phase: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LRURecurrence(Scanned):
+class LRURecurrence(scan.Scanned):
     """z_t = Lambda z_{t-1} + exp(log_scale) (B x_t), diagonal and complex; h_t holds real and imaginary part in turn.
 
     A state of n units is n / 2 complex numbers: units 2k and 2k + 1 are the real and the imaginary part of z_k, and
@@ -51,12 +51,12 @@ class LRURecurrence(Scanned):
     ) -> tuple[Float[Tensor, "time replica batch hidden"], Weights]:
         scale = weights["log_scale"].exp().repeat_interleave(2, dim=-1).unsqueeze(-1)
         factor = torch.view_as_real(eigenvalues(weights["log_decay"], weights["log_phase"]))
-        return project(inputs, weights["weight_ih"] * scale), {"factor": factor}
+        return scan.project(inputs, weights["weight_ih"] * scale), {"factor": factor}
 
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch hidden"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
+    ) -> scan.ForwardScan:
         (h0,), num_steps = state, len(inputs)
         eigenvalue = torch.view_as_complex(weights["factor"]).unsqueeze(1).clone()
         hidden = buffers.empty((num_steps + 1, *h0.shape), h0)
@@ -64,19 +64,19 @@ class LRURecurrence(Scanned):
         states = _complex(hidden)
 
         before = states[0]
-        for row, z in step_by_step(num_steps, _complex(inputs.contiguous()), states[1:]):
+        for row, z in scan.step_by_step(num_steps, _complex(inputs.contiguous()), states[1:]):
             torch.addcmul(row, before, eigenvalue, out=z)
             before = z
-        return ForwardScan(states=(hidden[1:],), kept=(hidden, eigenvalue))
+        return scan.ForwardScan(states=(hidden[1:],), kept=(hidden, eigenvalue))
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         hidden, eigenvalue = back.kept
         conjugate = eigenvalue.conj().resolve_conj()
         delta = torch.empty_like(hidden[1:])
         of_eigenvalue = torch.zeros_like(_complex(back.like))
 
-        for steps in reversed(spans(back.num_steps)):
+        for steps in reversed(scan.spans(back.num_steps)):
             during = slice(steps.start, steps.stop)
             deltas = delta[during].unbind(0)
             for k, total, leaving in back.steps(steps, totals=deltas):

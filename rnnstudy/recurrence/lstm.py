@@ -10,30 +10,15 @@ from typing_extensions import override
 
 from rnnstudy.core import buffers
 from rnnstudy.core.products import StepProduct
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.base import Activated, Direct, States, Weights
 from rnnstudy.recurrence.layer_norm import norm_of, normalise
-from rnnstudy.recurrence.scan import (
-    MINUS_ONE,
-    BackwardScan,
-    ForwardScan,
-    Gradients,
-    Joint,
-    Scanned,
-    affine,
-    affine_shapes,
-    pack,
-    per_step,
-    project,
-    scale_blocks,
-    step_by_step,
-    tanh_of_half,
-)
 
 _aten = torch.ops.aten
 
 
 @dataclass(frozen=True, kw_only=True)
-class LSTMRecurrence(Scanned):
+class LSTMRecurrence(scan.Scanned):
     """The LSTM of torch.nn.LSTM: gates i f g o, no peepholes.
 
     c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t). With layer normalisation each gate's pre-activation without its
@@ -66,19 +51,19 @@ class LSTMRecurrence(Scanned):
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         gain = {"gain": (4 * hidden_size,)} if self.layer_norm else {}
-        return affine_shapes(4, input_size, hidden_size) | gain
+        return scan.affine_shapes(4, input_size, hidden_size) | gain
 
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+    ) -> scan.ForwardScan:
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
         (h0, c0), num_steps = state, len(inputs)
-        joint, size = Joint(inputs, h0), h0.shape[-1]
+        joint, size = scan.Joint(inputs, h0), h0.shape[-1]
         factors, kept = [1, 1, 2, 1], num_steps if keep else 1
         norm, bias = norm_of(weights.get("gain"), bias_ih + bias_hh, h0, num_steps=kept, factors=factors)
-        packed = pack(weight_ih, weight_hh, bias)
-        product = StepProduct(packed if norm else scale_blocks(packed, factors), h0.shape[1])
+        packed = scan.pack(weight_ih, weight_hh, bias)
+        product = StepProduct(packed if norm else scan.scale_blocks(packed, factors), h0.shape[1])
         # The sigmoid of all four blocks, of the third that of twice its argument: g = tanh(a) = 2 sigmoid(2a) - 1.
         gates = buffers.empty((kept, *h0.shape[:2], 4 * size), h0)
         cell = buffers.empty((num_steps + 1, *h0.shape), h0)
@@ -86,21 +71,21 @@ class LSTMRecurrence(Scanned):
         tanh_c, preactivation = torch.empty_like(h0), torch.empty_like(gates[0])
 
         before = cell[0]
-        views = step_by_step(num_steps, joint.values, gates, *gates.chunk(4, dim=-1), cell[1:], joint.hidden[1:])
+        views = scan.step_by_step(num_steps, joint.values, gates, *gates.chunk(4, dim=-1), cell[1:], joint.hidden[1:])
         for t, (row, gate, i, f, s, o, c, h) in enumerate(views):
             product(row, preactivation)
             if norm is not None:
                 norm.forward(t, preactivation)
             torch.sigmoid(preactivation, out=gate)
             torch.mul(f, before, out=c).addcmul_(i, s, value=2).sub_(i)
-            tanh_of_half(torch.add(c, c, out=tanh_c), tanh_c)
+            scan.tanh_of_half(torch.add(c, c, out=tanh_c), tanh_c)
             torch.mul(o, tanh_c, out=h)
             before = c
         states = (joint.hidden[1:], cell[1:])
-        return ForwardScan(states=states, kept=(joint.values, gates, cell, packed), norm=norm)
+        return scan.ForwardScan(states=states, kept=(joint.values, gates, cell, packed), norm=norm)
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         values, gates, cell, packed = back.kept
         like, norm, size = back.like, back.norm, back.like.shape[-1]
         (output_c,) = back.others
@@ -114,16 +99,16 @@ class LSTMRecurrence(Scanned):
             s, c = gates[span.during], cell[1:][span.during]
             i, f, new, o = s.chunk(4, dim=-1)
             for_i, for_f, for_new, for_o = span.deltas.chunk(4, dim=-1)
-            torch.add(MINUS_ONE, new, alpha=2, out=for_i)
+            torch.add(scan.MINUS_ONE, new, alpha=2, out=for_i)
             for_f.copy_(cell[span.during])
             torch.mul(i, 4, out=for_new)
             slope = torch.add(c, c)
-            tanh_of_half(slope, for_o)
+            scan.tanh_of_half(slope, for_o)
             _aten.tanh_backward.grad_input(o, for_o, grad_input=slope)
             _aten.sigmoid_backward.grad_input(span.deltas, s, grad_input=span.deltas)
 
             arriving_c, leaving_c = carried_c.views(span.steps)
-            others, throughs = output_c.views(span.steps), per_step(direct_c, span.steps)
+            others, throughs = output_c.views(span.steps), scan.per_step(direct_c, span.steps)
             by_cell = span.deltas[..., : 3 * size].unflatten(-1, (3, size)).unbind(0)
             by_output, slopes, forget, deltas = (part.unbind(0) for part in (for_o, slope, f, span.deltas))
             for k, total_h, leaving_h in back.steps(span.steps, beside=lambda t: (carried_c.leaving(t),)):
@@ -145,8 +130,8 @@ class LSTMRecurrence(Scanned):
     def activated(
         self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
     ) -> dict[str, Activated]:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
-        sums = project(inputs, weight_ih) + project(before[0], weight_hh)
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
+        sums = scan.project(inputs, weight_ih) + scan.project(before[0], weight_hh)
         sums = normalise(sums, bias_ih + bias_hh, weights.get("gain"), blocks=4)
         i, f, g, o = sums.chunk(4, dim=-1)
         i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)

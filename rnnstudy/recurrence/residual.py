@@ -11,24 +11,13 @@ from typing_extensions import override
 from rnnstudy.core import buffers
 from rnnstudy.core.errors import ConfigError, require_above, require_finite
 from rnnstudy.core.products import StepProduct
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.activations import ACTIVATIONS
 from rnnstudy.recurrence.base import Activated, States, Weights
-from rnnstudy.recurrence.scan import (
-    BackwardScan,
-    ForwardScan,
-    Gradients,
-    Joint,
-    Scanned,
-    affine,
-    affine_shapes,
-    pack,
-    project,
-    step_by_step,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResidualRecurrence(Scanned):
+class ResidualRecurrence(scan.Scanned):
     """h_t = keep * h_{t-1} + rate * tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
     "leaky" keeps 1 - rate of the state (with the rate 1 it is the vanilla recurrence), "residual" keeps all of it.
@@ -59,32 +48,32 @@ class ResidualRecurrence(Scanned):
 
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        return affine_shapes(1, input_size, hidden_size)
+        return scan.affine_shapes(1, input_size, hidden_size)
 
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+    ) -> scan.ForwardScan:
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
         (h0,), num_steps = state, len(inputs)
-        joint, activation = Joint(inputs, h0), ACTIVATIONS["tanh"]
-        packed = pack(weight_ih, weight_hh, bias_ih + bias_hh)
+        joint, activation = scan.Joint(inputs, h0), ACTIVATIONS["tanh"]
+        packed = scan.pack(weight_ih, weight_hh, bias_ih + bias_hh)
         product = StepProduct(packed * activation.gain, h0.shape[1])
         new = buffers.empty((num_steps if keep else 1, *h0.shape), h0)
         preactivation = torch.empty_like(h0)
 
         before = joint.hidden[0]
-        for row, n, h in step_by_step(num_steps, joint.values, new, joint.hidden[1:]):
+        for row, n, h in scan.step_by_step(num_steps, joint.values, new, joint.hidden[1:]):
             activation.apply(product(row, preactivation), None, n)
             if self.keep == 1:
                 torch.add(before, n, alpha=self.rate, out=h)
             else:
                 torch.lerp(before, n, self.rate, out=h)
             before = h
-        return ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, new, packed))
+        return scan.ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, new, packed))
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         values, new, packed = back.kept
         activation, keep = ACTIVATIONS["tanh"], self.keep
         gradient, product = back.gradient(values, packed)
@@ -105,6 +94,6 @@ class ResidualRecurrence(Scanned):
     def activated(
         self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
     ) -> dict[str, Activated]:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
-        preactivations = project(inputs, weight_ih, bias_ih + bias_hh) + project(before[0], weight_hh)
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
+        preactivations = scan.project(inputs, weight_ih, bias_ih + bias_hh) + scan.project(before[0], weight_hh)
         return {"new": Activated(nonlinearity="tanh", values=torch.tanh(preactivations))}

@@ -8,25 +8,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.products import StepProduct
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.activations import ACTIVATIONS, Nonlinearity
 from rnnstudy.recurrence.base import Activated, States, Weights
 from rnnstudy.recurrence.layer_norm import norm_of
-from rnnstudy.recurrence.scan import (
-    BackwardScan,
-    ForwardScan,
-    Gradients,
-    Joint,
-    Scanned,
-    affine,
-    affine_shapes,
-    pack,
-    scale_blocks,
-    step_by_step,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RNNRecurrence(Scanned):
+class RNNRecurrence(scan.Scanned):
     """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), as torch.nn.RNN, and with other activations.
 
     With layer normalisation h_t = f(gain * norm(W_ih x_t + W_hh h_{t-1}) + b_ih + b_hh), norm over the units.
@@ -50,7 +39,7 @@ class RNNRecurrence(Scanned):
 
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        shapes = affine_shapes(1, input_size, hidden_size)
+        shapes = scan.affine_shapes(1, input_size, hidden_size)
         if self.layer_norm:
             shapes["gain"] = (hidden_size,)
         if ACTIVATIONS[self.nonlinearity].has_threshold:
@@ -60,27 +49,27 @@ class RNNRecurrence(Scanned):
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+    ) -> scan.ForwardScan:
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
         (h0,), num_steps = state, len(inputs)
-        joint = Joint(inputs, h0)
+        joint = scan.Joint(inputs, h0)
         activation = ACTIVATIONS[self.nonlinearity]
         factors, kept = [activation.gain], num_steps if keep else 1
         norm, bias = norm_of(weights.get("gain"), bias_ih + bias_hh, h0, num_steps=kept, factors=factors)
-        packed = pack(weight_ih, weight_hh, bias)
-        product = StepProduct(packed if norm else scale_blocks(packed, factors), h0.shape[1])
+        packed = scan.pack(weight_ih, weight_hh, bias)
+        product = StepProduct(packed if norm else scan.scale_blocks(packed, factors), h0.shape[1])
         preactivation = torch.empty_like(h0)
         threshold = weights["threshold"].unsqueeze(1) if activation.has_threshold else None
 
-        for t, (row, h) in enumerate(step_by_step(num_steps, joint.values, joint.hidden[1:])):
+        for t, (row, h) in enumerate(scan.step_by_step(num_steps, joint.values, joint.hidden[1:])):
             product(row, preactivation)
             if norm is not None:
                 norm.forward(t, preactivation)
             activation.apply(preactivation, threshold, h)
-        return ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, packed), norm=norm)
+        return scan.ForwardScan(states=(joint.hidden[1:],), kept=(joint.values, packed), norm=norm)
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         values, packed = back.kept
         activation, norm = ACTIVATIONS[self.nonlinearity], back.norm
         hidden = values[1:, ..., back.input_size + 1 :]

@@ -12,22 +12,13 @@ from typing_extensions import override
 from rnnstudy.core import buffers
 from rnnstudy.core.errors import require_between
 from rnnstudy.core.products import StepProduct
+from rnnstudy.recurrence import scan
 from rnnstudy.recurrence.activations import ACTIVATIONS
 from rnnstudy.recurrence.base import Activated, States, Weights
-from rnnstudy.recurrence.scan import (
-    BackwardScan,
-    ForwardScan,
-    Gradients,
-    Scanned,
-    affine,
-    affine_shapes,
-    pack,
-    step_by_step,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkipRecurrence(Scanned):
+class SkipRecurrence(scan.Scanned):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh + W_skip h_{t-skip}).
 
     A sequence is continued from the last `skip` hidden states: beside h_t these are the states "h-1" to "h-(skip-1)",
@@ -60,16 +51,16 @@ class SkipRecurrence(Scanned):
 
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        return affine_shapes(1, input_size, hidden_size) | {"weight_skip": (hidden_size, hidden_size)}
+        return scan.affine_shapes(1, input_size, hidden_size) | {"weight_skip": (hidden_size, hidden_size)}
 
     @override
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, *, keep: bool
-    ) -> ForwardScan:
-        weight_ih, weight_hh, bias_ih, bias_hh = affine(weights)
+    ) -> scan.ForwardScan:
+        weight_ih, weight_hh, bias_ih, bias_hh = scan.affine(weights)
         skip, h0, num_steps = self.skip, state[0], len(inputs)
         size, before = h0.shape[-1], inputs.shape[-1] + 1
-        packed = pack(weight_ih, torch.cat([weight_hh, weights["weight_skip"]], dim=-1), bias_ih + bias_hh)
+        packed = scan.pack(weight_ih, torch.cat([weight_hh, weights["weight_skip"]], dim=-1), bias_ih + bias_hh)
         # Row t is [x_t, 1, h_{t-1}, h_{t-skip}]; rows before the first hold the states before h_{-1}.
         values = buffers.empty((skip + num_steps, *h0.shape[:2], before + 2 * size), h0)
         rows, history = values[skip - 1 :], values[..., before : before + size]
@@ -83,15 +74,15 @@ class SkipRecurrence(Scanned):
         product = StepProduct(packed * activation.gain, h0.shape[1])
         preactivation = torch.empty_like(h0)
 
-        for t, (row,) in enumerate(step_by_step(num_steps, rows)):
+        for t, (row,) in enumerate(scan.step_by_step(num_steps, rows)):
             h = activation.apply(product(row, preactivation), None, history[skip + t])
             if t + skip < num_steps:
                 skipped[t + skip].copy_(h)
         states = tuple(history[skip - back : skip - back + num_steps] for back in range(skip))
-        return ForwardScan(states=states, kept=(values, packed))
+        return scan.ForwardScan(states=states, kept=(values, packed))
 
     @override
-    def backward_scan(self, back: BackwardScan) -> Gradients:
+    def backward_scan(self, back: scan.BackwardScan) -> scan.Gradients:
         values, packed = back.kept
         skip, size, activation = self.skip, back.like.shape[-1], ACTIVATIONS["tanh"]
         hidden = values[skip:, ..., back.input_size + 1 : back.input_size + 1 + size]

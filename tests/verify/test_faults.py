@@ -52,20 +52,16 @@ class Fault:
 
     Args:
         function: The broken one.
-        old: A piece of its source.
-        new: What it becomes.
-        group: The checks that are made.
-        row: One that must fail.
+        change: A piece of its source, and what it becomes.
+        fails: The checks that are made, and the row that must fail.
         cells: On which it must fail; it must not fail on `sound`.
         sound: Likewise.
         slow: Whether the checks take more than a second.
     """
 
     function: Any
-    old: str
-    new: str
-    group: str
-    row: str
+    change: tuple[str, str]
+    fails: tuple[str, str]
     cells: tuple[str, ...]
     sound: tuple[str, ...] = ()
     slow: bool = False
@@ -76,180 +72,143 @@ STATES, WEIGHTS, AUTOGRAD = "slopes, states nudged", "slopes, weights nudged", "
 FAULTS = {
     "slope of tanh": Fault(
         function=activations._tanh_slope,
-        old="value=-1",
-        new="value=-0.999",
-        group=STATES,
-        row="dL/dh_t, carried",
+        change=("value=-1", "value=-0.999"),
+        fails=(STATES, "dL/dh_t, carried"),
         cells=("rnn tanh", "indrnn tanh", "skip skip=3"),
         sound=("rnn relu", "lru", "gru"),
     ),
     "slope of tanh is NaN": Fault(
         function=activations._tanh_slope,
-        old="value=-1",
-        new='value=float("nan")',
-        group=STATES,
-        row="dL/dh_t, total",
+        change=("value=-1", 'value=float("nan")'),
+        fails=(STATES, "dL/dh_t, total"),
         cells=("rnn tanh",),
         sound=("rnn relu",),
     ),
     "c of the step before carried by the wrong forget gate": Fault(
         function=lstm.LSTMRecurrence.backward_scan,
-        old="torch.mul(total_c, forget[k], out",
-        new="torch.mul(total_c, forget[k - 1], out",
-        group=STATES,
-        row="dL/dc_t, carried",
+        change=("torch.mul(total_c, forget[k], out", "torch.mul(total_c, forget[k - 1], out"),
+        fails=(STATES, "dL/dc_t, carried"),
         cells=("lstm", "lstm layer_norm"),
     ),
     "forget gate against autograd": Fault(
         function=lstm.LSTMRecurrence.backward_scan,
-        old="torch.mul(total_c, forget[k], out",
-        new="torch.mul(total_c, forget[k - 1], out",
-        group=AUTOGRAD,
-        row="dL/dc_t",
+        change=("torch.mul(total_c, forget[k], out", "torch.mul(total_c, forget[k - 1], out"),
+        fails=(AUTOGRAD, "dL/dc_t"),
         cells=("lstm",),
         sound=("gru", "rnn tanh"),
         slow=True,
     ),
     "all chunks of the weight gradient but one dropped": Fault(
         function=scan.PackedGradient._add,
-        old="add_products(self._turned",
-        new="chunk.start or add_products(self._turned",
-        group=AUTOGRAD,
-        row="dL/dW, dL/dx",
+        change=("add_products(self._turned", "chunk.start or add_products(self._turned"),
+        fails=(AUTOGRAD, "dL/dW, dL/dx"),
         cells=("rnn tanh",),
     ),
     "direct part left out of the total": Fault(
         function=Adjoint.total.fget,
-        old="self.source.added_to(self.carried)",
-        new="self.carried.clone()",
-        group="parts of the total",
-        row="direct + carried",
+        change=("self.source.added_to(self.carried)", "self.carried.clone()"),
+        fails=("parts of the total", "direct + carried"),
         cells=("gru", "lstm", "lru"),
     ),
     "something carried into the last step": Fault(
         function=scan.Carried.__init__,
-        old="self.values[-1].zero_()",
-        new="self.values[-1].fill_(1e-30)",
-        group="parts of the total",
-        row="direct + carried",
+        change=("self.values[-1].zero_()", "self.values[-1].fill_(1e-30)"),
+        fails=("parts of the total", "direct + carried"),
         cells=("gru", "rnn tanh"),
     ),
     "reset gate": Fault(
         function=gru.GRURecurrence.backward_scan,
-        old=".mul_(0.5)",
-        new=".mul_(0.5001)",
-        group=WEIGHTS,
-        row="dL/dparameter, each",
+        change=(".mul_(0.5)", ".mul_(0.5001)"),
+        fails=(WEIGHTS, "dL/dparameter, each"),
         cells=("gru", "gru layer_norm"),
         sound=("lstm", "rnn tanh"),
         slow=True,
     ),
     "gain of layer normalisation": Fault(
         function=layer_norm.LayerNorm.backward,
-        old="delta * self._gain",
-        new="delta * 1.0",
-        group=STATES,
-        row="dL/dh_t, carried",
+        change=("delta * self._gain", "delta * 1.0"),
+        fails=(STATES, "dL/dh_t, carried"),
         cells=("rnn tanh layer_norm", "lstm layer_norm"),
         sound=("rnn tanh", "lstm"),
         slow=True,
     ),
     "conjugate of the LRU": Fault(
         function=lru.LRURecurrence.backward_scan,
-        old="eigenvalue.conj().resolve_conj()",
-        new="eigenvalue.clone()",
-        group="Jacobians",
-        row="Jacobian ds_t/ds_(t-1)",
+        change=("eigenvalue.conj().resolve_conj()", "eigenvalue.clone()"),
+        fails=("Jacobians", "Jacobian ds_t/ds_(t-1)"),
         cells=("lru",),
         sound=("gru",),
         slow=True,
     ),
     "recurrent weight of the IndRNN": Fault(
         function=indrnn.IndRNNRecurrence.backward_scan,
-        old="of_recurrent.addcmul_(deltas[k], befores[k])",
-        new="of_recurrent.addcmul_(deltas[k], befores[max(k - 1, 0)])",
-        group=WEIGHTS,
-        row="dL/dparameter, each",
+        change=(
+            "of_recurrent.addcmul_(deltas[k], befores[k])",
+            "of_recurrent.addcmul_(deltas[k], befores[max(k - 1, 0)])",
+        ),
+        fails=(WEIGHTS, "dL/dparameter, each"),
         cells=("indrnn relu", "indrnn tanh"),
         sound=("rnn relu",),
         slow=True,
     ),
     "what a residual cell keeps": Fault(
         function=residual.ResidualRecurrence.backward_scan,
-        old="total * keep",
-        new="total * self.rate",
-        group=STATES,
-        row="dL/dh_0, dL/dc_0",
+        change=("total * keep", "total * self.rate"),
+        fails=(STATES, "dL/dh_0, dL/dc_0"),
         cells=("residual residual rate=0.5",),
         sound=("rnn tanh",),
     ),
     "skip connection arrives a step late": Fault(
         function=skip.SkipRecurrence.backward_scan,
-        old="joining = travelling.popleft()",
-        new="joining = travelling.popleft() * 0.9",
-        group=STATES,
-        row="dL/dh_t, total",
+        change=("joining = travelling.popleft()", "joining = travelling.popleft() * 0.9"),
+        fails=(STATES, "dL/dh_t, total"),
         cells=("skip skip=3",),
         sound=("rnn tanh",),
     ),
     "exponents of matrices": Fault(
         function=Scaled.of,
-        old="exponents + shift",
-        new="exponents - shift",
-        group="Jacobians",
-        row="product of Jacobians",
+        change=("exponents + shift", "exponents - shift"),
+        fails=("Jacobians", "product of Jacobians"),
         cells=("rnn identity",),
     ),
     "exponents of the replay": Fault(
         function=replay._Adjoints.sum_of,
-        old="common + shift)",
-        new="common)",
-        group="Jacobians",
-        row="replayed dL/dh_t",
+        change=("common + shift)", "common)"),
+        fails=("Jacobians", "replayed dL/dh_t"),
         cells=("rnn identity",),
         slow=True,
     ),
     "logarithm of Lyapunov exponents": Fault(
         function=lyapunov._growth,
-        old="grown.log()",
-        new="grown.log2()",
-        group="Jacobians",
-        row="Lyapunov exponents",
+        change=("grown.log()", "grown.log2()"),
+        fails=("Jacobians", "Lyapunov exponents"),
         cells=("rnn tanh",),
         slow=True,
     ),
     "h-detach leaves a little": Fault(
         function=h_detach._Cut.apply,
-        old="hidden.masked_fill_(self._cut[time_step + 1], 0)",
-        new="hidden.mul_(1e-6)",
-        group="closed forms",
-        row="dL/dc_t, h_detach p=1",
+        change=("hidden.masked_fill_(self._cut[time_step + 1], 0)", "hidden.mul_(1e-6)"),
+        fails=("closed forms", "dL/dc_t, h_detach p=1"),
         cells=("lstm",),
     ),
     "path through h_t counted twice in terms": Fault(
         function=weight_terms._arriving,
-        old="else adjoint.carried",
-        new="else adjoint.total",
-        group="sums over time",
-        row="every dE_s/dW(t)",
+        change=("else adjoint.carried", "else adjoint.total"),
+        fails=("sums over time", "every dE_s/dW(t)"),
         cells=("lstm",),
         sound=("gru",),
         slow=True,
     ),
     "truncation one step short": Fault(
         function=WorkedNetwork.deltas,
-        old="max(0, t - reach) - 1",
-        new="max(0, t - reach)",
-        group="worked examples",
-        row="the same, 3 steps back",
+        change=("max(0, t - reach) - 1", "max(0, t - reach)"),
+        fails=("worked examples", "the same, 3 steps back"),
         cells=("worked network",),
     ),
     "W clipped from above only": Fault(
         function=Gradients.clipped,
-        old="W=self.W.clip(-limit, limit)",
-        new="W=self.W.clip(None, limit / 2)",
-        group="worked examples",
-        row="clipped at ±5",
+        change=("W=self.W.clip(-limit, limit)", "W=self.W.clip(None, limit / 2)"),
+        fails=("worked examples", "clipped at ±5"),
         cells=("worked network",),
     ),
 }
@@ -262,17 +221,18 @@ def test_a_fault_in_the_engine_fails_the_right_row(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     fault = FAULTS[name]
-    monkeypatch.setattr(all_checks, "CHECKS", {fault.group: all_checks.CHECKS[fault.group]})
+    group, row = fault.fails
+    monkeypatch.setattr(all_checks, "CHECKS", {group: all_checks.CHECKS[group]})
     cells = tuple(cell for cell in all_cells() if name_of(cell) in {*fault.cells, *fault.sound})
     for module in (adjoint_parts, autograd, jacobians, nudged_states, nudged_weights, sums_over_time):
         monkeypatch.setattr(module, "all_cells", lambda: cells)
     monkeypatch.setenv("COLUMNS", "1000")
-    break_line(monkeypatch, fault.function, fault.old, fault.new)
+    break_line(monkeypatch, fault.function, *fault.change)
     assert main(["verify", "--device", "cpu"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    complaints = [line for line in lines if line.startswith(f"FAILED on cpu: {fault.group}: {fault.row}, compared")]
+    complaints = [line for line in lines if line.startswith(f"FAILED on cpu: {group}: {row}, compared")]
     assert complaints, lines
-    assert any(line.startswith(fault.row) and line.rstrip().endswith("FAILED") for line in lines)
+    assert any(line.startswith(row) and line.rstrip().endswith("FAILED") for line in lines)
     assert "rows FAILED" in lines[-1]
     for cell in fault.cells:
         assert any(f" {cell} (" in line for line in complaints), cell
