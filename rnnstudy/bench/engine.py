@@ -13,7 +13,7 @@ from rich.table import Table
 from rnnstudy.bench.baselines import CELLS, SIZES, Work, Workload
 from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch, Timing
-from rnnstudy.core.numerics import Numerics
+from rnnstudy.core.numerics import Numerics, select_device
 
 AS_SHIPPED = "as shipped"
 """Marks the size S3 with torch's own settings: as many threads as it starts with, subnormal numbers kept."""
@@ -57,34 +57,34 @@ class StepTimes:
 
 def measure_engine(
     console: Console,
-    path: Path | None,
     *,
     cells: Sequence[str],
     sizes: Sequence[str],
     replicas: Sequence[int],
-    device: torch.device,
     seconds: float,
+    device: str,
+    path: Path | None,
 ) -> None:
     """Measure, print every line as it is done and the medians at the end, and write the rows to a file if given.
 
     Args:
         console: Where to print.
-        path: Of the file.
         cells: Of `CELLS`.
         sizes: Of `SIZES`.
         replicas: How many networks at once.
-        device: Where.
         seconds: At least this long per line, and at least five rounds.
+        device: Where.
+        path: Of the file.
     """
-    stopwatch = Stopwatch(device=device, seconds=seconds)
+    stopwatch = Stopwatch(device=select_device(device), seconds=seconds)
     settings = [(size, count, Numerics()) for size in sizes for count in replicas]
-    if device.type == "cpu" and "S3" in sizes:
+    if stopwatch.device.type == "cpu" and "S3" in sizes:
         shipped = Numerics(threads=torch.get_num_threads(), flush_subnormals=False)
         settings.append(("S3", max(replicas), shipped))
     rows: list[StepTimes] = []
     for cell in cells:
         for size, count, numerics in settings:
-            problem = Workload(cell=CELLS[cell], size=SIZES[size], replicas=count, device=device)
+            problem = Workload(cell=CELLS[cell], size=SIZES[size], replicas=count, device=stopwatch.device)
             name = size if numerics == Numerics() else f"{size} {AS_SHIPPED}"
             with numerics.applied():
                 timings = stopwatch.measure(_ways(problem))

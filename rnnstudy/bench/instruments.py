@@ -45,7 +45,7 @@ class InstrumentCost:
         return self.ratio / self.interval
 
 
-def measure_instruments(console: Console, models: Sequence[str], seconds: float, path: Path | None) -> None:
+def measure_instruments(console: Console, *, models: Sequence[str], seconds: float, path: Path | None) -> None:
     """Measure every instrument, print the table and write it as JSON if a file is given."""
     with Numerics().applied():
         costs = [cost for model in models for cost in _costs(model, seconds)]

@@ -99,7 +99,7 @@ def _forget_peak() -> int:
     return _status("VmRSS")
 
 
-def measure_memory(console: Console, cells: Sequence[str], path: Path | None) -> None:
+def measure_memory(console: Console, *, cells: Sequence[str], path: Path | None) -> None:
     """Measure, print and write as JSON if a file is given.
 
     Raises:

@@ -33,7 +33,7 @@ class ModelCost:
     ratio: float
 
 
-def measure_models(console: Console, seconds: float, path: Path | None) -> None:
+def measure_models(console: Console, *, seconds: float, path: Path | None) -> None:
     """Measure every model, print the table and write it as JSON if a file is given."""
     with Numerics().applied():
         costs = [_cost(name, model, seconds) for name, model in _models()]

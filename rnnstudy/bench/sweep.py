@@ -36,20 +36,20 @@ ANSWERS = {
 }
 
 
-def measure_sweep(console: Console, *, steps: int, many: int, path: Path | None) -> None:
+def measure_sweep(console: Console, *, steps: int, runs: int, path: Path | None) -> None:
     """Measure, print, and write the figures as JSON if a file is given.
 
     Args:
         console: Where to print.
         steps: Optimizer steps of the runs that are done on one core and on all.
-        many: Runs of the larger sweep.
+        runs: Of the larger sweep.
         path: Of the file.
 
     Raises:
         RnnstudyError: A sweep failed.
     """
     answers = {name: _answer(command) for name, command in ANSWERS.items()}
-    overheads = {"basic": _overhead(many), "joblib": _overhead(many, "hydra/launcher=joblib")}
+    overheads = {"basic": _overhead(runs), "joblib": _overhead(runs, "hydra/launcher=joblib")}
     with tempfile.TemporaryDirectory() as place:
         lasting = (f"train.num_steps={steps}", "train.stop_when_solved=false")
         serial, _ = _sweep(Path(place) / "serial", EQUAL, lasting)
@@ -57,7 +57,7 @@ def measure_sweep(console: Console, *, steps: int, many: int, path: Path | None)
 
     for title, header, taken in (
         (f"Seconds until a command has answered (median of {REPEATS})", "", answers),
-        (f"Seconds a run beside its training, from sweeps of {FEW} and {many} runs", "launcher", overheads),
+        (f"Seconds a run beside its training, from sweeps of {FEW} and {runs} runs", "launcher", overheads),
     ):
         table = new_table(title, [header], ["s"])
         for name, seconds in taken.items():

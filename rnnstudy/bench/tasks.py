@@ -41,7 +41,7 @@ class TaskCost:
     share: float
 
 
-def measure_tasks(console: Console, seconds: float, path: Path | None) -> None:
+def measure_tasks(console: Console, *, seconds: float, path: Path | None) -> None:
     """Measure every task, print the table and write it as JSON if a file is given."""
     with Numerics().applied():
         costs = [_cost(name, task, seconds) for name, task in _tasks()]

@@ -53,7 +53,7 @@ class TimeSplit:
         return sum(map(self.milliseconds, phases)) / self.milliseconds("all")
 
 
-def measure_training(console: Console, models: Sequence[str], steps: int, path: Path | None) -> None:
+def measure_train(console: Console, *, models: Sequence[str], steps: int, path: Path | None) -> None:
     """Do a run for each model, print the split and write it as JSON if a file is given."""
     splits = [_split(model, steps) for model in models]
     table = new_table(

@@ -1,9 +1,11 @@
 """`rnnstudy bench`: the options of the benchmarks, checked before anything is measured."""
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 from rich.console import Console
 
@@ -13,7 +15,8 @@ CELLS = ("rnn", "gru", "lstm")
 SIZES = ("S1", "S2", "S3")
 """The names in bench/baselines.py, which imports torch: too slow for an error or a help text."""
 
-Benchmark = Callable[[argparse.Namespace, Console], None]
+SETTINGS = ("cells", "models", "sizes", "replicas", "seconds", "device", "steps", "runs", "json")
+"""Options of one benchmark or another, which its function takes by these names, but for the path of the JSON file."""
 
 
 def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,36 +24,36 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     bench = commands.add_parser("bench", help="measure what the engine and a run cost on this machine")
     kinds = bench.add_subparsers(dest="benchmark", title="benchmarks", required=True)
 
-    def add(name: str, function: Benchmark, text: str) -> argparse.ArgumentParser:
+    def add(name: str, text: str) -> argparse.ArgumentParser:
         parser = kinds.add_parser(name, help=text)
-        parser.set_defaults(function=partial(_checked, function))
+        parser.set_defaults(function=partial(_measure, name))
         return parser
 
-    engine = add("engine", _engine, "a training step with every dL/dh_t, against plain torch.nn without")
+    engine = add("engine", "a training step with every dL/dh_t, against plain torch.nn without")
     _add_names(engine, "cells", CELLS)
     _add_names(engine, "sizes", SIZES)
     engine.add_argument("--replicas", default="8,1", help="networks at once, such as 8,1")
     _add_seconds(engine, 6.0, "line")
     engine.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto")
 
-    memory = add("memory", _memory, "peak memory of a training step, and growth with the sequence's length")
+    memory = add("memory", "peak memory of a training step, and growth with the sequence's length")
     _add_names(memory, "cells", CELLS)
 
-    train = add("train", _train, "where the time of a run goes, at the default schedule")
+    train = add("train", "where the time of a run goes, at the default schedule")
     _add_names(train, "models", CELLS)
     train.add_argument("--steps", type=int, default=2000, help="optimizer steps of each run (2000, the default run)")
 
-    sweep = add("sweep", _sweep, "what the machinery of a sweep costs, and what several cores bring")
+    sweep = add("sweep", "what the machinery of a sweep costs, and what several cores bring")
     sweep.add_argument("--steps", type=int, default=1000, help="optimizer steps of the runs that are compared (1000)")
     sweep.add_argument("--runs", type=int, default=24, help="runs of the larger of two sweeps, more than 4 (24)")
 
-    _add_seconds(add("models", _models, "a training step of every model, beside the vanilla network's"), 2.0, "model")
+    _add_seconds(add("models", "a training step of every model, beside the vanilla network's"), 2.0, "model")
 
-    instruments = add("instruments", _instruments, "what each instrument costs, against the training step")
+    instruments = add("instruments", "what each instrument costs, against the training step")
     _add_names(instruments, "models", CELLS)
     _add_seconds(instruments, 2.0, "line")
 
-    _add_seconds(add("tasks", _tasks, "what drawing the batches costs, against a training step"), 1.5, "task")
+    _add_seconds(add("tasks", "what drawing the batches costs, against a training step"), 1.5, "task")
 
     for parser in kinds.choices.values():
         parser.add_argument(
@@ -67,77 +70,32 @@ def _add_seconds(parser: argparse.ArgumentParser, default: float, what: str) -> 
     parser.add_argument("--seconds", type=float, default=default, help=text)
 
 
-def _checked(benchmark: Benchmark, options: argparse.Namespace, console: Console) -> int:
-    """Check the options that a benchmark has, in the order in which the help lists them, and measure."""
-    for name, value in vars(options).items():
-        match name:
-            case "cells" | "models":
-                setattr(options, name, _chosen(name, value, CELLS))
-            case "sizes":
-                options.sizes = _chosen(name, value, SIZES)
-            case "replicas":
-                options.replicas = [_whole(part) for part in value.split(",")]
-            case "seconds":
-                require_above("--seconds", value, 0)
-            case "steps":
-                require_at_least("--steps", value, 1)
-            case "runs":
-                require_at_least("--runs", value, 5)
-            case "json":
-                require_place(value)
-    benchmark(options, console)
+def _measure(benchmark: str, options: argparse.Namespace, console: Console) -> int:
+    """Check the options of a benchmark, in the order in which the help lists them, and run it with them."""
+    settings = {name: _checked(name, value) for name, value in vars(options).items() if name in SETTINGS}
+    # By name, since the modules import torch: too slow before the options are known to be good.
+    measure = resolve_name(f"rnnstudy.bench.{benchmark}:measure_{benchmark}")
+    measure(console, path=settings.pop("json"), **settings)
     return 0
 
 
-def _engine(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.engine import measure_engine
-    from rnnstudy.core.numerics import select_device
-
-    measure_engine(
-        console,
-        options.json,
-        cells=options.cells,
-        sizes=options.sizes,
-        replicas=options.replicas,
-        device=select_device(options.device),
-        seconds=options.seconds,
-    )
-
-
-def _memory(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.memory import measure_memory
-
-    measure_memory(console, options.cells, options.json)
-
-
-def _train(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.train import measure_training
-
-    measure_training(console, options.models, options.steps, options.json)
-
-
-def _sweep(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.sweep import measure_sweep
-
-    measure_sweep(console, steps=options.steps, many=options.runs, path=options.json)
-
-
-def _models(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.models import measure_models
-
-    measure_models(console, options.seconds, options.json)
-
-
-def _instruments(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.instruments import measure_instruments
-
-    measure_instruments(console, options.models, options.seconds, options.json)
-
-
-def _tasks(options: argparse.Namespace, console: Console) -> None:
-    from rnnstudy.bench.tasks import measure_tasks
-
-    measure_tasks(console, options.seconds, options.json)
+def _checked(name: str, value: Any) -> Any:
+    match name:
+        case "cells" | "models":
+            return _chosen(name, value, CELLS)
+        case "sizes":
+            return _chosen(name, value, SIZES)
+        case "replicas":
+            return [_whole(part) for part in value.split(",")]
+        case "seconds":
+            require_above("--seconds", value, 0)
+        case "steps":
+            require_at_least("--steps", value, 1)
+        case "runs":
+            require_at_least("--runs", value, 5)
+        case "json":
+            require_place(value)
+    return value
 
 
 def _chosen(name: str, given: str, known: Iterable[str]) -> list[str]:
