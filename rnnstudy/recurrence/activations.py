@@ -37,22 +37,6 @@ class Activation:
         return self.through(slope, torch.ones_like(output))
 
 
-def _tanh(doubled: Tensor, threshold: Tensor | None, out: Tensor) -> Tensor:
-    return tanh_of_half(doubled, out)
-
-
-def _sigmoid(values: Tensor, threshold: Tensor | None, out: Tensor) -> Tensor:
-    return torch.sigmoid(values, out=out)
-
-
-def _relu(values: Tensor, threshold: Tensor | None, out: Tensor) -> Tensor:
-    return torch.clamp_min(values, 0, out=out)
-
-
-def _identity(values: Tensor, threshold: Tensor | None, out: Tensor) -> Tensor:
-    return out.copy_(values)
-
-
 def _modrelu(values: Tensor, threshold: Tensor | None, out: Tensor) -> Tensor:
     assert threshold is not None
     sign = torch.sign(values)
@@ -63,32 +47,38 @@ def _tanh_slope(output: Tensor, out: Tensor) -> Tensor:
     return torch.addcmul(output.new_ones(()), output, output, value=-1, out=out)
 
 
-def _sigmoid_slope(output: Tensor, out: Tensor) -> Tensor:
-    return torch.addcmul(output, output, output, value=-1, out=out)
-
-
-def _relu_slope(output: Tensor, out: Tensor) -> Tensor:
-    return out.copy_(output)
-
-
-def _identity_slope(output: Tensor, out: Tensor) -> Tensor:
-    return out.fill_(1)
-
-
-def _modrelu_slope(output: Tensor, out: Tensor) -> Tensor:
-    return torch.abs(output, out=out)
-
-
 def _through_relu(output: Tensor, total: Tensor) -> Tensor:
     return _aten.threshold_backward.grad_input(total, output, 0, grad_input=output)
 
 
 ACTIVATIONS: dict[Nonlinearity, Activation] = {
-    "tanh": Activation(gain=2, apply=_tanh, slope=_tanh_slope, through=Tensor.mul_),
-    "sigmoid": Activation(apply=_sigmoid, slope=_sigmoid_slope, through=Tensor.mul_),
-    "relu": Activation(apply=_relu, slope=_relu_slope, through=_through_relu),
-    "identity": Activation(apply=_identity, slope=_identity_slope, through=Tensor.mul_),
-    "modrelu": Activation(apply=_modrelu, slope=_modrelu_slope, through=_through_relu, has_threshold=True),
+    "tanh": Activation(
+        gain=2,
+        apply=lambda doubled, _, out: tanh_of_half(doubled, out),
+        slope=_tanh_slope,
+        through=Tensor.mul_,
+    ),
+    "sigmoid": Activation(
+        apply=lambda values, _, out: torch.sigmoid(values, out=out),
+        slope=lambda output, out: torch.addcmul(output, output, output, value=-1, out=out),
+        through=Tensor.mul_,
+    ),
+    "relu": Activation(
+        apply=lambda values, _, out: torch.clamp_min(values, 0, out=out),
+        slope=lambda output, out: out.copy_(output),
+        through=_through_relu,
+    ),
+    "identity": Activation(
+        apply=lambda values, _, out: out.copy_(values),
+        slope=lambda _, out: out.fill_(1),
+        through=Tensor.mul_,
+    ),
+    "modrelu": Activation(
+        apply=_modrelu,
+        slope=lambda output, out: torch.abs(output, out=out),
+        through=_through_relu,
+        has_threshold=True,
+    ),
 }
 """As in torch: relu'(0) = 0, and no gradient passes a relu that is off, not even one that is not finite.
 
