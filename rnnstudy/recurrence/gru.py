@@ -60,7 +60,7 @@ class GRURecurrence(scan.Scanned):
         factors, kept = [1, 1, 2, 2], num_steps if keep else 1
         norm, bias = norm_of(weights.get("gain"), _pack_bias(bias_ih, bias_hh), h0, num_steps=kept, factors=factors)
         packed = _pack(weight_ih, weight_hh, bias)
-        # In three blocks r, z and twice the recurrent part of n.
+        # Kept: in three blocks r, z and twice the recurrent part of n; and n itself.
         gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
         new = buffers.empty((kept, *h0.shape), h0)
         scaled = packed if norm else scan.scale_blocks(packed, factors)

@@ -59,6 +59,7 @@ class ResidualRecurrence(scan.Scanned):
         joint, activation = scan.Joint(inputs, h0), ACTIVATIONS["tanh"]
         packed = scan.pack(weight_ih, weight_hh, bias_ih + bias_hh)
         product = StepProduct(packed * activation.gain, h0.shape[1])
+        # Kept beside the states: the activation of every step.
         new = buffers.empty((num_steps if keep else 1, *h0.shape), h0)
         preactivation = torch.empty_like(h0)
 

@@ -1,7 +1,11 @@
 """The commands measure for real, at the smallest sizes, and write what they print."""
 
+import argparse
+import inspect
 import json
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,12 +18,16 @@ from rnnstudy.cli import bench
 from rnnstudy.cli.main import main
 
 
+def measured(tmp_path: Path, command: str) -> Any:
+    """What a benchmark writes into its file."""
+    place = tmp_path / "figures.json"
+    assert main(["bench", *command.split(), "--json", str(place)]) == 0
+    return json.loads(place.read_text())
+
+
 @pytest.mark.slow
 def test_engine_writes_a_row_per_cell_size_and_number_of_replicas(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    place = tmp_path / "engine.json"
-    wanted = "bench engine --cells rnn,lstm --sizes S1 --replicas 2,1 --seconds 0.01 --json"
-    assert main([*wanted.split(), str(place)]) == 0
-    rows = json.loads(place.read_text())
+    rows = measured(tmp_path, "engine --cells rnn,lstm --sizes S1 --replicas 2,1 --seconds 0.01")
     assert [(row["cell"], row["size"], row["replicas"]) for row in rows] == [
         ("rnn", "S1", 2),
         ("rnn", "S1", 1),
@@ -40,10 +48,8 @@ def test_engine_writes_a_row_per_cell_size_and_number_of_replicas(tmp_path: Path
 
 @pytest.mark.slow
 def test_settings_as_shipped_get_a_line_of_their_own(tmp_path: Path):
-    place = tmp_path / "engine.json"
-    wanted = "bench engine --cells rnn --sizes S3 --replicas 1 --seconds 0.01 --json"
-    assert main([*wanted.split(), str(place)]) == 0
-    assert [row["size"] for row in json.loads(place.read_text())] == ["S3", "S3 as shipped"]
+    rows = measured(tmp_path, "engine --cells rnn --sizes S3 --replicas 1 --seconds 0.01")
+    assert [row["size"] for row in rows] == ["S3", "S3 as shipped"]
 
 
 @pytest.mark.slow
@@ -61,9 +67,7 @@ def test_memory_is_that_of_the_states_and_grows_with_the_sequence():
 
 @pytest.mark.slow
 def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    place = tmp_path / "train.json"
-    assert main(["bench", "train", "--models", "rnn", "--steps", "5", "--json", str(place)]) == 0
-    (row,) = json.loads(place.read_text())
+    (row,) = measured(tmp_path, "train --models rnn --steps 5")
     parts = ("engine", "data", "mitigations", "optimizer", "instruments", "writers", "evaluation", "checkpoints")
     assert row["all_ms"] == pytest.approx(sum(row[f"{part}_ms"] for part in (*parts, "other")), rel=1e-6)
     assert row["engine_ms"] > 0
@@ -75,9 +79,7 @@ def test_train_accounts_for_the_whole_of_a_run(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_models_measures_every_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    place = tmp_path / "models.json"
-    assert main(["bench", "models", "--seconds", "0.01", "--json", str(place)]) == 0
-    rows = {row["model"]: row for row in json.loads(place.read_text())}
+    rows = {row["model"]: row for row in measured(tmp_path, "models --seconds 0.01")}
     assert set(members("model")) <= rows.keys()
     assert {"rnn layer_norm=true", "gru layer_norm=true", "lstm layer_norm=true"} <= rows.keys()
     assert rows["rnn"]["parameters"] == 64 * (8 + 64 + 2)
@@ -91,9 +93,7 @@ def test_models_measures_every_model(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.slow
 def test_tasks_measures_every_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    place = tmp_path / "tasks.json"
-    assert main(["bench", "tasks", "--seconds", "0.01", "--json", str(place)]) == 0
-    rows = json.loads(place.read_text())
+    rows = measured(tmp_path, "tasks --seconds 0.01")
     assert [row["task"] for row in rows] == members("task")
     for row in rows:
         assert row["seq_len"] == (64 if row["task"] == "sequential_digits" else 100)
@@ -109,13 +109,20 @@ def test_sweep_measures_answers_overhead_and_cores(
 ):
     monkeypatch.setattr(sweep, "REPEATS", 1)
     monkeypatch.setattr(sweep, "EQUAL", 2)
-    place = tmp_path / "sweep.json"
-    assert main(["bench", "sweep", "--steps", "1", "--runs", "6", "--json", str(place)]) == 0
-    figures = json.loads(place.read_text())
+    figures = measured(tmp_path, "sweep --steps 1 --runs 6")
     assert 0 < figures["answers_s"]["nothing but Python"] < figures["answers_s"]["import torch"]
     assert figures["overhead_s"].keys() == {"basic", "joblib"}
     assert figures["ratio"] == pytest.approx(figures["parallel_s"] / figures["serial_s"])
     assert "joblib takes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["engine", "instruments", "memory", "models", "sweep", "tasks", "train"])
+def test_a_benchmark_takes_the_options_of_its_command(name: str):
+    parser = argparse.ArgumentParser()
+    bench.add_bench(parser.add_subparsers())
+    options = vars(parser.parse_args(["bench", name])).keys() & {*bench.SETTINGS}
+    taken = inspect.signature(resolve_name(f"rnnstudy.bench.{name}:measure_{name}")).parameters
+    assert taken.keys() == options - {"json"} | {"console", "path"}
 
 
 def test_the_command_line_knows_the_cells_and_sizes_that_there_are():

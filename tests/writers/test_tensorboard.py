@@ -28,10 +28,6 @@ def entry(measured, *replicas: bool, scheduled: bool = True) -> Entry:
     return Entry(measured=measured, replicas=torch.tensor(replicas), scheduled=scheduled)
 
 
-def of_two(first: float, second: float) -> Entry:
-    return entry(Scalar(values=torch.tensor([first, second], dtype=torch.float64)), True, True)
-
-
 def norms(*rows: list[float]) -> Entry:
     return entry(Curve(values=torch.tensor(rows, dtype=torch.float64)), *[True] * len(rows))
 
