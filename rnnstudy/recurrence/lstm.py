@@ -64,7 +64,7 @@ class LSTMRecurrence(scan.Scanned):
         norm, bias = norm_of(weights.get("gain"), bias_ih + bias_hh, h0, num_steps=kept, factors=factors)
         packed = scan.pack(weight_ih, weight_hh, bias)
         product = StepProduct(packed if norm else scan.scale_blocks(packed, factors), h0.shape[1])
-        # Kept: the sigmoid of all four blocks, of the third that of twice its argument: g = tanh(a) = 2 sigmoid(2a) - 1.
+        # Kept: the sigmoid of all four blocks, in the third of twice its argument: g = tanh(a) = 2 sigmoid(2a) - 1.
         gates = buffers.empty((kept, *h0.shape[:2], 4 * size), h0)
         cell = buffers.empty((num_steps + 1, *h0.shape), h0)
         cell[0].copy_(c0)
