@@ -22,8 +22,8 @@ with app.setup:
     from rnnstudy.lessons.notebook_curve import notebook_curve
     from rnnstudy.plotting.style import DPI, to_png
     from rnnstudy.plotting.typeset import typeset
-    from rnnstudy.theory.drawing import draw_activation, draw_contributions, draw_slope
-    from rnnstudy.theory.measures.random_network import CHOICES, Finding, findings, measure
+    from rnnstudy.theory.figures import draw_activation, draw_contributions, draw_slope
+    from rnnstudy.theory.measures.explorer import CHOICES, Finding, findings, measure
 
     torch.set_num_threads(1)  # more threads slow operations this small down
 

@@ -35,8 +35,8 @@ def add_theory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _theory(options: argparse.Namespace, console: Console) -> int:
-    from rnnstudy.theory.command import Request, theory
+    from rnnstudy.theory.explain import Question, explain
 
-    given = {name: value for name, value in vars(options).items() if name in Request.__dataclass_fields__}
-    theory(Request(**given), console)
+    given = {name: value for name, value in vars(options).items() if name in Question.__dataclass_fields__}
+    explain(Question(**given), console)
     return 0

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from tools.browser import launched, needs_browser
 
-from rnnstudy.theory.measures.random_network import findings, measure
+from rnnstudy.theory.measures.explorer import findings, measure
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "explore.py"
 PATIENCE = 60_000  # milliseconds; on two busy cores the first page takes 15 s

@@ -18,7 +18,7 @@ from rnnstudy.cli.board.pages import THROUGH_TIME, with_short_addresses
 from rnnstudy.report.compare import Request, compare
 from rnnstudy.report.tables.tidy import to_csv
 from rnnstudy.theory.page import render
-from rnnstudy.theory.section import Section, Table
+from rnnstudy.theory.topic import Table, Topic
 
 SCRIPT = '</script></style></title><script>alert(1)</script><img src=x onerror="alert(2)">'
 ATTRIBUTE = "\"'><svg onload=alert(3)><a href='javascript:alert(4)'>$\\frac{"
@@ -156,19 +156,18 @@ def test_numbers_and_words_stay_as_they_are(value):
 
 def test_the_page_of_theory_has_no_element_of_a_name():
     table = Table(title=SCRIPT, header=(ATTRIBUTE,), rows=((SCRIPT,),), caption=ATTRIBUTE)
-    assert_inert(render(SCRIPT, [Section(title=SCRIPT, text=(ATTRIBUTE,), tables=(table,), pictures=())]))
+    assert_inert(render(SCRIPT, [Topic(title=SCRIPT, text=(ATTRIBUTE,), tables=(table,), pictures=())]))
 
 
 @pytest.mark.slow
 def test_theory_on_a_hostile_name_sends_no_command_to_the_terminal(tmp_path):
-    from rnnstudy.theory.command import Request as Asked
-    from rnnstudy.theory.command import theory
+    from rnnstudy.theory.explain import Question, explain
 
     folder = run_small(tmp_path / f"{ESCAPES}{SCRIPT.replace('/', '')}")
     folder.config.write_text(folder.config.read_text().replace("model: lstm", f"model: {json.dumps(ESCAPES + SCRIPT)}"))
     printed = io.StringIO()
     console = Console(file=printed, width=100)
-    page = theory(Asked(run=folder.path, out=tmp_path / "out"), console)
+    page = explain(Question(run=folder.path, out=tmp_path / "out"), console)
     assert all(sign.isprintable() or sign == "\n" for sign in printed.getvalue())
     assert_inert(page.read_text())
 

@@ -11,7 +11,7 @@ from rnnstudy.gradients.jacobians import Contributions, contributions, input_con
 from rnnstudy.gradients.replay import replay
 from rnnstudy.gradients.spectra import spectral_norm, vanilla_bound
 from rnnstudy.gradients.trajectories import Trajectory, network_trajectories
-from rnnstudy.theory.measures.subject import Example, Part
+from rnnstudy.theory.measures.networks import Example, Layer
 
 FOLLOWED = ("h", "c")
 """States that are followed, in cells that have them."""
@@ -21,12 +21,12 @@ MOST_NUMBERS = 1024
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contribution:
-    """What is left of one state of a part, all as log10; -inf for nothing. The last time step is T.
+    """Remainder of one state of a layer, all as log10; -inf for nothing. The last time step is T.
 
     Attributes:
-        name: Of the part, and of the state where there are two.
+        name: Name of the layer, and of the state where there are two.
         state: "h" or "c".
-        path: Along which.
+        path: The layer's path.
         found: Figures of ds_T/ds_k.
         of_input: Spectral norm of ds_T/dx_k.
         bound: (gamma sigma(W_hh))^(T-k), of `found.log10_norm`; None where W_hh alone bounds nothing.
@@ -51,27 +51,30 @@ class Contribution:
         """Product of the spectral norms of J_{k+1} ... J_T, as log10."""
         return self.found.log10_steps[:, 0].numpy()
 
+    @property
+    def figures(self) -> dict[str, Float64[np.ndarray, "time batch"]]:
+        """Three sizes of ds_T/ds_k, as log10, by name."""
+        largest, gain = (each[:, 0].numpy() for each in (self.found.log10_largest, self.found.log10_gain))
+        return {"spectral norm": self.norm, "largest entry": largest, "rms gain": gain}
 
-def measure(part: Part) -> list[Contribution]:
-    """Follow every state of a part.
 
-    Args:
-        part: What to look at.
+def measure(layer: Layer) -> list[Contribution]:
+    """Follow every state of a layer.
 
     Returns:
-        One per state; none if the state has more than MOST_NUMBERS numbers.
+        One contribution per state; none if the state has more than MOST_NUMBERS numbers.
     """
-    path, bound, input_bound = part.trajectory, None, None
+    path, bound, input_bound = layer.trajectory, None, None
     if path.state_size > MOST_NUMBERS:
         return []
-    if part.gamma is not None:
+    if layer.gamma is not None:
         weight_hh, weight_ih = path.weights["weight_hh"][0], path.weights["weight_ih"][0]
-        bound = vanilla_bound(part.gamma, float(spectral_norm(weight_hh)), path.num_steps).numpy()
-        input_bound = bound + float((part.gamma * spectral_norm(weight_ih)).log10())
+        bound = vanilla_bound(layer.gamma, float(spectral_norm(weight_hh)), path.num_steps).numpy()
+        input_bound = bound + float((layer.gamma * spectral_norm(weight_ih)).log10())
     followed = [state for state in FOLLOWED if state in path.cell.states]
     return [
         Contribution(
-            name=part.name if len(followed) == 1 else f"{part.name}, {state}",
+            name=layer.name if len(followed) == 1 else f"{layer.name}, {state}",
             state=state,
             path=path,
             found=contributions(path, state),
@@ -84,11 +87,11 @@ def measure(part: Part) -> list[Contribution]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Gradient:
+class LossGradient:
     """The measured gradient of a layer beside the Jacobian product, all as log10; -inf for zero.
 
     Attributes:
-        name: Of the network and the layer.
+        name: Name of the network and the layer.
         norm: Spectral norm of dh_T/dh_k.
         gradient: ||dL/dh_k|| of every sequence's own loss, over its value at the last step that has any.
         at_end: Whether the loss is asked at the last time step alone and this layer is the one that is read out: then
@@ -101,15 +104,15 @@ class Gradient:
     at_end: bool
 
 
-def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Gradient]:
+def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[LossGradient]:
     """Measure the gradient of a network with a loss, layer by layer, over the sequences of its batch.
 
     Args:
         example: The network.
-        measured: What has been followed already; not done again where it is the same path.
+        measured: Contributions that are known already; not computed again where the path is the same.
 
     Returns:
-        One per layer; none for layers whose state has more than MOST_NUMBERS numbers.
+        One gradient per layer; none for layers whose state has more than MOST_NUMBERS numbers.
     """
     batch, one = example.batch, slice(example.replica, example.replica + 1)
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
@@ -123,7 +126,7 @@ def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Gra
         same = [each.norm for each in known if _same(each.path, path)]
         gradient = log["h"][:, one][:, 0].numpy()
         found.append(
-            Gradient(
+            LossGradient(
                 name=example.name if len(paths) == 1 else f"{example.name}, layer {index}",
                 norm=same[0] if same else contributions(path).log10_norm[:, 0].numpy(),
                 gradient=gradient - _last_finite(gradient),
@@ -156,20 +159,19 @@ def excess(
 
 
 def closest_to_bound(each: Contribution) -> float | None:
-    """log10 of the largest norm over (gamma sigma)^(T-k), k < T; None without a bound, or with one time step."""
+    """Return log10 of the largest norm over (gamma sigma)^(T-k), k < T; None without a bound, or with one time step."""
     return None if each.bound is None else _largest(excess(each.norm, _columns(each.bound, each.norm))[:-1])
 
 
 def closest_to_steps(each: Contribution) -> float | None:
-    """log10 of the largest norm over the product of the Jacobians' norms, k < T; None with one time step."""
+    """Return log10 of the largest norm over the product of the Jacobians' norms, k < T; None with one time step."""
     return _largest(excess(each.norm, each.steps)[:-1])
 
 
 def closest_to_input_bound(each: Contribution) -> float | None:
-    """log10 of the largest norm of an input over its bound, the last step included; None without a bound."""
-    if each.input_bound is None:
-        return None
-    return _largest(excess(each.of_input, _columns(each.input_bound, each.of_input)))
+    """Return log10 of the largest norm of an input over its bound, the last step included; None without a bound."""
+    bound = each.input_bound
+    return None if bound is None else _largest(excess(each.of_input, _columns(bound, each.of_input)))
 
 
 def _columns(curve: Float64[np.ndarray, " time"], like: Float64[np.ndarray, "time batch"]) -> np.ndarray:
@@ -181,12 +183,17 @@ def _largest(ratio: np.ndarray) -> float | None:
 
 
 def middle(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarray, " time"]:
-    """Median over sequences of figures that may be -inf: of an even number, the lower one of the two in the middle."""
+    """Return the median over sequences of figures that may be -inf: of two in the middle, the lower one."""
     return np.sort(values, axis=1)[:, (values.shape[1] - 1) // 2]
 
 
+def at_start(values: Float64[np.ndarray, "time batch"]) -> str:
+    """Return the median of step 0, given as log10, as a table has it."""
+    return power(float(middle(values)[0]))
+
+
 def power(log10: float) -> str:
-    """A number given as log10, as it is written in a table."""
+    """Return a number, given as log10, as a table has it."""
     if np.isnan(log10):
         return "not finite"
     if np.isinf(log10):

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from rnnstudy.models.base import RECURRENT, Model, Network
 from rnnstudy.study.run.assemble import interface_of
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.tasks.copy_memory import CopyMemory
-from rnnstudy.theory.measures.subject import Example
+from rnnstudy.theory.measures.networks import Example
 from rnnstudy.training.data import draw
 
 BUDGET = 400_000_000
@@ -31,10 +30,10 @@ SMALL_UNITS = 6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """dE/dW of one layer, taken apart.
+    """Terms of dE/dW of one layer.
 
     Attributes:
-        name: Of network and layer.
+        name: Name of network and layer.
         loss_steps: The time steps s that a loss is read at and that were looked at.
         log10_norm: log10 of the Frobenius norm of dE_s/dW(t), row t, column of s; -inf for zero, NaN for t > s. All
             weights that multiply states together (of a cell without such a matrix, all weights).
@@ -63,35 +62,27 @@ def split(example: Example) -> list[Split]:
 
     Where there are very many terms, some of the loss steps are looked at, evenly spaced, and the loss is theirs alone.
 
-    Args:
-        example: The network, its task, and sequences.
-
     Returns:
-        One for each layer, the lowest first.
+        One split per layer, the lowest first.
     """
     network, batch = one_replica(example.network, example.replica), of_replica(example.batch, example.replica)
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
     gradients = backward_gradients(network, example.task, batch)
     several = len(gradients) > 1
-    layers = [
-        _Layer(f"{example.name}, layer {index}" if several else example.name, gradient, batch)
+    sums = [
+        _Sum(f"{example.name}, layer {index}" if several else example.name, gradient, batch)
         for index, gradient in enumerate(gradients)
     ]
     for terms in weight_terms(network, example.task, batch):
-        layers[terms.layer].add(terms.loss_step, terms.first, terms.gradients)
-    return [layer.split() for layer in layers]
+        sums[terms.layer].add(terms.loss_step, terms.first, terms.gradients)
+    return [each.split() for each in sums]
 
 
 def backward_gradients(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
-    """The gradient that training uses, in float64: one backward pass through the whole network.
-
-    Args:
-        network: Of any precision; it stays as it is.
-        task: Gives the loss.
-        batch: With a replica axis.
+    """Compute the gradient that training uses, in float64, by one backward pass; the network stays as it is.
 
     Returns:
-        Of each layer, weight name to gradient, with respect to the weights themselves, also where a model makes them
+        Gradients of each layer by weight name, with respect to the weights themselves, also where a model makes them
         functions of other parameters.
     """
     with torch.enable_grad(), parametrize.cached():
@@ -104,7 +95,7 @@ def backward_gradients(network: Network, task: Task, batch: Batch) -> list[dict[
 
 
 def one_replica(network: Network, replica: int) -> Network:
-    """A copy of a network with one of its replicas alone; the axis stays."""
+    """Return a copy of a network with one of its replicas alone; the axis stays."""
     alone = copy.deepcopy(network).requires_grad_(False)
     for tensor in (*alone.parameters(), *alone.buffers()):
         if tensor is not alone.one_hot:
@@ -114,7 +105,10 @@ def one_replica(network: Network, replica: int) -> Network:
 
 
 def small_examples() -> list[Example]:
-    """Every model of the configuration with its default settings, 6 units and one layer, on a short copy task."""
+    """Return every model of the configuration with its default settings, 6 units and one layer, on a short copy task.
+
+    Models that can have layer normalisation come with it too.
+    """
     task = CopyMemory(delay=4, num_symbols=2, alphabet_size=3)
     batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
     return [
@@ -129,9 +123,7 @@ def small_examples() -> list[Example]:
     ]
 
 
-@cache
 def _models() -> dict[str, Model]:
-    """Every model of the configuration, and those that can with layer normalisation too."""
     found = {}
     for name in members("model"):
         settings = member("model", name) | {"hidden_size": SMALL_UNITS, "num_layers": 1}
@@ -141,8 +133,8 @@ def _models() -> dict[str, Model]:
     return found
 
 
-class _Layer:
-    """Adds the terms of a layer up as they come."""
+class _Sum:
+    """Sum of the terms of a layer, added up as they come."""
 
     def __init__(self, name: str, gradient: dict[str, Float[Tensor, "replica ..."]], batch: Batch) -> None:
         """Nothing has come yet."""
@@ -159,7 +151,7 @@ class _Layer:
         self._terms = 0
 
     def add(self, loss_step: int, first: int, gradients: dict[str, Float[Tensor, "time replica ..."]]) -> None:
-        """Add what the loss of one step does through the time steps from `first` on."""
+        """Add the terms of one loss step for the time steps from `first` on."""
         for weight, terms in gradients.items():
             self._sums[weight] += terms.sum(0)
         rows = torch.cat([gradients[weight].flatten(1) for weight in self._counted], dim=1)
@@ -169,7 +161,7 @@ class _Layer:
         self._terms += len(rows)
 
     def split(self) -> Split:
-        """What has come together."""
+        """Return what has been added up."""
         return Split(
             name=self._name,
             loss_steps=tuple(self._place),
@@ -181,14 +173,14 @@ class _Layer:
 
 
 def _log10_norm(rows: Float[Tensor, "time numbers"]) -> Float[Tensor, " time"]:
-    """log10 of the norm of every row; right for entries whose squares float64 cannot hold."""
+    """Return log10 of the norm of every row; right for entries whose squares float64 cannot hold."""
     scale = rows.abs().amax(1)
     scaled = rows / torch.where(scale > 0, scale, 1)[:, None]
     return torch.linalg.vector_norm(scaled, dim=1).log10() + scale.log10()
 
 
 def worst(errors: Iterable[float]) -> float:
-    """The largest of errors; NaN if one is."""
+    """Return the largest of errors; NaN if one is."""
     return max(errors, key=lambda error: (math.isnan(error), error))
 
 
@@ -200,30 +192,19 @@ def _error(actual: Tensor, expected: Tensor) -> float:
 
 
 def of_replica(batch: Batch, replica: int) -> Batch:
-    """A batch with one replica alone; the axis stays."""
+    """Return a batch with one replica alone; the axis stays."""
     one = slice(replica, replica + 1)
-    return Batch(
-        inputs=batch.inputs[:, one],
-        loss_steps=batch.loss_steps,
-        targets=batch.targets[:, one],
-        counted=batch.counted[:, one],
-        answer=batch.answer[:, one],
-        informative=batch.informative[:, one],
-        ends=None if batch.ends is None else batch.ends[one],
-    )
+    names = ("inputs", "targets", "counted", "answer", "informative")
+    chosen = {name: getattr(batch, name)[:, one] for name in names}
+    return replace(batch, ends=None if batch.ends is None else batch.ends[one], **chosen)
 
 
 def _counting(batch: Batch, numbers: int) -> Batch:
-    """A batch with the loss steps that count, or, where these make too many terms, evenly spaced ones of them."""
+    """Keep the loss steps that count, or, where these make too many terms, evenly spaced ones of them."""
     chosen = batch.counted.flatten(1).any(1).nonzero().flatten()
     all_terms = int((batch.loss_steps[chosen] + 1).sum()) * numbers
     if all_terms > BUDGET:
         kept = max(2, len(chosen) * BUDGET // all_terms) if len(chosen) > 1 else 1
         chosen = chosen[torch.linspace(0, len(chosen) - 1, kept).round().long().unique()]
-    return replace(
-        batch,
-        loss_steps=batch.loss_steps[chosen],
-        targets=batch.targets[chosen],
-        counted=batch.counted[chosen],
-        answer=batch.answer[chosen],
-    )
+    names = ("loss_steps", "targets", "counted", "answer")
+    return replace(batch, **{name: getattr(batch, name)[chosen] for name in names})

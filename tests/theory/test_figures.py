@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES
-from rnnstudy.theory.drawing import draw_activation, draw_contributions, draw_slope
+from rnnstudy.theory.figures import draw_activation, draw_contributions, draw_slope
 
 
 @pytest.fixture

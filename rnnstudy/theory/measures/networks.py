@@ -1,4 +1,4 @@
-"""What the theory is held against: random networks, or the network of a run."""
+"""Networks that the theory is held against: random ones, or that of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +35,19 @@ from rnnstudy.tasks.coconut_water import CoconutWater
 from rnnstudy.training.data import draw
 
 SEQUENCES = 4
-"""Sequences of the task that a network of a run is looked at with."""
+"""Sequences of a task that a network reads."""
+
+MOST_UNITS = 256
+"""Most units: what is measured takes time in proportion to their cube. More would take minutes to hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Layer:
     """A recurrent layer to look at.
 
     Attributes:
-        name: For people.
-        trajectory: Of one replica; the random ones have one sequence, those of runs several.
+        name: Name for people.
+        trajectory: Path of one replica; random ones have one sequence, those of runs several.
         gamma: Bound of |f'| where the layer is h_t = f(W_hh h_{t-1} + ...); None for other cells, of which W_hh alone
             bounds nothing.
     """
@@ -59,10 +62,10 @@ class Example:
     """A network with a loss, for gradients of weights.
 
     Attributes:
-        name: For people.
-        network: All replicas of it.
-        replica: Which one to look at.
-        task: Gives the loss.
+        name: Name for people.
+        network: Network with all its replicas.
+        replica: Replica to look at.
+        task: Task that gives the loss.
         batch: A few sequences.
     """
 
@@ -75,32 +78,37 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What the sections are about.
+    """Networks that the topics are about.
 
     Attributes:
         title: One line on what is looked at.
-        parts: The layers.
+        layers: Layers to follow.
         examples: Networks with a loss.
-        at_end: Such with a loss at the last time step alone, to see its gradient go back; `examples` if empty.
+        at_end: The same with a loss at the last time step alone, to see its gradient go back; empty if there are none.
         drive: What drives the layers' trajectories.
     """
 
     title: str
-    parts: tuple[Part, ...]
+    layers: tuple[Layer, ...]
     examples: tuple[Example, ...]
     at_end: tuple[Example, ...] = ()
     drive: Drive
+
+    @property
+    def losses(self) -> tuple[Example, ...]:
+        """Networks whose loss is sent back: `at_end` if there are any, else `examples`."""
+        return self.at_end or self.examples
 
 
 def random_subject(
     *, hidden_size: int, seq_len: int, seed: int, radius: float | None = None, matrix: Tensor | None = None
 ) -> Subject:
-    """Networks with random weights, over standard normal inputs.
+    """Draw networks with random weights, and run them over standard normal inputs.
 
     Args:
         hidden_size: Units.
         seq_len: Time steps.
-        seed: Of weights and inputs.
+        seed: Seed of weights and inputs.
         radius: Spectral radius of every square block of W_hh; None leaves torch's initialisation.
         matrix: W_hh of the vanilla networks, (hidden, hidden) in place of a random one.
 
@@ -119,22 +127,20 @@ def random_subject(
     }
     if matrix is None:
         cells |= {"gru": GRURecurrence(), "lstm": LSTMRecurrence()}
-        title = f"networks with random weights: {hidden_size} units, {seq_len} time steps, seed {seed}"
+        kind = "networks with random weights"
     else:
-        hidden_size = len(matrix)
-        title = f"vanilla networks with the given W_hh: {hidden_size} units, {seq_len} time steps, seed {seed}"
-    if radius is not None:
-        title += f", spectral radius {radius:g}"
-    parts = []
+        hidden_size, kind = len(matrix), "vanilla networks with the given W_hh"
+    scaled = "" if radius is None else f", spectral radius {radius:g}"
+    layers = []
     for name, cell in cells.items():
         trajectory = random_trajectory(cell, hidden_size=hidden_size, seq_len=seq_len, seed=seed, radius=radius)
         if matrix is not None:
             weights = {**trajectory.weights, "weight_hh": matrix.double().unsqueeze(0)}
             trajectory = trace(cell, weights, trajectory.inputs)
-        parts.append(Part(name=name, trajectory=trajectory, gamma=gamma_of(cell)))
+        layers.append(Layer(name=name, trajectory=trajectory, gamma=gamma_of(cell)))
     return Subject(
-        title=title,
-        parts=tuple(parts),
+        title=f"{kind}: {hidden_size} units, {seq_len} time steps, seed {seed}{scaled}",
+        layers=tuple(layers),
         examples=_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radius, matrix),
         at_end=_random_examples(CoconutWater(target="answer"), hidden_size, seed, radius, matrix),
         drive="task",
@@ -144,18 +150,12 @@ def random_subject(
 def _random_examples(
     task: Task, hidden_size: int, seed: int, radius: float | None, matrix: Tensor | None
 ) -> tuple[Example, ...]:
-    """Untrained networks that read a task's sequences, with the radius or the W_hh that is asked for."""
+    """Build untrained networks that read a task's sequences, with the given radius or W_hh."""
     batch = draw(task, SEQUENCES, replica_generators(seed, 1, "theory"), torch.device("cpu"))
-    models = {
-        "rnn": RNN(hidden_size=hidden_size),
-        "gru": GRU(hidden_size=hidden_size),
-        "lstm": LSTM(hidden_size=hidden_size),
-    }
-    if matrix is not None:
-        models = {"rnn": RNN(hidden_size=len(matrix))}
+    models = {"rnn": RNN, "gru": GRU, "lstm": LSTM} if matrix is None else {"rnn": RNN}
     examples = []
     for name, model in models.items():
-        network = model.build(interface_of(task), replica_generators(seed, 1, "init"))
+        network = model(hidden_size=hidden_size).build(interface_of(task), replica_generators(seed, 1, "init"))
         (layer,) = network.recurrent_layers
         with torch.no_grad():
             if matrix is not None:
@@ -167,16 +167,16 @@ def _random_examples(
 
 
 def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
-    """The network of a run, along sequences of its task.
+    """Follow the network of a run along sequences of its task.
 
     Args:
         loaded: The run at one of its checkpoints.
-        replica: Which replica.
+        replica: Replica to look at.
         seq_len: Time steps; None is the run's own.
         drive: What drives the layers: the task's inputs, or nothing.
 
     Returns:
-        Its layers.
+        The network and its layers.
 
     Raises:
         ConfigError: There is no such replica, no such length, or its weights are not finite.
@@ -193,17 +193,19 @@ def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Dri
             raise ConfigError(f"seq_len {seq_len} is not one this task can have (in training {now}): {error}") from None
     generators = replica_generators(loaded.plan.run.seed, network.replicas, "theory")
     batch = draw(task, SEQUENCES, generators, torch.device("cpu"))
-    parts = [
-        Part(name=f"layer {index}", trajectory=trajectory.replica(replica), gamma=gamma_of(trajectory.cell))
-        for index, trajectory in enumerate(network_trajectories(network, batch.inputs, drive=drive))
-    ]
-    if len(parts) == 1:
-        parts = [Part(name=loaded.model, trajectory=parts[0].trajectory, gamma=parts[0].gamma)]
+    paths = network_trajectories(network, batch.inputs, drive=drive)
+    layers = tuple(
+        Layer(
+            name=loaded.model if len(paths) == 1 else f"layer {index}",
+            trajectory=path.replica(replica),
+            gamma=gamma_of(path.cell),
+        )
+        for index, path in enumerate(paths)
+    )
     example = Example(name=loaded.model, network=network, replica=replica, task=task, batch=batch)
-    steps = batch.inputs.shape[0]
-    driven = f"{steps} time steps of its task" if drive == "task" else f"{steps} time steps by itself"
+    driven = f"{len(batch.inputs)} time steps {'of its task' if drive == 'task' else 'by itself'}"
     title = f"{loaded.folder.path.name} after {loaded.step} optimizer steps, replica {replica}, over {driven}"
-    return Subject(title=title, parts=tuple(parts), examples=(example,), drive=drive)
+    return Subject(title=title, layers=layers, examples=(example,), drive=drive)
 
 
 def _require_finite(loaded: Loaded, replica: int) -> None:
@@ -217,10 +219,8 @@ def _require_finite(loaded: Loaded, replica: int) -> None:
         for number in (~weight.flatten(1).isfinite().all(1)).nonzero().flatten().tolist():
             odd.setdefault(number, name)
     if replica in odd:
-        others = [str(number) for number in range(loaded.network.replicas) if number not in odd]
-        way_out = (
-            f"choose another: --replica {' or '.join(others[:8])}" if others else "no replica of it has finite ones"
-        )
+        others = " or ".join([str(number) for number in range(loaded.network.replicas) if number not in odd][:8])
+        way_out = f"choose another: --replica {others}" if others else "no replica of it has finite ones"
         raise ConfigError(
             f"replica {replica} of {loaded.folder.path} has weights that are NaN or infinite after {loaded.step} steps "
             f"({odd[replica]}); {way_out}."
@@ -228,10 +228,7 @@ def _require_finite(loaded: Loaded, replica: int) -> None:
 
 
 def read_matrix(path: Path) -> Float[Tensor, "hidden hidden"]:
-    """Read a recurrent matrix from a file: text with a row a line, numbers apart by spaces or commas, or .npy.
-
-    Args:
-        path: The file.
+    """Read a recurrent matrix from a file: text with a row per line, numbers apart by spaces or commas, or .npy.
 
     Returns:
         The matrix in float64.
@@ -245,31 +242,23 @@ def read_matrix(path: Path) -> Float[Tensor, "hidden hidden"]:
     except OSError as error:
         raise RnnstudyError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, EOFError):
-        values = _NONE
-    if values.ndim != 2:
+        values = None
+    if values is None or values.ndim != 2:
         raise RnnstudyError(f"{path} must hold a matrix: a row of numbers a line, or a .npy file of numbers.")
     matrix = torch.from_numpy(values)
     try:
         if matrix.shape[0] == matrix.shape[1]:
-            require_between("the number of rows", len(matrix), 1, MOST_ROWS)
+            require_between("the number of rows", len(matrix), 1, MOST_UNITS)
         conditions(matrix, 1.0)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return matrix
 
 
-MOST_ROWS = 256
-"""More would take minutes to hours."""
-
-_NONE = np.zeros(0)
-"""What stands for a file without a matrix in it."""
-
-
-def _read_numbers(path: Path) -> np.ndarray:
+def _read_numbers(path: Path) -> np.ndarray | None:
     if path.suffix == ".npy":
         loaded = np.load(path, allow_pickle=False)
-        return (
-            loaded.astype(np.float64) if np.issubdtype(loaded.dtype, np.number) and loaded.dtype.kind != "c" else _NONE
-        )
+        real = np.issubdtype(loaded.dtype, np.floating) or np.issubdtype(loaded.dtype, np.integer)
+        return loaded.astype(np.float64) if real else None
     lines = [line.partition("#")[0].replace(",", " ").split() for line in path.read_text().splitlines()]
     return np.array([line for line in lines if line], dtype=np.float64)

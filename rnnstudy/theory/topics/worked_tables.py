@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float64
 
 from rnnstudy.lessons.worked_bptt import WorkedNetwork, lesson_network
-from rnnstudy.theory.section import Table
+from rnnstudy.theory.topic import Table
 
 INPUTS = (0, 1, 2, 2, 1, 0, 1, 2)
 TARGETS = (1, 2, 2, 1, 0, 1, 2, 0)
@@ -18,7 +18,7 @@ LONG_INPUTS, LONG_TARGETS = (2,) * 20, (0,) * 20
 
 
 def worked_text() -> tuple[str, ...]:
-    """Tell what the tables show, with the numbers that summarise them."""
+    """Describe what the tables show, with the numbers that summarise them."""
     network = lesson_network()
     terms, reference = network.terms(INPUTS, TARGETS), autograd_terms(network, INPUTS, TARGETS)
     kept = network.terms(INPUTS, TARGETS, TRUNCATE)
@@ -43,7 +43,7 @@ def worked_text() -> tuple[str, ...]:
 
 
 def worked_tables() -> tuple[Table, ...]:
-    """Forward values, the terms of the last loss, and the gradient of W."""
+    """Return the forward values, the terms of the last loss, and the gradient of W."""
     network = lesson_network()
     return _forward(network), _terms(network), _gradients(network)
 
@@ -85,17 +85,13 @@ def _forward(network: WorkedNetwork) -> Table:
     return Table(
         title="The worked network, forward",
         header=("t", "x_t", "y_t", "s_t, unit 1", "s_t, unit 2", "o_t(y_t)", "E_t"),
-        rows=tuple(
+        rows=[
             (
-                str(t + 1),
-                str(INPUTS[t]),
-                str(TARGETS[t]),
-                *(f"{value:.6f}" for value in run.states[t]),
-                f"{answers[t]:.6f}",
-                f"{losses[t]:.6f}",
+                *map(str, (t + 1, INPUTS[t], TARGETS[t])),
+                *(f"{value:.6f}" for value in (*run.states[t], answers[t], losses[t])),
             )
             for t in range(len(INPUTS))
-        ),
+        ],
         caption=f"U, V, W of the notebook; symbols 0, 1, 2. E = {losses.sum():.6f} nats.",
     )
 
@@ -107,15 +103,14 @@ def _terms(network: WorkedNetwork) -> Table:
     return Table(
         title=f"The terms of dE_t/dW of the last loss, t = {last + 1}",
         header=("k", "lag", "delta 1", "delta 2", "W11", "W12", "W21", "W22", "diff"),
-        rows=tuple(
+        rows=[
             (
-                str(k + 1),
-                str(last - k),
+                *map(str, (k + 1, last - k)),
                 *(f"{value:.1e}" for value in (*deltas[k], *terms[k].flat)),
                 f"{np.abs(terms[k] - reference[k]).max():.0e}",
             )
             for k in range(last, -1, -1)
-        ),
+        ],
         caption="W11 to W22: the term delta(t,k) s_(k-1)^T; diff: the largest difference from torch's. "
         "k = 1 gives nothing, as the state before it is zero.",
     )
@@ -134,6 +129,6 @@ def _gradients(network: WorkedNetwork) -> Table:
     return Table(
         title="The gradient of W: all terms, autograd, truncated, clipped",
         header=("entry", "all terms", "autograd", f"truncate {TRUNCATE}", f"clip ±{LIMIT:g}"),
-        rows=tuple(rows),
+        rows=rows,
         caption=f"Last row: the largest entry of dE/dV where x_t = 2, y_t = 0 at {len(LONG_INPUTS)} steps.",
     )

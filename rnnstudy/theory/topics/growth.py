@@ -1,8 +1,8 @@
-"""The section on rates of growth: Lyapunov exponents, their sum, and a fixed point where they are known."""
+"""Rates of growth: Lyapunov exponents, their sum, and a fixed point where they are known."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from rnnstudy.gradients.jacobians import Scaled, jacobians_backward
 from rnnstudy.gradients.lyapunov import lyapunov
 from rnnstudy.gradients.spectra import spectral_norm
 from rnnstudy.gradients.trajectories import Trajectory, random_trajectory, trace
-from rnnstudy.plotting.style import COLORS, DPI, INK, plain, tidy
+from rnnstudy.plotting.style import COLORS
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.theory.measures.subject import Part, Subject
-from rnnstudy.theory.section import Section, Table, picture
+from rnnstudy.theory.figures import axis_line, finite, label, panels
+from rnnstudy.theory.measures.networks import Layer, Subject
+from rnnstudy.theory.topic import Picture, Table, Topic
 
 BUDGET = 1 << 32
 """Of time steps times sequences times the cubed size of the state: beyond, fewer sequences are looked at."""
@@ -28,6 +29,8 @@ FIXED_POINT_UNITS = 8
 ROUNDING = 1e-6
 """Growth per step that counts as none: what float32 leaves of an orthogonal matrix."""
 _RADIUS, _SETTLE, _COUNTED = 0.9, 2000, 1000
+_FORWARD: dict[str, Any] = {"color": COLORS[0], "marker": "o", "linestyle": "-"}
+_BACKWARD: dict[str, Any] = {"color": COLORS[1], "marker": "x", "linestyle": "--"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +56,12 @@ class Growth:
     num_steps: int
 
 
-def section(subject: Subject) -> Section:
-    """Exponents of every layer, forward and backward, and a network at rest, of which they are known."""
-    found = {part.name: growth_of(part) for part in subject.parts}
-    fixed = fixed_point_check(min(subject.parts[0].trajectory.hidden_size, FIXED_POINT_UNITS))
+def explain_growth(subject: Subject) -> Topic:
+    """Show the exponents of every layer, forward and backward, and those of a network at rest, which are known."""
+    found = {layer.name: growth_of(layer) for layer in subject.layers}
+    fixed = fixed_point_check(min(subject.layers[0].trajectory.hidden_size, FIXED_POINT_UNITS))
     error = float(np.abs(fixed[:, 1:] - fixed[:, :1]).max())
-    return Section(
+    return Topic(
         title="Rates of growth: Lyapunov exponents",
         text=(
             "A frame of orthonormal changes of the state goes through the Jacobians J_1, J_2, ..., J_T and is made "
@@ -76,27 +79,20 @@ def section(subject: Subject) -> Section:
         ),
         tables=(_largest(found), _volumes(found), _fixed_point(fixed)),
         pictures=(
-            picture(
-                _figure(found),
-                "lyapunov_spectra",
-                "Lyapunov exponents by rank, forward and backward, one panel for each of: "
+            Picture(
+                name="lyapunov_spectra",
+                alt="Lyapunov exponents by rank, forward and backward, one panel for each of: "
                 + "; ".join(f"{name}, largest {_number(each.forward[0])}" for name, each in found.items()),
+                draw=lambda: _figure(found),
             ),
         ),
     )
 
 
 @torch.no_grad()
-def growth_of(part: Part) -> Growth:
-    """Measure the rates of one layer along its path.
-
-    Args:
-        part: The layer.
-
-    Returns:
-        The rates; NaN where the path is not finite.
-    """
-    trajectory = _few_sequences(part.trajectory)
+def growth_of(layer: Layer) -> Growth:
+    """Measure the rates of one layer along its path; NaN where that is not finite."""
+    trajectory = _few_sequences(layer.trajectory)
     like = trajectory.states[0]
     units = torch.eye(trajectory.state_size, dtype=like.dtype).expand(*like.shape[1:3], -1, -1)
     product, dets = Scaled.of(units), []
@@ -185,15 +181,15 @@ def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
 
 def _largest(found: dict[str, Growth]) -> Table:
     def per_step(rate: float) -> str:
-        return f"10^{rate / math.log(10):.3f}" if math.isfinite(rate) else "0" if rate == -math.inf else _power(rate)
+        return f"10^{rate / math.log(10):.3f}" if math.isfinite(rate) else "0" if rate == -math.inf else _number(rate)
 
     return Table(
         title="The largest exponent, and the norm of the whole product",
         header=("layer", "forward", "backward", "as a factor", "norm, a step"),
-        rows=tuple(
+        rows=[
             (name, _number(each.forward[0]), _number(each.backward[0]), per_step(each.forward[0]), per_step(each.norm))
             for name, each in found.items()
-        ),
+        ],
         caption="Natural logarithms per time step; as a factor: the forward one as a power of ten per step. The last "
         "column: the norm of J_T ... J_1 to the power 1/T, the most that any direction can keep.",
     )
@@ -203,10 +199,10 @@ def _volumes(found: dict[str, Growth]) -> Table:
     return Table(
         title="All exponents together: how volumes of states shrink",
         header=("layer", "exponents", "sum forward", "sum backward", "mean ln|det J|"),
-        rows=tuple(
-            (name, str(len(each.forward)), *map(_number, (_sum(each.forward), _sum(each.backward), each.log_det)))
+        rows=[
+            (name, str(len(each.forward)), *map(_number, (each.forward.sum(), each.backward.sum(), each.log_det)))
             for name, each in found.items()
-        ),
+        ],
         caption="The three agree, since |det J| is the product of what QR finds. -inf: a direction is lost, or, in a "
         "sum, too small to be told from rounding.",
     )
@@ -216,38 +212,23 @@ def _fixed_point(fixed: Float64[np.ndarray, "hidden 3"]) -> Table:
     return Table(
         title="At a fixed point",
         header=("rank", "ln|eig J|", "forward", "backward", "error"),
-        rows=tuple(
+        rows=[
             (str(rank), *(f"{value:.9f}" for value in row), f"{np.abs(row[1:] - row[0]).max():.0e}")
             for rank, row in enumerate(fixed, start=1)
-        ),
+        ],
         caption=f"QR over {_COUNTED} time steps at rest, after as many that turned the frame.",
     )
 
 
 def _figure(found: dict[str, Growth]) -> Figure:
-    count = len(found)
-    columns = min(count, 3)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(7.6 if count == 1 else 11, 3.4 * rows + 0.7), dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    assert isinstance(grid, np.ndarray)
-    panels: Sequence[Axes] = list(grid.flat)
-    for unused in panels[count:]:
-        unused.remove()
-    for axes, (name, each) in zip(panels, found.items(), strict=False):
+    figure, shown, spare = panels(len(found), 3, height=3.4, more=0.7)
+    for axes in spare:
+        axes.remove()
+    for axes, (name, each) in zip(shown, found.items(), strict=True):
         _panel(axes, name, each)
     ways = [
-        Line2D([], [], color=COLORS[0], marker="o", markersize=5, linewidth=2, label="forward: changes of the state"),
-        Line2D(
-            [],
-            [],
-            color=COLORS[1],
-            marker="x",
-            markersize=6,
-            linewidth=1.6,
-            linestyle="--",
-            label="backward: gradients",
-        ),
+        Line2D([], [], **_FORWARD, markersize=5, linewidth=2, label="forward: changes of the state"),
+        Line2D([], [], **_BACKWARD, markersize=6, linewidth=1.6, label="backward: gradients"),
     ]
     figure.legend(handles=ways, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
     return figure
@@ -256,28 +237,17 @@ def _figure(found: dict[str, Growth]) -> Figure:
 def _panel(axes: Axes, name: str, each: Growth) -> None:
     ranks = np.arange(1, len(each.forward) + 1)
     small = 0.6 if len(ranks) > 40 else 1.0
-    for values, color, marker, dash in ((each.forward, COLORS[0], "o", "-"), (each.backward, COLORS[1], "x", "--")):
-        shown = np.where(np.isfinite(values), values, np.nan)
-        axes.plot(ranks, shown, color=color, marker=marker, linestyle=dash, markersize=5 * small, linewidth=1.8 * small)
-    axes.axhline(0, color="#888888", linewidth=1)
+    for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
+        axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
+    axis_line(axes, 0)
     axes.set_xlim(0.5, len(ranks) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     gone = int(np.isneginf(each.forward).sum())
-    title = plain(name) if not gone else f"{plain(name)} ({gone} of {len(ranks)} at -inf)"
-    axes.set_title(title, fontsize=11, loc="left", color=INK)
-    axes.set_xlabel("rank", color=INK, fontsize=11)
-    axes.set_ylabel("exponent, ln per step", color=INK, fontsize=11)
-    tidy(axes)
-
-
-def _sum(values: Float64[np.ndarray, " state"]) -> float:
-    return float(values.sum())
+    note = f" ({gone} of {len(ranks)} at -inf)" if gone else ""
+    label(axes, title=name, note=note, x="rank", y="exponent, ln per step")
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else _power(value)
-
-
-def _power(value: float) -> str:
-    """What is not a finite number, in words."""
+    if math.isfinite(value):
+        return f"{value:.4f}"
     return "not finite" if math.isnan(value) or value > 0 else "-inf"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.gradients.trajectories import random_trajectory
 from rnnstudy.recurrence.lstm import LSTMRecurrence
-from rnnstudy.theory.measures.random_network import CHOICES, HIDDEN_SIZE, findings, measure
+from rnnstudy.theory.measures.explorer import CHOICES, HIDDEN_SIZE, findings, measure
 
 VANILLA = [name for name, choice in CHOICES.items() if choice.gamma is not None]
 

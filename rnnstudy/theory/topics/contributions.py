@@ -1,4 +1,4 @@
-"""The section on what is left of an early step: products of true Jacobians beside their bounds and a gradient."""
+"""What is left of an early step: products of true Jacobians beside their bounds and a gradient."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,8 @@ from rnnstudy.lessons.notebook_curve import NUM_STEPS, NotebookCurve, notebook_c
 from rnnstudy.theory.measures.contributions import (
     MOST_NUMBERS,
     Contribution,
-    Gradient,
+    LossGradient,
+    at_start,
     closest_to_bound,
     closest_to_input_bound,
     closest_to_steps,
@@ -18,48 +19,38 @@ from rnnstudy.theory.measures.contributions import (
     middle,
     power,
 )
-from rnnstudy.theory.measures.subject import Subject
-from rnnstudy.theory.section import Picture, Section, Table
-from rnnstudy.theory.sections.contribution_figures import gradient_figure, inputs_figure, notebook_figure, states_figure
+from rnnstudy.theory.measures.networks import Subject
+from rnnstudy.theory.topic import Picture, Table, Topic
+from rnnstudy.theory.topics.contribution_figures import (
+    gradient_picture,
+    inputs_picture,
+    notebook_picture,
+    states_picture,
+)
 
 ROUNDING = 1e-9
 """Powers of ten by which rounding may lift a norm above its bound."""
 
 
-def section(subject: Subject, *, draw: bool = True) -> Section:
-    """Show what is left of every time step at the last one, its bounds, the loss's gradient, and a notebook's curve.
-
-    Args:
-        subject: What is looked at.
-        draw: Whether to draw the figures, which take most of the time.
-
-    Returns:
-        The section.
-    """
-    by_part = {part.name: measure(part) for part in subject.parts}
-    every = [each for found in by_part.values() for each in found]
-    examples = subject.at_end or subject.examples
-    gradients = [each for example in examples for each in gradients_of(example, every)]
+def explain_contributions(subject: Subject) -> Topic:
+    """Show what is left of every time step at the last one, its bounds, the loss's gradient, and a notebook's curve."""
+    by_layer = {layer.name: measure(layer) for layer in subject.layers}
+    every = [each for found in by_layer.values() for each in found]
+    gradients = [each for example in subject.losses for each in gradients_of(example, every)]
     curves = {"eigenvalues below 4": notebook_curve("below"), "eigenvalues from 4 on": notebook_curve("above")}
-    tables: list[Table] = []
+    tables, pictures = list[Table](), list[Picture]()
     if every:
         tables += [_states_table(every), _bounds_table(every), _inputs_table(every)]
+        pictures += [states_picture(every), inputs_picture(every)]
     if gradients:
         tables.append(_gradient_table(gradients))
-    return Section(
+        pictures.append(gradient_picture(gradients))
+    return Topic(
         title="What is left of step k",
-        text=(*_words(every), *_too_large(by_part), *_gradient_words(subject, gradients), *_notebook_words(curves)),
+        text=(*_words(every), *_too_large(by_layer), *_gradient_words(subject, gradients), *_notebook_words(curves)),
         tables=(*tables, _notebook_table(curves)),
-        pictures=_draw(every, gradients, curves) if draw else (),
+        pictures=(*pictures, notebook_picture(curves)),
     )
-
-
-def _draw(
-    every: Sequence[Contribution], gradients: Sequence[Gradient], curves: Mapping[str, NotebookCurve]
-) -> tuple[Picture, ...]:
-    of_layers = (states_figure(every), inputs_figure(every)) if every else ()
-    of_losses = (gradient_figure(gradients),) if gradients else ()
-    return (*of_layers, *of_losses, notebook_figure(curves))
 
 
 def verdict(ratios: Mapping[str, Sequence[float | None]]) -> str:
@@ -117,23 +108,22 @@ def _words(every: Sequence[Contribution]) -> list[str]:
     return said
 
 
-def _too_large(by_part: Mapping[str, Sequence[Contribution]]) -> list[str]:
-    skipped = [name for name, found in by_part.items() if not found]
-    return [f"Left out: {' / '.join(skipped)}, whose state has more than {MOST_NUMBERS} numbers."] if skipped else []
+def _too_large(by_layer: Mapping[str, Sequence[Contribution]]) -> list[str]:
+    skipped = " / ".join(name for name, found in by_layer.items() if not found)
+    return [f"Left out: {skipped}, whose state has more than {MOST_NUMBERS} numbers."] if skipped else []
 
 
-def _gradient_words(subject: Subject, gradients: Sequence[Gradient]) -> list[str]:
+def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> list[str]:
     if not gradients:
         return []
-    examples = subject.at_end or subject.examples
-    named = " / ".join(example.name for example in examples)
+    named, first = " / ".join(example.name for example in subject.losses), subject.losses[0]
     said = [
-        f"Against the measured gradient: of {named} on {type(examples[0].task).__name__}, ‖dL/dh_k‖ over its "
+        f"Against the measured gradient: of {named} on {type(first.task).__name__}, ‖dL/dh_k‖ over its "
         "value at the last step that has any, beside ‖∂h_T/∂h_k‖ along the same sequences."
         + (" Both with the task's inputs, unlike the figures before." if subject.drive == "nothing" else "")
     ]
     asked = [each for each in gradients if each.at_end]
-    loss_steps = len(examples[0].batch.loss_steps)
+    loss_steps = len(first.batch.loss_steps)
     if asked and len(asked[0].norm) > 1:
         # At the last step both are 1.
         ratio = max(float(excess(each.gradient, each.norm)[:-1].max()) for each in asked)
@@ -158,71 +148,57 @@ def _at_most(ratio: float) -> str:
 
 def _states_table(every: Sequence[Contribution]) -> Table:
     several = every[0].norm.shape[1] > 1
-    rows = []
-    for each in every:
-        figures = (each.found.log10_norm, each.found.log10_largest, each.found.log10_gain)
-        norm, largest, gain = (power(float(middle(figure[:, 0].numpy())[0])) for figure in figures)
+
+    def row(each: Contribution) -> tuple[str, ...]:
+        norm, largest, gain = map(at_start, each.figures.values())
         spread = (power(float(each.norm[0].min())), power(float(each.norm[0].max()))) if several else ()
-        rows.append((each.name, norm, *spread, largest, gain))
+        return each.name, norm, *spread, largest, gain
+
     return Table(
         title=f"Left of step 0 after {len(every[0].norm) - 1} steps",
         header=("network", "norm", *(("least", "most") if several else ()), "largest", "gain"),
-        rows=tuple(rows),
+        rows=[row(each) for each in every],
         caption="Norm: spectral; largest: absolute entry; gain: root mean square over directions."
         + (" Medians; least and most: of the norm, over sequences." if several else ""),
     )
 
 
 def _bounds_table(every: Sequence[Contribution]) -> Table:
-    rows = [
-        (
-            each.name,
-            power(float(middle(each.norm)[0])),
-            "–" if each.bound is None else power(float(each.bound[0])),
-            _closest(closest_to_bound(each)),
-            power(float(middle(each.steps)[0])),
-        )
-        for each in every
-    ]
+    def row(each: Contribution) -> tuple[str, ...]:
+        bound = None if each.bound is None else float(each.bound[0])
+        return each.name, at_start(each.norm), _or_dash(bound), _or_dash(closest_to_bound(each)), at_start(each.steps)
+
     return Table(
         title="The norm and its bounds",
         header=("network", "norm", "(γσ)^lag", "closest", "Π‖J_i‖"),
-        rows=tuple(rows),
+        rows=[row(each) for each in every],
         caption="For step 0. Closest: the largest norm over (γσ)^lag at any step; above 10^0 would be a crossing.",
     )
 
 
 def _inputs_table(every: Sequence[Contribution]) -> Table:
-    rows = [
-        (
-            each.name,
-            power(float(middle(each.of_input)[0])),
-            "–" if each.input_bound is None else power(float(each.input_bound[0])),
-            power(float(middle(each.of_input)[-1])),
-            _closest(closest_to_input_bound(each)),
-        )
-        for each in every
-    ]
+    def row(each: Contribution) -> tuple[str, ...]:
+        bound = None if each.input_bound is None else float(each.input_bound[0])
+        first, last = (power(float(value)) for value in middle(each.of_input)[[0, -1]])
+        return each.name, first, _or_dash(bound), last, _or_dash(closest_to_input_bound(each))
+
     return Table(
         title="The same for inputs",
         header=("network", "of x_0", "bound", "of x_T", "closest"),
-        rows=tuple(rows),
+        rows=[row(each) for each in every],
         caption="Spectral norms of ∂h_T/∂x_k, k the first and the last step.",
     )
 
 
-def _closest(ratio: float | None) -> str:
-    return "–" if ratio is None else power(ratio)
+def _or_dash(log10: float | None) -> str:
+    return "–" if log10 is None else power(log10)
 
 
-def _gradient_table(gradients: Sequence[Gradient]) -> Table:
-    rows = [
-        (each.name, power(float(middle(each.gradient)[0])), power(float(middle(each.norm)[0]))) for each in gradients
-    ]
+def _gradient_table(gradients: Sequence[LossGradient]) -> Table:
     return Table(
         title="Against the measured gradient",
         header=("network", "‖dL/dh_0‖ / ‖dL/dh_T‖", "‖∂h_T/∂h_0‖"),
-        rows=tuple(rows),
+        rows=[(each.name, at_start(each.gradient), at_start(each.norm)) for each in gradients],
         caption="dL/dh is the total derivative, through all later steps.",
     )
 
@@ -247,19 +223,18 @@ def _notebook_words(curves: Mapping[str, NotebookCurve]) -> list[str]:
 
 
 def _notebook_table(curves: Mapping[str, NotebookCurve]) -> Table:
-    rows = []
-    for case, curve in curves.items():
-        short = case.removeprefix("eigenvalues ")
-        for name, values in (
-            ("published", curve.published),
-            ("true norm", curve.true_norm),
-            ("true largest", curve.true_largest),
-            ("bound", curve.bound),
-        ):
-            rows.append((short, name, f"{values[0]:.6e}", f"{values[-1]:.6e}"))
     return Table(
         title="The notebook's curve and the truth",
         header=("eigenvalues", "curve", "k = 1", f"k = {NUM_STEPS}"),
-        rows=tuple(rows),
+        rows=[
+            (case.removeprefix("eigenvalues "), name, f"{values[0]:.6e}", f"{values[-1]:.6e}")
+            for case, curve in curves.items()
+            for name, values in (
+                ("published", curve.published),
+                ("true norm", curve.true_norm),
+                ("true largest", curve.true_largest),
+                ("bound", curve.bound),
+            )
+        ],
         caption="Published: products of column sums, not a Jacobian product. True largest: entry in size.",
     )

@@ -1,14 +1,14 @@
-"""The section on powers: what repeated multiplication does, without any nonlinearity."""
+"""Powers: what repeated multiplication does, without any nonlinearity."""
 
 import numpy as np
 from jaxtyping import Float64
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rnnstudy.lessons.powers import gradients_back, lesson_matrix, matrix_powers, scalar_powers
-from rnnstudy.plotting.style import COLORS, DPI, INK, tidy
-from rnnstudy.theory.section import Section, Table, picture
+from rnnstudy.plotting.style import COLORS
+from rnnstudy.theory.figures import label, legend_above, single
+from rnnstudy.theory.topic import Picture, Table, Topic
 
 STEPS = 10
 LAST_GRADIENT = (1.0, 1.0)
@@ -16,13 +16,13 @@ LAST_GRADIENT = (1.0, 1.0)
 _SHOWN = (0, 1, 2, 3, 5, 10)
 
 
-def section() -> Section:
-    """Powers of one factor and of the lesson's matrix, and a gradient carried back through it."""
+def explain_powers() -> Topic:
+    """Show powers of one factor and of the lesson's matrix, and a gradient carried back through it."""
     matrix = lesson_matrix()
     powers = matrix_powers(matrix, STEPS)
     radius = float(np.abs(np.linalg.eigvals(matrix)).max())
     norm = float(np.linalg.norm(matrix, 2))
-    return Section(
+    return Topic(
         title="Powers: the linear case",
         text=(
             "Without a nonlinearity, h_t = W h_(t-1) + W_x x_t, every Jacobian dh_t/dh_(t-1) is W itself. "
@@ -37,11 +37,11 @@ def section() -> Section:
         ),
         tables=(_scalars(), _matrices(powers), _gradients(matrix, powers)),
         pictures=(
-            picture(
-                _figure(powers),
-                "linear_powers",
-                "0.5 to the power n falls and 2 to the power n grows, straight lines on a logarithmic axis; the norm "
-                "of the lesson's W to the power n falls too, more slowly than 0.5 to the power n.",
+            Picture(
+                name="linear_powers",
+                alt="0.5 to the power n falls and 2 to the power n grows, straight lines on a logarithmic axis; the "
+                "norm of the lesson's W to the power n falls too, more slowly than 0.5 to the power n.",
+                draw=lambda: _figure(powers),
             ),
         ),
     )
@@ -52,7 +52,7 @@ def _scalars() -> Table:
     return Table(
         title="Powers of one factor",
         header=("n", "0.5^n", "2^n"),
-        rows=tuple((str(n), f"{halves[n]:.7g}", f"{doubles[n]:.0f}") for n in _SHOWN),
+        rows=[(str(n), f"{halves[n]:.7g}", f"{doubles[n]:.0f}") for n in _SHOWN],
     )
 
 
@@ -60,10 +60,10 @@ def _matrices(powers: Float64[np.ndarray, "lag hidden hidden"]) -> Table:
     return Table(
         title="Powers of the lesson's W",
         header=("n", "row 1, col 1", "row 1, col 2", "row 2, col 1", "row 2, col 2", "norm"),
-        rows=tuple(
+        rows=[
             (str(n), *(f"{entry:.6g}" for entry in powers[n].flat), f"{np.linalg.norm(powers[n], 2):.4g}")
             for n in _SHOWN
-        ),
+        ],
         caption="The entries of W^n, then its spectral norm: the most of a gradient that n steps back can leave.",
     )
 
@@ -75,32 +75,27 @@ def _gradients(matrix: Float64[np.ndarray, "hidden hidden"], powers: Float64[np.
     return Table(
         title="A gradient at step 4 carried back to step 1",
         header=("gradient", "unit 1", "unit 2", "made by"),
-        rows=tuple(
+        rows=[
             (f"dJ_4/dh_{4 - n}", *(f"{entry:.6g}" for entry in row), f"dJ_4/dh_{5 - n} W" if n else "given")
             for n, row in enumerate(back)
-        ),
+        ],
         caption=f"dJ_4/dh_4 times W^3 at one go gives {_row(straight)}; largest difference {difference:.0e}.",
     )
 
 
 def _figure(powers: Float64[np.ndarray, "lag hidden hidden"]) -> Figure:
-    figure = Figure(figsize=(7.6, 4.4), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    assert isinstance(axes, Axes)
-    steps = np.arange(STEPS + 1)
+    figure, axes = single(4.4)
     curves = {
         r"$2^n$": scalar_powers(2.0, STEPS),
         r"$\|W^n\|$, the lesson's W": np.linalg.norm(powers, 2, axis=(1, 2)),
         r"$0.5^n$": scalar_powers(0.5, STEPS),
     }
-    for (label, values), color, marker in zip(curves.items(), COLORS, "os^", strict=False):
-        axes.plot(steps, values, color=color, linewidth=2.2, marker=marker, markersize=5, label=label)
+    for (name, values), color, marker in zip(curves.items(), COLORS, "os^", strict=False):
+        axes.plot(range(STEPS + 1), values, color=color, linewidth=2.2, marker=marker, markersize=5, label=name)
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("steps back, n", color=INK, fontsize=11)
-    axes.set_ylabel("factor on a gradient", color=INK, fontsize=11)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=10, borderaxespad=0.3)
-    tidy(axes)
+    legend_above(axes)
+    label(axes, x="steps back, n", y="factor on a gradient")
     return figure
 
 

@@ -1,14 +1,14 @@
-"""The section on activations: how steep each can get, and the tangent at a point."""
+"""Activations: how steep each can get, and the tangent at a point."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES, ActivationCurve, numeric_bound
-from rnnstudy.plotting.style import DPI, INK, tidy
-from rnnstudy.theory.drawing import CURVE, GREY, SLOPE, draw_activation, draw_slope
-from rnnstudy.theory.measures.subject import Subject
-from rnnstudy.theory.section import Picture, Section, Table, picture
+from rnnstudy.plotting.style import DPI, GREY
+from rnnstudy.theory.figures import CURVE, DOTTED, SLOPE, draw_activation, draw_slope, label, panels
+from rnnstudy.theory.measures.networks import Subject
+from rnnstudy.theory.topic import Picture, Table, Topic
 
 ALWAYS = ("sigmoid", "tanh")
 """Drawn large, whatever the subject uses."""
@@ -17,39 +17,49 @@ STEPS = 10
 _COLUMNS = 4
 
 
-def section(subject: Subject, point: float, *, draw: bool = True) -> Section:
+def explain_activations(subject: Subject, point: float) -> Topic:
     """Show every activation with its derivative, its bound gamma = max |f'|, and its tangent.
 
     Args:
-        subject: Whose activations are marked.
+        subject: Networks whose activations are marked.
         point: Where the tangent touches, a number that an activation is applied to.
-        draw: Whether to draw the figures, which take most of the time.
 
     Returns:
-        The section.
+        The topic.
     """
     users = activations_of(subject)
     found = {name: numeric_bound(curve) for name, curve in ACTIVATION_CURVES.items()}
-    return Section(
+    large = [*ALWAYS, *(name for name in users if name in ACTIVATION_CURVES and name not in ALWAYS)]
+    slopes = ", ".join(f"{name} {float(ACTIVATION_CURVES[name].slope(point)):.3g}" for name in large)
+    bounds = ", ".join(f"{name} {curve.bound:.3g}" for name, curve in ACTIVATION_CURVES.items())
+    return Topic(
         title="Activations: how steep they can get",
         text=(*_basics(point), _agreement(found), *_usage(subject, users)),
         tables=(_table(users, found, point),),
-        pictures=(_large(users, point), _overview(users)) if draw else (),
+        pictures=(
+            Picture(
+                name="activations",
+                alt=f"Each row: an activation with its tangent at x = {point:g}, and its slope with the bound gamma. "
+                f"Slopes at that point: {slopes}.",
+                draw=lambda: _large(large, point),
+            ),
+            Picture(
+                name="activations_all",
+                alt=f"All activations with their slopes and bounds gamma: {bounds}.",
+                draw=lambda: _overview(users),
+            ),
+        ),
     )
 
 
 def activations_of(subject: Subject) -> dict[str, list[str]]:
-    """Tell which activations the cells of a subject apply, gates and all.
-
-    Returns:
-        Name of the activation to names of the parts that use it. Of modReLU too, which is no function of one number.
-    """
+    """Return which layers apply each activation, gates and all; with modReLU, which is not a function of one number."""
     users: dict[str, list[str]] = {}
-    for part in subject.parts:
-        path = part.trajectory
+    for layer in subject.layers:
+        path = layer.trajectory
         activated = path.cell.activated(path.inputs, path.before, path.weights)
         for name in dict.fromkeys(each.nonlinearity for each in activated.values()):
-            users.setdefault(name, []).append(part.name)
+            users.setdefault(name, []).append(layer.name)
     return users
 
 
@@ -83,13 +93,12 @@ def _agreement(found: dict[str, float]) -> str:
 def _usage(subject: Subject, users: dict[str, list[str]]) -> list[str]:
     said = []
     if users:
-        told = "; ".join(f"{name}: {_listed(parts)}" for name, parts in users.items())
-        said.append(f"What is used here, as activation or as a gate: {told}.")
-    linear = [
-        part.name for part in subject.parts if part.name not in {name for parts in users.values() for name in parts}
-    ]
-    if linear:
-        said.append(f"No activation acts on the state of {_listed(linear)}: it goes from step to step linearly.")
+        # Names such as "rnn, tanh" have commas of their own.
+        used = "; ".join(f"{name}: {' / '.join(layers)}" for name, layers in users.items())
+        said.append(f"What is used here, as activation or as a gate: {used}.")
+    active = {name for layers in users.values() for name in layers}
+    if linear := " / ".join(layer.name for layer in subject.layers if layer.name not in active):
+        said.append(f"No activation acts on the state of {linear}: it goes from step to step linearly.")
     if "modrelu" in users:
         said.append(
             "modReLU is not in the table: it has a learnt threshold for each unit. Where it puts out 0 its slope is 0, "
@@ -98,68 +107,54 @@ def _usage(subject: Subject, users: dict[str, list[str]]) -> list[str]:
     return said
 
 
-def _listed(names: list[str]) -> str:
-    # Names such as "rnn, tanh" have commas of their own.
-    return " / ".join(names)
-
-
 def _table(users: dict[str, list[str]], found: dict[str, float], point: float) -> Table:
-    rows = []
-    for name, curve in ACTIVATION_CURVES.items():
-        closed = f"{curve.bound:.6g}"
-        formula = curve.bound_formula.replace(" / ", "/").replace(" + ", "+")
-        written = closed if formula == closed else f"{formula} = {closed}"
-        where = "x → ∞" if curve.steepest is None else f"{curve.steepest:.4g}"
-        marked = f"{name} *" if name in users else name
-        rows.append((marked, written, f"{found[name]:.6g}", where, f"{float(curve.slope(point)):.3g}"))
+    def row(name: str, curve: ActivationCurve) -> tuple[str, ...]:
+        closed, formula = f"{curve.bound:.6g}", curve.bound_formula.replace(" / ", "/").replace(" + ", "+")
+        return (
+            f"{name} *" if name in users else name,
+            closed if formula == closed else f"{formula} = {closed}",
+            f"{found[name]:.6g}",
+            "x → ∞" if curve.steepest is None else f"{curve.steepest:.4g}",
+            f"{float(curve.slope(point)):.3g}",
+        )
+
     return Table(
         title=f"The bound γ of the slope, and the slope at {point:g}",
         header=("f", "γ", "γ found", "at x", "slope"),
-        rows=tuple(rows),
+        rows=[row(*item) for item in ACTIVATION_CURVES.items()],
         caption="* used here. At x: a point where the slope is γ; an arrow where it only comes close. The slope at a "
         "kink is the one that torch takes.",
     )
 
 
-def _large(users: dict[str, list[str]], point: float) -> Picture:
-    names = [*ALWAYS, *(name for name in users if name in ACTIVATION_CURVES and name not in ALWAYS)]
+def _large(names: list[str], point: float) -> Figure:
     figure = Figure(figsize=(11, 2.9 * len(names)), dpi=DPI, layout="constrained")
     for (left, right), name in zip(figure.subplots(len(names), 2, squeeze=False), names, strict=True):
         draw_activation(left, ACTIVATION_CURVES[name], point)
         draw_slope(right, ACTIVATION_CURVES[name], point)
-    slopes = ", ".join(f"{name} {float(ACTIVATION_CURVES[name].slope(point)):.3g}" for name in names)
-    return picture(
-        figure,
-        "activations",
-        f"Each row: an activation with its tangent at x = {point:g}, and its slope with the bound gamma. "
-        f"Slopes at that point: {slopes}.",
-    )
+    return figure
 
 
-def _overview(users: dict[str, list[str]]) -> Picture:
+def _overview(users: dict[str, list[str]]) -> Figure:
     curves = list(ACTIVATION_CURVES.values())
-    rows = -(-(len(curves) + 1) // _COLUMNS)
-    figure = Figure(figsize=(11, 2.3 * rows), dpi=DPI, layout="constrained")
-    axes: list[Axes] = list(figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).flat)
+    # One place more, for the legend.
+    figure, axes, spare = panels(len(curves) + 1, _COLUMNS, height=2.3, shared=True)
     for each, curve in zip(axes, curves, strict=False):
         _small(each, curve, used=curve.name in users)
     for each in axes[len(curves) - _COLUMNS : len(curves)]:
-        each.set_xlabel("x", color=INK, fontsize=10)
+        label(each, x="x", size=10)
         each.tick_params(labelbottom=True)
-    for spare in axes[len(curves) :]:
-        spare.set_axis_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[len(curves)].legend(handles, labels, loc="center", frameon=False, fontsize=11)
-    told = ", ".join(f"{curve.name} {curve.bound:.3g}" for curve in curves)
-    return picture(figure, "activations_all", f"All activations with their slopes and bounds gamma: {told}.")
+    for each in (axes[-1], *spare):
+        each.set_axis_off()
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize=11)
+    return figure
 
 
 def _small(axes: Axes, curve: ActivationCurve, *, used: bool) -> None:
     x = np.linspace(-5, 5, 801)
-    axes.axhline(curve.bound, color=GREY, linewidth=1.6, linestyle=(0, (1.2, 1.6)), label="bound γ")
+    axes.axhline(curve.bound, color=GREY, linewidth=1.6, linestyle=DOTTED, label="bound γ")
     axes.plot(x, curve.value(x), color=CURVE, linewidth=2.0, linestyle=(0, (5, 2)), label="f(x)")
     axes.plot(x, curve.slope(x), color=SLOPE, linewidth=2.4, label="slope f'(x)")
     axes.set_xlim(-5, 5)
     axes.set_ylim(-1.25, 1.6)
-    axes.set_title(f"{curve.name} (used here)" if used else curve.name, fontsize=11, loc="left", color=INK)
-    tidy(axes)
+    label(axes, title=f"{curve.name} (used here)" if used else curve.name)

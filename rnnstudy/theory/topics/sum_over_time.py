@@ -1,4 +1,4 @@
-"""The section on dE/dW as a sum over time: its terms, the share of every lag, and that they add up."""
+"""dE/dW as a sum over time: its terms, the share of every lag, and that they add up."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,15 +7,15 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float64
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from rnnstudy.plotting.style import COLORS, DPI, INK, plain, tidy
-from rnnstudy.theory.measures.subject import Example, Subject
+from rnnstudy.plotting.style import COLORS, INK, plain
+from rnnstudy.theory.figures import axis_line, finite, label, legend_above, panels, power_of_ten, single
+from rnnstudy.theory.measures.networks import Example, Subject
 from rnnstudy.theory.measures.terms import SMALL_UNITS, Split, small_examples, split, worst
-from rnnstudy.theory.section import Picture, Section, Table, picture
-from rnnstudy.theory.sections.worked_tables import worked_tables, worked_text
+from rnnstudy.theory.topic import Picture, Table, Topic
+from rnnstudy.theory.topics.worked_tables import worked_tables, worked_text
 
 DECADES = 20
 """The most that one colour scale spans."""
@@ -25,12 +25,12 @@ _LAGS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _DASHES = ("-", "--")
 
 
-def section(subject: Subject) -> Section:
+def explain_sum_over_time(subject: Subject) -> Topic:
     """Take the gradients of the subject's examples apart, check the sum for every model, and work one by hand."""
     splits = [each for example in subject.examples for each in split(example)]
     checks = _checks()
     largest = worst(each.error for each in (*splits, *checks))
-    return Section(
+    return Topic(
         title="The gradient of the weights is a sum over time",
         text=(
             "W is used at every time step. Give every step t its own copy W(t): then dE/dW is the sum, over every "
@@ -49,7 +49,7 @@ def section(subject: Subject) -> Section:
             _sums(checks, f"The same for every model with default settings, {SMALL_UNITS} units"),
             *worked_tables(),
         ),
-        pictures=(_norms(splits), *_share_picture(splits)) if splits else (),
+        pictures=_pictures(splits),
     )
 
 
@@ -114,7 +114,7 @@ def _shares(splits: Sequence[Split]) -> list[Table]:
             Table(
                 title="Share of the gradient of the recurrent weights by lag",
                 header=("lag", *(each.name for each in some)),
-                rows=tuple(rows),
+                rows=rows,
                 caption="Terms of these lags along the whole gradient G: <terms, G> / <G, G>. Mean lag in time steps, "
                 "weighted by |share|.",
             )
@@ -136,7 +136,7 @@ def _sums(splits: Sequence[Split], title: str) -> Table:
     return Table(
         title=title,
         header=("network", "terms", "relative error"),
-        rows=tuple((each.name, str(each.terms), _error(each.error)) for each in splits),
+        rows=[(each.name, str(each.terms), _error(each.error)) for each in splits],
         caption="Largest over the weights of ||sum of terms - G|| / ||G||.",
     )
 
@@ -145,17 +145,24 @@ def _error(error: float) -> str:
     return f"{error:.1e}" if math.isfinite(error) else "not finite"
 
 
-def _norms(splits: Sequence[Split]) -> Picture:
-    if all(len(each.loss_steps) == 1 for each in splits):
-        figure = _lines(splits, _by_lag, "norm of the term", powers=True)
-        return picture(
-            figure, "weight_terms", "Norm of every term of dE/dW over its lag, on a logarithmic axis: " + _ends(splits)
-        )
-    return picture(
-        _heat_maps(splits),
-        "weight_terms",
-        "Norm of every term of dE/dW as a colour, loss step across, source step up: " + _ends(splits),
+def _pictures(splits: Sequence[Split]) -> list[Picture]:
+    if not splits:
+        return []
+    one_loss = all(len(each.loss_steps) == 1 for each in splits)
+    shown = "over its lag, on a logarithmic axis" if one_loss else "as a colour, loss step across, source step up"
+    terms = Picture(
+        name="weight_terms",
+        alt=f"Norm of every term of dE/dW {shown}: {_ends(splits)}",
+        draw=lambda: _lines(splits, _by_lag, "norm of the term", powers=True) if one_loss else _heat_maps(splits),
     )
+    known = [each for each in splits if np.isfinite(each.share).all()]
+    most = "; ".join(f"{each.name}, most at lag {int(each.share.argmax())}" for each in known)
+    shares = Picture(
+        name="weight_term_shares",
+        alt=f"Share of the gradient of the recurrent weights by lag: {most}.",
+        draw=lambda: _lines(known, lambda each: each.share, "share of the gradient", powers=False),
+    )
+    return [terms, shares] if known else [terms]
 
 
 def _by_lag(each: Split) -> Float64[np.ndarray, " time"]:
@@ -177,26 +184,13 @@ def _ends(splits: Sequence[Split]) -> str:
     return "; ".join(said) + "."
 
 
-def _share_picture(splits: Sequence[Split]) -> list[Picture]:
-    finite = [each for each in splits if np.isfinite(each.share).all()]
-    if not finite:
-        return []
-    figure = _lines(finite, lambda each: each.share, "share of the gradient", powers=False)
-    most = "; ".join(f"{each.name}, most at lag {int(each.share.argmax())}" for each in finite)
-    return [picture(figure, "weight_term_shares", f"Share of the gradient of the recurrent weights by lag: {most}.")]
-
-
 def _lines(
-    splits: Sequence[Split], values: Callable[[Split], Float64[np.ndarray, " time"]], label: str, *, powers: bool
+    splits: Sequence[Split], values: Callable[[Split], Float64[np.ndarray, " time"]], name: str, *, powers: bool
 ) -> Figure:
-    figure = Figure(figsize=(7.6, 4.4), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    assert isinstance(axes, Axes)
+    figure, axes = single(4.4)
     for index, each in enumerate(splits[:MOST_LINES]):
-        curve = values(each)
         axes.plot(
-            np.arange(len(curve)),
-            np.where(np.isfinite(curve), curve, np.nan),
+            finite(values(each)),
             color=COLORS[index % len(COLORS)],
             linestyle=_DASHES[index // len(COLORS)],
             linewidth=2.0,
@@ -206,31 +200,23 @@ def _lines(
         )
     if powers:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+        axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
     else:
-        axes.axhline(0, color="#888888", linewidth=1)
+        axis_line(axes, 0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axes.set_xlabel("lag, time steps", color=INK, fontsize=11)
-    axes.set_ylabel(label, color=INK, fontsize=11)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=10, borderaxespad=0.3)
-    tidy(axes)
+    legend_above(axes)
+    label(axes, x="lag, time steps", y=name)
     return figure
 
 
 def _heat_maps(splits: Sequence[Split]) -> Figure:
-    shown = splits[:MOST_LINES]
-    low, high, cut = _color_range(shown)
-    columns = min(len(shown), 3)
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(7.6 if columns == 1 else 11, 3.6 * rows + 0.5), dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    assert isinstance(grid, np.ndarray)
-    panels: list[Axes] = list(grid.flat)
-    for unused in panels[len(shown) :]:
-        unused.remove()
+    low, high, cut = _color_range(splits[:MOST_LINES])
+    figure, shown, spare = panels(min(len(splits), MOST_LINES), 3, height=3.6, more=0.5)
+    for axes in spare:
+        axes.remove()
     colors = colormaps["viridis"].with_extremes(bad="white", under=_NOTHING)
     mesh = None
-    for axes, each in zip(panels, shown, strict=False):
+    for axes, each in zip(shown, splits, strict=False):
         # What is exactly zero gets the colour of what is too small for the scale.
         values = np.where(np.isneginf(each.log10_norm), low - 1, each.log10_norm)
         mesh = axes.pcolormesh(
@@ -242,15 +228,12 @@ def _heat_maps(splits: Sequence[Split]) -> Figure:
             vmax=high,
             rasterized=True,
         )
-        axes.set_title(plain(each.name), fontsize=11, loc="left", color=INK)
-        axes.set_xlabel("loss step s", color=INK, fontsize=11)
-        axes.set_ylabel("source step t", color=INK, fontsize=11)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
-        tidy(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+        label(axes, title=each.name, x="loss step s", y="source step t")
         axes.grid(visible=False)
     assert mesh is not None
-    bar = figure.colorbar(mesh, ax=panels[: len(shown)], extend="min" if cut else "neither", format=_power_of_ten)
+    bar = figure.colorbar(mesh, ax=shown, extend="min" if cut else "neither", format=power_of_ten)
     bar.locator = MaxNLocator(nbins=7, integer=True)
     bar.update_ticks()
     bar.set_label("norm of the term (grey: less, or 0)" if cut else "norm of the term", color=INK, fontsize=11)
@@ -258,14 +241,13 @@ def _heat_maps(splits: Sequence[Split]) -> Figure:
 
 
 def _color_range(splits: Sequence[Split]) -> tuple[float, float, bool]:
-    """Least and largest log10 norm of the colour scale, and whether some lie below."""
+    """Return the least and largest log10 norm of the colour scale, and whether some lie below."""
     every = np.concatenate([each.log10_norm.ravel() for each in splits])
-    finite = every[np.isfinite(every)]
-    if not len(finite):
+    known = every[np.isfinite(every)]
+    if not len(known):
         return -1.0, 0.0, bool(np.isneginf(every).any())
-    high = math.ceil(float(finite.max()))
-    low = max(math.floor(float(finite.min())), high - DECADES)
-    low = min(low, high - 1)
+    high = math.ceil(float(known.max()))
+    low = min(max(math.floor(float(known.min())), high - DECADES), high - 1)
     return float(low), float(high), bool((every < low).any())
 
 
@@ -273,7 +255,3 @@ def _edges(steps: np.ndarray) -> np.ndarray:
     """Borders between the columns of loss steps, halfway."""
     middle = (steps[1:] + steps[:-1]) / 2
     return np.concatenate([[steps[0] - 0.5], middle, [steps[-1] + 0.5]])
-
-
-def _power_of_ten(power: float, _: int | None = None) -> str:
-    return f"$10^{{{power:.0f}}}$"

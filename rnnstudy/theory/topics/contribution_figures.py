@@ -1,0 +1,130 @@
+"""Figures of what is left of early states and inputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rnnstudy.lessons.notebook_curve import NotebookCurve
+from rnnstudy.plotting.style import COLORS
+from rnnstudy.theory.figures import draw_contributions, finite, label, panels, share_legend
+from rnnstudy.theory.measures.contributions import Contribution, LossGradient, at_start, middle
+from rnnstudy.theory.topic import Picture
+
+MOST_PANELS = 8
+
+T = TypeVar("T")
+
+
+def states_picture(every: Sequence[Contribution]) -> Picture:
+    """Return what is left of every state, each on axes of its own."""
+
+    def draw(axes: Axes, each: Contribution) -> None:
+        theory = {"product of the Jacobians' norms": middle(each.steps)}
+        if each.bound is not None:
+            theory["bound (γσ)^(T-k)"] = each.bound
+        measured = {name: middle(values) for name, values in each.figures.items()}
+        draw_contributions(axes, measured, theory)
+        _band(axes, each.norm, COLORS[0])
+        label(axes, title=each.name, y=f"size of ∂{each.state}_T/∂{each.state}_k")
+
+    return Picture(
+        name="contributions",
+        alt="What is left of the state at every time step at the last one, with bounds. Spectral norm for step 0: "
+        + _listed([f"{each.name} {at_start(each.norm)}" for each in every]),
+        draw=lambda: _figure(every, draw),
+    )
+
+
+def inputs_picture(every: Sequence[Contribution]) -> Picture:
+    """Return what is left of every input, beside the state's."""
+
+    def draw(axes: Axes, each: Contribution) -> None:
+        measured = {
+            "of the state, for comparison: ‖∂s_T/∂s_k‖": middle(each.norm),
+            "of the input: ‖∂s_T/∂x_k‖": middle(each.of_input),
+        }
+        theory = {} if each.input_bound is None else {"bound of the input's: (γσ)^(T-k) γ‖W_hx‖": each.input_bound}
+        draw_contributions(axes, measured, theory)
+        axes.lines[0].set(alpha=0.35, linewidth=1.4)
+        _band(axes, each.of_input, COLORS[1])
+        label(axes, title=each.name, y=f"change of {each.state}_T per change of 1")
+
+    return Picture(
+        name="contributions_inputs",
+        alt="What is left of the input of every time step at the last one, beside the state's. For step 0: "
+        + _listed([f"{each.name} {at_start(each.of_input)}" for each in every]),
+        draw=lambda: _figure(every, draw),
+    )
+
+
+def gradient_picture(gradients: Sequence[LossGradient]) -> Picture:
+    """Return the measured gradient beside the Jacobian product, each layer on axes of its own."""
+
+    def draw(axes: Axes, each: LossGradient) -> None:
+        measured = {"product: ‖∂h_T/∂h_k‖": each.norm, "gradient: ‖dL/dh_k‖ / ‖dL/dh_T‖": each.gradient}
+        draw_contributions(axes, {name: middle(values) for name, values in measured.items()}, {})
+        for values, color in zip(measured.values(), COLORS, strict=False):
+            _band(axes, values, color)
+        label(axes, title=each.name, y="factor from k to T")
+
+    return Picture(
+        name="contributions_gradient",
+        alt="Measured gradient of the loss over its last value, beside the norm of the Jacobian product, for every "
+        "step. At step 0, gradient and product: "
+        + _listed([f"{each.name} {at_start(each.gradient)} and {at_start(each.norm)}" for each in gradients]),
+        draw=lambda: _figure(gradients, draw),
+    )
+
+
+def notebook_picture(curves: Mapping[str, NotebookCurve]) -> Picture:
+    """Return the notebook's curve beside the true norm, each case on axes of its own."""
+
+    def draw(axes: Axes, item: tuple[str, NotebookCurve]) -> None:
+        case, curve = item
+        measured = {
+            "published: products of column sums": np.log10(curve.published),
+            "true: norm of the Jacobian product": np.log10(curve.true_norm),
+        }
+        theory = {
+            "bound (σ/4)^(21-k)": np.log10(curve.bound),
+            "eigenvalue rule (ρ/4)^(21-k)": np.log10(curve.eigenvalue_rule),
+        }
+        draw_contributions(axes, measured, theory, first_step=1)
+        label(axes, title=case, y="size of the product from k to 20")
+
+    first = "; ".join(
+        f"{case}: published {curve.published[0]:.2e}, true {curve.true_norm[0]:.2e}" for case, curve in curves.items()
+    )
+    return Picture(
+        name="notebook_curve",
+        alt=f"A lecture notebook's curve beside the norm of the true Jacobian product. At k = 1, {first}.",
+        draw=lambda: _figure([*curves.items()], draw),
+    )
+
+
+def _figure(every: Sequence[T], draw: Callable[[Axes, T], None]) -> Figure:
+    """Draw each on axes of its own, with one legend."""
+    shown = every[:MOST_PANELS]
+    figure, axes, spare = panels(len(shown), 2, height=3.3, more=0.6, alone=4.2)
+    for panel, each in zip(axes, shown, strict=True):
+        draw(panel, each)
+    for panel in spare:
+        panel.set_axis_off()
+    share_legend(figure, axes)
+    return figure
+
+
+def _listed(figures: Sequence[str]) -> str:
+    left_out = len(figures) - MOST_PANELS
+    return f"{', '.join(figures[:MOST_PANELS])}." + (f" {left_out} more are not drawn." if left_out > 0 else "")
+
+
+def _band(axes: Axes, values: Float64[np.ndarray, "time batch"], color: str) -> None:
+    """Show the range over sequences behind a median."""
+    if values.shape[1] > 1:
+        known = finite(values)
+        axes.fill_between(np.arange(len(values)), known.min(axis=1), known.max(axis=1), color=color, alpha=0.18, lw=0)
