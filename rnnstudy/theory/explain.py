@@ -114,21 +114,22 @@ def explain(question: Question, console: Console) -> Path:
     Raises:
         RnnstudyError: An option breaks a rule, or the page cannot be written.
     """
-    topics = []
+    found = []
     with Numerics(flush_subnormals=False).applied():
         subject, name = question.subject()
         folder = question.out or Path("outputs/theory") / name
         make_folder(folder)
         console.print(printable(subject.title), style="bold", highlight=False, markup=False)
-        for number, topic in enumerate(_topics(subject, question.point), start=1):
+        for number, topic in enumerate(topics(subject, question.point), start=1):
             _print(topic, number, console)
-            topics.append(topic)
-    page = write_page(folder, subject.title, topics)
+            found.append(topic)
+    page = write_page(folder, subject.title, found)
     console.print(f"\nPage with figures: {printable(str(page))}", highlight=False, markup=False, soft_wrap=True)
     return page
 
 
-def _topics(subject: Subject, point: float) -> Iterator[Topic]:
+def topics(subject: Subject, point: float) -> Iterator[Topic]:
+    """Yield the topics in their order, each computed when its turn comes."""
     yield explain_activations(subject, point)
     yield explain_conditions(subject)
     yield explain_contributions(subject)

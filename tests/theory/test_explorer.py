@@ -5,11 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.gradients.activation_curves import gamma_of
 from rnnstudy.gradients.trajectories import random_trajectory
 from rnnstudy.recurrence.lstm import LSTMRecurrence
 from rnnstudy.theory.measures.explorer import CHOICES, HIDDEN_SIZE, findings, measure
 
-VANILLA = [name for name, choice in CHOICES.items() if choice.gamma is not None]
+GAMMAS = {name: gamma_of(cell) for name, (cell, _) in CHOICES.items()}
+VANILLA = [name for name, gamma in GAMMAS.items() if gamma is not None]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -52,7 +54,7 @@ def test_an_lstms_states_are_those_of_torch(state, choice):
 
 def test_inputs_vanish_at_the_pace_of_states():
     found = measure("RNN, sigmoid", radius=2, seq_len=60, seed=1)
-    path = random_trajectory(CHOICES["RNN, sigmoid"].cell, hidden_size=HIDDEN_SIZE, seq_len=60, seed=1, radius=2)
+    path = random_trajectory(CHOICES["RNN, sigmoid"][0], hidden_size=HIDDEN_SIZE, seq_len=60, seed=1, radius=2)
     last = path.states[0][-1, 0, 0]
     by_input = (last * (1 - last)).diag() @ path.weights["weight_ih"][0]
     assert found.log10_input[-1] == pytest.approx(float(torch.linalg.matrix_norm(by_input, ord=2).log10()), abs=1e-10)
@@ -71,7 +73,7 @@ def test_inputs_vanish_at_the_pace_of_states():
 def test_each_condition_is_put_into_words(choice, radius, verdicts):
     found = findings(measure(choice, radius=radius, seq_len=30, seed=0))
     assert [each.verdict for each in found[:2]] == verdicts
-    gamma = CHOICES[choice].gamma
+    gamma = GAMMAS[choice]
     assert found[0].figure == f"{radius:g} · {gamma:g} = {gamma * radius:.3g}"
 
 

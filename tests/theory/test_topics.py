@@ -1,0 +1,79 @@
+"""All topics, of every model and of odd subjects, with their figures."""
+
+from dataclasses import replace
+
+import pytest
+from tools.members import members
+from tools.topics import assert_fits, given, layer_of, path_of, random_small, subject_of
+
+from rnnstudy.recurrence.rnn import RNNRecurrence
+from rnnstudy.recurrence.skip import SkipRecurrence
+from rnnstudy.theory.explain import topics
+
+ALWAYS_ALIKE = {"activations_all", "non_normal_powers", "notebook_curve", "linear_powers"}
+"""Figures that are nearly the same for every subject."""
+
+
+def assert_all_fit(subject, point=-0.3, *, draw=lambda name: name not in ALWAYS_ALIKE):
+    found = list(topics(subject, point))
+    for topic in found:
+        assert_fits(topic, draw=draw)
+        assert "crossed: a norm is up to" not in " ".join(topic.text)
+    return found
+
+
+@pytest.mark.parametrize("task", ["end", "every"])
+@pytest.mark.parametrize(
+    "model", [name if name == "lstm" else pytest.param(name, marks=pytest.mark.slow) for name in members("model")]
+)
+def test_every_model_has_its_topics(trained, model, task):
+    for topic in assert_all_fit(trained(model, task, replica=2)):
+        assert "cannot be told" not in " ".join(topic.text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", members("model"))
+def test_every_model_that_runs_by_itself_has_its_topics(trained, model):
+    for topic in assert_all_fit(trained(model, "end", drive="nothing"), draw=lambda name: False):
+        assert "cannot be told" not in " ".join(topic.text)
+
+
+def test_every_figure_has_a_name_and_is_drawn_without_a_warning():
+    few = random_small(hidden_size=3, seq_len=4, seed=0)
+    found = assert_all_fit(replace(few, layers=few.layers[-1:], examples=few.examples[:1]), draw=lambda name: True)
+    assert [picture.name for topic in found for picture in topic.pictures] == [
+        "activations",
+        "activations_all",
+        "eigenvalues",
+        "non_normal_powers",
+        "contributions",
+        "contributions_inputs",
+        "contributions_gradient",
+        "notebook_curve",
+        "linear_powers",
+        "weight_terms",
+        "weight_term_shares",
+        "lyapunov_spectra",
+    ]
+
+
+ODD = {
+    "one step": lambda: random_small(seq_len=1),
+    "one unit": lambda: random_small(hidden_size=1),
+    "a matrix": lambda: given([[0.5, 0.01], [0.3, 0.5]]),
+}
+VERY_ODD = {
+    "one unit and step": lambda: random_small(hidden_size=1, seq_len=1),
+    "two units": lambda: random_small(hidden_size=2, seq_len=2, radius=0.0),
+    "far too large": lambda: random_small(hidden_size=3, seq_len=40, radius=30.0),
+    "zero": lambda: given([[0.0, 0.0], [0.0, 0.0]]),
+    "exploding": lambda: given([[3.0, 1.0], [-1.0, 3.0]], seq_len=40),
+    "long": lambda: random_small(seq_len=300, hidden_size=16),
+    "state too large": lambda: subject_of(layer_of(path_of(SkipRecurrence(skip=300), seq_len=2))),
+    "many layers": lambda: subject_of(*(layer_of(path_of(RNNRecurrence()), f"layer {index}") for index in range(12))),
+}
+
+
+@pytest.mark.parametrize("subject", [*ODD, *(pytest.param(name, marks=pytest.mark.slow) for name in VERY_ODD)])
+def test_odd_subjects_have_their_topics(subject):
+    assert_all_fit((ODD | VERY_ODD)[subject](), point=30.0)
