@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.tasks.base import Criterion, Facts, RegressionTask
-from rnnstudy.tasks.marked_pair import TOLERANCE, MarkedPairTask
+from rnnstudy.tasks.marked_pair import MarkedPairTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,6 @@ class Adding(MarkedPairTask, RegressionTask):
             return (1 - self.neutral_share) * (bound - bound**2 / 4) + self.neutral_share * bound
         bound = 2 * self.tolerance if self.variant == "pascanu" else self.tolerance
         return 2 * bound - bound**2
-
-    @property
-    @override
-    def tolerance(self) -> float:
-        return TOLERANCE[self.variant]
 
     @override
     def draw_values(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "time batch"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, require_above, require_between, require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
 
 BLANK = 0
 
@@ -80,7 +80,6 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
             chance_loss=math.log(values),
             chance_accuracy=1 / values,
             memoryless_loss=math.log(values),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=(*range(start), *range(start, start + 2 * len(self._gap_weights), 2)),
         )
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -38,39 +38,29 @@ class Batch:
     informative: Bool[Tensor, "time ..."]
     ends: Int[Tensor, "..."] | None = None
 
-    def replica(self, number: int) -> "Batch":
-        """The batch of one replica, without the replica axis."""
-        chosen = {
-            field.name: getattr(self, field.name)[:, number]
-            for field in fields(self)
-            if field.name not in {"loss_steps", "ends"}
-        }
-        return Batch(loss_steps=self.loss_steps, ends=None if self.ends is None else self.ends[number], **chosen)
+    def replica(self, number: int | slice) -> "Batch":
+        """Return the batch of one replica, without the replica axis; a slice of replicas keeps it."""
+        chosen = {name: getattr(self, name)[:, number] for name in _OVER_TIME}
+        return replace(self, ends=None if self.ends is None else self.ends[number], **chosen)
 
     def sequences(self, start: int, stop: int) -> "Batch":
-        """The sequences start..stop-1 of a batch that has a replica axis."""
-        chosen = {
-            field.name: getattr(self, field.name)[:, :, start:stop]
-            for field in fields(self)
-            if field.name not in {"loss_steps", "ends"}
-        }
-        ends = None if self.ends is None else self.ends[:, start:stop]
-        return Batch(loss_steps=self.loss_steps, ends=ends, **chosen)
+        """Return the sequences start..stop-1 of a batch that has a replica axis."""
+        chosen = {name: getattr(self, name)[:, :, start:stop] for name in _OVER_TIME}
+        return replace(self, ends=None if self.ends is None else self.ends[:, start:stop], **chosen)
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
-        tensors: list[Tensor | None] = [getattr(self, field.name) for field in fields(self)]
-        moved = [tensor if tensor is None else tensor.to(device) for tensor in tensors]
-        return replace(self, **{field.name: tensor for field, tensor in zip(fields(self), moved, strict=True)})
+        """Return the same batch on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("loss_steps", *_OVER_TIME)}
+        return replace(self, ends=None if self.ends is None else self.ends.to(device), **moved)
+
+
+_OVER_TIME = ("inputs", "targets", "counted", "answer", "informative")
+"""Tensors of a batch that have axes of time (or loss steps) and sequences."""
 
 
 def stack(batches: Sequence[Batch]) -> Batch:
     """Put batches of several replicas side by side, on a new axis before that of the sequences."""
-    stacked = {
-        field.name: torch.stack([getattr(batch, field.name) for batch in batches], dim=1)
-        for field in fields(Batch)
-        if field.name not in {"loss_steps", "ends"}
-    }
+    stacked = {name: torch.stack([getattr(batch, name) for batch in batches], dim=1) for name in _OVER_TIME}
     ends = [batch.ends for batch in batches if batch.ends is not None]
     return Batch(loss_steps=batches[0].loss_steps, ends=torch.stack(ends) if ends else None, **stacked)
 
@@ -78,15 +68,12 @@ def stack(batches: Sequence[Batch]) -> Batch:
 def ask_at_end(
     inputs: Shaped[Tensor, "time batch ..."], targets: Shaped[Tensor, "batch ..."], informative: Bool[Tensor, "..."]
 ) -> Batch:
-    """A batch with one question, at the last time step.
+    """Return a batch with one question, at the last time step.
 
     Args:
         inputs: The sequences.
-        targets: What is to be put out there, one per sequence.
-        informative: Which inputs decide it; one per time step will do where all sequences agree.
-
-    Returns:
-        The batch.
+        targets: Expected output of that step, one per sequence.
+        informative: Whether an input decides it; one value per time step suffices where all sequences agree.
     """
     time, batch = inputs.shape[:2]
     everywhere = torch.ones(1, batch, dtype=torch.bool)
@@ -133,7 +120,7 @@ class Facts:
         chance_accuracy: Accuracy at the answer of the best guess likewise, best by its accuracy.
         memoryless_loss: Loss as trained on, over all counted outputs, of the best guess that sees the time step and the
             present input but remembers nothing; None where it is not known.
-        solved: When the task counts as solved; None where nobody has said.
+        solved: When the task counts as solved, by default at 99 % accuracy; None where there is no criterion.
         informative_steps: Time steps that can carry the information; a batch says which do in each sequence.
     """
 
@@ -144,7 +131,7 @@ class Facts:
     chance_loss: float
     chance_accuracy: float
     memoryless_loss: float | None
-    solved: Criterion | None
+    solved: Criterion | None = Criterion(metric="accuracy", threshold=0.99, direction="at_least")
     informative_steps: tuple[int, ...]
 
     @property
@@ -187,16 +174,7 @@ class Task(ABC):
         """Draw sequences of one replica; all randomness comes from `generator`."""
 
     def sample_after(self, ends: Int[Tensor, " batch"] | None, batch_size: int, generator: torch.Generator) -> Batch:
-        """Draw the next sequences to train on: fresh ones, unless the task reads on where the last batch ended.
-
-        Args:
-            ends: `ends` of the last batch; None for the first.
-            batch_size: Sequences.
-            generator: All randomness comes from it.
-
-        Returns:
-            The batch.
-        """
+        """Return the next batch to train on: fresh, unless the task reads on from the last batch's `ends`, if any."""
         return self.sample(batch_size, generator)
 
     def held_out(self) -> "Task":
@@ -204,13 +182,7 @@ class Task(ABC):
         return self
 
     def with_seq_len(self, seq_len: int) -> "Task":
-        """The same task with sequences of another length.
-
-        Args:
-            seq_len: Time steps.
-
-        Returns:
-            The task.
+        """Return the same task with sequences of another length, in time steps.
 
         Raises:
             ConfigError: The task has no sequences of that length.
@@ -229,10 +201,21 @@ class Task(ABC):
         """Loss of every single output."""
 
     @abstractmethod
+    def correct(
+        self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
+    ) -> Bool[Tensor, "loss_step replica batch"]:
+        """Return whether every single output is right; one that is not finite is wrong."""
+
     def metrics(
         self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
     ) -> dict[str, Float[Tensor, " replica"]]:
-        """Figures of a batch, one per replica: "loss" as trained on, and what the answer is judged by."""
+        """Return figures of a batch, one per replica: "loss" as trained on, and what the answer is judged by."""
+        losses = self.losses(outputs, batch)
+        return {
+            "loss": mean_where(losses, batch.counted),
+            "answer_loss": mean_where(losses, batch.answer),
+            "accuracy": mean_where(self.correct(outputs, batch).to(outputs.dtype), batch.answer),
+        }
 
     def loss(self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch) -> Float[Tensor, " replica"]:
         """Mean loss over the counted outputs, one per replica."""
@@ -270,18 +253,11 @@ class ClassificationTask(Task):
         return flat.view_as(batch.targets)
 
     @override
-    def metrics(
+    def correct(
         self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
-    ) -> dict[str, Float[Tensor, " replica"]]:
-        losses = self.losses(outputs, batch)
-        correct = (outputs.argmax(-1) == batch.targets).to(outputs.dtype)
+    ) -> Bool[Tensor, "loss_step replica batch"]:
         # An answer of NaN logits is wrong, whatever argmax makes of it.
-        correct = correct * outputs.isfinite().all(-1)
-        return {
-            "loss": mean_where(losses, batch.counted),
-            "answer_loss": mean_where(losses, batch.answer),
-            "accuracy": mean_where(correct, batch.answer),
-        }
+        return (outputs.argmax(-1) == batch.targets) & outputs.isfinite().all(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,16 +278,10 @@ class RegressionTask(Task):
         return (outputs - batch.targets).square().mean(-1)
 
     @override
-    def metrics(
+    def correct(
         self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
-    ) -> dict[str, Float[Tensor, " replica"]]:
-        losses = self.losses(outputs, batch)
-        correct = ((outputs - batch.targets).abs() < self.tolerance).all(-1).to(outputs.dtype)
-        return {
-            "loss": mean_where(losses, batch.counted),
-            "answer_loss": mean_where(losses, batch.answer),
-            "accuracy": mean_where(correct, batch.answer),
-        }
+    ) -> Bool[Tensor, "loss_step replica batch"]:
+        return ((outputs - batch.targets).abs() < self.tolerance).all(-1)
 
 
 def mean_where(

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, ask_at_end
 
 ANSWERS = {
     "favorite": "best",
@@ -124,7 +124,6 @@ class CoconutWater(SyntheticTask, ClassificationTask):
             chance_loss=math.log(len(ANSWERS)),
             chance_accuracy=1 / len(ANSWERS),
             memoryless_loss=math.log(len(ANSWERS)) if self.target == "answer" else None,
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=(CUE_STEP,),
         )
 
@@ -135,14 +134,7 @@ class CoconutWater(SyntheticTask, ClassificationTask):
         return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
     def words(self, tokens: Tensor) -> list[str]:
-        """Look up token ids.
-
-        Args:
-            tokens: One sequence, shape (time,).
-
-        Returns:
-            Their words.
-        """
+        """Return the words of one sequence of token ids, shape (time,)."""
         return [self.vocabulary[token] for token in tokens.tolist()]
 
     @override

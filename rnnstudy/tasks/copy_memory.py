@@ -6,7 +6,7 @@ from typing import Literal
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.recall import RecallTask
+from rnnstudy.tasks.recall import Layout, RecallTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +57,7 @@ class CopyMemory(RecallTask):
 
     @property
     @override
-    def shown(self) -> int:
-        return self.num_symbols
-
-    @property
-    @override
-    def choices(self) -> int:
-        return self.alphabet_size
-
-    @property
-    @override
-    def cue_lead(self) -> int:
-        return 1
-
-    @property
-    @override
-    def cue_places(self) -> range:
-        last = self.num_symbols + self.delay - 1
-        return range(self.num_symbols if self.variant == "variable" else last, last + 1)
+    def layout(self) -> Layout:
+        shown, last = self.num_symbols, self.num_symbols + self.delay - 1
+        places = range(shown if self.variant == "variable" else last, last + 1)
+        return Layout(shown=shown, choices=self.alphabet_size, cue_places=places, cue_lead=1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_between, require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, ask_at_end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,6 @@ class DelayedRecall(SyntheticTask, ClassificationTask):
             chance_loss=math.log(self.num_symbols),
             chance_accuracy=1 / self.num_symbols,
             memoryless_loss=math.log(self.num_symbols),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=(self.lead,),
         )
 

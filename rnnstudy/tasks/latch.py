@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, require_above, require_between, require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, ask_at_end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,6 @@ class Latch(SyntheticTask, ClassificationTask):
             chance_loss=math.log(2),
             chance_accuracy=0.5,
             memoryless_loss=math.log(2),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=tuple(range(self.class_steps)),
         )
 

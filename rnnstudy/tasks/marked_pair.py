@@ -70,10 +70,8 @@ class MarkedPairTask(SyntheticTask):
 
     def _places(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "2 batch"]:
         """Draw the two time steps that are marked."""
-        first, second = self._windows()
-        places = torch.stack(
-            [torch.randint(low, high, (batch_size,), generator=generator) for low, high in (first, second)]
-        )
+        drawn = [torch.randint(low, high, (batch_size,), generator=generator) for low, high in self._windows()]
+        places = torch.stack(drawn)
         if self.variant == "hochreiter":
             # The second is a place among the steps that the first has left over.
             places[1] += places[1] >= places[0]
@@ -96,6 +94,11 @@ class MarkedPairTask(SyntheticTask):
         one = values.gather(0, marked.int().argmax(0, keepdim=True))[0]
         other = values.flip(0).gather(0, marked.flip(0).int().argmax(0, keepdim=True))[0]
         return ask_at_end(inputs, self.combine(one, other), marked)
+
+    @property
+    def tolerance(self) -> float:
+        """Absolute error below which a value is correct."""
+        return TOLERANCE[self.variant]
 
     @property
     def informative_steps(self) -> tuple[int, ...]:

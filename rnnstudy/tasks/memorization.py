@@ -5,7 +5,7 @@ from typing import Literal
 
 from typing_extensions import override
 
-from rnnstudy.tasks.recall import RecallTask
+from rnnstudy.tasks.recall import Layout, RecallTask
 
 SIZES = {"5_bit": (5, 2), "20_bit": (10, 5)}
 """Symbols shown, and different symbols."""
@@ -43,21 +43,7 @@ class Memorization(RecallTask):
 
     @property
     @override
-    def shown(self) -> int:
-        return SIZES[self.variant][0]
-
-    @property
-    @override
-    def choices(self) -> int:
-        return SIZES[self.variant][1]
-
-    @property
-    @override
-    def cue_lead(self) -> int:
-        return 0
-
-    @property
-    @override
-    def cue_places(self) -> range:
-        place = self.shown + self.delay
-        return range(place, place + 1)
+    def layout(self) -> Layout:
+        shown, choices = SIZES[self.variant]
+        cue = shown + self.delay
+        return Layout(shown=shown, choices=choices, cue_places=range(cue, cue + 1), cue_lead=0)

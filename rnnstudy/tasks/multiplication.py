@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.tasks.base import Criterion, Facts, RegressionTask
-from rnnstudy.tasks.marked_pair import TOLERANCE, MarkedPairTask
+from rnnstudy.tasks.base import Facts, RegressionTask
+from rnnstudy.tasks.marked_pair import MarkedPairTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +63,8 @@ class Multiplication(MarkedPairTask, RegressionTask):
             chance_accuracy=accuracy,
             # If the last value is marked, it is seen: what is left is its square times the variance of the other.
             memoryless_loss=loss + self.last_share * (1 / 36 - 7 / 144),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=self.informative_steps,
         )
-
-    @property
-    @override
-    def tolerance(self) -> float:
-        return TOLERANCE[self.variant]
 
     @override
     def draw_values(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "time batch"]:

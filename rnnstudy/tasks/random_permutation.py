@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,6 @@ class RandomPermutation(SyntheticTask, ClassificationTask):
             chance_loss=math.log(2),
             chance_accuracy=0.5,
             memoryless_loss=memoryless if self.variant == "next_symbol" else math.log(2),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=(0,),
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
 
 SYMBOLS = "BTPSXVE"
 
@@ -73,7 +73,6 @@ class Reber(SyntheticTask, ClassificationTask):
             chance_loss=math.log(2),
             chance_accuracy=0.5,
             memoryless_loss=self._memoryless_loss,
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=(1,),
         )
 

@@ -12,7 +12,24 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where symbols and cue are in a sequence.
+
+    Attributes:
+        shown: Symbols that are shown.
+        choices: Different symbols.
+        cue_places: Time steps at which the cue can be, equally likely.
+        cue_lead: Time steps from the cue to the first symbol put out, 0 or 1.
+    """
+
+    shown: int
+    choices: int
+    cue_places: range
+    cue_lead: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,90 +52,77 @@ class RecallTask(SyntheticTask, ClassificationTask):
 
     @property
     @abstractmethod
-    def shown(self) -> int:
-        """How many symbols are shown."""
-
-    @property
-    @abstractmethod
-    def choices(self) -> int:
-        """How many different symbols there are."""
-
-    @property
-    @abstractmethod
-    def cue_lead(self) -> int:
-        """Time steps from the cue to the first symbol put out, 0 or 1."""
-
-    @property
-    @abstractmethod
-    def cue_places(self) -> range:
-        """The time steps at which the cue can be, equally likely."""
+    def layout(self) -> Layout:
+        """Where symbols and cue are."""
 
     @property
     @override
     def facts(self) -> Facts:
-        symbols = tuple(str(symbol) for symbol in range(self.choices))
+        layout = self.layout
+        symbols = tuple(str(symbol) for symbol in range(layout.choices))
         # Where the cue is known in advance, it says nothing.
-        cues = tuple(self.cue_places) if len(self.cue_places) > 1 else ()
+        cues = tuple(layout.cue_places) if len(layout.cue_places) > 1 else ()
         return Facts(
             seq_len=self._seq_len,
             encoding="symbols",
             input_names=(*symbols, ".", ">"),
             output_names=(*symbols, "."),
-            chance_loss=math.log(self.choices),
-            chance_accuracy=1 / self.choices,
+            chance_loss=math.log(layout.choices),
+            chance_accuracy=1 / layout.choices,
             memoryless_loss=self._memoryless_loss,
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
-            informative_steps=(*range(self.shown), *cues),
+            informative_steps=(*range(layout.shown), *cues),
         )
 
     @property
     def _seq_len(self) -> int:
-        return self.delay + 2 * self.shown
+        return self.delay + 2 * self.layout.shown
 
     @cached_property
     def _memoryless_loss(self) -> float:
         """Blanks, and where a symbol may be due, all symbols alike, weighted by how likely one is due there."""
-        places, total = self.cue_places, 0.0
-        for time_step in range(self.shown, self._seq_len):
+        layout, total = self.layout, 0.0
+        places, each_symbol = layout.cue_places, math.log(layout.choices)
+        for time_step in range(layout.shown, self._seq_len):
             # A symbol is due if the cue was at one of these places.
-            first = max(places.start, time_step - self.cue_lead - self.shown + 1)
-            last = min(places.stop - 1, time_step - self.cue_lead)
+            first = max(places.start, time_step - layout.cue_lead - layout.shown + 1)
+            last = min(places.stop - 1, time_step - layout.cue_lead)
             due = max(last - first + 1, 0)
             # A cue is an input that says by itself what is due; anywhere else the input is a blank.
             shows_cue = time_step in places
             due_at_cue = shows_cue and first <= time_step <= last
             blank = 1 - shows_cue / len(places)
-            total += due_at_cue / len(places) * math.log(self.choices)
+            total += due_at_cue / len(places) * each_symbol
             if blank > 0:
                 share = (due - due_at_cue) / len(places) / blank
-                total += blank * (_entropy(share) + share * math.log(self.choices))
+                total += blank * (_entropy(share) + share * each_symbol)
         return total / self._seq_len
 
     @override
     def draw(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "time batch"]:
-        inputs = torch.full((self._seq_len, batch_size), self.choices)
-        inputs[: self.shown] = torch.randint(self.choices, (self.shown, batch_size), generator=generator)
-        places = self.cue_places
+        shown, choices, places = self.layout.shown, self.layout.choices, self.layout.cue_places
+        inputs = torch.full((self._seq_len, batch_size), choices)
+        inputs[:shown] = torch.randint(choices, (shown, batch_size), generator=generator)
         if len(places) > 1:
             cue = torch.randint(places.start, places.stop, (1, batch_size), generator=generator)
-            inputs.scatter_(0, cue, self.choices + 1)
+            inputs.scatter_(0, cue, choices + 1)
         else:
-            inputs[places.start] = self.choices + 1
+            inputs[places.start] = choices + 1
         return inputs
 
     @override
     def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
-        shown, is_cue = self.shown, inputs == self.choices + 1
-        first = is_cue.int().argmax(0) + self.cue_lead
+        shown, choices = self.layout.shown, self.layout.choices
+        is_cue = inputs == choices + 1
+        first = is_cue.int().argmax(0) + self.layout.cue_lead
         due = first + torch.arange(shown)[:, None]
         informative = torch.zeros_like(is_cue)
         informative[:shown] = True
-        if len(self.cue_places) > 1:
+        if len(self.layout.cue_places) > 1:
             informative |= is_cue
         return Batch(
             inputs=inputs,
             loss_steps=torch.arange(len(inputs)),
-            targets=torch.full_like(inputs, self.choices).scatter_(0, due, inputs[:shown]),
+            targets=torch.full_like(inputs, choices).scatter_(0, due, inputs[:shown]),
             counted=torch.ones_like(is_cue),
             answer=torch.zeros_like(is_cue).scatter_(0, due, True),
             informative=informative,

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Criterion, Facts, SyntheticTask, ask_at_end
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, ask_at_end
 
 NOISE = ("c", "d", "e", "f")
 STARTS = {2: (0.1, 0.5), 3: (0.1, 0.3, 0.6)}
@@ -62,7 +62,6 @@ class TemporalOrder(SyntheticTask, ClassificationTask):
             chance_loss=math.log(classes),
             chance_accuracy=1 / classes,
             memoryless_loss=math.log(classes),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=tuple(step for window in self._windows() for step in window),
         )
 

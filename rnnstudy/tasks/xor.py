@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from rnnstudy.tasks.base import ClassificationTask, Criterion, Facts
+from rnnstudy.tasks.base import ClassificationTask, Facts
 from rnnstudy.tasks.marked_pair import MarkedPairTask
 
 
@@ -53,7 +53,6 @@ class Xor(MarkedPairTask, ClassificationTask):
             chance_loss=math.log(2),
             chance_accuracy=0.5,
             memoryless_loss=math.log(2),
-            solved=Criterion(metric="accuracy", threshold=0.99, direction="at_least"),
             informative_steps=self.informative_steps,
         )
 

@@ -1,7 +1,5 @@
 """All topics, of every model and of odd subjects, with their figures."""
 
-from dataclasses import replace
-
 import pytest
 from tools.members import members
 from tools.topics import assert_fits, given, layer_of, path_of, random_small, subject_of
@@ -11,7 +9,7 @@ from rnnstudy.recurrence.skip import SkipRecurrence
 from rnnstudy.theory.explain import topics
 
 ALWAYS_ALIKE = {"activations_all", "non_normal_powers", "notebook_curve", "linear_powers"}
-"""Figures that are nearly the same for every subject."""
+"""Figures that are nearly the same for every subject; the test of the command draws them."""
 
 
 def assert_all_fit(subject, point=-0.3, *, draw=lambda name: name not in ALWAYS_ALIKE):
@@ -36,25 +34,6 @@ def test_every_model_has_its_topics(trained, model, task):
 def test_every_model_that_runs_by_itself_has_its_topics(trained, model):
     for topic in assert_all_fit(trained(model, "end", drive="nothing"), draw=lambda name: False):
         assert "cannot be told" not in " ".join(topic.text)
-
-
-def test_every_figure_has_a_name_and_is_drawn_without_a_warning():
-    few = random_small(hidden_size=3, seq_len=4, seed=0)
-    found = assert_all_fit(replace(few, layers=few.layers[-1:], examples=few.examples[:1]), draw=lambda name: True)
-    assert [picture.name for topic in found for picture in topic.pictures] == [
-        "activations",
-        "activations_all",
-        "eigenvalues",
-        "non_normal_powers",
-        "contributions",
-        "contributions_inputs",
-        "contributions_gradient",
-        "notebook_curve",
-        "linear_powers",
-        "weight_terms",
-        "weight_term_shares",
-        "lyapunov_spectra",
-    ]
 
 
 ODD = {

@@ -65,7 +65,8 @@ def split(example: Example) -> list[Split]:
     Returns:
         One split per layer, the lowest first.
     """
-    network, batch = one_replica(example.network, example.replica), of_replica(example.batch, example.replica)
+    network = one_replica(example.network, example.replica)
+    batch = example.batch.replica(slice(example.replica, example.replica + 1))
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
     gradients = backward_gradients(network, example.task, batch)
     several = len(gradients) > 1
@@ -189,14 +190,6 @@ def _error(actual: Tensor, expected: Tensor) -> float:
     if difference == size == 0:
         return 0.0
     return difference / size if size else math.inf
-
-
-def of_replica(batch: Batch, replica: int) -> Batch:
-    """Return a batch with one replica alone; the axis stays."""
-    one = slice(replica, replica + 1)
-    names = ("inputs", "targets", "counted", "answer", "informative")
-    chosen = {name: getattr(batch, name)[:, one] for name in names}
-    return replace(batch, ends=None if batch.ends is None else batch.ends[one], **chosen)
 
 
 def _counting(batch: Batch, numbers: int) -> Batch:
