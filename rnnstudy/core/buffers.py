@@ -15,7 +15,6 @@ from torch import Tensor
 SMALLEST = 1 << 17
 """Bytes from which a buffer is kept; the allocators keep smaller ones by themselves."""
 
-
 SLACK = 1.25
 """Held at most: this times what was in use at once at the most."""
 
@@ -29,11 +28,7 @@ class _Pool:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> Tensor:
-        """Find the smallest free block of at least `size` bytes and at most twice as many, or make one.
-
-        Returns:
-            A block of bytes.
-        """
+        """Return the smallest free block of at least `size` bytes and at most twice as many, or make one."""
         with self._lock:
             fitting = [block for block in self._free if size <= len(block) <= 2 * size]
             found = min(fitting, key=len) if fitting else None
@@ -58,10 +53,9 @@ _POOL = _Pool()
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Make an uninitialised tensor with the dtype and device of `like`, in memory that was used before if possible.
+    """Return an uninitialised tensor with the dtype and device of `like`, in memory that was used before if possible.
 
-    Returns:
-        The tensor. Its memory is used again only after it and everything that shares its storage are gone.
+    Its memory is used again only after it and everything that shares its storage are gone.
     """
     size = prod(shape) * like.element_size()
     if like.device.type != "cpu" or size < SMALLEST:

@@ -75,11 +75,7 @@ def require_limit(name: str, value: float) -> None:
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Say what is allowed in place of `name`, the likeliest slip first.
-
-    Returns:
-        A sentence such as "Did you mean 'lstm'? Allowed: gru, lstm, rnn."
-    """
+    """Return what is allowed in place of `name`, such as "Did you mean 'lstm'? Allowed: gru, lstm, rnn."."""
     choices = sorted(allowed)
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f"Did you mean '{close[0]}'? " if close else ""

@@ -54,13 +54,7 @@ def require_device_name(name: str) -> None:
 
 
 def select_device(name: str) -> torch.device:
-    """Find the device a run asks for.
-
-    Args:
-        name: "cpu", "cuda", "cuda:N", or "auto" (CUDA where there is one).
-
-    Returns:
-        The device.
+    """Return the device that a name asks for: "cpu", "cuda", "cuda:N", or "auto" (CUDA where there is one).
 
     Raises:
         ConfigError: The name is none of these, or there is no such CUDA device.
@@ -71,7 +65,6 @@ def select_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={name} asks for CUDA, but torch finds no CUDA device here; run with device=cpu.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
+    if kind == "cuda" and int(index or 0) >= (count := torch.cuda.device_count()):
         raise ConfigError(f"device={name} asks for CUDA device {index}, but there are {count}; the first is cuda:0.")
     return torch.device(name)

@@ -11,13 +11,10 @@ def printable(text: str) -> str:
 
 
 def override(key: str, value: str) -> str:
-    """Set a key to a text on a command line.
+    """Return `key=value`, quoted for Hydra and for the shell where either would read the text otherwise.
 
     >>> print(override("output_dir", "/data/runs"), override("study", "ünï"))
     output_dir=/data/runs 'study="ünï"'
-
-    Returns:
-        Both, quoted for Hydra and for the shell where either would read the text otherwise.
     """
     if re.fullmatch(r"/[\w/.-]*", value, re.ASCII):
         return f"{key}={value}"

@@ -91,20 +91,16 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
     """
     # The legacy stream, which NumPy keeps as it is: the published digits came from it.
     draws = np.random.RandomState(SEED)
-    if case == "below":
-        h, x = draws.randn(HIDDEN_SIZE, NUM_STEPS), draws.randn(HIDDEN_SIZE, NUM_STEPS)
-        b = draws.randn(HIDDEN_SIZE, 1)
-        weight_hx = draws.randn(HIDDEN_SIZE, HIDDEN_SIZE)
-        eigenvalues = 4 * draws.rand(HIDDEN_SIZE)
-    else:
-        h, x = np.zeros((HIDDEN_SIZE, NUM_STEPS)), np.zeros((HIDDEN_SIZE, NUM_STEPS))
-        b = np.zeros((HIDDEN_SIZE, 1))
-        weight_hx = draws.randn(HIDDEN_SIZE, HIDDEN_SIZE)
-        eigenvalues = 4 + 10 * draws.rand(HIDDEN_SIZE)
+    shapes = ((HIDDEN_SIZE, NUM_STEPS), (HIDDEN_SIZE, NUM_STEPS), (HIDDEN_SIZE, 1))
+    h, x, b = (draws.randn(*shape) if case == "below" else np.zeros(shape) for shape in shapes)
+    weight_hx = draws.randn(HIDDEN_SIZE, HIDDEN_SIZE)
+    uniform = draws.rand(HIDDEN_SIZE)
+    eigenvalues = 4 * uniform if case == "below" else 4 + 10 * uniform
     q = draws.randn(HIDDEN_SIZE, HIDDEN_SIZE)
     weight_hh = q @ np.diag(eigenvalues) @ np.linalg.inv(q)
 
-    slopes = _sigmoid_slope(weight_hh @ h + weight_hx @ x + b).T
+    sigmoid = 1 / (1 + np.exp(-(weight_hh @ h + weight_hx @ x + b)))
+    slopes = (sigmoid * (1 - sigmoid)).T
     entrywise = _entrywise_products(weight_hh, slopes)
     products, input_products = _jacobian_products(weight_hh, weight_hx, slopes)
 
@@ -127,11 +123,6 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
     )
 
 
-def _sigmoid_slope(a: Float64[np.ndarray, "hidden time"]) -> Float64[np.ndarray, "hidden time"]:
-    sigmoid = 1 / (1 + np.exp(-a))
-    return sigmoid * (1 - sigmoid)
-
-
 def _entrywise_products(
     weight_hh: Float64[np.ndarray, "hidden hidden"], slopes: Float64[np.ndarray, "time hidden"]
 ) -> Float64[np.ndarray, "time hidden"]:
@@ -145,11 +136,7 @@ def _jacobian_products(
     weight_hx: Float64[np.ndarray, "hidden input"],
     slopes: Float64[np.ndarray, "time hidden"],
 ) -> tuple[Float64[np.ndarray, "time hidden hidden"], Float64[np.ndarray, "time hidden input"]]:
-    """Multiply the Jacobians as the chain rule does.
-
-    Returns:
-        dh_20/dh_{k-1} = J_20 ... J_k and dh_20/dx_k = J_20 ... J_{k+1} diag(sigmoid'(a_k)) W_hx; one matrix per k.
-    """
+    """Return dh_20/dh_{k-1} = J_20 ... J_k and dh_20/dx_k = J_20 ... J_{k+1} diag(sigmoid'(a_k)) W_hx, one per k."""
     products, input_products = [], []
     later = np.eye(len(weight_hh))
     for slope in slopes[::-1]:

@@ -23,20 +23,20 @@ def lesson_matrix() -> Float64[np.ndarray, "hidden hidden"]:
 
 
 def scalar_powers(factor: float, num_steps: int) -> Float64[np.ndarray, " lag"]:
-    """List factor^n, n = 0..num_steps: what is left of a gradient of 1 after n steps back, one unit, no nonlinearity.
+    """Return factor^n, n = 0..num_steps: what is left of a gradient of 1 after n steps back, one unit, no nonlinearity.
+
+    >>> print(scalar_powers(2.0, 10)[10], scalar_powers(0.5, 10)[10])
+    1024.0 0.0009765625
 
     Args:
-        factor: What each step multiplies the gradient by, gamma lambda in the bound.
-        num_steps: How many steps back, at least 0.
+        factor: Factor of each step, gamma lambda in the bound.
+        num_steps: Steps back, at least 0.
 
     Returns:
         The powers in float64: 0 below 5e-324, infinite above 1.8e308.
 
     Raises:
         ConfigError: `factor` is not finite, or `num_steps` is out of range.
-
-    >>> print(scalar_powers(2.0, 10)[10], scalar_powers(0.5, 10)[10])
-    1024.0 0.0009765625
     """
     require_finite("factor", factor)
     require_size("num_steps", num_steps, 0)
@@ -47,28 +47,15 @@ def scalar_powers(factor: float, num_steps: int) -> Float64[np.ndarray, " lag"]:
 def matrix_powers(
     matrix: Float64[np.ndarray, "hidden hidden"], num_steps: int
 ) -> Float64[np.ndarray, "lag hidden hidden"]:
-    """List W^n, n = 0..num_steps, each from the one before: the Jacobian dh_t/dh_{t-n} of a linear network.
+    """Return W^n, n = 0..num_steps, each from the one before: the Jacobian dh_t/dh_{t-n} of a linear network.
 
-    Args:
-        matrix: W.
-        num_steps: How many steps back, at least 0.
-
-    Returns:
-        The powers. Entries beyond 1.8e308 are infinite, and NaN where two such cancel.
-
-    Raises:
-        ConfigError: `num_steps` is out of range.
+    Entries beyond 1.8e308 are infinite, and NaN where two such cancel. A negative `num_steps` raises ConfigError.
 
     >>> print(matrix_powers(lesson_matrix(), 3)[3])
     [[0.1295  0.00753]
      [0.2259  0.1295 ]]
     """
-    require_size("num_steps", num_steps, 0)
-    powers = [np.eye(len(matrix))]
-    with np.errstate(all="ignore"):
-        for _ in range(num_steps):
-            powers.append(powers[-1] @ matrix)
-    return np.array(powers)
+    return _multiplied(np.eye(len(matrix)), matrix, num_steps)
 
 
 def gradients_back(
@@ -81,17 +68,18 @@ def gradients_back(
     Args:
         last_gradient: dJ_t/dh_t, a row.
         matrix: W.
-        num_steps: How many steps back, at least 0; the lesson's dJ_4/dh_1 is 3 steps back.
+        num_steps: Steps back, at least 0, else ConfigError; the lesson's dJ_4/dh_1 is 3 steps back.
 
     Returns:
         Row n is dJ_t/dh_{t-n}.
-
-    Raises:
-        ConfigError: `num_steps` is out of range.
     """
+    return _multiplied(last_gradient, matrix, num_steps)
+
+
+def _multiplied(start: np.ndarray, matrix: np.ndarray, num_steps: int) -> np.ndarray:
     require_size("num_steps", num_steps, 0)
-    gradients = [last_gradient]
+    products = [start]
     with np.errstate(all="ignore"):
         for _ in range(num_steps):
-            gradients.append(gradients[-1] @ matrix)
-    return np.array(gradients)
+            products.append(products[-1] @ matrix)
+    return np.array(products)

@@ -69,17 +69,7 @@ class Gradients:
     W: Float64[np.ndarray, "hidden hidden"]
 
     def clipped(self, limit: float = 5.0) -> "Gradients":
-        """Clip every entry to [-limit, limit] by itself; the gradient's direction may change.
-
-        Args:
-            limit: The largest size an entry keeps, above 0.
-
-        Returns:
-            The clipped gradients.
-
-        Raises:
-            ConfigError: `limit` is not above 0.
-        """
+        """Return every entry clipped to [-limit, limit], limit above 0; the gradient's direction can change."""
         require_above("limit", limit, 0)
         return Gradients(U=self.U.clip(-limit, limit), V=self.V.clip(-limit, limit), W=self.W.clip(-limit, limit))
 
@@ -103,11 +93,7 @@ class WorkedNetwork:
     W: Float64[np.ndarray, "hidden hidden"]
 
     def forward(self, inputs: Sequence[int]) -> Forward:
-        """Run the network over a sequence.
-
-        Returns:
-            Its states and what it answers, at every step.
-        """
+        """Return the states and the answers of every step of a sequence."""
         _check_symbols("inputs", inputs, self.U.shape[1])
         s = np.zeros(len(self.W))
         states, log_probabilities = [], []
@@ -122,11 +108,7 @@ class WorkedNetwork:
         return Forward(states=np.array(states), log_probabilities=np.array(log_probabilities))
 
     def losses(self, inputs: Sequence[int], targets: Sequence[int]) -> Float64[np.ndarray, " time"]:
-        """Cross entropy at every step, in nats.
-
-        Returns:
-            E_t = -log o_t[y_t].
-        """
+        """Return the cross entropy E_t = -log o_t[y_t] of every step, in nats."""
         self._check(inputs, targets)
         log_probabilities = self.forward(inputs).log_probabilities
         return np.array([-log_probabilities[t, target] for t, target in enumerate(targets)])
@@ -157,25 +139,19 @@ class WorkedNetwork:
     def terms(
         self, inputs: Sequence[int], targets: Sequence[int], bptt_truncate: int | None = None
     ) -> Float64[np.ndarray, "time time hidden hidden"]:
-        """Split dE/dW into its terms.
+        """Return the terms of dE/dW: delta[t, k] s_{k-1}^T for loss step t (axis 0) and source step k (axis 1).
 
         The sum over axis 1 is dE_t/dW; the sum over both is dE/dW. The terms of the first source step are zero, as s is
         zero before it.
-
-        Returns:
-            The term of dE_t/dW through the use of W at step k, delta[t, k] s_{k-1}^T; axes: loss step t, source step k,
-            then the shape of W.
         """
         deltas = self.deltas(inputs, targets, bptt_truncate)
         return np.einsum("tki,kj->tkij", deltas, self.forward(inputs).previous_states)
 
     def gradients(self, inputs: Sequence[int], targets: Sequence[int], bptt_truncate: int | None = None) -> Gradients:
-        """Sum up the gradient of E over all loss steps and source steps.
+        """Return the gradient of E, summed over all loss steps and source steps.
 
-        V acts on the state of the loss step alone, so truncation leaves dE/dV as it is.
-
-        Returns:
-            dE/dU, the sum of delta[t, k] x_k^T; dE/dV, the sum of (o_t - onehot(y_t)) s_t^T; dE/dW, that of the terms.
+        dE/dU is the sum of delta[t, k] x_k^T, dE/dV that of (o_t - onehot(y_t)) s_t^T, dE/dW that of the terms. V acts
+        on the state of the loss step alone, so truncation leaves dE/dV as it is.
         """
         run = self.forward(inputs)
         by_source = self.deltas(inputs, targets, bptt_truncate).sum(axis=0)
@@ -188,18 +164,7 @@ class WorkedNetwork:
         )
 
     def step(self, gradients: Gradients, learning_rate: float) -> "WorkedNetwork":
-        """Take one step of gradient descent, weight - learning_rate * gradient.
-
-        Args:
-            gradients: Clipped before, if they are to be.
-            learning_rate: Above 0.
-
-        Returns:
-            The network after the step; this one stays as it is.
-
-        Raises:
-            ConfigError: `learning_rate` is not above 0 or not finite.
-        """
+        """Return the network after a step, weight - learning_rate * gradient; the rate must be finite and above 0."""
         require_above("learning_rate", learning_rate, 0)
         require_finite("learning_rate", learning_rate)
         return WorkedNetwork(

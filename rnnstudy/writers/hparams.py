@@ -14,37 +14,33 @@ _summaries: Any = summary_pb2
 
 Hyperparameters = Mapping[str, str | float | bool]
 
+_KINDS = {
+    bool: (_api.DATA_TYPE_BOOL, "bool_value"),
+    str: (_api.DATA_TYPE_STRING, "string_value"),
+    (int, float): (_api.DATA_TYPE_FLOAT64, "number_value"),
+}
+"""Type of a column and field of a value; `bool` first, as it is an `int` too."""
+
 
 def started(
     hyperparameters: Hyperparameters, chosen: Collection[str], metrics: Sequence[tuple[str, str]]
 ) -> list[Message]:
-    """What to write when a run begins: the columns of the page, and what this run has in them.
+    """Return the summaries that begin a run: the columns of the page, and what this run has in them.
 
-    A run's own event file holds all of it: `SummaryWriter.add_hparams` would make a run of its own for it.
+    A run's own event file holds both: `SummaryWriter.add_hparams` would make a run of its own for them.
 
     Args:
-        hyperparameters: By name.
-        chosen: Names of those whose columns are shown first: TensorBoard hides all but five until they are asked for.
+        hyperparameters: Values by name.
+        chosen: Names whose columns are shown first: TensorBoard hides all but five until they are asked for.
         metrics: Scalar tags whose last figures are shown, each with the title of its column.
-
-    Returns:
-        Two summaries.
     """
-    experiment = _api.Experiment(
-        hparam_infos=[
-            _api.HParamInfo(name=name, type=_type(value), differs=name in chosen)
-            for name, value in hyperparameters.items()
-        ],
-        metric_infos=[_api.MetricInfo(name=_api.MetricName(tag=tag), display_name=title) for tag, title in metrics],
-    )
-    session = _data.SessionStartInfo()
+    experiment, session = _api.Experiment(), _data.SessionStartInfo()
     for name, value in hyperparameters.items():
-        if isinstance(value, bool):
-            session.hparams[name].bool_value = value
-        elif isinstance(value, str):
-            session.hparams[name].string_value = value
-        else:
-            session.hparams[name].number_value = value
+        kind, field = next(pair for each, pair in _KINDS.items() if isinstance(value, each))
+        experiment.hparam_infos.add(name=name, type=kind, differs=name in chosen)
+        setattr(session.hparams[name], field, value)
+    for tag, title in metrics:
+        experiment.metric_infos.add(name=_api.MetricName(tag=tag), display_name=title)
     return [
         _summary(metadata.EXPERIMENT_TAG, _data.HParamsPluginData(experiment=experiment)),
         _summary(metadata.SESSION_START_INFO_TAG, _data.HParamsPluginData(session_start_info=session)),
@@ -52,15 +48,9 @@ def started(
 
 
 def ended() -> Message:
-    """What to write when a run has come to its end."""
+    """Return the summary that ends a run."""
     session = _data.SessionEndInfo(status=_api.STATUS_SUCCESS)
     return _summary(metadata.SESSION_END_INFO_TAG, _data.HParamsPluginData(session_end_info=session))
-
-
-def _type(value: str | float | bool) -> int:
-    if isinstance(value, bool):
-        return _api.DATA_TYPE_BOOL
-    return _api.DATA_TYPE_STRING if isinstance(value, str) else _api.DATA_TYPE_FLOAT64
 
 
 def _summary(tag: str, data: Any) -> Message:

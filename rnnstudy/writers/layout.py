@@ -10,13 +10,9 @@ Layout = dict[str, dict[str, list[str | list[str]]]]
 
 
 def custom_layout(facts: RunFacts) -> Layout:
-    """The charts of one run, for `Events.charts`: margin charts where there is a spread.
+    """Return the charts of one run, for `Events.charts`: category to chart to its kind and tags.
 
-    Args:
-        facts: Of the run; charts of what it does not have are left out.
-
-    Returns:
-        Category to chart to its kind and tags.
+    Figures with a spread make margin charts; charts of what the run does not have are left out.
     """
     figures = overview_figures(facts)
     lines: dict[str, list[str | list[str]]] = {

@@ -153,20 +153,15 @@ def glance_of(values: Sequence[float], figure: GlanceFigure) -> float:
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
-    """The smallest and the largest finite figure over the replicas; None if none is finite."""
+    """Return the smallest and the largest finite figure over the replicas; None if none is finite."""
     finite = [value for value in values if math.isfinite(value)]
     return (min(finite), max(finite)) if finite else None
 
 
 def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) -> list[float]:
-    """log10 of the gradient norm at the earliest informative time step over that at the last, of each replica.
+    """Return log10 of ||dL/dh_t|| at the earliest informative time step over that at the last, for each replica.
 
-    Args:
-        norms: Replica to ||dL/dh_t|| at every time step.
-        facts: Of the run.
-
-    Returns:
-        -inf where the gradient is exactly zero there alone, NaN where both are zero or one is not a number.
+    -inf where the gradient is exactly zero there alone, NaN where both are zero or one is not a number.
     """
     first = min(facts.informative_steps, default=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -174,13 +169,10 @@ def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) 
 
 
 def by_lag(row: np.ndarray) -> dict[str, float]:
-    """log10 of the gradient norm at a few lags, counted back from the last time step.
+    """Return log10 of the gradient norm at a few lags, counted back from the last time step, by tag, where finite.
 
     Args:
         row: ||dL/dh_t|| at every time step, the median over the replicas; shape `(time,)`.
-
-    Returns:
-        Tag to figure, where that is finite.
     """
     lags = thinned(log_spaced_lags(len(row)), NUM_LAGS)
     return {

@@ -43,11 +43,7 @@ class JsonLines:
             lines = lines[self._file.write(lines) or 0 :]
 
     def sync(self) -> Mark:
-        """Have everything on the disk; only after `resume`, or of a new file.
-
-        Returns:
-            The length of the file in bytes, and the SHA-256 of what it holds.
-        """
+        """Return the length in bytes and the SHA-256 once all is on the disk; only after `resume`, or of a new file."""
         os.fsync(self._file.fileno())
         return {"length": self._file.seek(0, os.SEEK_END), "sha256": self._hash.hexdigest()}
 
@@ -97,11 +93,11 @@ class RunLog(Writer):
 
     def __init__(self, folder: RunFolder) -> None:
         """Open the files."""
-        self._paths = (folder.metrics, folder.curves, folder.histograms)
+        self._folder = folder
         with ExitStack() as opened:
-            self._files = [opened.enter_context(closing(JsonLines(path))) for path in self._paths]
+            paths = (folder.metrics, folder.curves, folder.histograms)
+            self._files = [opened.enter_context(closing(JsonLines(path))) for path in paths]
             opened.pop_all()
-        self._metrics, self._curves, self._histograms = self._files
 
     @override
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
@@ -126,9 +122,10 @@ class RunLog(Writer):
                     if entry.ending:
                         mark = {"step": step, "tag": tag, "stopped": entry.ending}
                         histograms.append(mark | _record_of(histogram, entry.ending))
-        self._metrics.append([rows[replica] for replica in sorted(rows)])
-        self._curves.append(curves)
-        self._histograms.append(histograms)
+        for file, records in zip(
+            self._files, ([rows[replica] for replica in sorted(rows)], curves, histograms), strict=True
+        ):
+            file.append(records)
 
     def sync(self) -> list[Mark]:
         """Have everything on the disk; tells, for `resume`, how long the files are and what they hold."""
@@ -149,16 +146,16 @@ class RunLog(Writer):
             file.clear()
 
     def metrics(self) -> Iterator[Record]:
-        """The metrics records so far."""
-        return _records(self._paths[0])
+        """Yield the metrics records so far."""
+        return _records(self._folder.metrics)
 
     def curves(self) -> Iterator[Record]:
-        """The curve records so far."""
-        return _records(self._paths[1])
+        """Yield the curve records so far."""
+        return _records(self._folder.curves)
 
     def histograms(self) -> Iterator[Record]:
-        """The histogram records so far."""
-        return _records(self._paths[2])
+        """Yield the histogram records so far."""
+        return _records(self._folder.histograms)
 
     @override
     def close(self) -> None:

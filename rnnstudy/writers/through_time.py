@@ -35,15 +35,7 @@ class Pooled:
 
 
 def pooled(histograms: HistogramOverTime, counts: np.ndarray) -> Pooled:
-    """Leave out the bins that are empty at both ends.
-
-    Args:
-        histograms: What the counts are of.
-        counts: Of several replicas together, shape `(time, bin)`.
-
-    Returns:
-        The counts that are left.
-    """
+    """Return the counts of several replicas together, shape `(time, bin)`, without the empty bins at both ends."""
     first, end = filled_bins(counts.sum(0))
     return Pooled(
         counts=counts[:, first:end],
@@ -54,7 +46,7 @@ def pooled(histograms: HistogramOverTime, counts: np.ndarray) -> Pooled:
 
 
 def filled_bins(counts: np.ndarray) -> tuple[int, int]:
-    """The first filled bin, and the one after the last; twice the same if all are empty."""
+    """Return the first filled bin, and the one after the last; twice the same if all are empty."""
     filled = np.flatnonzero(counts)
     return (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
 
@@ -93,14 +85,13 @@ class ThroughTime:
         if self._pending is None or self._pending[0] in self._shown:
             return
         step, histograms = self._pending
+        filled = {tag: histogram for tag, histogram in histograms.items() if histogram.counts.any()}
         # A folder of events that holds nothing would be a run without anything to see.
-        if not any(histogram.counts.any() for histogram in histograms.values()):
+        if not filled:
             return
         self._shown.add(step)
         events = Events(self._folder / f"{SUB_RUN}{step:06d}")
-        for tag, histogram in histograms.items():
-            if not histogram.counts.any():
-                continue
+        for tag, histogram in filled.items():
             # Time steps at which all entries are zero are there too: the axis is that of the whole sequence.
             for time_step, counts in zip(histogram.time_steps, histogram.counts, strict=True):
                 events.histogram(tag, counts, (histogram.low, histogram.width), time_step)

@@ -95,13 +95,10 @@ def _tell(view: BoardView, directory: Path, address: str, console: Console) -> N
 
 
 def _start(view: BoardView, folder: Path, port: int | None) -> str:
-    """Start TensorBoard in a thread of this process, so that nothing of it outlives us.
-
-    Returns:
-        Its address.
+    """Return the address of TensorBoard, started in a thread of this process, so that nothing of it outlives us.
 
     Raises:
-        RnnstudyError: The port is taken, or none is free.
+        RnnstudyError: The port is taken, or no port is free.
     """
     from tensorboard import program
 
@@ -136,11 +133,7 @@ def _wait_for(view: BoardView, address: str) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Make Ctrl-C, a signal to end and a closed terminal leave the block in order.
-
-    Yields:
-        Nothing.
-    """
+    """Make Ctrl-C, a signal to end and a closed terminal leave the block in order."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame

@@ -4,9 +4,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import NamedTuple
 
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.untrusted import read_json
@@ -98,7 +98,7 @@ class BoardView:
 
 
 def _telling(folder: Path) -> str:
-    """The name a run has given itself; the folder's where a person has chosen that, without the hash if it has one."""
+    """Return the name a run gave itself, or its folder's: as a person chose it, or without the hash."""
     hashed = _HASHED.fullmatch(folder.name)
     if hashed is None:
         return folder.name
@@ -129,15 +129,8 @@ def _hash(folder: Path) -> str:
     return folder.name if hashed is None else hashed["hash"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _EventFolder:
-    """A folder with event files.
-
-    Attributes:
-        folder: The folder.
-        files: The names of its event files.
-        run: The run that it belongs to: the next folder above it, or itself, that is a run of ours; else itself.
-    """
+class _EventFolder(NamedTuple):
+    """Folder with event files, their names, and its run: it or the next folder above that is one of ours, else it."""
 
     folder: Path
     files: list[str]
@@ -145,29 +138,24 @@ class _EventFolder:
 
 
 def _event_folders(source: Path) -> Iterator[_EventFolder]:
-    """Find the folders that hold event files.
-
-    Yields:
-        One after the other. Links are followed, but no folder comes twice.
-    """
+    """Yield the folders that hold event files, each once; links are followed."""
     # A link to a folder above, at worst to the root, would have the whole disk looked through.
     above_all = [parent.stat() for parent in source.resolve().parents]
     seen = {(state.st_dev, state.st_ino) for state in above_all}
     runs: dict[str, Path] = {}
     for place, folders, files in os.walk(source, followlinks=True):
         try:
-            status = os.stat(place)
+            state = os.stat(place)
         except FileNotFoundError:
             continue
-        if (status.st_dev, status.st_ino) in seen:
+        if (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add((state.st_dev, state.st_ino))
         folders.sort()
-        above = runs.get(os.path.dirname(place))
-        run = Path(place) if _MANIFEST in files else above
+        run = Path(place) if _MANIFEST in files else runs.get(os.path.dirname(place))
         if run is not None:
             runs[place] = run
         # A pipe would never end.
         if events := [file for file in files if "tfevents" in file and os.path.isfile(os.path.join(place, file))]:
-            yield _EventFolder(folder=Path(place), files=events, run=run or Path(place))
+            yield _EventFolder(Path(place), events, run or Path(place))

@@ -61,11 +61,7 @@ Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
 
 
 def first_page(view: BoardView) -> str:
-    """The Time Series page with all runs; its tabs lead to the other pages, which show the same runs.
-
-    Returns:
-        An address without its host.
-    """
+    """Return the address, without host, of the Time Series page with all runs; its tabs lead to the other pages."""
     pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
     # The part after the question mark is for the Time Series page, that after the hash for all others.
     settings, others = f"smoothing=0&pinnedCards={_quoted(pins)}", "_smoothingWeight=0"
@@ -79,32 +75,22 @@ def first_page(view: BoardView) -> str:
 
 
 def through_time_page(view: BoardView) -> str:
-    """The histograms of the sub-runs: the gradient at every time step, at chosen training steps.
+    """Return the address, without host, of the sub-runs' histograms: the gradient at every time step.
 
-    Returns:
-        An address without its host; of more sub-runs than one page holds it shows the last one of every run.
+    It shows the last sub-run of every run where there are more than one page holds.
     """
     pattern = SUB_RUNS
-    if len(view.sub_runs) > PER_PAGE:
-        # They are sorted by run, then by training step.
-        last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs}
-        if len(last) <= MOST_TICKED_ELSEWHERE:
-            pattern = f"/{min(last.values())}$"
-            if len(set(last.values())) > 1:
-                pattern = f"^({'|'.join(_escaped(f'{run}/{step}') for run, step in last.items())})$"
+    # They are sorted by run, then by training step.
+    last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs}
+    if len(view.sub_runs) > PER_PAGE and len(last) <= MOST_TICKED_ELSEWHERE:
+        pattern = f"/{min(last.values())}$"
+        if len(set(last.values())) > 1:
+            pattern = f"^({'|'.join(_escaped(f'{run}/{step}') for run, step in last.items())})$"
     return f"/?smoothing=0#histograms&regexInput={_quoted(pattern)}&tagFilter={_quoted(TOTAL)}"
 
 
 def with_short_addresses(application: Application, view: BoardView) -> Application:
-    """Have TensorBoard lead on from its bare address, and from `/through_time`, to the pages above.
-
-    Args:
-        application: TensorBoard, a WSGI application.
-        view: What it is shown; looked at anew for every request.
-
-    Returns:
-        The same, with two pages of ours in front.
-    """
+    """Return TensorBoard, a WSGI application, with pages at `/` and `/through_time` that lead on to those above."""
 
     def leading(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         match environ.get("PATH_INFO"), environ.get("QUERY_STRING"):
@@ -122,7 +108,7 @@ def with_short_addresses(application: Application, view: BoardView) -> Applicati
 
 
 def _leading_to(place: str) -> bytes:
-    """A page that goes on to another, and leaves TensorBoard's settings there if the browser has none yet."""
+    """Return a page that leads to another, and leaves TensorBoard's settings if the browser has none yet."""
     settings = json.dumps({name: json.dumps(value) for name, value in SETTINGS.items()})
     # Addresses are quoted: nothing in them ends the script.
     return f"""<!doctype html>
@@ -138,7 +124,7 @@ location.replace({json.dumps(place)});
 
 
 def _escaped(text: str) -> str:
-    """A pattern of this text alone, for the browser, which knows fewer escapes than Python."""
+    """Return a pattern of this text alone, for the browser, which has fewer escapes than Python."""
     return re.sub(r"[.*+?^${}()|[\]\\]", r"\\\g<0>", text)
 
 
