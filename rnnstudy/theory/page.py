@@ -35,13 +35,10 @@ def make_folder(folder: Path) -> None:
 
 
 def write_page(folder: Path, title: str, topics: Sequence[Topic]) -> Path:
-    """Write the page, and every figure as PNG and SVG, into an existing folder.
+    """Write the page, and every figure as PNG and SVG, into an existing folder; RnnstudyError if that fails.
 
     Returns:
         Path of the page.
-
-    Raises:
-        RnnstudyError: The folder cannot be written to.
     """
     files = {}
     for picture in (picture for topic in topics for picture in topic.pictures):

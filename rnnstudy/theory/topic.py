@@ -1,4 +1,4 @@
-"""What a topic of the theory page is made of: words, tables, figures."""
+"""Topics of the theory page: words, tables, figures."""
 
 import io
 from collections.abc import Callable, Sequence

@@ -52,10 +52,7 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
         (["train.lr=5"], "train.lr is not a known key."),
         (["+train.lr=5"], "train.lr is not a known key."),
         (["+nonsense=5"], "nonsense is not a known key."),
-        (
-            ["model=lstn"],
-            f"model has no member 'lstn'. Did you mean 'lstm'? Allowed: {MODELS}.",
-        ),
+        (["model=lstn"], f"model has no member 'lstn'. Did you mean 'lstm'? Allowed: {MODELS}."),
         (["mitigation=[clip_nrom]"], "mitigation has no member 'clip_nrom'. Did you mean 'clip_norm'?"),
         (
             ["mitigation.clip_norm.max_norm=1"],
@@ -192,10 +189,7 @@ def clipping(name: str, key: str, value: str, rule: str) -> tuple[list[str], str
             "mitigation.h_detach cannot be applied to this model: it needs a cell state beside the hidden state",
         ),
         (["model=rnn", "init=[chrono]"], "model.init.chrono cannot be applied to this model: it needs gates"),
-        (
-            ["-m", "model=lstm,gru", "mitigation=[h_detach]"],
-            "mitigation.h_detach cannot be applied to this model",
-        ),
+        (["-m", "model=lstm,gru", "mitigation=[h_detach]"], "mitigation.h_detach cannot be applied to this model"),
         (["model.init=5"], "model.init must be"),
         (["init=[chrno]"], "init has no member 'chrno'. Did you mean 'chrono'?"),
         (["+model.init.nonsense=5"], "model.init.nonsense must be a mapping of keys to values, got 5."),

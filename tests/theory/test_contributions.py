@@ -1,4 +1,4 @@
-"""What is left of early steps: Jacobian products and bounds against NumPy and training; float64."""
+"""Remainders of early steps: Jacobian products and bounds against NumPy and training; float64."""
 
 import numpy as np
 import pytest

@@ -35,13 +35,13 @@ def given(rows, **settings):
 
 
 def table(topic: Topic, start: str) -> list[dict[str, str]]:
-    """The rows of the table whose title starts so, by the names of their columns."""
+    """Return the rows of the table whose title starts so, by the names of their columns."""
     (found,) = [each for each in topic.tables if each.title.startswith(start)]
     return [dict(zip(found.header, row, strict=True)) for row in found.rows]
 
 
 def cell(topic: Topic, start: str, network: str, column: str) -> str:
-    """What stands in a column of the first row of a network."""
+    """Return a column of the first row of a network."""
     return next(row[column] for row in table(topic, start) if network in row.values())
 
 

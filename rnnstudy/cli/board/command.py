@@ -16,13 +16,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from rnnstudy.cli.board.links import BoardView
-from rnnstudy.cli.board.pages import (
-    MOST_TICKED,
-    MOST_TICKED_ELSEWHERE,
-    THROUGH_TIME,
-    Application,
-    with_short_addresses,
-)
+from rnnstudy.cli.board.pages import MOST_TICKED, MOST_TICKED_ELSEWHERE, THROUGH_TIME, Application, with_short_addresses
 from rnnstudy.core.errors import RnnstudyError, require_between
 from rnnstudy.core.text import printable
 

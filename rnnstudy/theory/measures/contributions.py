@@ -59,11 +59,7 @@ class Contribution:
 
 
 def measure(layer: Layer) -> list[Contribution]:
-    """Follow every state of a layer.
-
-    Returns:
-        One contribution per state; none if the state has more than MOST_NUMBERS numbers.
-    """
+    """Return one contribution per state of a layer; none if the state has more than MOST_NUMBERS numbers."""
     path, bound, input_bound = layer.trajectory, None, None
     if path.state_size > MOST_NUMBERS:
         return []
@@ -114,7 +110,7 @@ def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Los
     Returns:
         One gradient per layer; none for layers whose state has more than MOST_NUMBERS numbers.
     """
-    batch, one = example.batch, slice(example.replica, example.replica + 1)
+    batch = example.batch
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
     logs = replay(example.network, example.task, batch)
     known = [each for each in measured if each.state == "h"]
@@ -124,7 +120,7 @@ def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Los
         if path.state_size > MOST_NUMBERS:
             continue
         same = [each.norm for each in known if _same(each.path, path)]
-        gradient = log["h"][:, one][:, 0].numpy()
+        gradient = log["h"][:, example.replica].numpy()
         found.append(
             LossGradient(
                 name=example.name if len(paths) == 1 else f"{example.name}, layer {index}",

@@ -98,11 +98,7 @@ class Finding:
 
 
 def findings(measured: Measured) -> tuple[Finding, ...]:
-    """Put the conditions and the measurement into words.
-
-    Returns:
-        Eigenvalues, singular values, what was measured; the last alone for a cell without conditions.
-    """
+    """Return eigenvalues, singular values and the measurement in words; that alone for a cell without conditions."""
     steps, far, name = len(measured.log10_state) - 1, float(measured.log10_state[0]), measured.state
     per_step = f"times {10 ** (far / max(steps, 1)):.3g} per step, on average"
     meaning = f"The true product of {steps} Jacobians of this network on this sequence."

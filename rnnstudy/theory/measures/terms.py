@@ -58,12 +58,9 @@ class Split:
 
 
 def split(example: Example) -> list[Split]:
-    """Take the gradient of every layer of an example apart.
+    """Return the terms of the gradient of every layer of an example, the lowest first.
 
     Where there are very many terms, some of the loss steps are looked at, evenly spaced, and the loss is theirs alone.
-
-    Returns:
-        One split per layer, the lowest first.
     """
     network = one_replica(example.network, example.replica)
     batch = example.batch.replica(slice(example.replica, example.replica + 1))
@@ -80,11 +77,10 @@ def split(example: Example) -> list[Split]:
 
 
 def backward_gradients(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
-    """Compute the gradient that training uses, in float64, by one backward pass; the network stays as it is.
+    """Return the gradient that training uses, by layer and weight name, in float64; the network stays as it is.
 
-    Returns:
-        Gradients of each layer by weight name, with respect to the weights themselves, also where a model makes them
-        functions of other parameters.
+    It is that of one backward pass, with respect to the weights themselves, also where a model makes them functions of
+    other parameters.
     """
     with torch.enable_grad(), parametrize.cached():
         double = in_double(network).requires_grad_()

@@ -17,31 +17,23 @@ STEPS = 10
 _COLUMNS = 4
 
 
-def explain_activations(subject: Subject, point: float) -> Topic:
-    """Show every activation with its derivative, its bound gamma = max |f'|, and its tangent.
-
-    Args:
-        subject: Networks whose activations are marked.
-        point: Where the tangent touches, a number that an activation is applied to.
-
-    Returns:
-        The topic.
-    """
+def explain_activations(subject: Subject, x: float) -> Topic:
+    """Return every activation, the subject's marked, with its derivative, bound gamma = max |f'|, and tangent at x."""
     users = activations_of(subject)
     found = {name: numeric_bound(curve) for name, curve in ACTIVATION_CURVES.items()}
     large = [*ALWAYS, *(name for name in users if name in ACTIVATION_CURVES and name not in ALWAYS)]
-    slopes = ", ".join(f"{name} {float(ACTIVATION_CURVES[name].slope(point)):.3g}" for name in large)
+    slopes = ", ".join(f"{name} {float(ACTIVATION_CURVES[name].slope(x)):.3g}" for name in large)
     bounds = ", ".join(f"{name} {curve.bound:.3g}" for name, curve in ACTIVATION_CURVES.items())
     return Topic(
         title="Activations: how steep they can get",
-        text=(*_basics(point), _agreement(found), *_usage(subject, users)),
-        tables=(_table(users, found, point),),
+        text=(*_basics(x), _agreement(found), *_usage(subject, users)),
+        tables=(_table(users, found, x),),
         pictures=(
             Picture(
                 name="activations",
-                alt=f"Each row: an activation with its tangent at x = {point:g}, and its slope with the bound gamma. "
+                alt=f"Each row: an activation with its tangent at x = {x:g}, and its slope with the bound gamma. "
                 f"Slopes at that point: {slopes}.",
-                draw=lambda: _large(large, point),
+                draw=lambda: _large(large, x),
             ),
             Picture(
                 name="activations_all",

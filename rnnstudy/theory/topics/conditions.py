@@ -56,10 +56,9 @@ class Operator:
 
 
 def operators(layer: Layer) -> tuple[Operator, ...]:
-    """Find the recurrent matrices of a layer: the blocks of gates apart; of diagonal cells the diagonal.
+    """Return the recurrent matrices of a layer: the blocks of gates apart; of diagonal cells the diagonal.
 
-    Returns:
-        The matrices; of a leaky or residual cell also the Jacobian where every slope is 1.
+    A leaky or residual cell also has the Jacobian where every slope is 1.
     """
     cell, weights = layer.trajectory.cell, layer.trajectory.weights
     found = [_operator(name, matrix[0]) for name, matrix in cell.recurrent_matrices(weights).items()]

@@ -1,4 +1,4 @@
-"""What is left of an early step: products of true Jacobians beside their bounds and a gradient."""
+"""Remainders of early steps: products of true Jacobians beside their bounds and a gradient."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,13 +54,10 @@ def explain_contributions(subject: Subject) -> Topic:
 
 
 def verdict(ratios: Mapping[str, Sequence[float | None]]) -> str:
-    """Say whether any bound is crossed.
+    """Return a sentence on whether any bound is crossed.
 
     Args:
         ratios: By name of a bound, log10 of the largest norm over it of each network; None where there is no bound.
-
-    Returns:
-        One sentence.
     """
     known = {name: [ratio for ratio in each if ratio is not None] for name, each in ratios.items()}
     worst = {name: max(each) for name, each in known.items() if each}
