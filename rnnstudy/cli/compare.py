@@ -2,8 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+
+_REPEATED: dict[str, Any] = {"action": "append", "default": []}
 
 
 def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -18,16 +21,14 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     choosing = compare.add_argument_group("which runs")
     choosing.add_argument(
         "--where",
-        action="append",
-        default=[],
+        **_REPEATED,
         metavar="KEY=VALUE",
         help="only runs with this setting, such as task.lag=100, model=lstm,gru (any of them) or mitigation=[]; the "
         "last part of a path does: lag=100. May be repeated: all are to be met",
     )
     choosing.add_argument(
         "--baseline",
-        action="append",
-        default=[],
+        **_REPEATED,
         metavar="KEY=VALUE",
         help="compare every other run with the run that has this setting and is like it in all else (mitigation=[] or "
         "init=[] where there are such runs)",
@@ -35,14 +36,11 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     order = compare.add_argument_group("in what order")
     order.add_argument(
         "--sort",
-        action="append",
-        default=[],
+        **_REPEATED,
         metavar="COLUMN",
         help="by a column of the table or a setting; the largest first with :desc: accuracy:desc. May be repeated",
     )
-    order.add_argument(
-        "--group-by", action="append", default=[], metavar="KEY", help="a table for each value of a setting"
-    )
+    order.add_argument("--group-by", **_REPEATED, metavar="KEY", help="a table for each value of a setting")
     writing = compare.add_argument_group("output")
     writing.add_argument(
         "--output", type=Path, metavar="DIR", help="folder of the report (report, in DIR or beside several)"
@@ -58,15 +56,9 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _compare(options: argparse.Namespace, console: Console) -> int:
     from rnnstudy.report.compare import Request, compare
 
-    request = Request(
-        directories=tuple(options.directories),
-        where=tuple(options.where),
-        baseline=tuple(options.baseline),
-        sort=tuple(options.sort),
-        group_by=tuple(options.group_by),
-        output=options.output,
-        markdown=options.markdown,
-    )
+    repeated = ("directories", "where", "baseline", "sort", "group_by")
+    lists = {name: tuple(getattr(options, name)) for name in repeated}
+    request = Request(**lists, output=options.output, markdown=options.markdown)
     # What is printed as Markdown is often sent to a file, which is to hold the tables alone.
     compare(request, console, Console(stderr=True) if options.markdown else None)
     return 0

@@ -38,8 +38,8 @@ MOST_STEPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Forward:
-    """What the forward pass computes; row t belongs to time step t.
+class ForwardPass:
+    """States and answers of a forward pass; row t belongs to time step t.
 
     Args:
         states: s_t.
@@ -92,20 +92,19 @@ class WorkedNetwork:
     V: Float64[np.ndarray, "output hidden"]
     W: Float64[np.ndarray, "hidden hidden"]
 
-    def forward(self, inputs: Sequence[int]) -> Forward:
+    def forward(self, inputs: Sequence[int]) -> ForwardPass:
         """Return the states and the answers of every step of a sequence."""
         _check_symbols("inputs", inputs, self.U.shape[1])
         s = np.zeros(len(self.W))
         states, log_probabilities = [], []
-        for symbol in inputs:
-            x = _one_hot(symbol, self.U.shape[1])
+        for x in _one_hot(inputs, self.U.shape[1]):
             s = np.tanh(self.U @ x + self.W @ s)
             z = self.V @ s
             # log softmax with the largest taken out first: exp cannot overflow, and log never meets a zero.
             z = z - z.max()
             states.append(s)
             log_probabilities.append(z - np.log(np.exp(z).sum()))
-        return Forward(states=np.array(states), log_probabilities=np.array(log_probabilities))
+        return ForwardPass(states=np.array(states), log_probabilities=np.array(log_probabilities))
 
     def losses(self, inputs: Sequence[int], targets: Sequence[int]) -> Float64[np.ndarray, " time"]:
         """Return the cross entropy E_t = -log o_t[y_t] of every step, in nats."""
@@ -125,10 +124,8 @@ class WorkedNetwork:
         reach = len(inputs) if bptt_truncate is None else bptt_truncate
         require_at_least("bptt_truncate", reach, 0)
         run = self.forward(inputs)
-        probabilities = run.probabilities
         deltas = np.zeros((len(inputs), *run.states.shape))
-        for t, target in enumerate(targets):
-            output_error = probabilities[t] - _one_hot(target, len(self.V))
+        for t, output_error in enumerate(run.probabilities - _one_hot(targets, len(self.V))):
             delta = self.V.T @ output_error * (1 - run.states[t] ** 2)
             deltas[t, t] = delta
             for k in range(t - 1, max(0, t - reach) - 1, -1):
@@ -155,11 +152,9 @@ class WorkedNetwork:
         """
         run = self.forward(inputs)
         by_source = self.deltas(inputs, targets, bptt_truncate).sum(axis=0)
-        one_hot_inputs = np.array([_one_hot(symbol, self.U.shape[1]) for symbol in inputs])
-        one_hot_targets = np.array([_one_hot(symbol, len(self.V)) for symbol in targets])
         return Gradients(
-            U=by_source.T @ one_hot_inputs,
-            V=(run.probabilities - one_hot_targets).T @ run.states,
+            U=by_source.T @ _one_hot(inputs, self.U.shape[1]),
+            V=(run.probabilities - _one_hot(targets, len(self.V))).T @ run.states,
             W=by_source.T @ run.previous_states,
         )
 
@@ -245,8 +240,8 @@ def train(
     return network, np.array(losses)
 
 
-def _one_hot(symbol: int, symbols: int) -> Float64[np.ndarray, " symbols"]:
-    return np.eye(symbols)[symbol]
+def _one_hot(sequence: Sequence[int], symbols: int) -> Float64[np.ndarray, "time symbols"]:
+    return np.eye(symbols)[list(sequence)]
 
 
 def _check_symbols(name: str, sequence: Sequence[int], symbols: int) -> None:

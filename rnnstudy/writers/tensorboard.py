@@ -142,7 +142,8 @@ class TensorBoard(Writer):
                     self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
                     if entry.scheduled and self._curves[tag]:
                         self._add_row(tag, step)
-                        self._draw_if_due(tag)
+                        if len(self._rows[tag]) in _DRAWN_AT:
+                            self._draw(tag)
                 case Histogram(low=low, width=width) as histogram:
                     together = self._together(tag, entry, histogram)
                     first, end = filled_bins(together)
@@ -195,10 +196,6 @@ class TensorBoard(Writer):
     def _add_row(self, tag: str, step: int) -> None:
         self._rows[tag].append((step, _median(list(self._curves[tag].values()))))
 
-    def _draw_if_due(self, tag: str) -> None:
-        if len(self._rows[tag]) in _DRAWN_AT:
-            self._draw(tag)
-
     def _draw(self, tag: str) -> None:
         rows = self._rows[tag]
         if not self._selection.shows(tag) or self._drawn.get(tag) == len(rows):
@@ -223,16 +220,17 @@ class TensorBoard(Writer):
         self._events.scalars(step, told, self._descriptions)
         self._events.summary(hparams.ended(), step)
         self._through_time.finish()
-        for tag in self._rows:
-            self._draw(tag)
-        self._events.flush()
+        self._draw_all()
 
     @override
     def close(self) -> None:
+        self._draw_all()
+        self._events.close()
+
+    def _draw_all(self) -> None:
         for tag in self._rows:
             self._draw(tag)
         self._events.flush()
-        self._events.close()
 
 
 _DRAWN_AT = [_FIRST_DRAWN**power for power in range(1, 16)]
