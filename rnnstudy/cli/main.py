@@ -142,6 +142,6 @@ def _show(arguments: list[str], console: Console) -> int:
 
 
 def _board(options: argparse.Namespace, console: Console) -> int:
-    from rnnstudy.cli.board.command import board
+    from rnnstudy.cli.board.serve import board
 
     return board(options.directory, options.port, console)

@@ -14,21 +14,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tools.boards import Board, started, tensorboard
+from tools.event_folders import add_run
 from tools.members import run_small
 
-from rnnstudy.cli.board.command import board
 from rnnstudy.cli.board.links import BoardView
 from rnnstudy.cli.board.pages import first_page, through_time_page
+from rnnstudy.cli.board.serve import board
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.writers.overview import RunFacts, overview_figures
 
 QUIET = Console(quiet=True)
-
-
-def add_run(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
-    (folder / "events.out.tfevents.1.host.1.0").touch()
 
 
 def view_of(folder: Path, twin: Path) -> BoardView:
@@ -49,12 +44,6 @@ def test_a_port_that_cannot_be(tmp_path, port):
         board(tmp_path, port, QUIET)
 
 
-def add_sub_run(run: Path, step: int) -> None:
-    folder = run / f"at_step_{step:06d}"
-    folder.mkdir()
-    (folder / "events.out.tfevents.1.host.1.0").touch()
-
-
 def settings(address: str) -> tuple[str, dict[str, str], dict[str, str]]:
     """The page that an address opens, what it says to the Time Series page, and what to the others."""
     parts = urllib.parse.urlsplit(address)
@@ -68,8 +57,7 @@ def matching(pattern: str, view: BoardView) -> list[str]:
 
 def test_the_first_page_leaves_sub_runs_out_and_so_do_the_others(tmp_path):
     for run in (tmp_path / "study" / "lstm lag=4", tmp_path / "study" / "deep" / "lstm lag=4"):
-        add_run(run)
-        add_sub_run(run, 300)
+        add_run(run, sub_runs=(300,))
     view = view_of(tmp_path / "study", tmp_path / "twin")
     page, time_series, others = settings(first_page(view))
     assert page == "timeseries"
@@ -90,10 +78,7 @@ def test_the_charts_at_the_top_are_ones_that_runs_have(tmp_path):
 def late_sub_runs(folder: Path, steps: list[int]) -> tuple[list[str], BoardView]:
     """Those that the second address shows of runs that ended at these steps."""
     for last in steps:
-        run = folder / "study" / f"lstm+clip_norm p=0.{last}"
-        add_run(run)
-        for step in (0, 300, last):
-            add_sub_run(run, step)
+        add_run(folder / "study" / f"lstm+clip_norm p=0.{last}", sub_runs=(0, 300, last))
     view = view_of(folder / "study", folder / "twin")
     _, _, others = settings(through_time_page(view))
     return matching(others["regexInput"], view), view
@@ -112,9 +97,7 @@ def test_of_many_sub_runs_the_last_of_every_run_is_shown(tmp_path):
 
 def test_runs_that_end_at_the_same_step_are_found_by_it(tmp_path):
     for seed in range(15):
-        add_run(tmp_path / "study" / f"lstm seed={seed}")
-        for step in (0, 300, 2000):
-            add_sub_run(tmp_path / "study" / f"lstm seed={seed}", step)
+        add_run(tmp_path / "study" / f"lstm seed={seed}", sub_runs=(0, 300, 2000))
     _, _, others = settings(through_time_page(view_of(tmp_path / "study", tmp_path / "twin")))
     assert others["regexInput"] == "/at_step_002000$"
 

@@ -1,19 +1,12 @@
 """The names under which TensorBoard is shown the runs."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
+from tools.event_folders import EVENTS, add_run
 
 from rnnstudy.cli.board.links import BoardView
-
-
-def add_run(folder: Path, name: object = None, *, file: str = "events.out.tfevents.1.host.1.0") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({} if name is None else {"name": name}))
-    (folder / file).write_text(str(folder))
-    return folder
 
 
 def shown(folder: Path) -> dict[str, set[str]]:
@@ -39,14 +32,11 @@ def twin(tmp_path):
 
 
 def test_a_run_has_the_name_it_gave_itself_and_so_have_its_sub_runs(source, twin):
-    run = add_run(source / "lstm+clip_norm_lag=100_1a2b3c4d", "lstm+clip_norm lag=100")
-    step = run / "at_step_000300"
-    step.mkdir()
-    (step / "events.out.tfevents.2.host.1.0").write_text(str(step))
+    run = add_run(source / "lstm+clip_norm_lag=100_1a2b3c4d", "lstm+clip_norm lag=100", sub_runs=(300,))
     view = BoardView(source, twin, 500)
     assert shown(twin) == {
         "lstm+clip_norm lag=100": {str(run)},
-        "lstm+clip_norm lag=100/at_step_000300": {str(step)},
+        "lstm+clip_norm lag=100/at_step_000300": {str(run / "at_step_000300")},
     }
     assert view.runs == ["lstm+clip_norm lag=100"]
     assert view.sub_runs == ["lstm+clip_norm lag=100/at_step_000300"]
@@ -117,9 +107,7 @@ def test_a_sweep_is_followed_while_it_runs(source, twin):
 
 
 def test_the_folder_of_a_single_run_can_be_given(source, twin):
-    run = add_run(source / "lstm_lag=40_1a2b3c4d", "lstm lag=40")
-    (run / "at_step_000300").mkdir()
-    (run / "at_step_000300" / "events.out.tfevents.2.host.1.0").touch()
+    run = add_run(source / "lstm_lag=40_1a2b3c4d", "lstm lag=40", sub_runs=(300,))
     view = BoardView(run, twin, 500)
     assert [view.runs, view.sub_runs] == [["lstm lag=40"], ["lstm lag=40/at_step_000300"]]
 
@@ -127,7 +115,7 @@ def test_the_folder_of_a_single_run_can_be_given(source, twin):
 def test_logs_of_other_programs_are_shown_as_they_lie(source, twin):
     for place in (source, source / "train", source / "deep" / "er"):
         place.mkdir(parents=True, exist_ok=True)
-        (place / "events.out.tfevents.1.host.1.0").write_text(str(place))
+        (place / EVENTS).write_text(str(place))
     assert BoardView(source, twin, 500).runs == ["a study", "deep/er", "train"]
 
 
@@ -141,9 +129,7 @@ def test_links_are_followed_but_not_in_circles(source, twin, tmp_path):
 
 def test_where_there_are_too_many_runs_the_sub_runs_are_left_out(source, twin):
     for number in range(3):
-        run = add_run(source / f"lstm_{number}1111111", f"lstm seed={number}")
-        (run / "at_step_000300").mkdir()
-        (run / "at_step_000300" / "events.out.tfevents.2.host.1.0").touch()
+        add_run(source / f"lstm_{number}1111111", f"lstm seed={number}", sub_runs=(300,))
     view = BoardView(source, twin, 6)
     assert [len(view.runs), len(view.sub_runs), view.left_out] == [3, 3, 0]
     add_run(source / "gru_11111111", "gru")

@@ -3,6 +3,7 @@
 import pytest
 from tools.members import run_small
 
+from rnnstudy.gradients.trajectories import Drive
 from rnnstudy.study.run.load import load_run
 from rnnstudy.theory.measures.networks import run_subject
 
@@ -18,7 +19,7 @@ def trained(tmp_path_factory):
     """Subjects of small runs by model, task and further settings; every run is trained once."""
     found = {}
 
-    def of(model, task, *more, replica=1, seq_len=None, drive="task"):
+    def of(model, task, *more, replica=1, seq_len=None, drive: Drive = "task"):
         key = (model, task, *more)
         if key not in found:
             folder = tmp_path_factory.mktemp("runs") / "run"

@@ -90,24 +90,25 @@ def test_what_was_chosen_is_shown_first():
     summaries: list[Any] = started(columns, ["task.lag", "wide"], [])
     experiment, start = summaries
     infos = metadata.parse_experiment_plugin_data(experiment.value[0].metadata.plugin_data.content).hparam_infos
-    assert [(info.name, info.differs) for info in infos] == [
-        ("task", False),
-        ("model", False),
-        ("task.lag", True),
-        ("wide", True),
-    ]
+    differs = {info.name: info.differs for info in infos}
+    assert differs == {"task": False, "model": False, "task.lag": True, "wide": True}
     assert [info.type for info in infos][2:] == [_api.DATA_TYPE_FLOAT64, _api.DATA_TYPE_BOOL]
     session = metadata.parse_session_start_info_plugin_data(start.value[0].metadata.plugin_data.content)
     assert session.hparams["wide"].WhichOneof("kind") == "bool_value"
 
 
+def charts_of(folder):
+    (event,) = read(folder.tensorboard).Tensors("custom_scalars__config__")
+    (category,) = _layout.Layout.FromString(event.tensor_proto.string_val[0]).category
+    assert category.title == CATEGORY
+    return category.chart
+
+
 def test_the_layout_puts_the_figures_together_under_one_title(trained):
-    (event,) = read(trained.tensorboard).Tensors("custom_scalars__config__")
-    layout = _layout.Layout.FromString(event.tensor_proto.string_val[0])
-    assert [category.title for category in layout.category] == [CATEGORY]
+    charts = charts_of(trained)
     shown = tags_of(trained.tensorboard)
     of_margins = {}
-    for chart in layout.category[0].chart:
+    for chart in charts:
         for series in chart.margin.series:
             of_margins[chart.title] = (series.value, series.lower, series.upper)
             assert {series.value, series.lower, series.upper} <= shown
@@ -115,15 +116,12 @@ def test_the_layout_puts_the_figures_together_under_one_title(trained):
     # Drawn from the last to the first.
     assert list(of_margins)[-2:] == ["accuracy", "loss"]
     assert of_margins["loss"] == ("at_a_glance/loss", "spread/loss/low", "spread/loss/high")
-    lines = {chart.title: list(chart.multiline.tag) for chart in layout.category[0].chart if chart.multiline.tag}
+    lines = {chart.title: list(chart.multiline.tag) for chart in charts if chart.multiline.tag}
     assert list(lines) == ["solved fraction", "log10 of the gradient norm, by lag"]
 
 
 def test_what_a_run_does_not_have_has_no_chart(tmp_path):
     folder = run_small(tmp_path / "run", "task=text", "train.num_steps=2")
-    (event,) = read(folder.tensorboard).Tensors("custom_scalars__config__")
-    layout = _layout.Layout.FromString(event.tensor_proto.string_val[0])
-    titles = [chart.title for chart in layout.category[0].chart]
-    assert "clip coefficient" not in titles
-    assert "solved fraction" not in titles
+    titles = {chart.title for chart in charts_of(folder)}
+    assert not {"clip coefficient", "solved fraction"} & titles
     assert "loss" in titles

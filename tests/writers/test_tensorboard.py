@@ -32,6 +32,10 @@ def norms(*rows: list[float]) -> Entry:
     return entry(Curve(values=torch.tensor(rows, dtype=torch.float64)), *[True] * len(rows))
 
 
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> RunFolder:
     folder = tmp_path_factory.mktemp("study") / "run"
@@ -57,15 +61,12 @@ def test_a_run_shows_histograms_heatmaps_scalars_and_its_configuration(trained):
     assert list(scalars(events, "grad_norm/clipped")) == [0, 10, 20, 30, 40, 50, 54]
 
     histogram = events.Histograms("hidden_grad_histogram/h/layer_0/all_steps")[-1].histogram_value
-    log = RunLog(trained)
-    zeros = {
-        (record["step"], record["replica"]): record["hidden_grad_histogram/h/layer_0/zero_count"]
-        for record in log.metrics()
-        if "hidden_grad_histogram/h/layer_0/zero_count" in record
-    }
-    log.close()
-    entries = 23 * 3 * 4 * 6
-    assert histogram.num == entries - sum(count for (step, _), count in zeros.items() if step == 54)
+    zeros = [
+        record["hidden_grad_histogram/h/layer_0/zero_count"]
+        for record in records(trained.metrics)
+        if record["step"] == 54
+    ]
+    assert histogram.num == 23 * 3 * 4 * 6 - sum(zeros)
     assert all(-46 <= limit <= 40 for limit in histogram.bucket_limit)
 
     images = events.Images(f"{TOTAL}/heatmap")
@@ -76,10 +77,8 @@ def test_a_run_shows_histograms_heatmaps_scalars_and_its_configuration(trained):
 
 def test_the_figures_at_a_glance_are_those_of_the_log(trained):
     """Twin: medians and extremes taken plainly from the records of the last step."""
-    log = RunLog(trained)
-    last = {record["replica"]: record for record in log.metrics() if record["step"] == 54}
-    curves = [record for record in log.curves() if record["step"] == 54 and record["tag"] == TOTAL]
-    log.close()
+    last = {record["replica"]: record for record in records(trained.metrics) if record["step"] == 54}
+    curves = [record for record in records(trained.curves) if record["step"] == 54 and record["tag"] == TOTAL]
     events = read(trained.tensorboard)
 
     def shown(tag):
@@ -111,9 +110,8 @@ def test_the_figures_at_a_glance_are_those_of_the_log(trained):
 def test_sub_runs_show_the_gradient_at_every_time_step(trained):
     folders = sorted(path.name for path in trained.path.glob("at_step_*"))
     assert folders == ["at_step_000000", "at_step_000030", "at_step_000054"]
-    log = RunLog(trained)
-    recorded = {(record["step"], record["tag"]): record for record in log.histograms() if "time_steps" in record}
-    log.close()
+    histograms = [record for record in records(trained.histograms) if "time_steps" in record]
+    recorded = {(record["step"], record["tag"]): record for record in histograms}
     parts = ("h/layer_0/total", "h/layer_0/direct", "h/layer_0/carried", "c/layer_0/total")
     for step in (0, 30, 54):
         events = read(trained.path / f"at_step_{step:06d}")
@@ -189,7 +187,7 @@ def stopping_early(step: int) -> dict[str, Entry]:
         "hidden_grad_histogram/h/layer_0/all_steps": Histogram(counts=counts[:, 0], low=-4.0, width=0.5),
         OVER_TIME: HistogramOverTime(counts=counts, time_steps=[0, 1], low=-4.0, width=0.5),
     }
-    whole = {
+    return {
         tag: Entry(
             measured=each,
             replicas=torch.tensor(running[step]),
@@ -198,7 +196,6 @@ def stopping_early(step: int) -> dict[str, Entry]:
         )
         for tag, each in measured.items()
     }
-    return whole
 
 
 @pytest.mark.parametrize("cut", [None, 4, 8])
@@ -351,11 +348,8 @@ def test_margin_charts_have_value_and_band_at_the_same_steps(trained):
         name = tag.split("/")[1]
         assert list(scalars(events, tag)) == list(scalars(events, f"at_a_glance/{name}"))
         assert list(scalars(events, tag))
-        one, other = (
-            [event.wall_time for event in events.Tensors(f"at_a_glance/{name}")],
-            [event.wall_time for event in events.Scalars(tag)],
-        )
-        assert one == other
+        times = [event.wall_time for event in events.Tensors(f"at_a_glance/{name}")]
+        assert [event.wall_time for event in events.Scalars(tag)] == times
 
 
 def test_a_final_median_counts_replicas_that_never_solved_as_infinite(tmp_path):
@@ -384,10 +378,8 @@ def test_a_run_has_few_tags_whatever_is_measured_and_names_what_is_left_out(tmp_
     shown = tags_of(folder.tensorboard)
     assert 50 < len(shown) <= 60
     assert all(len(tags_of(path)) <= 8 for path in folder.path.glob("at_step_*"))
-    log = RunLog(folder)
-    logged = {tag for record in log.metrics() for tag in record} - {"step", "replica"}
-    logged |= {record["tag"] for record in log.histograms() if "time_steps" not in record}
-    log.close()
+    logged = {tag for record in records(folder.metrics) for tag in record} - {"step", "replica"}
+    logged |= {record["tag"] for record in records(folder.histograms) if "time_steps" not in record}
     assert len(logged) > 150
     told = read(folder.tensorboard).Tensors("left_out/text_summary")[-1].tensor_proto.string_val[0].decode()
     told = {group: rest for group, rest in re.findall(r"- \*\*(.+?)\*\*: (.*)", told)}

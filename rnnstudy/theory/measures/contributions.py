@@ -120,15 +120,11 @@ def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[Los
         if path.state_size > MOST_NUMBERS:
             continue
         same = [each.norm for each in known if _same(each.path, path)]
+        norm = same[0] if same else contributions(path).log10_norm[:, 0].numpy()
         gradient = log["h"][:, example.replica].numpy()
-        found.append(
-            LossGradient(
-                name=example.name if len(paths) == 1 else f"{example.name}, layer {index}",
-                norm=same[0] if same else contributions(path).log10_norm[:, 0].numpy(),
-                gradient=gradient - _last_finite(gradient),
-                at_end=asked_at_end and index == len(paths) - 1,
-            )
-        )
+        name = example.name if len(paths) == 1 else f"{example.name}, layer {index}"
+        at_end = asked_at_end and index == len(paths) - 1
+        found.append(LossGradient(name=name, norm=norm, gradient=gradient - _last_finite(gradient), at_end=at_end))
     return found
 
 
@@ -144,19 +140,16 @@ def _last_finite(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarra
 
 
 def excess(
-    norm: Float64[np.ndarray, "time batch"], bound: Float64[np.ndarray, "time batch"]
+    norm: Float64[np.ndarray, "time batch"], bound: Float64[np.ndarray, "time _"]
 ) -> Float64[np.ndarray, "time batch"]:
-    """log10 of norm over bound, both given as log10; -inf where nothing is left, whatever the bound."""
-    ratio = np.full(norm.shape, -np.inf)
-    left = norm != -np.inf
+    """Return log10 of norm over bound, both given as log10; -inf where nothing is left, for every bound."""
     with np.errstate(invalid="ignore"):  # infinity over infinity, of a network that overflows, is NaN
-        ratio[left] = norm[left] - bound[left]
-    return ratio
+        return np.where(norm == -np.inf, -np.inf, norm - bound)
 
 
 def closest_to_bound(each: Contribution) -> float | None:
     """Return log10 of the largest norm over (gamma sigma)^(T-k), k < T; None without a bound, or with one time step."""
-    return None if each.bound is None else _largest(excess(each.norm, _columns(each.bound, each.norm))[:-1])
+    return None if each.bound is None else _largest(excess(each.norm, each.bound[:, None])[:-1])
 
 
 def closest_to_steps(each: Contribution) -> float | None:
@@ -166,12 +159,7 @@ def closest_to_steps(each: Contribution) -> float | None:
 
 def closest_to_input_bound(each: Contribution) -> float | None:
     """Return log10 of the largest norm of an input over its bound, the last step included; None without a bound."""
-    bound = each.input_bound
-    return None if bound is None else _largest(excess(each.of_input, _columns(bound, each.of_input)))
-
-
-def _columns(curve: Float64[np.ndarray, " time"], like: Float64[np.ndarray, "time batch"]) -> np.ndarray:
-    return np.repeat(curve[:, None], like.shape[1], axis=1)
+    return None if each.input_bound is None else _largest(excess(each.of_input, each.input_bound[:, None]))
 
 
 def _largest(ratio: np.ndarray) -> float | None:

@@ -1,1 +1,1 @@
-"""The sections of the theory page: figures, tables, text."""
+"""Topics of the theory page: figures, tables, text."""
