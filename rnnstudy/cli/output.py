@@ -1,6 +1,7 @@
 """What the commands print to, which may end before they do."""
 
 import os
+from collections.abc import Callable
 from io import TextIOBase
 
 
@@ -20,18 +21,12 @@ class Lasting:
 
     def write(self, text: str) -> int:
         """Write a text, or drop it."""
-        try:
-            self._stream.write(text)
-        except OSError as error:
-            self._drop(error)
+        self._attempt(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
         """Flush what was written, or drop it."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._drop(error)
+        self._attempt(self._stream.flush)
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""
@@ -46,9 +41,12 @@ class Lasting:
         """Of the texts."""
         return self._stream.encoding
 
-    def _drop(self, error: OSError) -> None:
-        """Have everything from now on, and what waits in a buffer, go nowhere."""
-        self.error = self.error or error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """Do it; if it fails, have everything from now on, and what waits in a buffer, go nowhere."""
+        try:
+            action()
+        except OSError as error:
+            self.error = self.error or error
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
