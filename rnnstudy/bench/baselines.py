@@ -69,14 +69,14 @@ SIZES = {
 REPLICAS = 8
 SIZE_NAME = "S2"
 SIZE = SIZES[SIZE_NAME]
-"""What models, tasks, instruments and runs are measured at, on the CPU."""
+"""Size at which models, tasks, instruments and runs are measured on the CPU."""
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What every baseline does: one step of `replicas` networks, each on its own batch.
+    """Work of every baseline: one step of `replicas` networks, each on its own batch.
 
     Args:
         cell: One of `CELLS`.
@@ -157,7 +157,7 @@ class Workload:
         return step
 
     def _networks(self, kind: Callable[[int, int], nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
-        """A body of this kind and a linear head for each replica."""
+        """Make a body of this kind and a linear head for each replica."""
         size = self.size
         bodies = [kind(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
         return bodies, [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]

@@ -74,7 +74,7 @@ def measure_engine(
         replicas: How many networks at once.
         seconds: At least this long per line, and at least five rounds.
         device: Where.
-        path: Of the file.
+        path: JSON file to write.
     """
     stopwatch = Stopwatch(device=select_device(device), seconds=seconds)
     settings = [(size, count, Numerics()) for size in sizes for count in replicas]

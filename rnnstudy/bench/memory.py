@@ -32,7 +32,7 @@ class Measurement:
         way: "ours", recording, or "torch_nn".
         cell: One of `CELLS`.
         replicas: Networks per step.
-        size: Of the problem.
+        size: Size of the problem.
     """
 
     way: str

@@ -11,12 +11,12 @@ from rnnstudy.tasks.coconut_water import CUE_STEP
 
 
 def member_files(group: str) -> list[Path]:
-    """The yaml of every member of a group, in the order of their names."""
+    """List the yaml file of every member of a group, in the order of their names."""
     return sorted((conf_folder() / group).glob("*.yaml"))
 
 
 def planned(*overrides: str) -> Plan:
-    """The plan of a run that is asked for on the command line like this."""
+    """Plan the run that these overrides ask for on the command line."""
     return check(first_job(list(overrides)).config)
 
 

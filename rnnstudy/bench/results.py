@@ -1,4 +1,4 @@
-"""How a benchmark tells what it has found: as a table, and in a file."""
+"""How a benchmark shows what it has found: as a table, and in a file."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -42,7 +42,7 @@ def measure_sweep(console: Console, *, steps: int, runs: int, path: Path | None)
     Args:
         console: Where to print.
         steps: Optimizer steps of the runs that are done on one core and on all.
-        runs: Of the larger sweep.
+        runs: Runs in the larger sweep.
         path: Of the file.
 
     Raises:

@@ -32,7 +32,7 @@ class Timing:
         return low, high
 
     def over(self, other: "Timing") -> float:
-        """The median over the rounds of the ratio to another way of the same rounds; of two middle ones the higher."""
+        """Return the median ratio to another way over the same rounds; of two middle ones the higher."""
         return median_high(one / against for one, against in zip(self.seconds, other.seconds, strict=True))
 
 

@@ -156,7 +156,7 @@ def _pack_bias(bias_ih: Tensor, bias_hh: Tensor) -> Float[Tensor, "replica rows"
 
 
 def _of_input(gradient: Float[Tensor, "replica rows ..."]) -> Tensor:
-    """Of the gradients of these four blocks, those of r, z, and the part of n that the input enters."""
+    """Take, from the gradients of these four blocks, those of r, z, and the part of n that the input enters."""
     size = gradient.shape[1] // 4
     return torch.cat([gradient[:, : 2 * size], gradient[:, 3 * size :]], dim=1)
 

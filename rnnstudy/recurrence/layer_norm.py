@@ -77,7 +77,7 @@ class LayerNorm:
         return delta
 
     def gradients(self) -> tuple[dict[str, Float[Tensor, "replica rows"]], Float[Tensor, "replica rows"]]:
-        """Of the gain, by its name, and of the bias, after all steps back."""
+        """Return the gradients of the gain, by its name, and of the bias, after all steps back."""
         return {"gain": self._of_gain.sum(1)}, self._of_bias.sum(1)
 
 

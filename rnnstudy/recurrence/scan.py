@@ -152,7 +152,7 @@ class PackedGradient:
         """Start from zero.
 
         Args:
-            values: Of the `Joint`.
+            values: Values of the `Joint`.
             packed: The weights.
             input_size: Features of the inputs.
             of_inputs: Whether the inputs want a gradient.
@@ -197,7 +197,7 @@ class PackedGradient:
         return self._turned.transpose(1, 2)
 
     def affine(self, norm: LayerNorm | None = None) -> dict[str, Tensor]:
-        """The gradients of the weights of a cell of torch.nn, and of a gain, by name."""
+        """Return the gradients of the weights of a cell of torch.nn, and of a gain, by name."""
         before = self._input_size
         gains, of_bias = ({}, self.packed[..., before]) if norm is None else norm.gradients()
         of_ih, of_hh = self.packed[..., :before], self.packed[..., before + 1 :]
@@ -226,7 +226,7 @@ class Carried:
         self.initial = torch.empty_like(like)
 
     def leaving(self, time_step: int) -> Float[Tensor, "replica batch hidden"]:
-        """Where the adjoint goes that leaves a time step for the one before."""
+        """Return the place of the adjoint that leaves a time step for the one before."""
         return per_step(self.values, range(time_step - 1, time_step))[0] if time_step else self.initial
 
     def views(self, steps: range) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -237,7 +237,7 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardScan:
-    """What a scan has found, and leaves for the way back.
+    """States that a scan has found, with what it leaves for the way back.
 
     Attributes:
         states: Every state at every time step.
@@ -251,7 +251,7 @@ class ForwardScan:
 
 
 Gradients = tuple[Tensor | None, States, dict[str, Tensor]]
-"""Of the inputs, of the initial states, and of the weights by name."""
+"""Gradients of the inputs, of the initial states, and of the weights by name."""
 
 
 def _none(_: int) -> tuple[Tensor, ...]:

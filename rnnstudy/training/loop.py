@@ -220,7 +220,7 @@ class Training:
             self._tell(result)
 
     def _evaluate(self, entries: dict[str, Entry]) -> Bool[Tensor, " replica"]:
-        """Evaluate on all evaluation sets, and add the figures to the entries; tells which replicas stop as solved."""
+        """Evaluate on all evaluation sets, and add the figures to the entries; return which replicas stop as solved."""
         training, parts = self.states.training, self.parts
         metrics = {family: evaluate(parts.task, parts.network, batch) for family, batch in self._eval_batches.items()}
         for family, figures in metrics.items():

@@ -109,7 +109,7 @@ def _states(module: nn.RNNCellBase, problem: Problem, replica: int) -> list[Stat
 
 
 def _stacked(found: list[list[States]]) -> States:
-    """One tensor (time, replica, batch, hidden) per state, of what was found for each replica at each time step."""
+    """Stack what was found for each replica and time step: one tensor (time, replica, batch, hidden) per state."""
     numbers = range(len(found[0][0]))
     return tuple(torch.stack([torch.stack([step[n] for step in steps]) for steps in found], dim=1) for n in numbers)
 

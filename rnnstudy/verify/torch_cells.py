@@ -37,7 +37,7 @@ def torch_cell(cell: Recurrence, input_size: int, hidden_size: int) -> nn.RNNCel
 def unroll_steps(
     steps: Iterable[Callable[..., Any]], inputs: Float[Tensor, "time batch input"], state: States
 ) -> list[States]:
-    """Every state after every time step, each (batch, hidden); a step is called as a cell of torch.nn is."""
+    """Return all states after each time step, each (batch, hidden); a step is called as a cell of torch.nn is."""
     seen: list[States] = []
     for step, row in zip(steps, inputs, strict=True):
         hidden, *others = state

@@ -79,7 +79,7 @@ class Selection:
         return tag in self._shown
 
     def offer(self, offered: Iterable[str]) -> bool:
-        """Take in everything that is measured at one step; tells whether something new is left out."""
+        """Take in everything that is measured at one step; return whether something new is left out."""
         new = set(offered) - self._seen
         if not new:
             return False

@@ -19,7 +19,7 @@ from rnnstudy.cli.main import main
 
 
 def measured(tmp_path: Path, command: str) -> Any:
-    """What a benchmark writes into its file."""
+    """Run a benchmark and read what it writes into its file."""
     place = tmp_path / "figures.json"
     assert main(["bench", *command.split(), "--json", str(place)]) == 0
     return json.loads(place.read_text())
