@@ -60,6 +60,15 @@ def tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def grid_of(figure: Figure, count: int, columns: int, *, share_x: bool = False, share_y: bool = False) -> list[Axes]:
+    """Return the axes of a figure, row by row; places that are left over stay empty."""
+    rows = -(-count // columns)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y).flat)
+    for unused in grid[count:]:
+        unused.remove()
+    return grid[:count]
+
+
 def align(figures: Sequence[Figure]) -> None:
     """Give figures of the same kind, each with one y scale of its own, a common one; empty ones have no say."""
     limits = [figure.axes[0].get_ylim() for figure in figures if _has_data(figure)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.report.analysis.naming import ABSENT, Entry
+from rnnstudy.report.analysis.naming import ABSENT
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.select import Condition
 from rnnstudy.runs.labels import short_labels
@@ -15,14 +15,14 @@ Pair = tuple[Summary, Summary]
 """A run and its baseline."""
 
 
-def default_baseline(entries: Sequence[Entry]) -> str:
+def default_baseline(summaries: Sequence[Summary]) -> str:
     """Return the condition on a baseline where none is given.
 
     Returns:
         "mitigation=[]" where mitigations differ and some run has none, else "init=[]" likewise, else nothing.
     """
     for group in ("mitigation", "init"):
-        values = {entry.settings.get(group, NO_MITIGATION) for entry in entries}
+        values = {summary.differing.get(group, NO_MITIGATION) for summary in summaries}
         if len(values) > 1 and NO_MITIGATION in values:
             return f"{group}=[]"
     return ""
@@ -53,7 +53,7 @@ def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition
     pool: dict[tuple[tuple[str, str], ...], list[Summary]] = {}
     others: list[Summary] = []
     for summary in summaries:
-        if all(condition.is_met_by(summary.entry.run) for condition in conditions):
+        if all(condition.is_met_by(summary) for condition in conditions):
             pool.setdefault(_rest(summary, conditions), []).append(summary)
         else:
             others.append(summary)
@@ -68,9 +68,9 @@ def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition
         if len(found) == 1:
             pairs.append((summary, found[0]))
         elif found:
-            several.append(f"{summary.entry.name}, which may be {' or '.join(each.entry.run.label for each in found)}")
+            several.append(f"{summary.name}, which may be {' or '.join(each.label for each in found)}")
         else:
-            without.append(f"{summary.entry.name}: no run has {', '.join(filter(None, (told, _show(rest))))}")
+            without.append(f"{summary.name}: no run has {', '.join(filter(None, (told, _show(rest))))}")
     notes = [f"No baseline for {each}." for each in _first(without)]
     notes += [f"More than one baseline for {each}." for each in _first(several)]
     return pairs, notes
@@ -80,20 +80,20 @@ def _rest(summary: Summary, conditions: Sequence[Condition]) -> tuple[tuple[str,
     """Return the differing settings that a run and its baseline have in common."""
     return tuple(
         (key, value)
-        for key, value in summary.entry.settings.items()
+        for key, value in summary.differing.items()
         if key != "seed" and not any(condition.covers(key) for condition in conditions)
     )
 
 
 def _closest(summary: Summary, candidates: Sequence[Summary]) -> list[Summary]:
     """Return the candidates with the most seeds in common; one of those that are the same run done again."""
-    shared = [len(set(summary.entry.run.seeds) & set(each.entry.run.seeds)) for each in candidates]
+    shared = [len(set(summary.seeds) & set(each.seeds)) for each in candidates]
     best = [each for each, count in zip(candidates, shared, strict=True) if count == max(shared)]
-    prints = {each.entry.run.fingerprint for each in best}
+    prints = {each.fingerprint for each in best}
     if len(prints) > 1 or None in prints:
         return best
     # The same run done twice, say in two sweeps: the one that lies beside the run, or else the first.
-    return sorted(best, key=lambda each: each.entry.run.path.parent != summary.entry.run.path.parent)[:1]
+    return sorted(best, key=lambda each: each.path.parent != summary.path.parent)[:1]
 
 
 def _show(rest: Sequence[tuple[str, str]]) -> str:

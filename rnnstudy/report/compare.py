@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,20 +11,17 @@ from rich.text import Text
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.text import printable
-from rnnstudy.report.analysis.naming import Entry, name_runs
+from rnnstudy.report.analysis.naming import name_runs
 from rnnstudy.report.analysis.paired import Comparison, compare_all, multiplicity_note
-from rnnstudy.report.analysis.summary import Summary, summarise
+from rnnstudy.report.analysis.summary import Summary, figures_at, read_logs, summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.figures.draw import FILES, draw_all
 from rnnstudy.report.page.html import render
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
 from rnnstudy.report.sentences.notes import first_of, notes, shortened
-from rnnstudy.report.sentences.verdict import verdicts
 from rnnstudy.report.show import markdown_tables, show_tables
-from rnnstudy.report.tables.by_pair import comparison_columns, to_rows
-from rnnstudy.report.tables.by_run import Column, columns
-from rnnstudy.report.tables.tidy import replica_rows, run_row, to_csv
+from rnnstudy.report.tables.tidy import pair_rows, replica_rows, run_row, to_csv
 from rnnstudy.runs.collection import MAX_CHECKED, Sweep, read_sweep
 from rnnstudy.runs.fields import UnreadableRunError
 from rnnstudy.runs.find import REPORT
@@ -77,48 +74,41 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
         The path of the page.
     """
     contents = assemble(request)
-    table, paired = columns(contents.summaries), comparison_columns(contents.comparisons)
+    aside = aside or console
     if request.markdown:
-        text = markdown_tables(contents, table, paired)
+        text = markdown_tables(contents)
         console.print("\n".join(map(printable, text.split("\n"))), soft_wrap=True, highlight=False, markup=False)
     else:
-        show_tables(contents, table, paired, console=console)
-    aside = aside or console
+        show_tables(contents, console)
     path = contents.folder / PAGE
-    for line in (*verdicts(contents), *(f"Note: {note}" for note in shortened(contents.notes, path))):
+    for line in (*contents.verdicts, *(f"Note: {note}" for note in shortened(contents.notes, path))):
         aside.print(Text(printable(line)))
-    drawings = draw_all(contents)
-    page = render(contents, table, paired, drawings)
-    files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
-    files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
-    texts = table_files(contents, table, paired) | {PAGE: page}
-    # A folder's name need not be UTF-8.
-    _write(contents.folder, files | {name: text.encode(errors="replace") for name, text in texts.items()})
+    write_report(contents)
     aside.print(Text(printable(f"Report: {path}")), soft_wrap=True)
     return path
 
 
 def assemble(request: Request) -> Contents:
-    """Read, choose, order and compare the runs.
+    """Read, choose, order and compare the runs; nothing is printed, drawn or written.
 
     Returns:
-        All that the report is about.
+        All that the report is about; it holds figures of the runs, and not the runs.
 
     Raises:
         RnnstudyError: Nothing is left to compare, or an option is wrong.
     """
     sweep = read_sweep(*request.directories)
-    runs = _chosen(request, sweep)
-    entries = name_runs(runs)
-    summaries = [summarise(entry) for entry in entries]
-    baseline, comparisons, remarks = _compared(request, summaries)
-    tasks = {run.choices.get("task") for run in runs}
+    chosen = _chosen(request, sweep)
+    summaries = [summarise(named) for named in name_runs(chosen)]
+    runs = {run.path: run for run in chosen}
+    baseline, comparisons, remarks = _compared(request, summaries, runs)
+    tasks = {run.choices.get("task") for run in chosen}
     group_by = request.group_by or (("task",) if len(tasks) > 1 else ())
     groups = group_rows(sort_rows(summaries, request.sort), group_by)
-    drawn, undrawn = _readable([summary for group in groups for summary in group.summaries])
+    drawn, undrawn = _with_logs([summary for group in groups for summary in group.summaries], runs)
     names = ", ".join(dict.fromkeys(directory.resolve().name for directory in request.directories))
     return Contents(
-        title=f"Comparison of {len(entries)} run{'s' if len(entries) != 1 else ''}: {names}",
+        title=f"Comparison of {len(chosen)} run{'s' if len(chosen) != 1 else ''}: {names}",
         folder=report_folder(request),
         groups=groups,
         comparisons=tuple(comparisons),
@@ -172,37 +162,38 @@ def _chosen(request: Request, sweep: Sweep) -> list[Run]:
     return chosen
 
 
-def _compared(request: Request, summaries: Sequence[Summary]) -> tuple[str, list[Comparison], list[str]]:
+def _compared(
+    request: Request, summaries: Sequence[Summary], runs: Mapping[Path, Run]
+) -> tuple[str, list[Comparison], list[str]]:
     """Compare every run with its baseline.
 
     Returns:
         The condition on baselines, the comparisons, and what is to be said of them.
     """
-    default = default_baseline([summary.entry for summary in summaries])
+    default = default_baseline(summaries)
     given = request.baseline or ((default,) if default else ())
     if not given:
-        return "", [], [] if len(summaries) == 1 else [_advice([summary.entry for summary in summaries])]
-    runs = [summary.entry.run for summary in summaries]
-    conditions = read_conditions(given, runs, option="--baseline")
+        return "", [], [] if len(summaries) == 1 else [_advice(summaries)]
+    conditions = read_conditions(given, summaries, option="--baseline")
     pairs, remarks = match_baselines(summaries, conditions)
-    comparisons = compare_all(pairs)
+    comparisons = compare_all(pairs, figures_at=lambda each, step: figures_at(runs[each.path], each.status, step))
     remarks += first_of([note for comparison in comparisons for note in comparison.notes])
     if note := multiplicity_note(comparisons):
         remarks.append(note)
     return ", ".join(condition.text for condition in conditions), comparisons, remarks
 
 
-def _advice(entries: Sequence[Entry]) -> str:
+def _advice(summaries: Sequence[Summary]) -> str:
     """Say that a baseline may be chosen, with one that there is."""
-    differing = entries[0].settings
+    differing = summaries[0].differing
     of_no_use = ("task", "seed", "replicas")
     key = next((key for key in differing if key.partition(".")[0] not in of_no_use), None)
     example = "" if key is None else f", say --baseline {shlex.quote(f'{key}={differing[key]}')}"
     return f"Nothing is compared in pairs: choose a baseline{example}."
 
 
-def _readable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[str]]:
-    """Return the runs to draw: the first whose logs can be read; and what is to be said of the rest."""
+def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[list[Summary], list[str]]:
+    """Return the first runs whose logs can be read, with them, for the figures, and notes on the rest."""
     drawn: list[Summary] = []
     remarks: list[str] = []
     most = MAX_DRAWN if len(summaries) <= MAX_CHECKED else DRAWN_OF_MANY
@@ -210,25 +201,39 @@ def _readable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[str]]:
         if len(drawn) == most:
             remarks.append(f"Figures show the first {most} of {len(summaries)} runs; --where and --sort choose them.")
             break
-        run = summary.entry.run
+        run = runs[summary.path]
         try:
-            _ = run.metrics, run.curves
+            drawn.append(replace(summary, logs=read_logs(run)))
         except (UnreadableRunError, OSError) as error:
-            remarks.append(f"Not drawn: {run.label}: {error}")
-        else:
-            drawn.append(summary)
+            remarks.append(f"Not drawn: {summary.label}: {error}")
+        finally:
+            run.forget_logs()
     return drawn, remarks
 
 
-def table_files(contents: Contents, table: Sequence[Column], paired: Sequence[Column]) -> dict[str, str]:
+def write_report(contents: Contents) -> None:
+    """Draw the figures, and write them with the page and the tables into the folder of the report.
+
+    Raises:
+        RnnstudyError: The folder cannot be written to.
+    """
+    drawings = draw_all(contents)
+    files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
+    files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
+    texts = table_files(contents) | {PAGE: render(contents, drawings)}
+    # A folder's name need not be UTF-8.
+    _write(contents.folder, files | {name: text.encode(errors="replace") for name, text in texts.items()})
+
+
+def table_files(contents: Contents) -> dict[str, str]:
     """Return the tables as files: name to text."""
     files = {
         "table.csv": to_csv([row for summary in contents.summaries for row in replica_rows(summary)]),
         "runs.csv": to_csv([run_row(summary) for summary in contents.summaries]),
-        "table.md": markdown_tables(contents, table, paired),
+        "table.md": markdown_tables(contents),
     }
     if contents.comparisons:
-        files["comparisons.csv"] = to_csv(to_rows(contents.comparisons))
+        files["comparisons.csv"] = to_csv(pair_rows(contents.comparisons))
     return files
 
 

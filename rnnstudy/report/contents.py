@@ -1,27 +1,21 @@
 """All that a report is about, chosen, ordered and compared, before anything is drawn."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rnnstudy.report.analysis.paired import Comparison
 from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.select import Group
+from rnnstudy.report.sentences.verdict import verdicts
+from rnnstudy.report.tables.by_pair import comparison_columns
+from rnnstudy.report.tables.by_run import columns
+from rnnstudy.report.tables.columns import Column
 from rnnstudy.runs.collection import MAX_HELD
 
 MAX_DRAWN = MAX_HELD
 """Runs that the figures show; their whole logs are read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Runs that stand in one section of the table.
-
-    Args:
-        title: Value of the settings that they are grouped by, e.g. "lag=100"; empty where there is one group only.
-        summaries: Rows, sorted.
-    """
-
-    title: str
-    summaries: tuple[Summary, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +28,7 @@ class Contents:
         groups: Sections of the table.
         comparisons: Of the runs with their baselines.
         baseline: As people write it, e.g. "mitigation=[]"; empty if nothing is compared.
-        drawn: Runs that the figures show, at most MAX_DRAWN.
+        drawn: Runs that the figures show, with their logs, at most MAX_DRAWN.
         notes: Lines on what limits the comparison.
     """
 
@@ -50,3 +44,35 @@ class Contents:
     def summaries(self) -> tuple[Summary, ...]:
         """All rows, group by group."""
         return tuple(summary for group in self.groups for summary in group.summaries)
+
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """The few sentences that decide."""
+        return verdicts(self.summaries, self.comparisons, self.baseline)
+
+    @cached_property
+    def table(self) -> list[Column]:
+        """The runs for people; rows are the runs of the groups, one group after the other."""
+        return columns(self.summaries)
+
+    @cached_property
+    def paired(self) -> list[Column]:
+        """The comparisons for people; none without comparisons."""
+        return comparison_columns(self.comparisons)
+
+    def parts(self, table: Sequence[Column], most: int | None = None) -> Iterator[tuple[Group, list[Column]]]:
+        """Divide the first rows of the table of runs by group.
+
+        Args:
+            table: Columns of it.
+            most: Rows in all parts together; None for all.
+
+        Yields:
+            Each group with its rows; none of a group that is left out.
+        """
+        start, left = 0, len(self.summaries) if most is None else most
+        for group in self.groups:
+            rows = min(len(group.summaries), left)
+            if rows:
+                yield group, [column.rows(start, start + rows) for column in table]
+            start, left = start + len(group.summaries), left - rows

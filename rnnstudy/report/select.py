@@ -10,7 +10,6 @@ import yaml
 from rnnstudy.core.errors import ConfigError, suggest
 from rnnstudy.report.analysis.naming import ABSENT, differing_settings, natural
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.contents import Group
 from rnnstudy.report.tables.by_run import ordering
 from rnnstudy.runs.labels import short_labels
 from rnnstudy.runs.run import Run
@@ -19,6 +18,22 @@ from rnnstudy.runs.settings import show_members, show_value
 _MOST_VALUES = 12  # that an error lists
 _SEPARATOR = re.compile(r",(?![^\[]*\])")  # a comma outside of square brackets
 _KEY = re.compile(r"\s*([\w.]+)\s*=\s*(.*)", re.DOTALL)
+
+Configured = Run | Summary
+"""A run or its summary: chosen members by group, and settings by path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs that stand in one section of the table.
+
+    Args:
+        title: Value of the settings that they are grouped by, e.g. "lag=100"; empty where there is one group only.
+        summaries: Rows, sorted.
+    """
+
+    title: str
+    summaries: tuple[Summary, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +50,7 @@ class Condition:
     values: tuple[str, ...]
     text: str
 
-    def is_met_by(self, run: Run) -> bool:
+    def is_met_by(self, run: Configured) -> bool:
         """Return whether the run has one of the values."""
         return any(_same(value_of(run, self.key), value) for value in self.values)
 
@@ -45,12 +60,12 @@ class Condition:
         return key == self.key or key.startswith(below)
 
 
-def value_of(run: Run, key: str) -> str:
+def value_of(run: Configured, key: str) -> str:
     """Return a run's value of a setting, or its chosen members of a group; ABSENT without any."""
     return run.choices[key] if key in run.choices else run.settings.get(key, ABSENT)
 
 
-def read_conditions(given: Sequence[str], runs: Sequence[Run], *, option: str) -> list[Condition]:
+def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option: str) -> list[Condition]:
     """Read conditions such as `task.lag=100`, `model=lstm,gru` or `mitigation=[]`.
 
     A comma stands between values of one setting, and between conditions. The last parts of a path do if no other path
@@ -79,7 +94,7 @@ def read_conditions(given: Sequence[str], runs: Sequence[Run], *, option: str) -
     return [_condition(key, values, runs, option=option) for key, values in found]
 
 
-def find_key(given: str, runs: Sequence[Run], *, option: str) -> str:
+def find_key(given: str, runs: Sequence[Configured], *, option: str) -> str:
     """Find the setting that is meant.
 
     Returns:
@@ -96,7 +111,7 @@ def find_key(given: str, runs: Sequence[Run], *, option: str) -> str:
         raise ConfigError(f"{option}: '{given}' may be {' or '.join(sorted(ending))}; write more of it.")
     if not ending:
         close = get_close_matches(given, [*keys, *(key.rpartition(".")[2] for key in keys)], n=1)
-        offered = {*runs[0].choices, *differing_settings(runs), *close}
+        offered = {*runs[0].choices, *differing_settings([run.settings for run in runs]), *close}
         raise ConfigError(f"{option}: no run has a setting '{given}'. {suggest(given, offered)}")
     return ending[0]
 
@@ -125,7 +140,7 @@ def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summar
             rows.sort(key=lambda row: (figures[id(row)] != figures[id(row)], sign * figures[id(row)]))
         else:
             key = _sort_setting(name, summaries, headers=[*orders])
-            rows.sort(key=lambda row: natural(value_of(row.entry.run, key)), reverse=descending)
+            rows.sort(key=lambda row: natural(value_of(row, key)), reverse=descending)
     return rows
 
 
@@ -142,12 +157,11 @@ def group_rows(summaries: Sequence[Summary], given: Sequence[str]) -> tuple[Grou
     Raises:
         ConfigError: There is no such setting.
     """
-    runs = [summary.entry.run for summary in summaries]
-    keys = [find_key(each, runs, option="--group-by") for each in given]
+    keys = [find_key(each, summaries, option="--group-by") for each in given]
     labels = short_labels(keys)
     groups: dict[tuple[str, ...], list[Summary]] = {}
     for summary in summaries:
-        groups.setdefault(tuple(value_of(summary.entry.run, key) for key in keys), []).append(summary)
+        groups.setdefault(tuple(value_of(summary, key) for key in keys), []).append(summary)
     return tuple(
         Group(
             title=", ".join(f"{labels[key]}={value}" for key, value in zip(keys, values, strict=True)),
@@ -159,12 +173,12 @@ def group_rows(summaries: Sequence[Summary], given: Sequence[str]) -> tuple[Grou
 
 def _sort_setting(name: str, summaries: Sequence[Summary], *, headers: Sequence[str]) -> str:
     try:
-        return find_key(name, [summary.entry.run for summary in summaries], option="--sort")
+        return find_key(name, summaries, option="--sort")
     except ConfigError as error:
         raise ConfigError(f"{error} Columns: {', '.join(headers)}.") from None
 
 
-def _condition(given: str, values: Sequence[str], runs: Sequence[Run], *, option: str) -> Condition:
+def _condition(given: str, values: Sequence[str], runs: Sequence[Configured], *, option: str) -> Condition:
     key = find_key(given, runs, option=option)
     there = dict.fromkeys(value_of(run, key) for run in runs)
     is_group = any(key in run.choices for run in runs)

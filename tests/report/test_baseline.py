@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tools.summaries import summaries_of
 from tools.synthetic_runs import Synthetic, edit_config, edit_json, write_run
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.summary import summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.select import read_conditions
-from rnnstudy.runs.collection import read_sweep
 
 
 def spec(
@@ -28,10 +26,10 @@ def spec(
 
 
 def matched(root: Path, *given: str) -> tuple[dict[str, str], list[str]]:
-    summaries = [summarise(entry) for entry in name_runs(read_sweep(root).runs)]
-    conditions = read_conditions(given, [summary.entry.run for summary in summaries], option="--baseline")
+    summaries = summaries_of(root)
+    conditions = read_conditions(given, summaries, option="--baseline")
     pairs, notes = match_baselines(summaries, conditions)
-    return {run.entry.run.label: other.entry.run.label for run, other in pairs}, notes
+    return {run.label: other.label for run, other in pairs}, notes
 
 
 def test_the_baseline_is_the_run_that_differs_in_the_condition_alone(tmp_path: Path) -> None:
@@ -141,7 +139,7 @@ def test_the_default_is_the_run_without_mitigation_or_else_without_initialisatio
             folder = write_run(root / str(number), each)
             names = {"task": "x", "model": each.model, "init": inits, "mitigation": list(each.mitigation)}
             edit_config(folder, choices=names)
-        return default_baseline(name_runs(read_sweep(root).runs))
+        return default_baseline(summaries_of(root))
 
     assert default((spec(), []), (spec(mitigation=("a",)), ["chrono"])) == "mitigation=[]"
     assert default((spec(mitigation=("a",)), []), (spec(mitigation=("b",)), ["chrono"])) == "init=[]"

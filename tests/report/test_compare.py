@@ -7,6 +7,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,19 +15,18 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.stats import binomtest
+from tools.summaries import summaries_of
 from tools.synthetic_runs import Synthetic, edit_config, edit_json, read_json, write_jsonl, write_run, write_sweep
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.summary import summarise
 from rnnstudy.report.compare import Request, compare
-from rnnstudy.report.figures.panels import arrange
-from rnnstudy.report.figures.training import curves_figures
+from rnnstudy.report.figures.panels import Layout, arrange
+from rnnstudy.report.figures.training import accuracy_figures, loss_figures
 from rnnstudy.report.tables.by_run import columns
-from rnnstudy.runs.collection import read_sweep
 
 TAG = "hidden_grad_norm/h/layer_0/total"
 
@@ -74,7 +74,7 @@ def run_compare(root: Path, *, width: int = 100) -> tuple[str, Page, str]:
 
 def cells(root: Path) -> list[dict[str, tuple[str, str]]]:
     """Return the table for people, a dict per run."""
-    table = columns([summarise(entry) for entry in name_runs(read_sweep(root).runs)])
+    table = columns(summaries_of(root))
     return [{column.header: column.cells[row] for column in table} for row in range(len(table[0].cells))]
 
 
@@ -387,12 +387,12 @@ def test_other_lengths_have_columns(tmp_path: Path) -> None:
     for name, seq_len in (("one", 1000), ("two", 60)):
         folder = write_run(tmp_path / name, Synthetic(replicas=3, model=name))
         add_elsewhere(folder, seq_len, [0.9, 0.2, 0.3])
-    entries = name_runs(read_sweep(tmp_path).runs)
-    table = {column.header: column for column in columns([summarise(entry) for entry in entries])}
+    summaries = summaries_of(tmp_path)
+    table = {column.header: column for column in columns(summaries)}
     headers = list(table)
     # In the order of the lengths, not of their names; a run that was not evaluated there has no figure.
     assert headers.index("at 60") + 1 == headers.index("at 1000")
-    place = [entry.model for entry in entries].index("one")
+    place = [summary.model for summary in summaries].index("one")
     assert table["at 1000"].cells[place] == ("0.300", "0.20\N{EN DASH}0.90")
     assert table["at 1000"].cells[1 - place] == ("", "")
     run_compare(tmp_path)
@@ -408,15 +408,15 @@ def test_the_dashed_line_of_the_loss_is_the_memoryless_one(tmp_path: Path) -> No
     manifest = read_json(folder / "run.json")
     manifest["facts"] |= {"chance_loss": 2.08, "memoryless_loss": 0.17}
     (folder / "run.json").write_text(json.dumps(manifest))
-    entries = name_runs(read_sweep(tmp_path).runs)
+    summaries = summaries_of(tmp_path)
 
-    def levels(tag: str) -> set[float]:
-        (figure,) = curves_figures(arrange(entries), tag)
+    def levels(draw: Callable[[Layout], list[Figure]]) -> set[float]:
+        (figure,) = draw(arrange(summaries))
         dashed = [line for line in figure.axes[0].lines if line.get_color() == "#666666"]
         return {float(y) for line in dashed for y in np.asarray(line.get_ydata()).tolist()}
 
-    assert levels("eval/loss") == {0.17}
-    assert levels("eval/accuracy") == {0.125}
+    assert levels(loss_figures) == {0.17}
+    assert levels(accuracy_figures) == {0.125}
     shown, _, _ = run_compare(tmp_path, width=200)
     assert "without memory" not in shown  # nobody to compare with: one run is not named best
     write_run(tmp_path / "other", Synthetic(speed=0, model="gru"))

@@ -8,25 +8,19 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from scipy.stats import binomtest
+from tools.summaries import compare_pairs, summaries_of
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
 from rnnstudy.plotting.style import BASELINE_COLOR, COLORS
 from rnnstudy.report.analysis.bootstrap import Estimate
-from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.paired import MEASURES, Comparison, Effect, compare_all
-from rnnstudy.report.analysis.summary import Summary, summarise
+from rnnstudy.report.analysis.paired import MEASURES, Comparison, Effect
 from rnnstudy.report.analysis.survival import solved_curve
 from rnnstudy.report.figures.gradient import bound_of_theory, heatmap_figures, lag_figures
 from rnnstudy.report.figures.outcome import length_figures, numeric_setting, paired_figures, solving_figures
 from rnnstudy.report.figures.panels import arrange
-from rnnstudy.report.figures.training import curves_figures, norm_figures
-from rnnstudy.runs.collection import read_sweep
+from rnnstudy.report.figures.training import loss_figures, norm_figures
 
 TAG = "hidden_grad_norm/h/layer_0/total"
-
-
-def summaries_of(root: Path) -> list[Summary]:
-    return [summarise(entry) for entry in name_runs(read_sweep(root).runs)]
 
 
 def write_lag(root: Path, *, lag: int, model: str = "lstm", mitigation: tuple[str, ...] = (), solved: int = 0) -> Path:
@@ -64,11 +58,12 @@ def test_the_bound_is_the_norm_at_lag_0_times_the_gain_to_the_power_of_the_lag(t
     folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=3, seq_len=4))
     set_norms(folder, [[1e-9, 1e-6, 1e-3, 2.0], [0, 0, 0, 3.0], [1, 1, 1, 5.0]], [0.5, 0.9, 0.1])
     (summary,) = summaries_of(tmp_path)
-    found = bound_of_theory(summary.entry.run)
+    assert summary.gain == (0.5, 0.9, 0.1)  # the bound of the top layer
+    found = bound_of_theory(summary)
     expected = [np.median([2.0 * 0.5**lag, 3.0 * 0.9**lag, 5.0 * 0.1**lag]) for lag in range(4)]
     assert found is not None
     np.testing.assert_allclose(10.0**found, expected, rtol=1e-12)
-    (figure,) = lag_figures(arrange([summary.entry]))
+    (figure,) = lag_figures(arrange([summary]))
     drawn = [ys for xs, ys in lines(figure.axes[0]) if len(xs) == 4]
     assert any(np.allclose(ys, expected, rtol=1e-12) for ys in drawn)
 
@@ -78,13 +73,13 @@ def test_there_is_no_bound_for_gated_cells_or_where_the_loss_is_at_many_steps(tm
     folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=1, seq_len=4))
     set_norms(folder, [[1.0, 1.0, 1.0, 1.0]], [0.5])
     edit_json(folder / "run.json", facts=read_json(folder / "run.json")["facts"] | {"loss_at_end": False})
-    assert [bound_of_theory(summary.entry.run) for summary in summaries_of(tmp_path)] == [None, None]
+    assert [bound_of_theory(summary) for summary in summaries_of(tmp_path)] == [None, None]
 
 
 def test_a_bound_that_rises_leaves_the_curves_their_room(tmp_path):
     folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=1, seq_len=101))
     set_norms(folder, [[10.0 ** -(0.1 * lag) for lag in range(100, -1, -1)]], [100.0])
-    (figure,) = lag_figures(arrange([summaries_of(tmp_path)[0].entry]))
+    (figure,) = lag_figures(arrange(summaries_of(tmp_path)[:1]))
     low, high = np.log10(figure.axes[0].get_ylim())
     assert low == pytest.approx(-10, abs=1)
     assert 2 < high < 6
@@ -121,11 +116,11 @@ def test_the_fraction_over_training_is_that_of_kaplan_and_meier_and_empty_panels
         for mitigation in ((), ("clip_norm",)):
             write_lag(tmp_path, lag=lag, mitigation=mitigation, solved=count)
     summaries = summaries_of(tmp_path)
-    (figure,) = solving_figures(summaries, arrange([summary.entry for summary in summaries]))
+    (figure,) = solving_figures(arrange(summaries))
     (axes,) = figure.axes
     assert axes.get_title(loc="left").startswith("lstm, lag=10")
     steps, fraction, _, _ = solved_curve(summaries[0])
-    assert summaries[0].entry.settings["task.lag"] == "10"
+    assert summaries[0].differing["task.lag"] == "10"
     assert (steps.tolist(), fraction.tolist()) in lines(axes, color=BASELINE_COLOR)
     assert fraction[-1] == 5 / 8
 
@@ -138,7 +133,7 @@ def test_raw_norms_are_solid_and_clipped_ones_dotted_where_they_differ(tmp_path)
             for step in range(3)
         ]
         write_jsonl(folder / "metrics.jsonl", rows)
-    layout = arrange([summary.entry for summary in summaries_of(tmp_path)])
+    layout = arrange(summaries_of(tmp_path))
     (figure,) = norm_figures(layout)
     drawn = {color: [ys for xs, ys in lines(figure.axes[0], color=color) if len(xs) == 3] for color in COLORS[:2]}
     assert drawn[COLORS[0]] == [[1.0, 10.0, 100.0], pytest.approx([0.1, 1.0, 10.0])]
@@ -151,21 +146,21 @@ def test_many_runs_are_divided_among_figures_with_one_scale(tmp_path):
         write_lag(tmp_path, lag=lag)
         write_lag(tmp_path, lag=lag, mitigation=("clip_norm",))
     summaries = summaries_of(tmp_path)
-    layout = arrange([summary.entry for summary in summaries])
-    for figures in (curves_figures(layout, "eval/loss"), lag_figures(layout)):
+    layout = arrange(summaries)
+    for figures in (loss_figures(layout), lag_figures(layout)):
         assert [len(figure.axes) for figure in figures] == [6, 3]
         assert len({axes.get_ylim() for figure in figures for axes in figure.axes}) == 1
-    maps = heatmap_figures([summary.entry for summary in summaries])
+    maps = heatmap_figures(summaries)
     assert len({axes.collections[0].get_clim() for figure in maps for axes in figure.axes[:-1]}) == 1
     titles = [axes.get_title(loc="left") for figure in maps for axes in figure.axes[:-1]]
-    assert titles == [summary.entry.name for summary in summaries]
+    assert titles == [summary.name for summary in summaries]
 
 
 @pytest.mark.parametrize("sizes", [10, 30])
 def test_a_legend_of_many_sizes_leaves_the_axes_their_room(tmp_path, sizes):
     for size in range(1, sizes + 1):
         write_run(tmp_path / str(size), Synthetic(model="rnn", settings={"model": {"hidden_size": size}}, probes=3))
-    (figure,) = lag_figures(arrange([summary.entry for summary in summaries_of(tmp_path)]))
+    (figure,) = lag_figures(arrange(summaries_of(tmp_path)))
     figure.draw_without_rendering()
     (legend,) = figure.legends
     (axes,) = figure.axes
@@ -184,7 +179,7 @@ def test_a_forest_shows_each_difference_with_its_interval_and_verdict(tmp_path):
         folder = write_lag(tmp_path, lag=9, mitigation=mitigation, solved=8)
         edit_json(folder / "result.json", steps_to_solve=[steps + 10 * replica for replica in range(8)])
     baseline, *others = summaries_of(tmp_path)
-    comparisons = compare_all([(other, baseline) for other in others])
+    comparisons = compare_pairs([(other, baseline) for other in others])
     (figure,) = paired_figures(comparisons)
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["better, lstm", "worse, lstm"]
@@ -221,9 +216,9 @@ def test_what_is_not_finite_is_counted_on_axes_without_numbers(tmp_path):
         for r in range(2)
     ]
     write_jsonl(folder / "metrics.jsonl", rows)
-    layout = arrange([summaries_of(tmp_path)[0].entry])
+    layout = arrange(summaries_of(tmp_path)[:1])
     for (figure,), count in (
-        (curves_figures(layout, "eval/loss"), "not drawn: 2 NaN or infinite"),
+        (loss_figures(layout), "not drawn: 2 NaN or infinite"),
         (norm_figures(layout), "not drawn: 2 NaN, infinite or zero"),
         (lag_figures(layout), "not drawn: 20 NaN or infinite"),
     ):
@@ -252,6 +247,6 @@ def test_no_logs_no_figures(tmp_path):
     folder = write_run(tmp_path / "run", Synthetic())
     for name in ("metrics.jsonl", "curves.jsonl"):
         (folder / name).write_text("")
-    layout = arrange([summaries_of(tmp_path)[0].entry])
-    assert [*curves_figures(layout, "eval/loss"), *norm_figures(layout), *lag_figures(layout)] == []
-    assert heatmap_figures([line.entry for line in layout.panels[0].lines]) == []
+    layout = arrange(summaries_of(tmp_path)[:1])
+    assert [*loss_figures(layout), *norm_figures(layout), *lag_figures(layout)] == []
+    assert heatmap_figures(summaries_of(tmp_path)) == []

@@ -8,13 +8,13 @@ from urllib.parse import unquote
 from tools.summaries import make_summary
 
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.contents import Contents, Group
+from rnnstudy.report.contents import Contents
 from rnnstudy.report.page.html import MAX_ROWS, render
-from rnnstudy.report.tables.by_run import Column
+from rnnstudy.report.select import Group
 
 
 def page(summaries: list[list[Summary]], *, folder: str = "report") -> str:
-    """The page of groups of runs whose table says nothing but their names."""
+    """Render the page of groups of runs, without figures."""
     contents = Contents(
         title="title",
         folder=Path(folder),
@@ -24,8 +24,7 @@ def page(summaries: list[list[Summary]], *, folder: str = "report") -> str:
         drawn=(),
         notes=("a note",),
     )
-    names = Column(header="run", meaning="", cells=tuple((s.entry.name, "") for s in contents.summaries))
-    return render(contents, [names], [], {})
+    return render(contents, {})
 
 
 def rows(text: str) -> list[tuple[str, str]]:
@@ -59,13 +58,13 @@ def test_links_lead_from_the_page_to_the_run_wherever_that_is(tmp_path):
     assert "../.." in link
     assert not set(link) & set(' "<>#?')
     target = (tmp_path / "else where" / "report" / unquote(link)).resolve()
-    assert target == summary.entry.run.path.resolve()
+    assert target == summary.path.resolve()
 
 
 def test_names_are_text_in_tables_lists_and_notes():
     (summary,) = runs("x")
     hostile = '<script>1</script>"><img src=x>'
-    text = page([[replace(summary, entry=replace(summary.entry, name=hostile))]])
+    text = page([[replace(summary, name=hostile, short=hostile)]])
     assert "<script" not in text
     assert "<img" not in text
     assert text.count("&lt;script&gt;") >= 3

@@ -7,7 +7,7 @@ from rich.console import Console
 from tools.synthetic_runs import Synthetic, write_run
 
 from rnnstudy.report.compare import Request, assemble, compare
-from rnnstudy.report.tables.by_run import Column
+from rnnstudy.report.tables.columns import Column
 from rnnstudy.report.tables.text import markdown_table
 
 

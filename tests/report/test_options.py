@@ -1,9 +1,11 @@
 """What can be chosen of a comparison, and the tables that come of it."""
 
 import csv
+import gc
 import io
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from scipy.stats import binomtest
 from tools.synthetic_runs import LAGS, Synthetic, edit_json, read_json, write_many, write_run
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.report.analysis.naming import NamedRun
 from rnnstudy.report.compare import Request, assemble, compare, report_folder, table_files
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.show import show_tables
-from rnnstudy.report.tables.by_pair import comparison_columns
-from rnnstudy.report.tables.by_run import Column, columns
-from rnnstudy.report.tables.text import fit_width, markdown_table, slice_rows, terminal_table
+from rnnstudy.report.tables.columns import Column
+from rnnstudy.report.tables.text import fit_width, markdown_table, terminal_table
+from rnnstudy.runs.run import Run
 
 SMALL = {"num_steps": 100, "probes": 2, "extra_tags": 0}
 
@@ -47,13 +50,22 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def printed(contents: Contents, *, width: int = 300) -> str:
     stream = io.StringIO()
-    table, paired = columns(contents.summaries), comparison_columns(contents.comparisons)
-    show_tables(contents, table, paired, console=Console(file=stream, width=width))
+    show_tables(contents, Console(file=stream, width=width))
     return stream.getvalue()
 
 
-def written(contents: Contents) -> dict[str, str]:
-    return table_files(contents, columns(contents.summaries), comparison_columns(contents.comparisons))
+def test_what_is_shown_holds_figures_of_the_runs_and_no_run(sweep: Path) -> None:
+    contents = contents_of(sweep)
+    seen: set[int] = set()
+    left: list[object] = [contents, contents.verdicts, contents.table, contents.paired]
+    while left:
+        each = left.pop()
+        if id(each) in seen or isinstance(each, type | ModuleType):
+            continue
+        seen.add(id(each))
+        assert not isinstance(each, Run | NamedRun)
+        left += gc.get_referents(each)
+    assert id(contents.drawn[0].logs.loss) in seen
 
 
 def test_chosen_sorted_and_grouped(sweep: Path) -> None:
@@ -62,22 +74,22 @@ def test_chosen_sorted_and_grouped(sweep: Path) -> None:
         f"lag={lag}, model={model}" for lag in (9, 100) for model in ("lstm", "rnn")
     ]
     for group in contents.groups:
-        assert [each.entry.mitigation for each in group.summaries] == ["none", "clip_norm"]
+        assert [each.mitigation for each in group.summaries] == ["none", "clip_norm"]
     assert len(contents.summaries) == 8
-    assert contents.drawn == contents.summaries
+    assert [each.path for each in contents.drawn] == [each.path for each in contents.summaries]
     assert contents.folder == sweep / "report"
     assert contents.title == "Comparison of 8 runs: a sweep"
 
 
 def test_names_say_what_differs_between_the_chosen_runs_only(sweep: Path) -> None:
     contents = contents_of(sweep, where=("lag=9", "model=rnn"))
-    assert [each.entry.name for each in contents.summaries] == ["rnn", "rnn + clip_norm"]
+    assert [each.name for each in contents.summaries] == ["rnn", "rnn + clip_norm"]
 
 
 def test_the_default_baseline_is_no_mitigation(sweep: Path) -> None:
     contents = contents_of(sweep)
     assert contents.baseline == "mitigation=[]"
-    pairs = {(each.summary.entry.run.label, each.baseline.entry.run.label) for each in contents.comparisons}
+    pairs = {(each.summary.label, each.baseline.label) for each in contents.comparisons}
     assert pairs == {(f"{m}-clip_norm-{lag}", f"{m}-{lag}") for m in ("rnn", "lstm") for lag in (9, 20, 100)}
     assert all(each.pairs == 5 for each in contents.comparisons)
 
@@ -85,7 +97,7 @@ def test_the_default_baseline_is_no_mitigation(sweep: Path) -> None:
 def test_the_baseline_can_be_chosen(sweep: Path) -> None:
     contents = contents_of(sweep, baseline=("model=lstm",))
     assert contents.baseline == "model=lstm"
-    assert {each.summary.entry.model for each in contents.comparisons} == {"rnn"}
+    assert {each.summary.model for each in contents.comparisons} == {"rnn"}
     assert len(contents.comparisons) == 6
 
 
@@ -116,7 +128,7 @@ def test_runs_of_different_tasks_get_sections_of_their_own_and_no_pairs_across(t
             write_run(tmp_path / "-".join([task, *mitigation]), spec)
     contents = contents_of(tmp_path)
     assert [group.title for group in contents.groups] == ["task=adding", "task=latch"]
-    pairs = {(each.summary.entry.run.label, each.baseline.entry.run.label) for each in contents.comparisons}
+    pairs = {(each.summary.label, each.baseline.label) for each in contents.comparisons}
     assert pairs == {("adding-clip_norm", "adding"), ("latch-omega", "latch")}
     assert "The runs are of 2 tasks, adding, latch: compare within one task only." in contents.notes
 
@@ -172,7 +184,7 @@ def test_a_report_elsewhere_leaves_the_sweep_alone_and_drops_what_an_earlier_one
 
 
 def test_the_table_of_runs_against_the_files(sweep: Path) -> None:
-    files = written(contents_of(sweep))
+    files = table_files(contents_of(sweep))
     rows = rows_of(files["runs.csv"])
     assert len(rows) == 12
     for row in rows:
@@ -197,7 +209,7 @@ def test_the_table_of_runs_against_the_files(sweep: Path) -> None:
 
 
 def test_the_tables_as_markdown(sweep: Path) -> None:
-    lines = written(contents_of(sweep, group_by=("lag",)))["table.md"].splitlines()
+    lines = table_files(contents_of(sweep, group_by=("lag",)))["table.md"].splitlines()
     assert lines[0] == "**lag=9**"
     assert lines[2].startswith("| run | lag | n | solved | steps |")
     assert set(lines[3]) <= set("| -:")
@@ -242,7 +254,7 @@ def test_columns_that_can_be_missed_make_room() -> None:
         left, missing = fit_width(columns, width)
         assert [column.header for column in left] == kept
         assert missing == dropped
-    assert slice_rows(columns, 0, 0)[0].cells == ()
+    assert columns[0].rows(0, 0).cells == ()
 
 
 def test_names_with_markup_are_printed_as_they_are() -> None:
@@ -261,7 +273,7 @@ def test_a_run_with_a_corrupt_log_among_very_many_is_compared_but_not_drawn(tmp_
     contents = contents_of(tmp_path)
     assert len(contents.summaries) == 220
     assert 0 < len(contents.drawn) <= 60
-    assert first.name not in {each.entry.run.label for each in contents.drawn}
+    assert first.name not in {each.label for each in contents.drawn}
     assert any(note.startswith(f"Not drawn: {first.name}: corrupt: curves.jsonl, line 1") for note in contents.notes)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.plain_statistics import restricted_times, share_of_smaller, wilson_roots
-from tools.summaries import make_summary
+from tools.summaries import compare_pairs, make_summary
 
 from rnnstudy.report.analysis.paired import (
     CHANCE,
@@ -20,17 +20,17 @@ from rnnstudy.report.analysis.paired import (
     VERDICTS,
     Comparison,
     Effect,
-    compare_all,
     multiplicity_note,
 )
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.tables.by_pair import comparison_columns, to_rows
+from rnnstudy.report.tables.by_pair import comparison_columns
+from rnnstudy.report.tables.tidy import pair_rows
 
 NAN, INF = math.nan, math.inf
 
 
 def compare_one(this: Summary, that: Summary, *, seed: int = 0) -> Comparison:
-    return compare_all([(this, that)], seed=seed)[0]
+    return compare_pairs([(this, that)], seed=seed)[0]
 
 
 def effect_of(comparison: Comparison, measure: str) -> Effect:
@@ -182,7 +182,7 @@ def test_without_a_common_seed_nothing_is_compared():
 
 def test_a_run_is_not_compared_with_itself():
     this, that = make_summary("this", loss=[1.0]), make_summary("base", loss=[2.0])
-    found = compare_all([(that, that), (this, that)])
+    found = compare_pairs([(that, that), (this, that)])
     assert [comparison.summary for comparison in found] == [this]
 
 
@@ -311,7 +311,7 @@ def draw_run(name: str, random: np.random.Generator, replicas: int) -> Summary:
 @pytest.mark.parametrize("replicas", [5, 8, 20])
 def test_verdicts_are_wrong_about_as_seldom_as_said_where_nothing_differs(replicas):
     random = np.random.default_rng(replicas)
-    found = compare_all([draw_pair(random, replicas) for _ in range(MANY)])
+    found = compare_pairs([draw_pair(random, replicas) for _ in range(MANY)])
     for measure in MEASURES:
         verdicts = [effect_of(comparison, measure).verdict for comparison in found]
         wrong = 1 - verdicts.count("no difference shown") / len(verdicts)
@@ -329,7 +329,7 @@ def test_intervals_hold_a_known_difference():
             base = random.normal(2.0, 0.5, 10)
             this = base - 0.3 + random.normal(0, 0.4, 10)
             pairs.append((make_summary("this", loss=this.tolist()), make_summary("base", loss=base.tolist())))
-        for comparison in compare_all(pairs):
+        for comparison in compare_pairs(pairs):
             difference = effect_of(comparison, "loss").difference
             assert difference is not None
             held.append(not difference.leaves_out(-0.3))
@@ -354,7 +354,7 @@ def test_the_order_of_the_comparisons_changes_no_figure(seed, sizes):
     random = np.random.default_rng(seed)
     pairs = [draw_pair(random, size) for size in sizes]
     order = random.permutation(len(pairs)).tolist()
-    together, again = compare_all(pairs), compare_all([pairs[index] for index in order])
+    together, again = compare_pairs(pairs), compare_pairs([pairs[index] for index in order])
     for place, index in enumerate(order):
         np.testing.assert_equal(figures(again[place]), figures(together[index]))
     np.testing.assert_equal(figures(compare_one(*pairs[0])), figures(together[0]))
@@ -370,7 +370,7 @@ def test_the_note_counts_differences_that_could_be_told_from_zero():
     same = make_summary("same", loss=(base + random.normal(0, 0.1, 8)).tolist(), steps=[None] * 8)
     few = make_summary("few", loss=[0.1, 0.2])
     that = make_summary("base", loss=base.tolist(), steps=[None] * 8)
-    found = compare_all([(better, that), (same, that), (few, that)])
+    found = compare_pairs([(better, that), (same, that), (few, that)])
     # Steps to solve are all the same, the third has 2 pairs: two losses are left.
     note = multiplicity_note(found)
     assert note.startswith("2 differences")
@@ -387,7 +387,7 @@ def test_the_note_leaves_out_what_could_not_be_decided():
     assert not note([NAN] * 8, [NAN] * 8)
     assert not note([NAN] * 8, [NAN] * 3 + [1.0] * 5)  # 5 of 5 that do not tie would not do
     assert note([NAN] * 8, [NAN] * 2 + [1.0] * 6).startswith("1 difference could")
-    three = compare_all(
+    three = compare_pairs(
         [
             (make_summary(f"this {k}", loss=[0.1 * k, 0.2, 0.3, 0.4, 0.9]), make_summary("base", loss=[1.0] * 5))
             for k in range(3)
@@ -400,7 +400,7 @@ def test_the_note_leaves_out_what_could_not_be_decided():
 def test_many_comparisons_have_fewer_resamples_and_say_so():
     random = np.random.default_rng(0)
     this, that = draw_pair(random, 8)
-    some, many = compare_all([(this, that)] * MANY), compare_all([(this, that)] * (MANY + 1))
+    some, many = compare_pairs([(this, that)] * MANY), compare_pairs([(this, that)] * (MANY + 1))
     assert {each.resamples for each in some} == {RESAMPLES}
     assert {each.resamples for each in many} == {FEWER_RESAMPLES}
     assert str(FEWER_RESAMPLES) not in multiplicity_note(some)
@@ -415,7 +415,7 @@ def test_many_comparisons_have_fewer_resamples_and_say_so():
 def test_the_table_shows_difference_interval_share_and_verdict():
     this = make_summary("clip_norm", steps=[100, 200, 300, 100, 150], loss=[NAN, 0.1, 0.2, 0.1, 0.1, 0.2][:5])
     that = make_summary("none", steps=[400, 500, 450, None, 600], loss=[1.0] * 5)
-    columns = {column.header: column for column in comparison_columns(compare_all([(this, that)]))}
+    columns = {column.header: column for column in comparison_columns(compare_pairs([(this, that)]))}
     assert columns["run"].cells == (("clip_norm", ""),)
     assert columns["against"].cells == (("none", ""),)
     assert columns["pairs"].cells == (("5", ""),)
@@ -432,7 +432,7 @@ def test_the_table_shows_difference_interval_share_and_verdict():
 def test_cells_without_figures_are_dashes():
     this, other = make_summary("this", loss=[1.0] * 5), make_summary("other", seed=9, loss=[1.0] * 5)
     that = make_summary("base", loss=[1.0] * 5)
-    columns = {column.header: column for column in comparison_columns(compare_all([(this, that), (other, that)]))}
+    columns = {column.header: column for column in comparison_columns(compare_pairs([(this, that), (other, that)]))}
     assert columns["Δ loss"].cells == (("0", "all equal"), ("\N{EN DASH}", ""))
     assert columns["loss?"].cells == (("no difference shown", "P 0.50 [0.17, 0.83]"), ("\N{EN DASH}", ""))
 
@@ -442,8 +442,8 @@ def test_rows_hold_raw_figures():
     that = make_summary("base", steps=[400, 500, 450, None, 600], loss=[1.0] * 5)
     other = make_summary("other", seed=9, loss=[1.0] * 5)
     single = make_summary("single", loss=[0.5])
-    found = compare_all([(this, that), (other, that), (single, that)])
-    rows = to_rows(found)
+    found = compare_pairs([(this, that), (other, that), (single, that)])
+    rows = pair_rows(found)
     assert [(row["folder"], row["measure"]) for row in rows] == [
         ("this", "steps_to_solve"),
         ("this", "loss"),

@@ -4,19 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.summaries import summaries_of
 from tools.synthetic_runs import Synthetic, edit_config, edit_json, write_run
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.summary import Summary, summarise
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
-from rnnstudy.runs.collection import read_sweep
 
 
-def summaries_of(root: Path, *specs: Synthetic) -> list[Summary]:
+def runs_of(root: Path, *specs: Synthetic) -> list[Summary]:
     for number, spec in enumerate(specs):
         write_run(root / f"run{number}", spec)
-    return [summarise(entry) for entry in name_runs(read_sweep(root).runs)]
+    return summaries_of(root)
 
 
 def task(lag: int, **more: Any) -> dict[str, Any]:
@@ -31,13 +30,12 @@ def rows(tmp_path_factory) -> list[Summary]:
         for mitigation in ((), ("clip_norm",), ("omega", "clip_norm"))
         for lag in (9, 100)
     ]
-    return summaries_of(tmp_path_factory.mktemp("x"), *specs)
+    return runs_of(tmp_path_factory.mktemp("x"), *specs)
 
 
 def meeting(rows: list[Summary], *given: str) -> list[str]:
-    runs = [row.entry.run for row in rows]
-    conditions = read_conditions(given, runs, option="--where")
-    return sorted(row.entry.name for row in rows if all(condition.is_met_by(row.entry.run) for condition in conditions))
+    conditions = read_conditions(given, rows, option="--where")
+    return sorted(row.name for row in rows if all(condition.is_met_by(row) for condition in conditions))
 
 
 @pytest.mark.parametrize(
@@ -101,17 +99,15 @@ def test_a_wrong_condition_says_what_there_is(rows: list[Summary], given: str, m
 
 
 def test_many_values_are_not_all_listed(tmp_path: Path) -> None:
-    rows = summaries_of(tmp_path, *(Synthetic(replicas=1, probes=2, settings=task(lag)) for lag in range(1, 16)))
+    rows = runs_of(tmp_path, *(Synthetic(replicas=1, probes=2, settings=task(lag)) for lag in range(1, 16)))
     with pytest.raises(ConfigError, match=r"There are: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 3 more\."):
         meeting(rows, "lag=99")
 
 
 def test_values_that_differ_in_the_last_digit_are_told_apart(tmp_path: Path) -> None:
     rates = [0.123456789, 0.123456788]
-    rows = summaries_of(
-        tmp_path, *(Synthetic(replicas=1, probes=2, settings={"optimizer": {"lr": rate}}) for rate in rates)
-    )
-    assert [row.entry.settings for row in rows] == [{"optimizer.lr": "0.123456788"}, {"optimizer.lr": "0.123456789"}]
+    rows = runs_of(tmp_path, *(Synthetic(replicas=1, probes=2, settings={"optimizer": {"lr": rate}}) for rate in rates))
+    assert [row.differing for row in rows] == [{"optimizer.lr": "0.123456788"}, {"optimizer.lr": "0.123456789"}]
     assert len(meeting(rows, "lr=0.123456789")) == 1
 
 
@@ -131,10 +127,10 @@ def test_rows_are_sorted_by_columns_and_settings_with_what_is_missing_last(tmp_p
     nan = float("nan")
     set_figures(tmp_path, b=(0.5, 0.5, 0.5), a=(0.2, 0.3, 0.4), d=(3, 2, 2), c=(nan, nan, 5))
     edit_json(tmp_path / "d" / "run.json", replicas=3)
-    rows = [summarise(entry) for entry in name_runs(read_sweep(tmp_path).runs)]
+    rows = summaries_of(tmp_path)
 
     def order(*given: str) -> str:
-        return "".join(row.entry.model for row in sort_rows(rows, given))
+        return "".join(row.model for row in sort_rows(rows, given))
 
     assert order() == "abcd"
     assert order("loss") == "abdc"  # the median of c is NaN, the worst
@@ -146,7 +142,7 @@ def test_rows_are_sorted_by_columns_and_settings_with_what_is_missing_last(tmp_p
     # A column that no run has a figure in changes nothing, and what has none is last, whichever way.
     assert order("active") == order("active:desc") == "abcd"
     write_run(tmp_path / "e", Synthetic(model="e", mitigation=["clip_norm"], replicas=3, probes=2))
-    rows = [summarise(entry) for entry in name_runs(read_sweep(tmp_path).runs)]
+    rows = summaries_of(tmp_path)
     assert order("model") == "abcde"
     assert order("active") == order("active:desc") == "eabcd"
 
@@ -163,14 +159,14 @@ def test_groups_are_in_the_order_of_their_values_and_keep_the_order_of_rows(rows
         f"lag={lag}, mitigation={names}" for lag in (9, 100) for names in ("clip_norm", "none", "omega + clip_norm")
     ]
     for group in groups:
-        assert [row.entry.model for row in group.summaries] == ["rnn", "lstm"]
+        assert [row.model for row in group.summaries] == ["rnn", "lstm"]
     (whole,) = group_rows(rows, [])
     assert whole.title == ""
     assert list(whole.summaries) == rows
 
 
 def test_a_run_without_the_setting_is_a_group_of_its_own(tmp_path: Path) -> None:
-    rows = summaries_of(
+    rows = runs_of(
         tmp_path,
         Synthetic(replicas=1, probes=2),
         Synthetic(replicas=1, probes=2, mitigation=["clip_norm"], model="gru"),
@@ -181,7 +177,7 @@ def test_a_run_without_the_setting_is_a_group_of_its_own(tmp_path: Path) -> None
 def test_runs_without_choices_are_selected_by_their_settings(tmp_path: Path) -> None:
     write_run(tmp_path / "a", Synthetic(replicas=1, probes=2))
     edit_config(tmp_path / "a", choices=None)
-    rows = [summarise(entry) for entry in name_runs(read_sweep(tmp_path).runs)]
+    rows = summaries_of(tmp_path)
     assert len(meeting(rows, "hidden_size=64")) == 1
     with pytest.raises(ConfigError, match="no run has a setting 'mitigation'"):
         meeting(rows, "mitigation=[]")

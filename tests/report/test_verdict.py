@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
+from importlib import import_module
 
 import pytest
 from tools.summaries import make_summary
@@ -10,7 +10,6 @@ from tools.summaries import make_summary
 from rnnstudy.report.analysis.bootstrap import Estimate
 from rnnstudy.report.analysis.paired import NOT_SHOWN, Comparison, Effect
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.contents import Contents, Group
 from rnnstudy.report.sentences.verdict import gradient_class, gradient_verdicts, paired_verdicts, verdicts
 
 
@@ -28,18 +27,13 @@ def configuration(
     name = f"{model} + {mitigation}" if mitigation != "none" else model
     summary = make_summary(f"{name}, lag={lag}", steps=steps, loss=[loss] * len(steps), finished=finished)
     count = len(steps)
-    facts = replace(summary.entry.run.facts, informative_steps=(3,))
-    settings = {"model": model, "mitigation": mitigation, "task.lag": lag}
-    entry = replace(
-        summary.entry,
-        run=replace(summary.entry.run, facts=facts),
-        model=model,
-        mitigation=mitigation,
-        settings=settings,
-    )
     return replace(
         summary,
-        entry=entry,
+        model=model,
+        mitigation=mitigation,
+        differing={"model": model, "mitigation": mitigation, "task.lag": lag},
+        is_edited="truncated_bptt" in mitigation,
+        facts=replace(summary.facts, informative_steps=(3,)),
         ratio_first=(ratios[0],) * count,
         ratio_last=(ratios[1],) * count,
         active={} if active is None else {"clip_norm": (active,) * count},
@@ -80,16 +74,8 @@ def compared(*effects: Effect, lag: str = "60", pairs: int = 8, baseline_loss: f
     )
 
 
-def report(summaries: list[Summary], comparisons: list[Comparison]) -> Contents:
-    return Contents(
-        title="",
-        folder=Path("report"),
-        groups=(Group(title="", summaries=tuple(summaries)),),
-        comparisons=tuple(comparisons),
-        baseline="mitigation=[]" if comparisons else "",
-        drawn=(),
-        notes=(),
-    )
+def told(summaries: list[Summary], comparisons: list[Comparison]) -> list[str]:
+    return verdicts(summaries, comparisons, "mitigation=[]" if comparisons else "")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +127,7 @@ def test_edited_gradients_are_marked_and_not_counted():
     run = replace(edited.entry.run, edits_adjoints=("truncated_bptt",))
     edited = replace(edited, entry=replace(edited.entry, run=run))
     assert "exactly zero*" in gradient_verdicts([edited])[0]
-    sentences = verdicts(report([configuration(), configuration(lag="20"), edited], []))
+    sentences = told([configuration(), configuration(lag="20"), edited], [])
     assert (
         "After training, the gradient vanishes before the information in both configurations, not counting 1 whose "
         "gradients are edited: 10^-9.0 of that at lag 0." in sentences
@@ -150,9 +136,7 @@ def test_edited_gradients_are_marked_and_not_counted():
 
 def test_no_verdict_where_the_loss_is_at_many_time_steps():
     summary = configuration(ratios=(None, None))
-    run = summary.entry.run
-    spread = replace(run, facts=replace(run.facts, loss_at_end=False))
-    summary = replace(summary, entry=replace(summary.entry, run=spread))
+    summary = replace(summary, facts=replace(summary.facts, loss_at_end=False))
     assert "no verdict on the gradient: the loss is at many time steps" in gradient_verdicts([summary])[0]
     assert "no gradient logged" in gradient_verdicts([configuration(ratios=(None, None))])[0]
 
@@ -193,7 +177,7 @@ def test_pairs_decide_where_some_have_no_difference():
     ]
     some = compared(effect("loss", (-0.5, -0.9, 0.1), verdict="better", pairs=5, left_out=3))
     assert "loss better in 88 % of the pairs (95 % interval 78 % to 98 %; 3 of 8 pairs" in paired_verdicts([some])[0]
-    assert verdicts(report([diverged.summary, diverged.baseline], [diverged]))[-1] == (
+    assert told([diverged.summary, diverged.baseline], [diverged])[-1] == (
         "Compared with mitigation=[], replica by replica, the final loss was higher in the only comparison."
     )
 
@@ -206,7 +190,7 @@ def test_the_clearest_differences_are_the_largest_in_proportion_and_tiny_ones_ar
         compared(effect("loss", (-0.6, -2.0, 0.9), verdict=NOT_SHOWN), lag="40"),
     ]
     summaries = [each for comparison in comparisons for each in (comparison.summary, comparison.baseline)]
-    sentences = verdicts(report(summaries, comparisons))
+    sentences = told(summaries, comparisons)
     assert len(sentences) <= 8
     assert (
         "Of 4 differences between runs 3 are told from 0, where 0.2 to 0.3 would be by chance; the clearest:"
@@ -228,7 +212,7 @@ def test_comparisons_in_which_nobody_solved_are_not_counted_as_steps():
     sooner = compared(effect("steps_to_solve", (-9.0, -12.0, -5.0), verdict="better"), loss)
 
     def tally(*comparisons: Comparison) -> str:
-        said = verdicts(report([configuration()], list(comparisons)))
+        said = told([configuration()], list(comparisons))
         return next(sentence for sentence in said if sentence.startswith("Compared"))
 
     assert tally(neither, neither) == (
@@ -242,7 +226,7 @@ def test_comparisons_in_which_nobody_solved_are_not_counted_as_steps():
 
 def test_a_run_that_diverged_does_not_reach():
     lost = replace(configuration(ratios=(0.0, 0.0)), status=("diverged",) * 4 + ("finished",) * 4)
-    sentences = verdicts(report([configuration(), configuration(lag="20"), lost], []))
+    sentences = told([configuration(), configuration(lag="20"), lost], [])
     assert (
         "After training, the gradient vanishes before the information in both configurations, not counting 1 of which "
         "half or more replicas diverged: 10^-9.0 of that at lag 0." in sentences
@@ -254,10 +238,7 @@ def test_the_theory_is_told_where_it_leaves_no_choice():
     summary = configuration(model="rnn")
 
     def said(*gains: float | None) -> str:
-        run = replace(summary.entry.run)
-        final = {"gain_bound/layer_0": (9.0,), "gain_bound/layer_1": gains}
-        run.__dict__["standing"] = replace(run.standing, final=final)  # a cached property
-        return gradient_verdicts([replace(summary, entry=replace(summary.entry, run=run))])[0]
+        return gradient_verdicts([replace(summary, gain=gains)])[0]
 
     assert "theory: a time step leaves at most 0.93 of it, so it must vanish" in said(0.93, 0.9, 1.2)
     assert "theory" not in said(1.1, 0.9, 1.2)

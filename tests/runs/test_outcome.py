@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tools.members import run_small
+from tools.summaries import summaries_of
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
-from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.paired import compare_all
-from rnnstudy.report.analysis.summary import Summary, summarise
-from rnnstudy.runs.collection import read_sweep
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.compare import Request, assemble
 from rnnstudy.runs.failure import FAILED, PRUNED, record
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.lock import Lock
@@ -24,8 +23,7 @@ def unfinished(root: Path, rows: list[dict[str, Any]], **facts: Any) -> Summary:
     folder = write_run(root / "run", Synthetic(replicas=3, finished=False, probes=2))
     write_jsonl(folder / "metrics.jsonl", rows)
     edit_json(folder / "run.json", facts=read_json(folder / "run.json")["facts"] | facts)
-    (entry,) = name_runs(read_sweep(root).runs)
-    return summarise(entry)
+    return summaries_of(root)[0]
 
 
 def row(step: int, replica: int, accuracy: float, **more: float) -> dict[str, Any]:
@@ -71,20 +69,18 @@ def test_a_run_that_has_only_begun_has_no_figures(tmp_path: Path) -> None:
     assert summary.loss == summary.horizon == (None, None, None)
     assert summary.state == "stopped, step 0 of 2000"
     for kind, told in ((FAILED, "failed"), (PRUNED, "pruned"), ("<b>", "stopped")):
-        record(summary.entry.run.folder, "out of luck", kind=kind)
-        assert summary.state == f"{told}, step 0 of 2000"
+        record(RunFolder(summary.path), "out of luck", kind=kind)
+        assert summaries_of(tmp_path)[0].state == f"{told}, step 0 of 2000"
 
 
 def test_a_run_is_running_while_its_lock_is_held(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(finished=False))
     last = max(json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines())
     with Lock(RunFolder(folder).lock):
-        (entry,) = name_runs(read_sweep(tmp_path).runs)
-        assert summarise(entry).state == f"running, step {last} of 2000"
-    (entry,) = name_runs(read_sweep(tmp_path).runs)
-    assert summarise(entry).state == f"stopped, step {last} of 2000"
+        assert summaries_of(tmp_path)[0].state == f"running, step {last} of 2000"
+    assert summaries_of(tmp_path)[0].state == f"stopped, step {last} of 2000"
     edit_json(write_run(tmp_path / "other", Synthetic()) / "result.json", steps=2000)
-    assert summarise(name_runs(read_sweep(tmp_path / "other").runs)[0]).state == ""
+    assert summaries_of(tmp_path / "other")[0].state == ""
 
 
 @pytest.mark.slow
@@ -128,12 +124,10 @@ def test_the_digest_of_a_result_is_that_of_its_logs(tmp_path: Path) -> None:
 
 def test_a_run_with_a_digest_is_summarised_without_its_logs(tmp_path: Path) -> None:
     folder = run_small(tmp_path / "run")
-    (entry,) = name_runs([read_run(folder, label="run")])
-    whole = summarise(entry)
+    (whole,) = summaries_of(tmp_path)
     folder.metrics.unlink()
     folder.curves.unlink()
-    (entry,) = name_runs([read_run(folder, label="run")])
-    alone = summarise(entry)
+    (alone,) = summaries_of(tmp_path)
     for name in ("status", "loss", "accuracy", "skipped", "active", "ratio_first", "ratio_last", "horizon", "decay"):
         assert getattr(alone, name) == getattr(whole, name)
         assert getattr(alone, name) is not None
@@ -141,9 +135,8 @@ def test_a_run_with_a_digest_is_summarised_without_its_logs(tmp_path: Path) -> N
 
 def test_horizon_and_decay_are_those_of_the_top_layer(tmp_path: Path) -> None:
     folder = run_small(tmp_path / "run", "model.num_layers=2")
-    (entry,) = name_runs([read_run(folder, label="run")])
     final = read_json(folder.result)["final"]
-    summary = summarise(entry)
+    (summary,) = summaries_of(tmp_path)
     np.testing.assert_array_equal(summary.horizon, final["horizon/h/layer_1/lag"])
     np.testing.assert_array_equal(summary.decay, final["horizon/h/layer_1/decay"])
     assert final["horizon/h/layer_1/decay"] != final["horizon/h/layer_0/decay"]
@@ -161,7 +154,7 @@ def test_a_diverged_replica_has_no_last_figures(tmp_path: Path) -> None:
     }
     status = ["diverged", "finished", "finished", "diverged"]
     edit_json(folder / "result.json", final=final, status=status, steps_to_solve=[None] * 4)
-    summary = summarise(name_runs(read_sweep(tmp_path).runs)[0])
+    (summary,) = summaries_of(tmp_path)
     nan = math.nan
     np.testing.assert_array_equal(summary.loss, [nan, 1.0, 2.0, nan])
     np.testing.assert_array_equal(summary.accuracy, [nan, 0.9, 0.8, nan])
@@ -187,9 +180,9 @@ def test_a_run_that_has_not_ended_is_compared_at_the_step_it_is_at(tmp_path: Pat
     going = write_run(tmp_path / "going", Synthetic(replicas=4, finished=False, mitigation=["clip_norm"]))
     rows = [row(step, r, 0.0) | {"eval/loss": 1.0} for r in range(4) for step in range(0, 601, 100)]
     write_jsonl(going / "metrics.jsonl", rows)
-    summaries = {s.entry.run.label: s for s in map(summarise, name_runs(read_sweep(tmp_path).runs))}
-    (found,) = compare_all([(summaries["going"], summaries["done"])])
-    loss = next(effect for effect in found.effects if effect.measure == "loss")
+    (found,) = assemble(Request(directories=(tmp_path,))).comparisons
+    loss = found.effect("loss")
+    assert loss is not None
     assert found.at_step == 600
     assert (loss.pairs, loss.left_out) == (3, 1)
     assert loss.difference is not None

@@ -1,13 +1,15 @@
-"""Summaries of runs that never ran, for what is computed from summaries alone."""
+"""Summaries of runs on the disk, and of runs that never ran, for what is computed from summaries alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from rnnstudy.report.analysis.naming import Entry
-from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.runs.folder import RunFolder
+from rnnstudy.report.analysis.naming import name_runs
+from rnnstudy.report.analysis.paired import Comparison, compare_all
+from rnnstudy.report.analysis.summary import Summary, read_logs, summarise
+from rnnstudy.runs.collection import read_sweep
 from rnnstudy.runs.outcome import Criterion
-from rnnstudy.runs.run import Facts, Run
+from rnnstudy.runs.run import Facts
 
 Values = Sequence[float | None]
 
@@ -30,14 +32,20 @@ def make_summary(
     none = (None,) * replicas
     steps = tuple(steps) or none
     left = "finished" if finished else "unfinished"
-    run = Run(
-        folder=RunFolder(Path(label)),
+    return Summary(
+        name=label,
+        short=label,
+        model="lstm",
+        mitigation=label,
+        differing={"mitigation": label},
+        is_edited=False,
         label=label,
-        config={},
-        replicas=replicas,
+        path=Path(label),
         seed=seed,
         device="cpu",
         fingerprint=None,
+        choices={},
+        settings={},
         facts=Facts(
             chance_loss=None,
             chance_accuracy=None,
@@ -47,11 +55,10 @@ def make_summary(
             informative_steps=(),
             loss_at_end=True,
         ),
-        edits_adjoints=(),
-        result=None,
-    )
-    return Summary(
-        entry=Entry(run=run, name=label, short=label, model="lstm", mitigation=label, settings={"mitigation": label}),
+        state="" if finished else "stopped",
+        wall_seconds=None,
+        has_metrics=True,
+        has_curves=True,
         status=tuple(status) or tuple(left if taken is None else "solved" for taken in steps),
         steps_to_solve=tuple(steps),
         steps_run=last_step if finished else None,
@@ -65,5 +72,20 @@ def make_summary(
         ratio_last=none,
         horizon=tuple(horizon) or none,
         decay=tuple(decay) or none,
+        gain=(),
         last_step=last_step,
+    )
+
+
+def summaries_of(root: Path) -> list[Summary]:
+    """Read, name and summarise all runs below a folder, with their logs."""
+    return [replace(summarise(named), logs=read_logs(named.run)) for named in name_runs(read_sweep(root).runs)]
+
+
+def compare_pairs(pairs: Sequence[tuple[Summary, Summary]], *, seed: int = 0) -> list[Comparison]:
+    """Compare runs with their baselines; those that have not ended by the figures they have."""
+    return compare_all(
+        pairs,
+        figures_at=lambda each, _: {"loss": each.loss, "horizon": each.horizon, "decay": each.decay},
+        seed=seed,
     )

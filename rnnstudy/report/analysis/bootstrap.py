@@ -25,6 +25,11 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """The mean, and the lower and the upper end."""
+        return self.value, self.low, self.high
+
     def leaves_out(self, value: float) -> bool:
         """Return whether the interval excludes a value; one that is not known excludes none."""
         return self.low > value or self.high < value

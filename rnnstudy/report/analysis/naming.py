@@ -1,7 +1,7 @@
 """What differs between runs, and names that say it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,13 @@ from rnnstudy.runs.labels import IN_SHORT, short_labels
 from rnnstudy.runs.run import Run
 from rnnstudy.runs.settings import NO_MITIGATION
 
+Settings = Mapping[str, str]
+
 ABSENT = "\N{EN DASH}"
 """Shown where a run has no such setting."""
+
+EDITING = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
+"""Mitigations that change the gradient on its way back through time; what is recorded is the changed one."""
 
 
 # Where and how fast a run was done, what was measured, and what has a column of its own: no part of the experiment.
@@ -33,7 +38,7 @@ _IGNORED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class NamedRun:
     """A run, named among its peers.
 
     Args:
@@ -43,7 +48,7 @@ class Entry:
             initialisations where they differ, e.g. "lstm (chrono)".
         model: Chosen member; empty if the config does not say.
         mitigation: Chosen members joined by " + ", or "none".
-        settings: What differs between the runs of the sweep: dotted path to shown value.
+        differing: Settings that differ between the runs of the sweep: dotted path to shown value.
     """
 
     run: Run
@@ -51,19 +56,21 @@ class Entry:
     short: str
     model: str
     mitigation: str
-    settings: dict[str, str]
+    differing: dict[str, str]
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a mitigation changes the gradients on their way back, so that they are not the task's."""
+        return not EDITING.isdisjoint(self.mitigation.split(" + "))
 
 
-def name_runs(runs: Sequence[Run]) -> list[Entry]:
-    """Name the runs by what differs between them.
-
-    Returns:
-        One entry per run, ordered by what differs: other settings, then model, then mitigation.
-    """
-    choices = _differing([run.choices for run in runs])
-    paths = [path for path in differing_settings(runs) if not _follows(path, runs)]
+def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
+    """Return the runs named by what differs between them, ordered by model, then mitigation, then other settings."""
+    chosen, settings = [run.choices for run in runs], [run.settings for run in runs]
+    choices = _differing(chosen)
+    paths = [path for path in differing_settings(settings) if not _follows(path, chosen, settings)]
     labels = short_labels(paths)
-    entries: list[Entry] = []
+    named: list[NamedRun] = []
     for run in runs:
         model = run.choices.get("model", "")
         mitigation = run.choices.get("mitigation", NO_MITIGATION)
@@ -72,58 +79,54 @@ def name_runs(runs: Sequence[Run]) -> list[Entry]:
         short = (told if mitigation == NO_MITIGATION else f"{told} + {mitigation}") if model else run.label
         others = [run.choices[key] for key in choices if key not in IN_SHORT and key in run.choices]
         others += [f"{labels[path]}={run.settings[path]}" for path in paths if path in run.settings]
-        settings = {key: run.choices.get(key, ABSENT) for key in choices}
-        settings |= {path: run.settings.get(path, ABSENT) for path in paths}
+        differing = {key: run.choices.get(key, ABSENT) for key in choices}
+        differing |= {path: run.settings.get(path, ABSENT) for path in paths}
         name = ", ".join([short, *others])
-        entries.append(Entry(run=run, name=name, short=short, model=model, mitigation=mitigation, settings=settings))
-    return sorted(_unique(entries), key=_order)
+        named.append(NamedRun(run=run, name=name, short=short, model=model, mitigation=mitigation, differing=differing))
+    return sorted(_unique(named), key=_order)
 
 
-def confounded(runs: Sequence[Run]) -> list[str]:
-    """List settings that every run has and that change together with a chosen member.
+def confounded(choices: Sequence[Settings], settings: Sequence[Settings]) -> list[str]:
+    """Return settings that every run has and that change together with a chosen member.
 
     Such a setting gets no column, since it may only be the member's own default; but a comparison
     of the members is then one of that setting too.
 
-    Returns:
-        Dotted paths, e.g. "model.hidden_size".
+    Args:
+        choices: Chosen members of each run, by group.
+        settings: All settings of each run, by dotted path.
     """
-    return [
-        path for path in differing_settings(runs) if _follows(path, runs) and all(path in run.settings for run in runs)
-    ]
+    paths = [path for path in differing_settings(settings) if _follows(path, choices, settings)]
+    return [path for path in paths if all(path in each for each in settings)]
 
 
-def differing_settings(runs: Sequence[Run]) -> list[str]:
-    """List the settings that say something of the experiment and are not the same in all runs.
-
-    Returns:
-        Dotted paths.
-    """
-    return [path for path in _differing([run.settings for run in runs]) if _IGNORED.isdisjoint(path.split("."))]
+def differing_settings(settings: Sequence[Settings]) -> list[str]:
+    """Return the dotted paths of the experiment's settings that are not the same in all runs."""
+    return [path for path in _differing(settings) if _IGNORED.isdisjoint(path.split("."))]
 
 
-def _differing(settings: Sequence[dict[str, str]]) -> list[str]:
+def _differing(settings: Sequence[Settings]) -> list[str]:
     paths = dict.fromkeys(path for each in settings for path in each)
     return [path for path in paths if len({each.get(path) for each in settings}) > 1]
 
 
-def _follows(path: str, runs: Sequence[Run]) -> bool:
+def _follows(path: str, choices: Sequence[Settings], settings: Sequence[Settings]) -> bool:
     """Return whether the member chosen for the path's group settles its value in all runs."""
     # A model's initialisations come with the model or are chosen beside it.
     groups = ("model", "init") if path.startswith("model.init.") else (path.partition(".")[0],)
     values: defaultdict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
-    for run in runs:
-        values[tuple(run.choices.get(group) for group in groups)].add(run.settings.get(path))
+    for chosen, own in zip(choices, settings, strict=True):
+        values[tuple(chosen.get(group) for group in groups)].add(own.get(path))
     return all(None not in chosen for chosen in values) and all(len(found) == 1 for found in values.values())
 
 
-def _unique(entries: list[Entry]) -> list[Entry]:
-    counts = Counter(entry.name for entry in entries)
+def _unique(named: list[NamedRun]) -> list[NamedRun]:
+    counts = Counter(each.name for each in named)
     return [
-        entry
-        if counts[entry.name] == 1
-        else replace(entry, name=f"{entry.name} [{entry.run.label}]", short=f"{entry.short} [{entry.run.label}]")
-        for entry in entries
+        each
+        if counts[each.name] == 1
+        else replace(each, name=f"{each.name} [{each.run.label}]", short=f"{each.short} [{each.run.label}]")
+        for each in named
     ]
 
 
@@ -137,8 +140,8 @@ def natural(value: str) -> tuple[int, float, str]:
         return (2, 0.0, value)
 
 
-def _order(entry: Entry) -> tuple[Any, ...]:
-    others = [natural(value) for key, value in entry.settings.items() if key not in IN_SHORT]
-    init = entry.settings.get("init", NO_MITIGATION)
-    baseline_last = (entry.mitigation != NO_MITIGATION, init != NO_MITIGATION)
-    return (entry.model, any(baseline_last), *baseline_last, init, entry.mitigation, others, entry.run.label)
+def _order(named: NamedRun) -> tuple[Any, ...]:
+    others = [natural(value) for key, value in named.differing.items() if key not in IN_SHORT]
+    init = named.differing.get("init", NO_MITIGATION)
+    baseline_last = (named.mitigation != NO_MITIGATION, init != NO_MITIGATION)
+    return (named.model, any(baseline_last), *baseline_last, init, named.mitigation, others, named.run.label)

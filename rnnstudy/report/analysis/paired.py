@@ -29,12 +29,13 @@ same shapes; their difference has less noise than that of the runs' means. The r
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnstudy.report.analysis.bootstrap import Estimate, estimate_means
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS, sign_test, wilson_interval
-from rnnstudy.report.analysis.summary import Summary, figures_at
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.runs.digest import PerReplica
 
 MEASURES = ("steps_to_solve", "loss", "horizon", "decay")
 NAMES = {"steps_to_solve": "steps to solve", "loss": "loss", "horizon": "horizon", "decay": "decay"}
@@ -110,6 +111,10 @@ class Comparison:
     resamples: int = RESAMPLES
     at_step: int | None = None
 
+    def effect(self, measure: str) -> Effect | None:
+        """Return what a measure says; None if not both runs have it."""
+        return next((effect for effect in self.effects if effect.measure == measure), None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Sample:
@@ -132,7 +137,11 @@ class _Paired:
     samples: list[_Sample]
 
 
-def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, seed: int = 0) -> list[Comparison]:
+FiguresAt = Callable[[Summary, int], Mapping[str, PerReplica]]
+"""From a run and an optimizer step to its loss, horizon and decay as they were then."""
+
+
+def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: FiguresAt, seed: int = 0) -> list[Comparison]:
     """Compare each run with its baseline by the rules of the module.
 
     The figures of a comparison are the same whatever stands beside it, up to the number of resamples: 9999, or 1999
@@ -140,12 +149,13 @@ def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, seed: int = 0) -> l
 
     Args:
         pairs: Runs with their baselines; one that is its own baseline is not compared.
+        figures_at: Asked for both runs of a pair in which one has not ended.
         seed: Of the bootstrap.
 
     Returns:
         Comparisons in the order of the pairs.
     """
-    brought = [_bring_together(*pair) for pair in pairs if pair[0].entry.run.path != pair[1].entry.run.path]
+    brought = [_bring_together(*pair, figures_at) for pair in pairs if pair[0].path != pair[1].path]
     resamples = FEWER_RESAMPLES if len(brought) > MANY else RESAMPLES
     samples = [sample for each in brought for sample in each.samples]
     differences = [sample.differences for sample in samples if sample.differences]
@@ -215,15 +225,15 @@ def known_steps(summary: Summary) -> float:
     return math.inf if settled else summary.last_step
 
 
-def _bring_together(summary: Summary, baseline: Summary) -> _Paired:
-    mine, other = summary.entry.run.seeds, baseline.entry.run.seeds
+def _bring_together(summary: Summary, baseline: Summary, figures_at: FiguresAt) -> _Paired:
+    mine, other = summary.seeds, baseline.seeds
     seeds = range(max(mine.start, other.start), max(mine.start, other.start, min(mine.stop, other.stop)))
     limit = min(known_steps(summary), known_steps(baseline))
     budget = int(limit) if math.isfinite(limit) else max(summary.last_step, baseline.last_step)
     judged = summary.is_judged and baseline.is_judged
     at_step = None if summary.is_finished and baseline.is_finished else budget
     samples: list[_Sample] = []
-    measured, compared = (_measured(each, budget, at_step) for each in (summary, baseline))
+    measured, compared = (_measured(each, budget, at_step, figures_at) for each in (summary, baseline))
     for measure in MEASURES if judged else MEASURES[1:]:
         values = zip(
             measured[measure][seeds.start - mine.start : seeds.stop - mine.start],
@@ -236,7 +246,9 @@ def _bring_together(summary: Summary, baseline: Summary) -> _Paired:
     return _Paired(summary=summary, baseline=baseline, seeds=seeds, budget=budget, at_step=at_step, samples=samples)
 
 
-def _measured(summary: Summary, budget: int, at_step: int | None) -> dict[str, Sequence[float | None]]:
+def _measured(
+    summary: Summary, budget: int, at_step: int | None, figures_at: FiguresAt
+) -> dict[str, Sequence[float | None]]:
     """Return the replicas' values; steps to solve are infinite where the task was not solved within the budget."""
     steps_to_solve = [
         math.inf if steps is None or status == "diverged" or steps > budget else steps
@@ -297,8 +309,8 @@ def _verdict(sample: _Sample, difference: Estimate | None) -> str:
 
 def _notes(paired: _Paired) -> Iterator[str]:
     summary, baseline = paired.summary, paired.baseline
-    name, other = summary.entry.run.label, baseline.entry.run.label
-    mine, its = summary.entry.run.seeds, baseline.entry.run.seeds
+    name, other = summary.label, baseline.label
+    mine, its = summary.seeds, baseline.seeds
     if not paired.seeds:
         yield (
             f"{name} ({_show_seeds(mine)}) and its baseline {other} ({_show_seeds(its)}) have no replica with the same "
@@ -318,7 +330,7 @@ def _notes(paired: _Paired) -> Iterator[str]:
         if paired.at_step is not None:
             # Settled replicas do not limit: the one that stops at the budget does.
             behind = next((each for each in (summary, baseline) if known_steps(each) == paired.budget), None)
-            as_far = f", which is as far as {behind.entry.run.label} is" if behind else ""
+            as_far = f", which is as far as {behind.label} is" if behind else ""
             figures = f"other figures are compared at step {paired.at_step}{as_far}"
         yield (
             f"{name} has done {summary.last_step} steps, its baseline {other} {baseline.last_step}: {restricted}"

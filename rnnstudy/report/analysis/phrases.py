@@ -34,18 +34,14 @@ class Contrast:
 
 def contrast(comparison: Comparison) -> Contrast:
     """Return in what a run and its baseline differ."""
-    this, baseline = comparison.summary.entry, comparison.baseline.entry
-    differing = [key for key, value in this.settings.items() if baseline.settings.get(key, ABSENT) != value]
-    shared = [
-        key
-        for key, value in this.settings.items()
-        if key not in differing and key != "model" and value != NO_MITIGATION
-    ]
-    model = [this.model] if this.model and "model" not in differing else []
+    this, baseline = comparison.summary, comparison.baseline
+    unlike = [key for key, value in this.differing.items() if baseline.differing.get(key, ABSENT) != value]
+    alike = [key for key, value in this.differing.items() if key not in (*unlike, "model") and value != NO_MITIGATION]
+    model = [this.model] if this.model and "model" not in unlike else []
     return Contrast(
-        this=_list(this.settings, differing) or this.name,
-        baseline=_list(baseline.settings, differing) or baseline.name,
-        place=", ".join(filter(None, [*model, _list(this.settings, shared)])),
+        this=_list(this.differing, unlike) or this.name,
+        baseline=_list(baseline.differing, unlike) or baseline.name,
+        place=", ".join(filter(None, [*model, _list(this.differing, alike)])),
     )
 
 

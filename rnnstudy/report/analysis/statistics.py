@@ -8,10 +8,6 @@ from statistics import NormalDist
 import numpy as np
 from scipy.stats import binomtest
 
-from rnnstudy.runs.digest import top_track
-from rnnstudy.runs.logs import Track
-from rnnstudy.runs.run import Run
-
 FEW_REPLICAS = 5
 """Below this many replicas a report warns."""
 
@@ -80,8 +76,3 @@ def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
     upper = np.take(ordered, count // 2, axis=axis)
     with np.errstate(invalid="ignore"):
         return np.where(lower == upper, lower, (lower + upper) / 2)
-
-
-def top_curve(run: Run, *, state: str = "h", part: str = "total") -> Track | None:
-    """Return the gradient norms over time steps of the top layer's state; None if not logged."""
-    return top_track(run.curves, state=state, part=part)

@@ -1,28 +1,71 @@
-"""A run reduced to the figures that tables, sentences and comparisons are made of."""
+"""A run reduced to the figures that tables, sentences and drawings are made of."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from rnnstudy.report.analysis.naming import Entry
+from rnnstudy.report.analysis.naming import NamedRun
 from rnnstudy.report.analysis.statistics import median_steps, ordered_median
 from rnnstudy.report.analysis.statistics import wilson_interval as wilson
 from rnnstudy.runs import tags
+from rnnstudy.runs.digest import PerReplica, top_track
 from rnnstudy.runs.failure import FAILED, PRUNED, read_failure
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.outcome import last_values
+from rnnstudy.runs.run import Facts, Run
 
 _EVALUATED = (tags.LOSS, tags.ANSWER_LOSS, tags.ACCURACY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logs:
+    """Tracks of a run that figures are drawn from; None is for what was not logged.
+
+    Args:
+        loss: Evaluation loss.
+        accuracy: Evaluation accuracy, from 0 to 1.
+        raw: Norm of the gradient with respect to all weights.
+        clipped: The same norm as the optimizer gets it.
+        gradient: Norms over time steps of the gradient with respect to the top layer's hidden state.
+        gain: Bound gamma * ||W_hh|| of the top layer.
+    """
+
+    loss: Track | None = None
+    accuracy: Track | None = None
+    raw: Track | None = None
+    clipped: Track | None = None
+    gradient: Track | None = None
+    gain: Track | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """A run in figures; lists have one entry per replica, None is for what was not logged.
 
+    Nothing here leads back to the run: tables, sentences and drawings are made of what is here.
+
     Args:
-        entry: The named run.
+        name: Unique in the sweep, e.g. "lstm + clip_norm, lag=50".
+        short: Model, initialisations and mitigations alone.
+        model: Chosen member; empty if the config does not say.
+        mitigation: Chosen members joined by " + ", or "none".
+        differing: Settings that differ between the runs of the sweep: dotted path to shown value.
+        is_edited: Whether a mitigation changes the gradients on their way back, so that they are not the task's.
+        label: Path from the compared folder, for people.
+        path: The folder.
+        seed: Seed of replica 0; replica r uses seed + r.
+        device: E.g. "cpu".
+        fingerprint: Hash of what can change the figures; None in the folders of older versions.
+        choices: Chosen members, by group.
+        settings: All settings as text, by dotted path.
+        facts: Facts of the task.
+        state: How far a run is that has not finished, e.g. "stopped, step 700 of 2000"; empty for one that has.
+        wall_seconds: Duration; None for a run that has not ended.
+        has_metrics: Whether its log of scalars holds anything.
+        has_curves: Whether its log of curves over time steps does.
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         steps_run: Optimizer steps; None for a run that has not ended.
@@ -40,29 +83,50 @@ class Summary:
         horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None where
             the loss is not at the last step alone.
         decay: Powers of ten per time step by which that gradient changes on its way back, likewise.
+        gain: Bound gamma * ||W_hh|| of the top layer, last logged; empty where no replica has one.
         last_step: Optimizer steps done: of the whole run if it ended, else the last that was logged.
+        logs: What figures are drawn from; empty for a run that is not drawn.
     """
 
-    entry: Entry
+    name: str
+    short: str
+    model: str
+    mitigation: str
+    differing: dict[str, str]
+    is_edited: bool
+    label: str
+    path: Path
+    seed: int
+    device: str
+    fingerprint: str | None
+    choices: dict[str, str]
+    settings: dict[str, str]
+    facts: Facts
+    state: str
+    wall_seconds: float | None
+    has_metrics: bool
+    has_curves: bool
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
     steps_run: int | None
-    loss: tuple[float | None, ...]
-    answer_loss: tuple[float | None, ...]
-    accuracy: tuple[float | None, ...]
-    elsewhere: dict[tuple[int, str], tuple[float | None, ...]]
-    skipped: tuple[float | None, ...]
-    active: dict[str, tuple[float | None, ...]]
-    ratio_first: tuple[float | None, ...]
-    ratio_last: tuple[float | None, ...]
-    horizon: tuple[float | None, ...]
-    decay: tuple[float | None, ...]
+    loss: PerReplica
+    answer_loss: PerReplica
+    accuracy: PerReplica
+    elsewhere: dict[tuple[int, str], PerReplica]
+    skipped: PerReplica
+    active: dict[str, PerReplica]
+    ratio_first: PerReplica
+    ratio_last: PerReplica
+    horizon: PerReplica
+    decay: PerReplica
+    gain: PerReplica
     last_step: int
+    logs: Logs = Logs()
 
     @property
     def is_judged(self) -> bool:
         """Whether anybody has said when the task is solved."""
-        return self.entry.run.facts.criterion is not None
+        return self.facts.criterion is not None
 
     @property
     def is_finished(self) -> bool:
@@ -70,20 +134,19 @@ class Summary:
         return self.steps_run is not None
 
     @property
-    def state(self) -> str:
-        """How far a run is that has not finished, e.g. "stopped, step 700 of 2000"; empty for one that has."""
-        if self.is_finished:
-            return ""
-        failed = read_failure(self.entry.run.folder)
-        ended = failed.kind if failed is not None and failed.kind in {FAILED, PRUNED} else "stopped"
-        state = "running" if self.entry.run.is_running else ended
-        planned = self.entry.run.settings.get("train.num_steps")
-        return f"{state}, step {self.last_step}{f' of {planned}' if planned else ''}"
-
-    @property
     def replicas(self) -> int:
         """Networks in the run."""
         return len(self.status)
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the replicas."""
+        return range(self.seed, self.seed + self.replicas)
+
+    @property
+    def lag(self) -> int:
+        """Time steps from the earliest one with the information to the last."""
+        return self.facts.seq_len - 1 - self.facts.reference_step
 
     @property
     def solved(self) -> int:
@@ -111,53 +174,32 @@ class Summary:
         return median_steps(self.steps_to_solve)
 
 
-def figures_at(summary: Summary, step: int) -> dict[str, tuple[float | None, ...]]:
-    """Return loss, horizon and decay as they were at a step: the last that each replica had logged up to there.
-
-    Read from the log. A replica that had diverged by then has NaN: it is one whose log goes no farther.
-
-    Args:
-        summary: The run.
-        step: Optimizer steps.
-
-    Returns:
-        By measure; None where a replica had not logged any.
-    """
-    run = summary.entry.run
-    held = "metrics" in vars(run)
-    tracks = run.metrics
-    if not held:
-        run.forget_logs()
-    goes_on = np.zeros(run.replicas, dtype=bool)
-    for track in tracks.values():
-        goes_on |= track.logged[track.steps > step].any(axis=0)
-    states = [
-        "diverged" if status == "diverged" and not later else ""
-        for status, later in zip(summary.status, goes_on.tolist(), strict=True)
-    ]
-    sources = {"loss": tags.LOSS}
-    if run.facts.loss_at_end:
-        sources |= _reach_tags(tracks)
-    cut = {
-        tag: Track(steps=track.steps[upto], values=track.values[upto], logged=track.logged[upto])
-        for tag in sources.values()
-        if (track := tracks.get(tag)) is not None and (upto := track.steps <= step).any()
-    }
-    last = last_values(cut, run.replicas)
-    unknown = (None,) * run.replicas
-    return dict.fromkeys(("loss", "horizon", "decay"), unknown) | {
-        measure: _without_lost(last.get(tag, unknown), states) for measure, tag in sources.items()
-    }
-
-
-def summarise(entry: Entry) -> Summary:
+def summarise(named: NamedRun) -> Summary:
     """Return a run reduced to the figures of the table."""
-    run, standing, digest = entry.run, entry.run.standing, entry.run.digest
+    run, standing, digest = named.run, named.run.standing, named.run.digest
     unknown = (None,) * run.replicas
     last = {tag: _without_lost(values, standing.status) for tag, values in standing.final.items()}
-    reach = _reach_tags(last) if run.facts.loss_at_end else {"horizon": "", "decay": ""}
+    reach = {measure: last.get(tag, unknown) for measure, tag in _reach_tags(run, standing.final).items()}
+    gain = tags.top(tags.GAIN_BOUND, standing.final)
     return Summary(
-        entry=entry,
+        name=named.name,
+        short=named.short,
+        model=named.model,
+        mitigation=named.mitigation,
+        differing=named.differing,
+        is_edited=named.is_edited,
+        label=run.label,
+        path=run.path,
+        seed=run.seed,
+        device=run.device,
+        fingerprint=run.fingerprint,
+        choices=run.choices,
+        settings=run.settings,
+        facts=run.facts,
+        state=_state(run),
+        wall_seconds=run.result.wall_seconds if run.result else None,
+        has_metrics=_has_content(run.folder.metrics),
+        has_curves=_has_content(run.folder.curves),
         status=standing.status,
         steps_to_solve=standing.steps_to_solve,
         steps_run=run.result.steps if run.result else None,
@@ -174,16 +216,83 @@ def summarise(entry: Entry) -> Summary:
         active=digest.active,
         ratio_first=digest.ratio_first,
         ratio_last=_without_lost(digest.ratio_last, standing.status),
-        horizon=last.get(reach["horizon"], unknown),
-        decay=last.get(reach["decay"], unknown),
+        horizon=reach.get("horizon", unknown),
+        decay=reach.get("decay", unknown),
+        gain=standing.final[gain] if gain else (),
     )
 
 
-def _reach_tags(logged: Iterable[str]) -> dict[str, str]:
-    """Return the tags of horizon and decay of the top layer's output; empty where they were not logged."""
-    names = list(logged)
+def read_logs(run: Run) -> Logs:
+    """Return what the figures show of a run's logs.
+
+    Raises:
+        UnreadableRunError: They are corrupt.
+        OSError: They cannot be read.
+    """
+    metrics = run.metrics
+    gain = tags.top(tags.GAIN_BOUND, metrics)
+    return Logs(
+        loss=metrics.get(tags.LOSS),
+        accuracy=metrics.get(tags.ACCURACY),
+        raw=metrics.get(tags.RAW_NORM),
+        clipped=metrics.get(tags.CLIPPED_NORM),
+        gradient=top_track(run.curves),
+        gain=metrics[gain] if gain else None,
+    )
+
+
+def figures_at(run: Run, status: Sequence[str], step: int) -> dict[str, PerReplica]:
+    """Return loss, horizon and decay as they were at a step: the last that each replica had logged up to there.
+
+    Read from the log. A replica that had diverged by then has NaN: it is one whose log goes no farther.
+
+    Args:
+        run: The run.
+        status: Status of each replica at the end.
+        step: Optimizer steps.
+
+    Returns:
+        By measure; None where a replica had not logged any.
+    """
+    held = "metrics" in vars(run)
+    tracks = run.metrics
+    if not held:
+        run.forget_logs()
+    goes_on = np.zeros(run.replicas, dtype=bool)
+    for track in tracks.values():
+        goes_on |= track.logged[track.steps > step].any(axis=0)
+    states = ["" if later else state for state, later in zip(status, goes_on.tolist(), strict=True)]
+    sources = {"loss": tags.LOSS} | _reach_tags(run, tracks)
+    cut = {
+        tag: Track(steps=track.steps[upto], values=track.values[upto], logged=track.logged[upto])
+        for tag in sources.values()
+        if (track := tracks.get(tag)) is not None and (upto := track.steps <= step).any()
+    }
+    last = last_values(cut, run.replicas)
+    unknown = (None,) * run.replicas
+    found = {measure: _without_lost(last.get(tag, unknown), states) for measure, tag in sources.items()}
+    return dict.fromkeys(("loss", "horizon", "decay"), unknown) | found
+
+
+def _reach_tags(run: Run, logged: Iterable[str]) -> dict[str, str]:
+    """Return the tags of the top layer's horizon and decay; none where the loss is not at the last step alone."""
+    names = list(logged) if run.facts.loss_at_end else []
     families = {"horizon": tags.HORIZON, "decay": tags.DECAY}
-    return {measure: tags.top(family, names, state="h") or "" for measure, family in families.items()}
+    return {measure: tag for measure, family in families.items() if (tag := tags.top(family, names, state="h"))}
+
+
+def _state(run: Run) -> str:
+    if run.result is not None:
+        return ""
+    failed = read_failure(run.folder)
+    ended = failed.kind if failed is not None and failed.kind in {FAILED, PRUNED} else "stopped"
+    planned = run.settings.get("train.num_steps")
+    how_far = f"step {run.standing.last_step}{f' of {planned}' if planned else ''}"
+    return f"{'running' if run.is_running else ended}, {how_far}"
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _without_lost(values: Sequence[float | None], status: Sequence[str]) -> tuple[float | None, ...]:

@@ -1,32 +1,13 @@
 """When replicas solve the task, with those that have not yet: censored, not dropped."""
 
 import warnings
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import CensoredData, ecdf
 
 from rnnstudy.report.analysis.statistics import wilson_interval
-
-
-@runtime_checkable
-class Outcomes(Protocol):
-    """What is known of the replicas of a run: one status each, and optimizer steps, None where not solved."""
-
-    @property
-    def status(self) -> tuple[str, ...]:
-        """Of each, "diverged" among others."""
-        ...
-
-    @property
-    def steps_to_solve(self) -> tuple[int | None, ...]:
-        """Of each."""
-        ...
-
-    @property
-    def last_step(self) -> int:
-        """Optimizer steps done."""
-        ...
+from rnnstudy.report.analysis.summary import Summary
 
 
 class SolvedCurve(NamedTuple):
@@ -53,7 +34,7 @@ class MedianSteps(NamedTuple):
     high: float | None
 
 
-def solved_curve(summary: Outcomes) -> SolvedCurve:
+def solved_curve(summary: Summary) -> SolvedCurve:
     """Return the fraction solved against optimizer steps: 1 - S, with S the Kaplan-Meier estimate.
 
         S(t) = product over the steps s <= t at which replicas solved the task of 1 - solved(s) / open(s)
@@ -77,7 +58,7 @@ def solved_curve(summary: Outcomes) -> SolvedCurve:
     """
     solved = _solving_steps(summary)
     done = max([summary.last_step, *solved])
-    replicas = len(summary.status)
+    replicas = summary.replicas
     left = replicas - len(solved)
     if solved:
         estimate = ecdf(CensoredData(uncensored=solved, right=[done] * left)).cdf
@@ -98,7 +79,7 @@ def solved_curve(summary: Outcomes) -> SolvedCurve:
     return SolvedCurve(steps=steps, fraction=fraction, low=low, high=high)
 
 
-def median_steps_to_solve(summary: Outcomes) -> MedianSteps:
+def median_steps_to_solve(summary: Summary) -> MedianSteps:
     """Return the median of the steps to solve, with censoring.
 
     It is the step at which the curve of `solved_curve` crosses one half; where the curve stays at one half for a while,
@@ -124,7 +105,7 @@ def median_steps_to_solve(summary: Outcomes) -> MedianSteps:
     )
 
 
-def _solving_steps(summary: Outcomes) -> list[int]:
+def _solving_steps(summary: Summary) -> list[int]:
     """Return the steps of those that solved the task; one that diverged counts as not having done so."""
     return [
         steps

@@ -4,21 +4,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnstudy.plotting.heatmap import draw_heatmap, extend_of, log10_norms, shared_range, special_handles
-from rnnstudy.plotting.style import DPI, GREY, INK, align, decades, plain
-from rnnstudy.report.analysis.naming import Entry
-from rnnstudy.report.analysis.statistics import ordered_median, top_curve
-from rnnstudy.report.figures.panels import Layout, Line, add_legend, panel_figure
-from rnnstudy.report.figures.training import draw_band, without_numbers
-from rnnstudy.runs import tags
-from rnnstudy.runs.logs import Track
-from rnnstudy.runs.run import Facts, Run
+from rnnstudy.plotting.style import DPI, GREY, INK, align, decades, grid_of, plain
+from rnnstudy.report.analysis.statistics import ordered_median
+from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.figures.panels import Layout, Line, columns_of, pages
+from rnnstudy.report.figures.training import draw_median, without_numbers
+from rnnstudy.runs.run import Facts
 
 _MOST_MARKS = 4  # lags that can be told apart in a small figure
 _MOST_MAPS = 12  # heatmaps that one figure still shows well
@@ -32,43 +29,38 @@ def lag_figures(layout: Layout) -> list[Figure]:
     Returns:
         One figure for each handful of panels; none if no run logged gradients.
     """
-    if not any(top_curve(line.entry.run) for panel in layout.panels for line in panel.lines):
-        return []
     figures: list[Figure] = []
-    for page in layout.pages():
-        figure, grid = panel_figure(page, share_x=False)  # runs differ in length
-        grid[0].set_yscale("log")
-        marked = [_draw_panel(axes, panel.lines) for panel, axes in zip(page.panels, grid, strict=True)]
-        low, high = grid[0].get_ylim()
-        bounds = [
-            bound
-            for panel, axes in zip(page.panels, grid, strict=True)
-            for line in panel.lines
-            if (bound := _draw_bound(axes, line)) is not None
-        ]
+    if not any(line.summary.logs.gradient for line in layout.lines):
+        return figures
+    for page in pages(layout, "‖∂loss/∂h‖ per sequence", share_x=False, star=True):  # runs differ in length
+        _, first = page.panels[0]
+        first.set_yscale("log")
+        marked = [_draw_panel(axes, panel.lines) for panel, axes in page.panels]
+        low, high = first.get_ylim()
+        drawn = [_draw_bound(axes, line) for panel, axes in page.panels for line in panel.lines]
+        bounds = [bound for bound in drawn if bound is not None]
         # A bound may leave the axes: that of a network above 1 would leave nothing of the curves.
         if bounds:
             room = 10.0 ** min(math.log10(high) + _ROOM * (math.log10(high) - math.log10(low)), 300)
-            grid[0].set_ylim(low, min(room, max(high, *bounds)))
-        for axes in grid[:: page.columns]:
-            axes.set_ylabel("‖∂loss/∂h‖ per sequence", color=INK)
-        extra = [
-            Line2D([], [], color=GREY, linestyle="--", linewidth=1.6, label="first probe"),
-            Line2D([], [], color=GREY, linestyle="-", linewidth=2.0, label="last probe"),
-        ]
+            first.set_ylim(low, min(room, max(high, *bounds)))
+        page.key.extend(
+            [
+                Line2D([], [], color=GREY, linestyle="--", linewidth=1.6, label="first probe"),
+                Line2D([], [], color=GREY, linestyle="-", linewidth=2.0, label="last probe"),
+            ]
+        )
         if any(marked):
-            extra.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1.6, label="lag of the information"))
+            page.key.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1.6, label="lag of the information"))
         if bounds:
-            extra.append(Line2D([], [], color=GREY, linestyle=_BOUND, linewidth=1.4, label="bound of theory"))
-        add_legend(figure, grid, page, extra=extra, star=True)
-        figures.append(figure)
+            page.key.append(Line2D([], [], color=GREY, linestyle=_BOUND, linewidth=1.4, label="bound of theory"))
+        figures.append(page.figure)
     align(figures)
     for figure in figures:
         _tick_decades(figure.axes)
     return figures
 
 
-def bound_of_theory(run: Run) -> np.ndarray | None:
+def bound_of_theory(summary: Summary) -> np.ndarray | None:
     """Return log10 of the largest norm that theory allows at each lag, last probe, median of the replicas.
 
     bound(lag) = norm(lag 0) * gain^lag with gain = gamma * ||W_hh||, of vanilla networks with the loss at the last
@@ -77,12 +69,10 @@ def bound_of_theory(run: Run) -> np.ndarray | None:
     Returns:
         Shape `(lag,)`; None where there is no such bound.
     """
-    bound = tags.top(tags.GAIN_BOUND, run.metrics)
-    curve = top_curve(run)
-    if bound is None or curve is None or not run.facts.loss_at_end:
+    gain, curve = summary.logs.gain, summary.logs.gradient
+    if gain is None or curve is None or not summary.facts.loss_at_end:
         return None
-    replicas = curve.logged_replicas()
-    gains = log10_norms(run.metrics[bound].carried()[-1, replicas])
+    gains = log10_norms(gain.carried()[-1, curve.logged_replicas()])
     logs = log10_norms(curve.last()[:, -1])[:, None] + gains[:, None] * np.arange(curve.values.shape[2])
     return ordered_median(logs, axis=0)
 
@@ -93,7 +83,7 @@ def _draw_bound(axes: Axes, line: Line) -> float | None:
     Returns:
         Its largest value; None if there is none, or none that is finite.
     """
-    bound = bound_of_theory(line.entry.run)
+    bound = bound_of_theory(line.summary)
     if bound is None:
         return None
     within = np.where(np.abs(bound) < 300, bound, np.nan)  # beyond, a float has no power of ten
@@ -111,7 +101,7 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
     """
     zeros = others = 0
     for line in lines:
-        curve = top_curve(line.entry.run)
+        curve = line.summary.logs.gradient
         if curve is None:
             continue
         for norms, style in ((curve.first(), "--"), (curve.last(), "-")):
@@ -122,7 +112,7 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
     if empty:
         without_numbers(axes)
     axes.set_xlabel(f"lag (time steps before the end){_undrawn(zeros, others)}", color=INK)
-    return not empty and _mark_information(axes, lines[0].entry.run.facts)
+    return not empty and _mark_information(axes, lines[0].summary.facts)
 
 
 def _mark_information(axes: Axes, facts: Facts) -> bool:
@@ -158,64 +148,54 @@ def _draw_lags(axes: Axes, norms: np.ndarray, line: Line, *, style: str) -> None
     logs = log10_norms(norms[:, ::-1])
     lags = np.arange(logs.shape[1])
     middle = ordered_median(logs, axis=0)
-    finite = np.where(np.isfinite(logs), logs, np.nan)
     with np.errstate(under="ignore"):
-        if style == "-":
-            draw_band(axes, lags, 10.0**finite, color=line.color)
         shown = 10.0 ** np.where(np.isfinite(middle), middle, np.nan)
-    axes.plot(
-        lags, shown, color=line.color, linestyle=style, linewidth=line.width if style == "-" else 0.75 * line.width
-    )
-    drawn = np.flatnonzero(np.isfinite(shown))
-    if style == "-" and drawn.size:
-        axes.plot(lags[drawn[-1]], shown[drawn[-1]], marker=line.marker, markersize=6, color=line.color)
+        if style == "-":
+            draw_median(axes, line, lags, 10.0 ** np.where(np.isfinite(logs), logs, np.nan).T, middle=shown)
+        else:
+            axes.plot(lags, shown, color=line.color, linestyle=style, linewidth=0.75 * line.width)
 
 
-def heatmap_figures(entries: Sequence[Entry]) -> list[Figure]:
+def heatmap_figures(summaries: Sequence[Summary]) -> list[Figure]:
     """Return figures with one map per run, side by side, all on one colour scale."""
-    tracks = [(entry, track) for entry in entries if (track := top_curve(entry.run)) is not None]
-    maps = [ordered_median(log10_norms(track.carried()[:, track.logged_replicas()]), axis=1) for _, track in tracks]
-    return [
-        _maps_figure(tracks[start : start + _MOST_MAPS], maps[start : start + _MOST_MAPS], shared_range(maps))
-        for start in range(0, len(maps), _MOST_MAPS)
+    tracks = [(summary, track) for summary in summaries if (track := summary.logs.gradient) is not None]
+    maps = [
+        (summary, track.steps, ordered_median(log10_norms(track.carried()[:, track.logged_replicas()]), axis=1))
+        for summary, track in tracks
     ]
+    color_range = shared_range([values for *_, values in maps])
+    return [_maps_figure(maps[start : start + _MOST_MAPS], color_range) for start in range(0, len(maps), _MOST_MAPS)]
 
 
-def _maps_figure(
-    tracks: Sequence[tuple[Entry, Track]], maps: Sequence[np.ndarray], color_range: tuple[float, float]
-) -> Figure:
-    columns = 1 if len(maps) == 1 else 2 if len(maps) in {2, 4} else 3
+def _maps_figure(maps: Sequence[tuple[Summary, np.ndarray, np.ndarray]], color_range: tuple[float, float]) -> Figure:
+    """Draw the maps of some runs: the run, its optimizer steps, and log10 norms of shape `(step, time)`."""
+    columns = columns_of(len(maps))
     rows = -(-len(maps) // columns)
     width = 5.6 if columns == 1 else 3.8 * columns
     figure = Figure(figsize=(width, 2.7 * rows + 0.6), dpi=DPI, layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for unused in grid[len(maps) :]:
-        unused.remove()
+    grid = grid_of(figure, len(maps), columns)
     mesh = None
-    for number, ((entry, track), values, axes) in enumerate(zip(tracks, maps, grid, strict=False)):
-        marks = entry.run.facts.informative_steps
-        mesh = draw_heatmap(axes, steps=track.steps, values=values, value_range=color_range, informative_steps=marks)
+    for number, ((summary, steps, values), axes) in enumerate(zip(maps, grid, strict=True)):
+        marks = summary.facts.informative_steps
+        mesh = draw_heatmap(axes, steps=steps, values=values, value_range=color_range, informative_steps=marks)
         axes.spines[:].set_visible(False)
         for line in axes.lines:
             if line.get_marker() == "v":
                 line.set_color(INK)  # black would be lost on a dark page
-        title = plain(entry.name, limit=38) + ("*" if entry.run.edits_adjoints else "")
+        title = plain(summary.name, limit=38) + ("*" if summary.is_edited else "")
         axes.set_title(title, fontsize=11, loc="left", color=INK, pad=9)
         if number + columns >= len(maps):
             axes.set_xlabel("time step", color=INK)
         if number % columns == 0:
             axes.set_ylabel("training step", color=INK)
     assert mesh is not None
-    bar = figure.colorbar(mesh, ax=grid[: len(maps)], extend=extend_of(maps, color_range), aspect=15 * rows)
+    every = [values for *_, values in maps]
+    bar = figure.colorbar(mesh, ax=grid, extend=extend_of(every, color_range), aspect=15 * rows)
     bar.set_label("log10 of gradient norm", color=INK)
-    if handles := _map_handles([entry for entry, _ in tracks], maps):
-        figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=10)
-    return figure
-
-
-def _map_handles(entries: Sequence[Entry], maps: Sequence[np.ndarray]) -> list[Artist]:
-    handles = special_handles(maps)
-    if any(0 < len(entry.run.facts.informative_steps) < entry.run.facts.seq_len for entry in entries):
+    handles = special_handles(every)
+    if any(0 < len(each.facts.informative_steps) < each.facts.seq_len for each, *_ in maps):
         label = "time step with the information"
         handles.append(Line2D([], [], linestyle="none", marker="v", markersize=7, color=INK, label=label))
-    return handles
+    if handles:
+        figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=10)
+    return figure

@@ -2,30 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rnnstudy.plotting.style import COLORS, DPI, GREY, INK, plain, tidy
-from rnnstudy.report.analysis.naming import Entry
+from rnnstudy.plotting.style import COLORS, DPI, GREY, INK, grid_of, plain, tidy
 from rnnstudy.report.analysis.paired import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.analysis.survival import solved_curve
-from rnnstudy.report.figures.panels import Layout, add_legend, arrange, panel_figure
+from rnnstudy.report.figures.panels import Layout, arrange, pages
 from rnnstudy.runs.labels import short_labels
 
 MAX_ROWS = 30
 """Configurations in the figure of paired differences."""
 
 _MEASURES = {
-    "steps_to_solve": "steps to solve: this less baseline",
-    "loss": "final loss: this less baseline",
-    "horizon": "horizon (time steps): this less baseline",
-    "decay": "decay (powers of ten per step): this less baseline",
+    "steps_to_solve": ("steps to solve: this less baseline", 2.0),
+    "loss": ("final loss: this less baseline", 1e-3),
+    "horizon": ("horizon (time steps): this less baseline", 1.0),
+    "decay": ("decay (powers of ten per step): this less baseline", 1e-3),
 }
+"""Names of the axes of differences, and their least widths: one of rounding errors would make them look large."""
 
 
 def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]:
@@ -44,14 +44,14 @@ def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]
     colors = layout.colors()
     for row, summary in enumerate(ended):
         low, high = summary.interval
-        color = colors[summary.entry.name]
+        color = colors[summary.name]
         axes.plot([low, high], [row, row], color=color, linewidth=2.4, solid_capstyle="butt", alpha=0.55)
         fill = "full" if summary.is_finished else "none"
         fraction = summary.solved / summary.replicas
         axes.plot([fraction], [row], marker="o", markersize=8, color=color, fillstyle=fill, clip_on=False)
         text = f"{summary.solved}/{summary.replicas}" + ("" if summary.is_finished else " so far")
         axes.annotate(text, (1.04, row), va="center", fontsize=11, color=INK, annotation_clip=False)
-    axes.set_yticks(range(len(ended)), [plain(summary.entry.name, limit=36) for summary in ended])
+    axes.set_yticks(range(len(ended)), [plain(summary.name, limit=36) for summary in ended])
     axes.tick_params(labelsize=11)  # read at half size on a phone
     axes.set_ylim(len(ended) - 0.5, -0.5)
     axes.set_xlim(-0.02, 1.02)
@@ -64,19 +64,23 @@ def numeric_setting(summaries: Sequence[Summary]) -> str:
 
     A setting with one value for each configuration is none: there is nothing to join by a line.
     """
-    best, most = "", 1
-    for key in summaries[0].entry.settings if summaries else ():
-        if not key.startswith("task."):
-            continue
-        lines: dict[tuple[str, ...], set[float]] = {}
-        for summary in summaries:
-            value = _number(summary.entry.settings[key])
-            if value is not None:
-                lines.setdefault(_rest(summary.entry, key), set()).add(value)
-        points = max(map(len, lines.values()), default=0)
-        if points > most:
-            best, most = key, points
-    return best
+    keys = [key for key in (summaries[0].differing if summaries else ()) if key.startswith("task.")]
+    points = {
+        key: max((len({x for x, _ in line}) for line in _by_rest(summaries, key).values()), default=0) for key in keys
+    }
+    best = max(points, key=lambda key: points[key], default="")
+    return best if points.get(best, 0) > 1 else ""
+
+
+def _by_rest(summaries: Sequence[Summary], key: str) -> dict[tuple[str, ...], list[tuple[float, Summary]]]:
+    """Return the runs that differ in a numeric setting alone, with its value, in the order of the values."""
+    lines: dict[tuple[str, ...], list[tuple[float, Summary]]] = {}
+    for summary in summaries:
+        value = _number(summary.differing[key])
+        if value is not None:
+            rest = tuple(other for name, other in summary.differing.items() if name != key)
+            lines.setdefault(rest, []).append((value, summary))
+    return {rest: sorted(line, key=lambda point: point[0]) for rest, line in lines.items()}
 
 
 def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
@@ -89,76 +93,52 @@ def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
     key = numeric_setting(ended)
     if not key:
         return []
-    lines: dict[tuple[str, ...], list[tuple[float, Summary]]] = {}
-    for summary in ended:
-        value = _number(summary.entry.settings[key])
-        if value is not None:
-            lines.setdefault(_rest(summary.entry, key), []).append((value, summary))
-    points = {rest: sorted(found, key=lambda point: point[0]) for rest, found in lines.items()}
-    entries = {rest: _without(found[0][1].entry, key) for rest, found in points.items()}
-    by_name = {entries[rest].name: found for rest, found in points.items()}
-    values = sorted({value for found in points.values() for value, _ in found})
+    lines = list(_by_rest(ended, key).values())
+    layout = arrange(stands := [_without(line[0][1], key) for line in lines])
+    by_name = {each.name: line for each, line in zip(stands, lines, strict=True)}
+    values = sorted({value for line in lines for value, _ in line})
     logarithmic = values[0] > 0 and values[-1] / values[0] >= 8
     figures: list[Figure] = []
-    for page in arrange(list(entries.values())).pages():
-        figure, grid = panel_figure(page)
-        for panel, axes in zip(page.panels, grid, strict=True):
+    for page in pages(layout, "fraction solved"):
+        for panel, axes in page.panels:
             if logarithmic:
                 axes.set_xscale("log")
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.minorticks_off()
             for number, line in enumerate(panel.lines):
                 shift = (number - (len(panel.lines) - 1) / 2) / max(len(panel.lines) - 1, 1)
-                x = _shifted(values, [value for value, _ in by_name[line.entry.name]], shift, logarithmic=logarithmic)
-                _draw_fractions(axes, x, [each for _, each in by_name[line.entry.name]], line.color, line.marker)
+                own, found = zip(*by_name[line.summary.name], strict=True)
+                x = _shifted(values, own, shift, logarithmic=logarithmic)
+                _draw_fractions(axes, x, found, line.color, line.marker)
             axes.set_ylim(-0.03, 1.03)
             axes.set_xlabel(key.partition(".")[2], color=INK)
-        for axes in grid[:: page.columns]:
-            axes.set_ylabel("fraction solved", color=INK)
-        add_legend(figure, grid, page)
-        figures.append(figure)
+        figures.append(page.figure)
     return figures
 
 
-def solving_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]:
+def solving_figures(layout: Layout) -> list[Figure]:
     """Draw the fraction solved over training: 1 - Kaplan-Meier, with its 95 % band.
 
     Returns:
         One figure for each handful of panels in which anything was solved.
     """
-    drawn = {summary.entry.name: summary for summary in summaries if summary.is_judged}
-    solved = {name for name, summary in drawn.items() if summary.solved}
-    panels = [panel for panel in layout.panels if any(line.entry.name in solved for line in panel.lines)]
-    if not panels:
-        return []
+    panels = [
+        panel for panel in layout.panels if any(line.summary.is_judged and line.summary.solved for line in panel.lines)
+    ]
     figures: list[Figure] = []
-    for page in replace(layout, panels=tuple(panels)).pages():
-        figure, grid = panel_figure(page)
-        for panel, axes in zip(page.panels, grid, strict=True):
+    for page in pages(replace(layout, panels=tuple(panels)), "fraction solved"):
+        for panel, axes in page.panels:
             for line in panel.lines:
-                if line.entry.name not in drawn:
+                if not line.summary.is_judged:
                     continue
-                steps, fraction, low, high = solved_curve(drawn[line.entry.name])
+                steps, fraction, low, high = solved_curve(line.summary)
                 axes.fill_between(steps, low, high, step="post", color=line.color, alpha=0.12, linewidth=0)
                 axes.step(steps, fraction, where="post", color=line.color, linewidth=line.width)
                 axes.plot(steps[-1], fraction[-1], marker=line.marker, markersize=6, color=line.color, clip_on=False)
             axes.set_xlabel("training step", color=INK)
             axes.set_ylim(-0.03, 1.03)
-        for axes in grid[:: page.columns]:
-            axes.set_ylabel("fraction solved", color=INK)
-        add_legend(figure, grid, page)
-        figures.append(figure)
+        figures.append(page.figure)
     return figures
-
-
-_LEAST_SPAN = {"steps_to_solve": 2.0, "loss": 1e-3, "horizon": 1.0, "decay": 1e-3}
-"""Widths of the axes of differences, at least: an axis of rounding errors would make them look large."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    label: str
-    effects: dict[str, Effect]
 
 
 def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
@@ -167,36 +147,32 @@ def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
     Returns:
         At most one figure, of the first MAX_ROWS comparisons that have a difference.
     """
-    rows = [
-        _Row(
-            label=", ".join(filter(None, [contrast(comparison).this, contrast(comparison).place])),
-            effects={effect.measure: effect for effect in comparison.effects if effect.difference is not None},
-        )
-        for comparison in comparisons
-    ]
-    measures = [measure for measure in _MEASURES if any(measure in row.effects for row in rows)]
-    rows = [row for row in rows if any(measure in row.effects for measure in measures)][:MAX_ROWS]
+    rows: list[tuple[str, dict[str, Effect]]] = []
+    for comparison in comparisons:
+        effects = {effect.measure: effect for effect in comparison.effects if effect.difference is not None}
+        told = contrast(comparison)
+        rows += [(", ".join(filter(None, [told.this, told.place])), effects)] if effects else []
+    measures = [measure for measure in _MEASURES if any(measure in effects for _, effects in rows)]
+    rows = rows[:MAX_ROWS]
     if not rows:
         return []
     # Two in a row: more would not fit the page.
     columns = min(len(measures), 2)
-    lines = -(-len(measures) // columns)
-    size = (2.6 + 3.2 * columns, (1.0 + 0.42 * len(rows)) * lines)
+    size = (2.6 + 3.2 * columns, (1.0 + 0.42 * len(rows)) * -(-len(measures) // columns))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    grid = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
-    for unused in grid[len(measures) :]:
-        unused.remove()
-    for measure, axes in zip(measures, grid, strict=False):
+    grid = grid_of(figure, len(measures), columns, share_y=True)
+    for measure, axes in zip(measures, grid, strict=True):
+        label, least = _MEASURES[measure]
         tidy(axes)
         axes.axvline(0, color=GREY, linewidth=1.3)
-        for number, row in enumerate(rows):
-            if measure in row.effects:
-                _draw_effect(axes, number, row.effects[measure])
-        if axes.get_xlim()[1] - axes.get_xlim()[0] < _LEAST_SPAN[measure]:
-            axes.set_xlim(-_LEAST_SPAN[measure] / 2, _LEAST_SPAN[measure] / 2)
+        for number, (_, effects) in enumerate(rows):
+            if measure in effects:
+                _draw_effect(axes, number, effects[measure])
+        if axes.get_xlim()[1] - axes.get_xlim()[0] < least:
+            axes.set_xlim(-least / 2, least / 2)
         axes.locator_params(axis="x", nbins=5)
-        axes.set_xlabel(_MEASURES[measure], color=INK)
-    grid[0].set_yticks(range(len(rows)), [plain(row.label, limit=40) for row in rows])
+        axes.set_xlabel(label, color=INK)
+    grid[0].set_yticks(range(len(rows)), [plain(label, limit=40) for label, _ in rows])
     grid[0].set_ylim(len(rows) - 0.5, -0.5)
     return [figure]
 
@@ -219,16 +195,12 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _rest(entry: Entry, key: str) -> tuple[str, ...]:
-    return tuple(value for other, value in entry.settings.items() if other != key)
-
-
-def _without(entry: Entry, key: str) -> Entry:
-    """Return what stands for all runs of a line: an entry that does not have the setting."""
-    settings = {other: value for other, value in entry.settings.items() if other != key}
-    labels = short_labels([other for other in settings if "." in other])
-    others = [f"{labels[other]}={value}" for other, value in settings.items() if other in labels]
-    return replace(entry, name=", ".join([entry.short, *others]), settings=settings)
+def _without(summary: Summary, key: str) -> Summary:
+    """Return what stands for all runs of a line: a run that does not have the setting."""
+    differing = {other: value for other, value in summary.differing.items() if other != key}
+    labels = short_labels([other for other in differing if "." in other])
+    others = [f"{labels[other]}={value}" for other, value in differing.items() if other in labels]
+    return replace(summary, name=", ".join([summary.short, *others]), differing=differing)
 
 
 def _shifted(values: Sequence[float], own: Sequence[float], shift: float, *, logarithmic: bool) -> list[float]:

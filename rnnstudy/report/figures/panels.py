@@ -1,7 +1,7 @@
 """Configurations divided among panels, with their colours and legends."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,16 +10,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rnnstudy.plotting.style import BASELINE_COLOR, COLORS, DPI, INK, MARKERS, plain, tidy
-from rnnstudy.report.analysis.naming import ABSENT, NO_MITIGATION, Entry, natural
+from rnnstudy.plotting.style import BASELINE_COLOR, COLORS, DPI, INK, MARKERS, grid_of, plain, tidy
+from rnnstudy.report.analysis.naming import ABSENT, natural
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.runs.labels import short_labels
+from rnnstudy.runs.settings import NO_MITIGATION
 
 _ONE_PANEL = 4  # configurations that one axes still shows well
-
-
 _MOST_PANELS = 6  # panels that one figure still shows well
-
-
 _MOST_NAMED = 10  # colours that a legend above the axes leaves room for
 
 
@@ -28,18 +26,18 @@ class Line:
     """One configuration in a panel.
 
     Args:
-        entry: The run.
+        summary: The run, with its logs.
         label: In the legend.
         color: Of the line.
         marker: At its end.
         width: In points; lines that are drawn later are thinner, so that equal ones are all seen.
     """
 
-    entry: Entry
+    summary: Summary
     label: str
     color: str
-    marker: str = MARKERS[0]
-    width: float = 2.0
+    marker: str
+    width: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +62,32 @@ class Layout:
     columns: int
     shared_legend: bool
 
+    @property
+    def lines(self) -> list[Line]:
+        """The lines of all panels."""
+        return [line for panel in self.panels for line in panel.lines]
+
     def colors(self) -> dict[str, str]:
-        """Return the colour of every run, by name."""
-        return {line.entry.name: line.color for panel in reversed(self.panels) for line in panel.lines}
-
-    def pages(self) -> "list[Layout]":
-        """Return layouts of a handful of panels each."""
-        parts = [self.panels[start : start + _MOST_PANELS] for start in range(0, len(self.panels), _MOST_PANELS)]
-        return [replace(self, panels=part, columns=_columns(len(part)) if self.shared_legend else 1) for part in parts]
+        """Return the colour of every run, by name; the first of a run that is in several panels."""
+        return {line.summary.name: line.color for line in reversed(self.lines)}
 
 
-def arrange(entries: Sequence[Entry]) -> Layout:
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A figure of a handful of panels, to be drawn into.
+
+    Args:
+        figure: The figure.
+        panels: Panels with their axes.
+        key: What the legend names besides the lines.
+    """
+
+    figure: Figure
+    panels: list[tuple[Panel, Axes]]
+    key: list[Line2D] = field(default_factory=list)
+
+
+def arrange(summaries: Sequence[Summary]) -> Layout:
     """Divide configurations among panels so that what is compared shares one axes.
 
     Up to four share a single axes. Beyond that, one axes holds the runs that differ in mitigation
@@ -83,59 +96,56 @@ def arrange(entries: Sequence[Entry]) -> Layout:
     Returns:
         Panels with labelled and coloured lines.
     """
-    if len(entries) <= _ONE_PANEL:
-        lines = tuple(
-            Line(entry=each, label=each.name, color=COLORS[i], marker=MARKERS[i], width=_width(i))
-            for i, each in enumerate(entries)
-        )
+    if len(summaries) <= _ONE_PANEL:
+        lines = tuple(_line(each, each.name, COLORS[place], place) for place, each in enumerate(summaries))
         return Layout(panels=(Panel(title="", lines=lines),), columns=1, shared_legend=True)
-    axis = _compared(entries)
-    labels = {entry.name: _level(entry, axis) for entry in entries}
+    axis = _compared(summaries[0].differing)
+    labels = {summary.name: _level(summary, axis) for summary in summaries}
     levels = sorted(set(labels.values()), key=_level_order)
     palette = _palette(levels)
-    places = {level: number for number, level in enumerate(levels)}
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(_group_title(entry, axis), []).append(entry)
+    groups: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        groups.setdefault(_group_title(summary, axis), []).append(summary)
     panels: list[Panel] = []
     for title, members in groups.items():
-        members.sort(key=lambda entry: _level_order(labels[entry.name]))
-        lines = [
-            Line(entry=e, label=level, color=palette[level], marker=MARKERS[place % len(MARKERS)], width=_width(place))
-            for e, level, place in ((e, labels[e.name], places[labels[e.name]]) for e in members)
-        ]
+        members.sort(key=lambda summary: _level_order(labels[summary.name]))
+        told = [(member, labels[member.name]) for member in members]
+        lines = [_line(member, level, palette[level], levels.index(level)) for member, level in told]
         panels += _divide(title, lines, crowded=len(palette) > len(COLORS) + 1)
     shared = len(set(palette.values())) == len(palette)
-    return Layout(panels=tuple(panels), columns=_columns(len(panels)) if shared else 1, shared_legend=shared)
+    return Layout(panels=tuple(panels), columns=columns_of(len(panels)) if shared else 1, shared_legend=shared)
 
 
-def _width(place: int) -> float:
-    return max(1.6, 3.2 - 0.6 * place)
-
-
-def _columns(panels: int) -> int:
+def columns_of(panels: int) -> int:
+    """Return how many of so many panels stand in a row."""
     return {1: 1, 2: 2, 4: 2}.get(panels, 3)
 
 
-def _compared(entries: Sequence[Entry]) -> str:
-    varying = entries[0].settings
-    if not varying:
+def _line(summary: Summary, label: str, color: str, place: int) -> Line:
+    width = max(1.6, 3.2 - 0.6 * place)
+    return Line(summary=summary, label=label, color=color, marker=MARKERS[place % len(MARKERS)], width=width)
+
+
+def _compared(differing: dict[str, str]) -> str:
+    if not differing:
         return "mitigation"
-    return next((key for key in ("mitigation", "model") if key in varying), next(iter(varying)))
+    return next((key for key in ("mitigation", "model") if key in differing), next(iter(differing)))
 
 
-def _level(entry: Entry, axis: str) -> str:
-    own = [key for key, value in entry.settings.items() if key.startswith(f"{axis}.") and value != ABSENT]
+def _level(summary: Summary, axis: str) -> str:
+    differing = summary.differing
+    own = [key for key, value in differing.items() if key.startswith(f"{axis}.") and value != ABSENT]
     names = short_labels(own)
-    main = entry.mitigation if axis == "mitigation" else entry.settings.get(axis, entry.name)
-    return ", ".join([main, *(f"{names[key]}={entry.settings[key]}" for key in own)])
+    main = summary.mitigation if axis == "mitigation" else differing.get(axis, summary.name)
+    return ", ".join([main, *(f"{names[key]}={differing[key]}" for key in own)])
 
 
-def _group_title(entry: Entry, axis: str) -> str:
-    rest = [key for key in entry.settings if key not in {axis, "model"} and not key.startswith(f"{axis}.")]
+def _group_title(summary: Summary, axis: str) -> str:
+    differing = summary.differing
+    rest = [key for key in differing if key not in {axis, "model"} and not key.startswith(f"{axis}.")]
     names = short_labels(rest)
-    parts = [f"{names[key]}={entry.settings[key]}" for key in rest if entry.settings[key] != ABSENT]
-    return ", ".join([entry.model, *parts] if axis != "model" and entry.model else parts)
+    parts = [f"{names[key]}={differing[key]}" for key in rest if differing[key] != ABSENT]
+    return ", ".join([summary.model, *parts] if axis != "model" and summary.model else parts)
 
 
 def _level_order(level: str) -> tuple[int, tuple[int, float, str]]:
@@ -166,16 +176,30 @@ def _divide(title: str, lines: list[Line], *, crowded: bool) -> list[Panel]:
     ]
 
 
-def panel_figure(layout: Layout, *, share_x: bool = True) -> tuple[Figure, list[Axes]]:
-    """Make a figure with one axes per panel, on common axes scales, titled.
+def pages(layout: Layout, y_label: str, *, share_x: bool = True, star: bool = False) -> Iterator[Page]:
+    """Yield a figure for each handful of panels; it gets its label and its legend after the caller drew into it.
 
     Args:
         layout: The panels.
-        share_x: Whether x has a common scale too; y always has.
+        y_label: Label of the axes on the left.
+        share_x: Whether x has a common scale; y always has.
+        star: Whether to mark runs whose gradients are edited.
 
-    Returns:
-        The figure, and its axes in the order of the panels.
+    Yields:
+        Figures with one axes per panel, titled.
     """
+    for start in range(0, len(layout.panels), _MOST_PANELS):
+        panels = layout.panels[start : start + _MOST_PANELS]
+        part = replace(layout, panels=panels, columns=columns_of(len(panels)) if layout.shared_legend else 1)
+        figure, grid = _panel_figure(part, share_x=share_x)
+        page = Page(figure=figure, panels=list(zip(panels, grid, strict=True)))
+        yield page
+        for axes in grid[:: part.columns]:
+            axes.set_ylabel(y_label, color=INK)
+        _add_legend(page, part, star=star)
+
+
+def _panel_figure(layout: Layout, *, share_x: bool) -> tuple[Figure, list[Axes]]:
     count, columns = len(layout.panels), layout.columns
     rows = -(-count // columns)
     if columns > 1:
@@ -184,47 +208,33 @@ def panel_figure(layout: Layout, *, share_x: bool = True) -> tuple[Figure, list[
         # A single axes is read on a phone too: the smaller it is, the larger its text there.
         size = (5.6 if layout.shared_legend else 7.6, 3.9 if count == 1 else 3.2 * rows)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
-    axes = list(grid.flat)
-    for unused in axes[count:]:
-        unused.remove()
-    for panel, each in zip(layout.panels, axes, strict=False):
-        tidy(each)
-        each.set_title(plain(panel.title, limit=44), fontsize=11, loc="left", color=INK)
-        each.tick_params(labelbottom=True, labelleft=True, labelsize=11 if count == 1 else 10)
-        each.xaxis.label.set_size(11)
-        each.yaxis.label.set_size(11)
-    return figure, axes[:count]
+    grid = grid_of(figure, count, columns, share_x=share_x, share_y=True)
+    for panel, axes in zip(layout.panels, grid, strict=True):
+        tidy(axes)
+        axes.set_title(plain(panel.title, limit=44), fontsize=11, loc="left", color=INK)
+        axes.tick_params(labelbottom=True, labelleft=True, labelsize=11 if count == 1 else 10)
+        axes.xaxis.label.set_fontsize(11)
+        axes.yaxis.label.set_fontsize(11)
+    return figure, grid
 
 
-def add_legend(
-    figure: Figure, axes: Sequence[Axes], layout: Layout, *, extra: Sequence[Line2D] = (), star: bool = False
-) -> None:
-    """Name the colours outside of the axes, so that no text lies on data.
-
-    Args:
-        figure: Of the panels.
-        axes: One per panel.
-        layout: The panels.
-        extra: What else to name.
-        star: Whether to mark runs whose gradients are edited.
-    """
+def _add_legend(page: Page, layout: Layout, *, star: bool) -> None:
+    """Name the colours outside of the axes, so that no text lies on data."""
     if not layout.shared_legend:
-        for panel, each in zip(layout.panels, axes, strict=True):
-            handles = [*(_handle(line, star=star) for line in panel.lines), *extra]
-            each.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5)
+        for panel, axes in page.panels:
+            handles = [*(_handle(line, star=star) for line in panel.lines), *page.key]
+            axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5)
         return
-    lines = {line.label: line for panel in layout.panels for line in panel.lines}
-    ordered = list(lines.values())
-    if len(axes) > 1:
+    ordered = list({line.label: line for line in layout.lines}.values())
+    if len(page.panels) > 1:
         ordered.sort(key=lambda line: _level_order(line.label))
     handles = [_handle(line, star=star) for line in _named(ordered)]
     if len(handles) < len(ordered):
         handles.append(Line2D([], [], linestyle="none", label="and between"))
-    handles += extra
+    handles += page.key
     longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, int(figure.get_figwidth() / (0.6 + 0.085 * longest)))
-    figure.legend(
+    columns = max(1, int(page.figure.get_figwidth() / (0.6 + 0.085 * longest)))
+    page.figure.legend(
         handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), frameon=False, fontsize=10
     )
 
@@ -238,5 +248,5 @@ def _named(ordered: Sequence[Line]) -> Sequence[Line]:
 
 
 def _handle(line: Line, *, star: bool) -> Line2D:
-    label = plain(line.label) + ("*" if star and line.entry.run.edits_adjoints else "")
+    label = plain(line.label) + ("*" if star and line.summary.is_edited else "")
     return Line2D([], [], color=line.color, linewidth=line.width, marker=line.marker, markersize=5, label=label)

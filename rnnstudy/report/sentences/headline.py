@@ -7,7 +7,8 @@ from rnnstudy.report.analysis.naming import natural
 from rnnstudy.report.analysis.phrases import of_all, of_replicas, plural
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
-from rnnstudy.report.tables.by_run import DASH, show_number, show_steps
+from rnnstudy.report.tables.by_run import show_steps
+from rnnstudy.report.tables.columns import DASH, show_number
 
 _MAX_TASKS = 4  # sentences that still are a headline
 _MAX_DIVERGED = 3  # runs that a sentence still names
@@ -28,7 +29,7 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
         return ["The run has not ended yet." if count == 1 else f"None of {count} runs has ended yet."]
     tasks: dict[tuple[str, ...], list[Summary]] = {}
     for summary in ended:
-        settings = summary.entry.settings
+        settings = summary.differing
         tasks.setdefault(tuple(settings[key] for key in _task_settings(summary)), []).append(summary)
     if len(tasks) == 1:
         return _compared(ended)
@@ -62,7 +63,7 @@ def divergence(summaries: Sequence[Summary]) -> list[str]:
     if not found:
         return []
     if len(found) <= _MAX_DIVERGED:
-        parts = [f"{of_replicas(each.diverged, each.replicas)} of {each.entry.name}" for each in found]
+        parts = [f"{of_replicas(each.diverged, each.replicas)} of {each.name}" for each in found]
         # Names have commas of their own.
         return [f"{parts[0]} diverged." if len(parts) == 1 else f"Diverged: {'; '.join(parts)}."]
     lost, replicas = sum(each.diverged for each in found), sum(each.replicas for each in found)
@@ -72,12 +73,12 @@ def divergence(summaries: Sequence[Summary]) -> list[str]:
 
 
 def _task_settings(summary: Summary) -> list[str]:
-    return [key for key in summary.entry.settings if key == "task" or key.startswith("task.")]
+    return [key for key in summary.differing if key == "task" or key.startswith("task.")]
 
 
 def _task_name(summary: Summary) -> str:
     keys = _task_settings(summary)
-    settings = summary.entry.settings
+    settings = summary.differing
     return ", ".join(settings[key] if key == "task" else f"{key.partition('.')[2]}={settings[key]}" for key in keys)
 
 
@@ -143,7 +144,7 @@ def _losses(ended: Sequence[Summary]) -> str:
 
 def _names(group: Sequence[Summary]) -> str:
     """Name one or two runs; more are counted."""
-    return " and ".join(each.entry.name for each in group) if len(group) < 3 else f"{len(group)} runs"
+    return " and ".join(each.name for each in group) if len(group) < 3 else f"{len(group)} runs"
 
 
 def _outcome(group: Sequence[Summary]) -> str:
@@ -170,7 +171,7 @@ def _steps(group: Sequence[Summary]) -> str:
 def _loss(group: Sequence[Summary]) -> str:
     middle = _median_loss(group[0])
     shown = show_number(middle, digits=4) if math.isfinite(middle) else "not a number"
-    level = group[0].entry.run.facts.memoryless_loss
+    level = group[0].facts.memoryless_loss
     without = "" if level is None else f", without memory {show_number(level, digits=4)}"
     return f"{_names(group)} ({shown}{without})"
 
@@ -178,16 +179,13 @@ def _loss(group: Sequence[Summary]) -> str:
 def _gradients(summaries: Sequence[Summary]) -> list[str]:
     parts: list[str] = []
     for summary in summaries:
-        ratio, run = median_ratio(summary.ratio_last), summary.entry.run
+        ratio = median_ratio(summary.ratio_last)
         if ratio is None:
             continue
         if math.isfinite(ratio):
             size = f"10^{ratio:.1f} of that at lag 0"
         else:
             size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
-        star = "*" if summary.entry.run.edits_adjoints else ""
-        parts.append(
-            f"in {summary.entry.name}{star} the gradient at lag {run.facts.seq_len - 1 - run.facts.reference_step} "
-            f"is {size}"
-        )
+        star = "*" if summary.is_edited else ""
+        parts.append(f"in {summary.name}{star} the gradient at lag {summary.lag} is {size}")
     return [f"At the last probe, {'; '.join(parts)}."] if parts else []

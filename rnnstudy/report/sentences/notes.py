@@ -8,7 +8,6 @@ from rnnstudy.report.analysis.naming import confounded
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.runs.collection import Sweep
-from rnnstudy.runs.run import Run
 
 UNUSABLE = "Not compared: "
 """Begins the notes on folders that were asked for, all of which are told."""
@@ -29,33 +28,31 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     Returns:
         Sentences.
     """
-    runs = [summary.entry.run for summary in summaries]
     found = [f"{UNUSABLE}{line}" for line in sweep.unusable]
     found += [f"Not read: {line}" for line in sweep.unreadable]
-    found += [f"Not ended: {s.entry.name} ({s.entry.run.label}): {s.state}" for s in summaries if not s.is_finished]
-    found += [
-        f"Nothing logged: {run.label} has no metrics.jsonl, or an empty one"
-        for run in runs
-        if not _has_content(run.folder.metrics)
-    ]
-    found += [f"No gradients: {run.label} has no curves.jsonl, or an empty one" for run in runs if not _has_curves(run)]
+    found += [f"Not ended: {s.name} ({s.label}): {s.state}" for s in summaries if not s.is_finished]
+    for kind, file, has in (
+        ("Nothing logged", "metrics.jsonl", lambda s: s.has_metrics),
+        ("No gradients", "curves.jsonl", lambda s: s.has_curves),
+    ):
+        found += [f"{kind}: {s.label} has no {file}, or an empty one" for s in summaries if not has(s)]
     found += _few_replicas(summaries)
-    found += _twice(runs)
-    if spread := [s.entry.name for s in summaries if not s.entry.run.facts.loss_at_end and _has_curves(s.entry.run)]:
+    found += _twice(summaries)
+    if spread := [s.name for s in summaries if not s.facts.loss_at_end and s.has_curves]:
         found.append(
             f"No log ratio, horizon and decay for {_some(spread)}: "
             "the loss is at many time steps there, so the gradient at each of them is also that of the outputs close "
             "to it."
         )
-    tasks = {run.choices.get("task", "") for run in runs}
+    tasks = {run.choices.get("task", "") for run in summaries}
     if len(tasks) > 1:
         found.append(f"The runs are of {len(tasks)} tasks, {', '.join(sorted(tasks))}: compare within one task only.")
-    elif settings := [key for key in summaries[0].entry.settings if key.startswith("task.")]:
+    elif settings := [key for key in summaries[0].differing if key.startswith("task.")]:
         found.append(f"The runs differ in {', '.join(settings)}: compare within one task only.")
-    factors = {run.settings[_FACTOR] for run in runs if _FACTOR in run.settings}
+    factors = {run.settings[_FACTOR] for run in summaries if _FACTOR in run.settings}
     if len(factors) > 1:
         found.append(f"{_FACTOR} is {', '.join(sorted(factors))}: horizons of different factors do not compare.")
-    if mixed := confounded(runs):
+    if mixed := confounded([s.choices for s in summaries], [s.settings for s in summaries]):
         found.append(f"Changes along with the chosen members, and may matter as much as they do: {_some(mixed)}.")
     return found
 
@@ -68,12 +65,12 @@ def _few_replicas(summaries: Sequence[Summary]) -> list[str]:
     return [f"Runs with {counts} replica{'s' if few != [1] else ''}: too few to say much; take 5 or more."]
 
 
-def _twice(runs: Sequence[Run]) -> list[str]:
+def _twice(summaries: Sequence[Summary]) -> list[str]:
     """Return lines on runs of one configuration; they count as runs of their own, but are not independent."""
     same: defaultdict[str, list[str]] = defaultdict(list)
-    for run in runs:
-        if run.fingerprint is not None:
-            same[run.fingerprint].append(run.label)
+    for summary in summaries:
+        if summary.fingerprint is not None:
+            same[summary.fingerprint].append(summary.label)
     return first_of(
         [f"The same configuration and seed: {_some(labels)}" for labels in same.values() if len(labels) > 1]
     )
@@ -82,14 +79,6 @@ def _twice(runs: Sequence[Run]) -> list[str]:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _has_curves(run: Run) -> bool:
-    return _has_content(run.folder.curves)
-
-
-def _has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
 
 
 def shortened(found: Sequence[str], place: Path) -> list[str]:

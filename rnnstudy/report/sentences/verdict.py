@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from rnnstudy.core.text import join
@@ -23,9 +23,7 @@ from rnnstudy.report.analysis.paired import (
 from rnnstudy.report.analysis.phrases import contrast, of_all, of_replicas, plural
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
-from rnnstudy.report.contents import Contents
 from rnnstudy.report.sentences.headline import divergence, headline
-from rnnstudy.runs import tags
 
 VANISHING, EXPLODING = -2.0, 2.0
 """log10 of the gradient norm at the lag of the information over that at lag 0: at most, and at least."""
@@ -63,25 +61,29 @@ _MOST_EFFECTS = 2
 _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 
 
-def verdicts(contents: Contents) -> list[str]:
+def verdicts(summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str) -> list[str]:
     """Return the few sentences that decide, at most 8.
 
     Best and worst, what diverged, counts of verdicts, and the clearest differences.
 
     Sentences hold powers as "10^-9.4".
+
+    Args:
+        summaries: All runs.
+        comparisons: Comparisons of the runs with their baselines.
+        baseline: As people write it, e.g. "mitigation=[]".
     """
-    counted = [*divergence(contents.summaries), *_tally_gradients(contents.summaries), *_tally_pairs(contents)]
-    clearest = [_effect_sentence(comparison, effect) for comparison, effect in _clearest(contents.comparisons)]
+    counted = [*divergence(summaries), *_tally_gradients(summaries), *_tally_pairs(comparisons, baseline)]
+    clearest = [f"{contrast(each)}: {_effect_clause(each, effect)}." for each, effect in _clearest(comparisons)]
     if clearest:
-        clearest.insert(0, _multiplicity(contents.comparisons))
-    first = headline(contents.summaries)
+        clearest.insert(0, _multiplicity(comparisons))
     kept = max(1, _MOST - len(counted) - len(clearest))
-    return [*first[:kept], *counted, *clearest][:_MOST]
+    return [*headline(summaries)[:kept], *counted, *clearest][:_MOST]
 
 
 def gradient_verdicts(summaries: Sequence[Summary]) -> list[str]:
     """Return a sentence for every configuration: its gradient, its mitigations, its outcome."""
-    return [f"{summary.entry.name}: {'; '.join(_clauses(summary))}." for summary in summaries]
+    return [f"{summary.name}: {'; '.join(_clauses(summary))}." for summary in summaries]
 
 
 def paired_verdicts(comparisons: Sequence[Comparison]) -> list[str]:
@@ -119,32 +121,25 @@ def _clauses(summary: Summary) -> list[str]:
 
 def _gradient_clause(summary: Summary) -> str:
     ratio, before = median_ratio(summary.ratio_last), median_ratio(summary.ratio_first)
-    run = summary.entry.run
     if ratio is None:
-        if not run.facts.loss_at_end:
+        if not summary.facts.loss_at_end:
             return "no verdict on the gradient: the loss is at many time steps"
         return "no gradient logged"
-    lag = run.facts.seq_len - 1 - run.facts.reference_step
-    star = "*" if summary.entry.run.edits_adjoints else ""
-    kind = gradient_class(ratio)
+    lag, star = summary.lag, "*" if summary.is_edited else ""
+    kind, changed = gradient_class(ratio), gradient_class(before)
     said = {
         "exactly zero": f"the gradient at lag {lag} is exactly zero",
         "no ratio": f"at lag {lag} there is no ratio, half or more of the replicas diverged"
         if summary.is_lost
         else f"at lag {lag} there is no ratio, the gradient is not finite or zero at lag 0 too",
     }.get(kind, f"at lag {lag} the gradient is 10^{ratio:.1f} of that at lag 0")
-    changed = gradient_class(before)
     earlier = f" (before training {changed}{_power(before)})" if changed not in {"", kind} else ""
     return f"{said}{star}{earlier}" if kind in {"exactly zero", "no ratio"} else f"{kind}{star}: {said}{earlier}"
 
 
 def _theory_clause(summary: Summary) -> list[str]:
     """Say that the gradient must vanish, where gamma * ||W_hh|| of the top layer is below 1."""
-    run = summary.entry.run
-    bound = tags.top(tags.GAIN_BOUND, run.standing.final)
-    if bound is None or not run.facts.loss_at_end:
-        return []
-    gains = known(run.standing.final[bound])
+    gains = known(summary.gain) if summary.facts.loss_at_end else []
     gain = median(gains) if gains else math.nan
     return [f"theory: a time step leaves at most {gain:.2g} of it, so it must vanish"] if gain < 1 else []
 
@@ -162,7 +157,7 @@ def _percent(share: float) -> str:
 
 def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
     known_ratio = [summary for summary in summaries if median_ratio(summary.ratio_last) is not None]
-    true = [summary for summary in known_ratio if not summary.entry.run.edits_adjoints]
+    true = [summary for summary in known_ratio if not summary.is_edited]
     counted = [summary for summary in true if not summary.is_lost]
     ratios = [ratio for summary in counted if (ratio := median_ratio(summary.ratio_last)) is not None]
     if len(ratios) < 2:
@@ -186,44 +181,38 @@ def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
     return [f"After training, the gradient {join(parts)} configurations{aside}{span}."]
 
 
-def _tally_pairs(contents: Contents) -> list[str]:
+def _tally_pairs(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
     """Count the verdicts on steps to solve, where any replica solved the task, and those on the loss."""
-    solving = [each for each in contents.comparisons if each.summary.solved or each.baseline.solved]
-    steps = _tally(
-        solving,
-        "steps_to_solve",
-        {
-            BETTER: "the task was solved sooner in",
-            WORSE: "the task was solved later in",
-            NOT_SHOWN: "no difference in steps to solve was shown in",
-            TOO_FEW: "there were too few replicas to say in",
-        },
-    )
-    losses = _tally(
-        contents.comparisons,
-        "loss",
-        {
-            BETTER: "the final loss was lower in",
-            WORSE: "the final loss was higher in",
-            NOT_SHOWN: "no difference in final loss was shown in",
-            TOO_FEW: "there were too few replicas to say in",
-        },
-    )
-    neither = len(contents.comparisons) - len(solving)
+    solving = [each for each in comparisons if each.summary.solved or each.baseline.solved]
+    steps = _tally(solving, "steps_to_solve", "the task was solved {}", ("sooner", "later"))
+    losses = _tally(comparisons, "loss", "the final loss was {}", ("lower", "higher"))
+    neither = len(comparisons) - len(solving)
     if steps and neither:
         steps += f" ({neither} more left out, in which neither run solved it)"
     # Too few replicas for the steps are too few for the loss.
     parts = list(dict.fromkeys(filter(None, (steps, losses))))
-    return [f"Compared with {contents.baseline}, replica by replica, {'; '.join(parts)}."] if parts else []
+    return [f"Compared with {baseline}, replica by replica, {'; '.join(parts)}."] if parts else []
 
 
-def _tally(comparisons: Sequence[Comparison], measure: str, words: Mapping[str, str]) -> str:
-    """Count the verdicts on a measure; empty if there are none."""
-    counts = Counter(
-        effect.verdict for comparison in comparisons for effect in comparison.effects if effect.measure == measure
-    )
+def _tally(comparisons: Sequence[Comparison], measure: str, decided: str, words: tuple[str, str]) -> str:
+    """Return how many comparisons have which verdict on a measure, in words; empty if there are none.
+
+    Args:
+        comparisons: What is counted.
+        measure: One of MEASURES.
+        decided: Words for a difference, with a place for one more.
+        words: The word where this run is better, and where it is worse.
+    """
+    counts = Counter(effect.verdict for each in comparisons if (effect := each.effect(measure)))
     total = counts.total()
-    parts = [f"{said} {of_all(counts[kind], total)}" for kind, said in words.items() if counts[kind]]
+    same = NAMES[measure] if measure == "steps_to_solve" else "final loss"
+    named = {
+        BETTER: decided.format(words[0]),
+        WORSE: decided.format(words[1]),
+        NOT_SHOWN: f"no difference in {same} was shown",
+        TOO_FEW: "there were too few replicas to say",
+    }
+    parts = [f"{said} in {of_all(counts[kind], total)}" for kind, said in named.items() if counts[kind]]
     return f"{join(parts)} {plural('comparison', total)}" if parts else ""
 
 
@@ -277,10 +266,6 @@ def _paired_sentence(comparison: Comparison) -> str:
     if few:
         clauses.append(f"too few pairs to say in {join([NAMES[effect.measure] for effect in few])}")
     return f"{contrast(comparison)}: {'; '.join(clauses)}."
-
-
-def _effect_sentence(comparison: Comparison, effect: Effect) -> str:
-    return f"{contrast(comparison)}: {_effect_clause(comparison, effect)}."
 
 
 def _effect_clause(comparison: Comparison, effect: Effect) -> str:

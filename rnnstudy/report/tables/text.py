@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnstudy.core.text import printable
-from rnnstudy.report.tables.by_run import Column
+from rnnstudy.report.tables.columns import Column
 
 _DISPENSABLE = (
     *("time", "skip", "decay", "horizon", "active", "log ratio"),
@@ -19,11 +19,6 @@ _DISPENSABLE = (
 _GAP = 2  # characters between columns
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|$~#])")
-
-
-def slice_rows(table: Sequence[Column], start: int, stop: int) -> list[Column]:
-    """Return some rows of a table."""
-    return [Column(header=each.header, meaning=each.meaning, cells=each.cells[start:stop]) for each in table]
 
 
 def fit_width(table: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
@@ -52,26 +47,27 @@ def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        title=Text("\n".join(map(printable, title.split("\n"))), style="bold") if title else None,
+        title=_text(*title.split("\n"), style="bold") if title else None,
         title_justify="left",
     )
     for number, column in enumerate(table):
-        # Text, not markup: a name may hold square brackets.
         justify = "left" if number == 0 else "right"
-        shown.add_column(
-            Text(printable(column.header)), justify=justify, overflow="fold", min_width=min(4, _widest(column))
-        )
-    for row in range(len(table[0].cells)):
-        shown.add_row(*(Text("\n".join(map(printable, filter(None, column.cells[row])))) for column in table))
+        shown.add_column(_text(column.header), justify=justify, overflow="fold", min_width=min(4, _widest(column)))
+    for cells in zip(*(column.cells for column in table), strict=True):
+        shown.add_row(*(_text(*filter(None, cell)) for cell in cells))
     return shown
+
+
+def _text(*lines: str, style: str = "") -> Text:
+    """Text, not markup: a name may hold square brackets."""
+    return Text("\n".join(map(printable, lines)), style=style)
 
 
 def markdown_table(table: Sequence[Column]) -> str:
     """Return a table as Markdown, the second line of a cell in parentheses unless it is an interval."""
-    rows = [[column.header for column in table], ["---", *["---:"] * (len(table) - 1)]]
-    rows += [[_markdown_cell(*column.cells[row]) for column in table] for row in range(len(table[0].cells))]
-    rows[0] = [escape_markdown(header) for header in rows[0]]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    header = [escape_markdown(column.header) for column in table]
+    rows = zip(*([_markdown_cell(*cell) for cell in column.cells] for column in table), strict=True)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---", *["---:"] * (len(table) - 1)], *rows))
 
 
 def _widest(column: Column) -> int:

@@ -5,15 +5,18 @@ import io
 import math
 from collections.abc import Sequence
 
+from rnnstudy.report.analysis.bootstrap import Estimate
+from rnnstudy.report.analysis.paired import Comparison
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, mean_active, median_ratio
 
-Row = dict[str, object]
+Record = dict[str, object]
+"""A row: column to raw value."""
 
 _FORMULAS = tuple("=+-@＝＋－＠")  # noqa: RUF001 - those of East Asian keyboards count too
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[Record]) -> str:
     """Return rows as CSV with a header; a row may lack columns."""
     header = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()
@@ -38,70 +41,99 @@ def _inert(value: object) -> object:
     return line
 
 
-def replica_rows(summary: Summary) -> list[Row]:
+def replica_rows(summary: Summary) -> list[Record]:
     """Return a row per replica of a run."""
-    told = _outcome(summary)
-    rows: list[Row] = []
-    for replica in range(summary.replicas):
-        own: Row = {
-            "replica": replica,
-            "replicas": summary.replicas,
-            "status": summary.status[replica],
-            "steps_to_solve": summary.steps_to_solve[replica],
-            "steps_run": summary.steps_run,
-            "last_step": summary.last_step,
-            "eval_loss": summary.loss[replica],
-            "eval_answer_loss": summary.answer_loss[replica],
-            "eval_accuracy": summary.accuracy[replica],
-            "skipped_steps": summary.skipped[replica],
-            "log10_ratio_first": summary.ratio_first[replica],
-            "log10_ratio_last": summary.ratio_last[replica],
-            "horizon": summary.horizon[replica],
-            "decay": summary.decay[replica],
-        }
-        active = {f"active_{name}": values[replica] for name, values in summary.active.items()}
-        elsewhere = {f"eval_at_{n}_{metric}": values[replica] for (n, metric), values in summary.elsewhere.items()}
-        rows.append(_with_settings(summary, _identity(summary) | own | told | elsewhere | active))
-    return rows
+    outcome = _outcome(summary)
+    return [
+        _identified(
+            summary,
+            {
+                "replica": replica,
+                "replicas": summary.replicas,
+                "status": summary.status[replica],
+                "steps_to_solve": summary.steps_to_solve[replica],
+                "steps_run": summary.steps_run,
+                "last_step": summary.last_step,
+                "eval_loss": summary.loss[replica],
+                "eval_answer_loss": summary.answer_loss[replica],
+                "eval_accuracy": summary.accuracy[replica],
+                "skipped_steps": summary.skipped[replica],
+                "log10_ratio_first": summary.ratio_first[replica],
+                "log10_ratio_last": summary.ratio_last[replica],
+                "horizon": summary.horizon[replica],
+                "decay": summary.decay[replica],
+                **outcome,
+                **{f"eval_at_{n}_{metric}": values[replica] for (n, metric), values in summary.elsewhere.items()},
+                **{f"active_{name}": values[replica] for name, values in summary.active.items()},
+            },
+        )
+        for replica in range(summary.replicas)
+    ]
 
 
-def run_row(summary: Summary) -> Row:
+def run_row(summary: Summary) -> Record:
     """Return the row of a run: medians and ranges over its replicas."""
-    figures: Row = {
+    figures = {
         "replicas": summary.replicas,
         "state": summary.state or "finished",
         "last_step": summary.last_step,
-        "diverged": summary.status.count("diverged"),
+        "diverged": summary.diverged,
         **_outcome(summary),
         **_spread("eval_loss", summary.loss, nan_as=math.inf),
-        **_spread("eval_accuracy", summary.accuracy, nan_as=-math.inf),
-        **_spread("horizon", summary.horizon, nan_as=-math.inf),
-        **_spread("decay", summary.decay, nan_as=-math.inf),
+        **_spread("eval_accuracy", summary.accuracy),
+        **_spread("horizon", summary.horizon),
+        **_spread("decay", summary.decay),
         "log10_ratio_first": median_ratio(summary.ratio_first),
         "log10_ratio_last": median_ratio(summary.ratio_last),
         "skipped_steps": sum(known(summary.skipped)),
+        **{f"active_{name}": mean for name, mean in mean_active(summary).items()},
     }
-    figures |= {f"active_{name}": mean for name, mean in mean_active(summary).items()}
-    return _with_settings(summary, _identity(summary) | figures)
+    return _identified(summary, figures)
 
 
-def _identity(summary: Summary) -> Row:
-    entry, run = summary.entry, summary.entry.run
-    return {
-        "run": entry.name,
-        "folder": run.label,
-        "model": entry.model,
-        "mitigation": entry.mitigation,
-        "seed": run.seed,
+def pair_rows(comparisons: Sequence[Comparison]) -> list[Record]:
+    """Return a row per comparison and measure; a comparison without pairs has one row without a measure."""
+    return [
+        {
+            "run": each.summary.name,
+            "folder": each.summary.label,
+            "baseline": each.baseline.name,
+            "baseline_folder": each.baseline.label,
+            "pairs": each.pairs,
+            "measure": effect and effect.measure,
+            **_ends("difference", effect and effect.difference),
+            "pairs_in_difference": effect and effect.pairs,
+            "left_out": effect and effect.left_out,
+            **_ends("improvement", effect and effect.improvement),
+            "verdict": effect and effect.verdict,
+            "budget": each.budget,
+            "at_step": each.at_step,
+            "resamples": each.resamples,
+        }
+        for each in comparisons
+        for effect in each.effects or (None,)
+    ]
+
+
+def _identified(summary: Summary, figures: Record) -> Record:
+    """Return figures between what names their run and the settings that differ, which have columns of their own."""
+    row: Record = {
+        "run": summary.name,
+        "folder": summary.label,
+        "model": summary.model,
+        "mitigation": summary.mitigation,
+        "seed": summary.seed,
+        **figures,
     }
+    return row | {key: value for key, value in summary.differing.items() if key not in row}
 
 
-def _outcome(summary: Summary) -> Row:
-    run, judged = summary.entry.run, summary.is_judged
+def _outcome(summary: Summary) -> Record:
+    judged = summary.is_judged
     low, high = summary.interval if judged else (None, None)
     return {
-        "wall_seconds": run.result.wall_seconds if run.result else None,
-        "device": run.device,
+        "wall_seconds": summary.wall_seconds,
+        "device": summary.device,
         "run_solved": summary.solved if judged else None,
         "run_solved_low": low,
         "run_solved_high": high,
@@ -109,12 +141,15 @@ def _outcome(summary: Summary) -> Row:
     }
 
 
-def _spread(name: str, values: Sequence[float | None], *, nan_as: float) -> Row:
+def _spread(name: str, values: Sequence[float | None], *, nan_as: float = -math.inf) -> Record:
     if not (found := known(values)):
         return {}
     middle, low, high = median_range(found, nan_as=nan_as)
     return {f"{name}_median": middle, f"{name}_min": low, f"{name}_max": high}
 
 
-def _with_settings(summary: Summary, row: Row) -> Row:
-    return row | {key: value for key, value in summary.entry.settings.items() if key not in row}
+def _ends(name: str, estimate: Estimate | None) -> Record:
+    """Return an estimate and its interval, which a single value does not have."""
+    value, low, high = estimate.ends if estimate else (None, None, None)
+    known_ends = low is not None and not math.isnan(low)
+    return {name: value, f"{name}_low": low if known_ends else None, f"{name}_high": high if known_ends else None}
