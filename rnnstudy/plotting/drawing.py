@@ -34,15 +34,12 @@ class Drawing:
 
 
 def render_figure(figure: Figure, *, file: str, alt: str) -> Drawing:
-    """Render a figure in all three forms; the same figure gives the same bytes.
+    """Return a figure in all three forms; the same figure gives the same bytes.
 
     Args:
         figure: Drawn.
         file: Name of its files, without ending; unique in a page.
         alt: What it shows, in words.
-
-    Returns:
-        The drawing.
     """
     if (layout := figure.get_layout_engine()) is not None:
         # Once for all files: it takes longer than drawing.
@@ -63,11 +60,7 @@ def render_figure(figure: Figure, *, file: str, alt: str) -> Drawing:
 
 
 def render_pages(figures: Sequence[Figure], *, file: str, alt: str) -> list[Drawing]:
-    """Render the figures of one subject; the second and later have their number in the file name.
-
-    Returns:
-        One drawing per figure.
-    """
+    """Return the drawings of one subject; the second and later have their number in the file name."""
     return [
         render_figure(figure, file=file if number == 1 else f"{file}_{number}", alt=alt)
         for number, figure in enumerate(figures, start=1)

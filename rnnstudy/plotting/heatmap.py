@@ -33,13 +33,10 @@ def log10_norms(norms: np.ndarray) -> np.ndarray:
 
 
 def shared_range(values: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return one colour range for several maps: the 1st to 99th percentile, at most 40 decades.
+    """Return the ends of one colour range for several maps: the 1st to 99th percentile, at most 40 decades.
 
     Args:
         values: Maps of log10 norms; what is not finite is left out.
-
-    Returns:
-        Lowest and highest log10 norm of the scale.
     """
     finite = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
     if not finite.size:
@@ -57,7 +54,7 @@ def draw_heatmap(
     value_range: tuple[float, float] | None = None,
     informative_steps: Sequence[int] = (),
 ) -> QuadMesh:
-    """Draw log10 norms; x is the time step, y the training step.
+    """Return what a colour bar needs, after drawing log10 norms; x is the time step, y the training step.
 
     Args:
         axes: Where to draw.
@@ -66,9 +63,6 @@ def draw_heatmap(
             colours of their own.
         value_range: Of the colours; `shared_range` of the values if None.
         informative_steps: Time steps to mark.
-
-    Returns:
-        What a colour bar needs.
     """
     low, high = value_range or shared_range([values])
     x_edges = np.arange(values.shape[1] + 1) - 0.5
@@ -128,15 +122,12 @@ class HeatmapImage:
         self._figure.colorbar(scale, cax=bar, label="log10 of the norm", extend="both", ticks=list(ticks))
 
     def render(self, title: str, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Render one heatmap.
+        """Return one heatmap as RGB pixels, uint8, shape `(420, 630, 3)`.
 
         Args:
             title: What it shows.
             steps: Optimizer step of each row, ascending; shape `(probe,)`.
             values: log10 norms as `draw_heatmap` takes them; shape `(probe, time)`.
-
-        Returns:
-            RGB pixels, uint8, shape `(420, 630, 3)`.
         """
         axes = self._axes
         axes.clear()

@@ -18,7 +18,7 @@ PIXELS_PER_INCH = 96
 
 
 def to_inline(svg: bytes, *, name: str, alt: str, inches_wide: float) -> Markup:
-    """Return what matplotlib wrote as an element for a page.
+    """Return what matplotlib wrote as an `svg` element for a page.
 
     Known colours become variables of the page's style, and ids get the name of the figure in front, so that several
     figures can stand in one page. Text stays text, escaped.
@@ -28,9 +28,6 @@ def to_inline(svg: bytes, *, name: str, alt: str, inches_wide: float) -> Markup:
         name: Of the figure, unique in the page.
         alt: What it shows, in words.
         inches_wide: Its natural width.
-
-    Returns:
-        An `svg` element.
     """
     root = ElementTree.fromstring(svg)
     used = {found for element in root.iter() for found in _references(element)}

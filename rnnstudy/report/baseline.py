@@ -16,11 +16,7 @@ Pair = tuple[Summary, Summary]
 
 
 def default_baseline(summaries: Sequence[Summary]) -> str:
-    """Return the condition on a baseline where none is given.
-
-    Returns:
-        "mitigation=[]" where mitigations differ and some run has none, else "init=[]" likewise, else nothing.
-    """
+    """Return "mitigation=[]" where mitigations differ and some run has none, else "init=[]" likewise, else nothing."""
     for group in ("mitigation", "init"):
         values = {summary.differing.get(group, NO_MITIGATION) for summary in summaries}
         if len(values) > 1 and NO_MITIGATION in values:
@@ -29,7 +25,7 @@ def default_baseline(summaries: Sequence[Summary]) -> str:
 
 
 def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition]) -> tuple[list[Pair], list[str]]:
-    """Find the baseline of every run that is none itself.
+    """Return each run that has a baseline, with it; and lines on those that have none.
 
     It is the run that meets the conditions and has all other settings that differ between runs in common with the
     run, but for those below a group that a condition is about, and for the seed: of several it is the one with the most
@@ -38,9 +34,6 @@ def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition
     Args:
         summaries: All runs.
         conditions: That a baseline meets.
-
-    Returns:
-        Each run that has a baseline, with it; and lines on those that have none.
 
     Raises:
         ConfigError: A condition is about the task, or no run meets them.

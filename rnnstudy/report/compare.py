@@ -61,7 +61,7 @@ class Request:
 
 
 def compare(request: Request, console: Console, aside: Console | None = None) -> Path:
-    """Compare runs: print the tables and what they say, and write the report.
+    """Return the path of the page, after printing the tables and what they say, and writing the report.
 
     Nothing to compare, a wrong option, or a folder that cannot be written to is an RnnstudyError.
 
@@ -69,9 +69,6 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
         request: What is to be compared.
         console: Where the tables go, and all else.
         aside: Where all but the tables goes instead.
-
-    Returns:
-        The path of the page.
     """
     contents = assemble(request)
     aside = aside or console
@@ -89,10 +86,7 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
 
 
 def assemble(request: Request) -> Contents:
-    """Read, choose, order and compare the runs; nothing is printed, drawn or written.
-
-    Returns:
-        All that the report is about; it holds figures of the runs, and not the runs.
+    """Return the runs chosen, ordered and compared: figures of them, and not the runs; nothing is drawn or written.
 
     Raises:
         RnnstudyError: Nothing is left to compare, or an option is wrong.
@@ -135,10 +129,7 @@ def report_folder(request: Request) -> Path:
 
 
 def _require_no_link(folder: Path) -> Path:
-    """Refuse to write the report where a link leads: a stranger's folder may bring one along.
-
-    Returns:
-        The folder.
+    """Return the folder, unless it is a link: a stranger's folder may bring one along.
 
     Raises:
         ConfigError: It is a link.
@@ -165,11 +156,7 @@ def _chosen(request: Request, sweep: Sweep) -> list[Run]:
 def _compared(
     request: Request, summaries: Sequence[Summary], runs: Mapping[Path, Run]
 ) -> tuple[str, list[Comparison], list[str]]:
-    """Compare every run with its baseline.
-
-    Returns:
-        The condition on baselines, the comparisons, and what is to be said of them.
-    """
+    """Return the condition on baselines, the comparisons of all other runs with them, and notes on these."""
     default = default_baseline(summaries)
     given = request.baseline or ((default,) if default else ())
     if not given:

@@ -66,7 +66,7 @@ def value_of(run: Configured, key: str) -> str:
 
 
 def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option: str) -> list[Condition]:
-    """Read conditions such as `task.lag=100`, `model=lstm,gru` or `mitigation=[]`.
+    """Return conditions such as `task.lag=100`, `model=lstm,gru` or `mitigation=[]`; a run must meet all.
 
     A comma stands between values of one setting, and between conditions. The last parts of a path do if no other path
     ends so. Numbers are compared as numbers.
@@ -75,9 +75,6 @@ def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option:
         given: Each with one condition or several.
         runs: Those that are chosen from.
         option: What the user wrote before them; begins errors.
-
-    Returns:
-        The conditions, all of which are to be met.
 
     Raises:
         ConfigError: One is not of this form, or about a setting or a value that no run has.
@@ -95,10 +92,7 @@ def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option:
 
 
 def find_key(given: str, runs: Sequence[Configured], *, option: str) -> str:
-    """Find the setting that is meant.
-
-    Returns:
-        Its dotted path, or the name of a group of which a member is chosen.
+    """Return the dotted path of the setting that is meant, or the name of a group of members.
 
     Raises:
         ConfigError: There is none, or there are several.
@@ -117,14 +111,11 @@ def find_key(given: str, runs: Sequence[Configured], *, option: str) -> str:
 
 
 def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summary]:
-    """Sort by columns or settings; what has no figure comes last.
+    """Return the rows sorted by columns or settings; what has no figure comes last.
 
     Args:
         summaries: The rows.
         given: Headers or settings, the most important first; with ":desc" the largest first.
-
-    Returns:
-        The rows.
 
     Raises:
         ConfigError: There is no such column or setting.
@@ -145,14 +136,11 @@ def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summar
 
 
 def group_rows(summaries: Sequence[Summary], given: Sequence[str]) -> tuple[Group, ...]:
-    """Divide rows by the values of settings; within a group they keep their order.
+    """Return rows grouped by the values of settings, in their order; within a group rows keep theirs.
 
     Args:
         summaries: The rows.
         given: Settings; one group if there are none.
-
-    Returns:
-        Groups in the order of the values.
 
     Raises:
         ConfigError: There is no such setting.

@@ -36,7 +36,7 @@ class Estimate:
 
 
 def estimate_means(samples: Sequence[Sequence[float]], *, resamples: int, seed: int) -> list[Estimate]:
-    """Return the mean of each sample with its 95 % bootstrap interval.
+    """Return the mean of each sample, in their order, with its 95 % bootstrap interval.
 
     The interval is the expanded percentile interval: from one quantile of the means of resamples to another, at the
     level of `expanded_level`. Where all values of a sample are the same it is that point. It depends on the sample's
@@ -53,9 +53,6 @@ def estimate_means(samples: Sequence[Sequence[float]], *, resamples: int, seed: 
         samples: Finite values, at least one each, of any unit.
         resamples: Bootstrap resamples of each.
         seed: Of the resamples; samples of one size share them.
-
-    Returns:
-        One estimate per sample, in their order.
     """
     by_size: defaultdict[int, dict[tuple[float, ...], None]] = defaultdict(dict)
     ordered = [tuple(sorted(sample)) for sample in samples]
@@ -109,16 +106,7 @@ def _mean(sample: tuple[float, ...], exponent: int) -> float:
 
 
 def _intervals(values: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
-    """Return the ends of the intervals of the rows' means.
-
-    Args:
-        values: Shape `(row, value)`, ascending.
-        resamples: Bootstrap resamples of each row.
-        seed: Of the resamples.
-
-    Returns:
-        Shape `(row, 2)`; NaN for single values.
-    """
+    """Return the ends of the intervals of the means of rows in ascending order: `(row, 2)`; NaN for single values."""
     size = values.shape[1]
     if size == 1:
         return np.full((len(values), 2), np.nan)

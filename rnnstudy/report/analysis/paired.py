@@ -142,7 +142,7 @@ FiguresAt = Callable[[Summary, int], Mapping[str, PerReplica]]
 
 
 def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: FiguresAt, seed: int = 0) -> list[Comparison]:
-    """Compare each run with its baseline by the rules of the module.
+    """Return each run compared with its baseline by the rules of the module, in the order of the pairs.
 
     The figures of a comparison are the same whatever stands beside it, up to the number of resamples: 9999, or 1999
     where there are more than 1000 comparisons.
@@ -150,10 +150,7 @@ def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: Figures
     Args:
         pairs: Runs with their baselines; one that is its own baseline is not compared.
         figures_at: Asked for both runs of a pair in which one has not ended.
-        seed: Of the bootstrap.
-
-    Returns:
-        Comparisons in the order of the pairs.
+        seed: Seed of the bootstrap.
     """
     brought = [_bring_together(*pair, figures_at) for pair in pairs if pair[0].path != pair[1].path]
     resamples = FEWER_RESAMPLES if len(brought) > MANY else RESAMPLES
@@ -176,11 +173,7 @@ def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: Figures
 
 
 def multiplicity_note(comparisons: Sequence[Comparison]) -> str:
-    """Say how many intervals there are, and how many would leave out no difference by chance.
-
-    Returns:
-        A sentence or two; empty where no comparison has enough pairs.
-    """
+    """Return how many intervals there are, and how many would exclude 0 by chance; empty where pairs are too few."""
     count, decided = count_told(comparisons)
     if not count:
         return ""
@@ -216,11 +209,7 @@ def _may_differ(effect: Effect) -> bool:
 
 
 def known_steps(summary: Summary) -> float:
-    """Return the optimizer steps up to which it is known of every replica whether it solved the task.
-
-    Returns:
-        Infinity where each solved it or diverged; else the steps done.
-    """
+    """Return the optimizer steps up to which all replicas are known: infinity where each solved it or diverged."""
     settled = all(status in {"solved", "diverged"} for status in summary.status)
     return math.inf if settled else summary.last_step
 

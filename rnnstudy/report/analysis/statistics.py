@@ -14,7 +14,7 @@ FEW_REPLICAS = 5
 
 @cache
 def wilson_interval(successes: float, total: int) -> tuple[float, float]:
-    """Return the Wilson 95 % interval of a fraction.
+    """Return the ends, from 0 to 1, of the Wilson 95 % interval of a fraction.
 
         (n p + z^2 / 2 +- z sqrt(n p (1 - p) + z^2 / 4)) / (n + z^2)
 
@@ -26,9 +26,6 @@ def wilson_interval(successes: float, total: int) -> tuple[float, float]:
     Args:
         successes: From 0 to the total.
         total: At least 1.
-
-    Returns:
-        Its ends, from 0 to 1.
     """
     z, share = NormalDist().inv_cdf(0.975), successes / total
     middle = (2 * total * share + z**2) / (2 * (total + z**2))
@@ -47,11 +44,7 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def median_steps(steps_to_solve: Sequence[int | None]) -> float:
-    """Return the median steps to solve; a replica that was not solved counts as infinite.
-
-    Returns:
-        Infinity when half or more of the replicas were not solved.
-    """
+    """Return the median steps to solve; infinity when half or more of the replicas did not solve the task."""
     return float(np.median([math.inf if steps is None else steps for steps in steps_to_solve]))
 
 

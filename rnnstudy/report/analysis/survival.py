@@ -52,9 +52,6 @@ def solved_curve(summary: Summary) -> SolvedCurve:
 
     Args:
         summary: A run of a task with a criterion.
-
-    Returns:
-        The curve with its band.
     """
     solved = _solving_steps(summary)
     done = max([summary.last_step, *solved])
@@ -80,7 +77,7 @@ def solved_curve(summary: Summary) -> SolvedCurve:
 
 
 def median_steps_to_solve(summary: Summary) -> MedianSteps:
-    """Return the median of the steps to solve, with censoring.
+    """Return the median of the optimizer steps to solve, with censoring.
 
     It is the step at which the curve of `solved_curve` crosses one half; where the curve stays at one half for a while,
     the middle of that while. The interval is from the first step with a solved replica at which the band's upper end
@@ -91,9 +88,6 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
 
     Args:
         summary: A run of a task with a criterion.
-
-    Returns:
-        Optimizer steps.
     """
     curve = solved_curve(summary)
     reached = _first(curve.steps, curve.fraction > 0.5 - 1e-9)

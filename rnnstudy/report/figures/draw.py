@@ -39,11 +39,7 @@ _SHOWN_NAMES = 6
 
 
 def draw_all(contents: Contents) -> dict[str, Drawing]:
-    """Draw every figure that the runs have data for.
-
-    Returns:
-        File name without ending to figure, in the order of the page.
-    """
+    """Return every figure that the runs have data for, by file name without ending, in the order of the page."""
     if not contents.drawn:
         return {}
     layout = arrange(contents.drawn)

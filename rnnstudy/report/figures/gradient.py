@@ -24,11 +24,7 @@ _ROOM = 0.4  # of the decades of the curves, for bounds above them
 
 
 def lag_figures(layout: Layout) -> list[Figure]:
-    """Draw gradient norms against lag at the first probe (dashed) and the last (solid), and the bound of theory.
-
-    Returns:
-        One figure for each handful of panels; none if no run logged gradients.
-    """
+    """Return figures of norms against lag at the first probe (dashed) and the last (solid), and of their bound."""
     figures: list[Figure] = []
     if not any(line.summary.logs.gradient for line in layout.lines):
         return figures
@@ -61,13 +57,12 @@ def lag_figures(layout: Layout) -> list[Figure]:
 
 
 def bound_of_theory(summary: Summary) -> np.ndarray | None:
-    """Return log10 of the largest norm that theory allows at each lag, last probe, median of the replicas.
+    """Return log10 of the largest norm that theory allows at each lag, shape `(lag,)`; None where there is no bound.
+
+    Last probe, median of the replicas:
 
     bound(lag) = norm(lag 0) * gain^lag with gain = gamma * ||W_hh||, of vanilla networks with the loss at the last
     time step alone (Pascanu, Mikolov & Bengio, 2013, section 2.1).
-
-    Returns:
-        Shape `(lag,)`; None where there is no such bound.
     """
     gain, curve = summary.logs.gain, summary.logs.gradient
     if gain is None or curve is None or not summary.facts.loss_at_end:
@@ -78,11 +73,7 @@ def bound_of_theory(summary: Summary) -> np.ndarray | None:
 
 
 def _draw_bound(axes: Axes, line: Line) -> float | None:
-    """Draw the bound of theory.
-
-    Returns:
-        Its largest value; None if there is none, or none that is finite.
-    """
+    """Return the largest value of the bound after drawing it; None if there is none, or none that is finite."""
     bound = bound_of_theory(line.summary)
     if bound is None:
         return None
@@ -94,11 +85,7 @@ def _draw_bound(axes: Axes, line: Line) -> float | None:
 
 
 def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
-    """Draw the curves of a panel.
-
-    Returns:
-        Whether the lags of the information were marked.
-    """
+    """Return whether the lags of the information were marked, after drawing the curves of a panel."""
     zeros = others = 0
     for line in lines:
         curve = line.summary.logs.gradient
@@ -116,11 +103,7 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
 
 
 def _mark_information(axes: Axes, facts: Facts) -> bool:
-    """Mark the lags that carry the information, unless they are many.
-
-    Returns:
-        Whether any was marked.
-    """
+    """Return whether the lags that carry the information were marked: they are, unless they are many."""
     if not 0 < len(facts.informative_steps) <= _MOST_MARKS:
         return False
     for step in facts.informative_steps:

@@ -29,11 +29,7 @@ _MEASURES = {
 
 
 def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]:
-    """Draw the solved fraction of each run that has a criterion, with its Wilson interval; hollow: still running.
-
-    Returns:
-        At most one figure.
-    """
+    """Return at most one figure: the solved fraction of each run, with its Wilson interval; hollow: still running."""
     ended = [summary for summary in summaries if summary.is_judged]
     if not ended:
         return []
@@ -84,11 +80,7 @@ def _by_rest(summaries: Sequence[Summary], key: str) -> dict[tuple[str, ...], li
 
 
 def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
-    """Draw the solved fraction against the numeric setting of the task that differs: one line per configuration.
-
-    Returns:
-        One figure for each handful of panels; none where no such setting differs.
-    """
+    """Return figures of the solved fraction against the numeric setting of the task that differs, if one does."""
     ended = [summary for summary in summaries if summary.is_judged and summary.is_finished]
     key = numeric_setting(ended)
     if not key:
@@ -117,11 +109,7 @@ def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
 
 
 def solving_figures(layout: Layout) -> list[Figure]:
-    """Draw the fraction solved over training: 1 - Kaplan-Meier, with its 95 % band.
-
-    Returns:
-        One figure for each handful of panels in which anything was solved.
-    """
+    """Return figures of the fraction solved over training, 1 - Kaplan-Meier with its 95 % band, if any was solved."""
     panels = [
         panel for panel in layout.panels if any(line.summary.is_judged and line.summary.solved for line in panel.lines)
     ]
@@ -142,11 +130,7 @@ def solving_figures(layout: Layout) -> list[Figure]:
 
 
 def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
-    """Draw the mean difference to the baseline with its 95 % interval, one row per configuration.
-
-    Returns:
-        At most one figure, of the first MAX_ROWS comparisons that have a difference.
-    """
+    """Return at most one figure: mean differences to the baseline and their 95 % intervals, of MAX_ROWS comparisons."""
     rows: list[tuple[str, dict[str, Effect]]] = []
     for comparison in comparisons:
         effects = {effect.measure: effect for effect in comparison.effects if effect.difference is not None}

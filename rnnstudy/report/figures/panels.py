@@ -88,13 +88,10 @@ class Page:
 
 
 def arrange(summaries: Sequence[Summary]) -> Layout:
-    """Divide configurations among panels so that what is compared shares one axes.
+    """Return panels of labelled and coloured lines; configurations that are compared share one axes.
 
     Up to four share a single axes. Beyond that, one axes holds the runs that differ in mitigation
     only (in model only, or in the first differing setting, where mitigations do not differ).
-
-    Returns:
-        Panels with labelled and coloured lines.
     """
     if len(summaries) <= _ONE_PANEL:
         lines = tuple(_line(each, each.name, COLORS[place], place) for place, each in enumerate(summaries))

@@ -1,4 +1,7 @@
-"""Figures of what happens over training: losses, accuracies, norms of the weights' gradient."""
+"""Figures of what happens over training: losses, accuracies, norms of the weights' gradient.
+
+Each function returns a figure for each handful of panels; none if no run logged what it draws.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,22 +21,14 @@ _DOTTED = (0, (1.2, 1.6))
 
 
 def loss_figures(layout: Layout) -> list[Figure]:
-    """Draw the loss over training: median line, band from minimum to maximum, the best guess without memory dashed.
-
-    Returns:
-        One figure for each handful of panels; none if no run logged it.
-    """
+    """Return figures of the loss: median, band from minimum to maximum, the best guess without memory dashed."""
     figures, seen = _curves(layout, "evaluation loss", _loss, "without memory")
     _scale(figures, seen)
     return figures
 
 
 def accuracy_figures(layout: Layout) -> list[Figure]:
-    """Draw the accuracy over training likewise, the accuracy by chance dashed.
-
-    Returns:
-        One figure for each handful of panels; none if no run logged it.
-    """
+    """Return figures of the accuracy likewise, the accuracy by chance dashed."""
     figures, _ = _curves(layout, "evaluation accuracy", _accuracy, "chance")
     for figure in figures:
         figure.axes[0].set_ylim(-0.02, 1.02)
@@ -51,16 +46,13 @@ def _accuracy(line: Line) -> tuple[Track | None, float | None]:
 def _curves(
     layout: Layout, name: str, metric: Callable[[Line], tuple[Track | None, float | None]], guess: str
 ) -> tuple[list[Figure], list[np.ndarray]]:
-    """Draw a metric.
+    """Return the figures of a metric, and all that was drawn.
 
     Args:
         layout: Who shares an axes with whom.
         name: Name of the metric.
         metric: From a run to its track, and to what a guess has.
         guess: What the guess is called.
-
-    Returns:
-        The figures, and all that was drawn.
     """
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
@@ -84,11 +76,7 @@ def _curves(
 
 
 def norm_figures(layout: Layout) -> list[Figure]:
-    """Draw the norm of the whole weight gradient over training, as computed and as given to the optimizer.
-
-    Returns:
-        One figure for each handful of panels; none if no run logged it.
-    """
+    """Return figures of the norm of the whole weight gradient, as computed and as given to the optimizer."""
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
     if not any(line.summary.logs.raw for line in layout.lines):

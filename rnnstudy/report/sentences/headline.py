@@ -15,13 +15,10 @@ _MAX_DIVERGED = 3  # runs that a sentence still names
 
 
 def headline(summaries: Sequence[Summary]) -> list[str]:
-    """Name the best and the worst run, task by task.
+    """Return sentences that name the best and the worst run, task by task.
 
     Best is the largest solved fraction, then the fewest median steps, then the lowest median loss. Several that are
     equal are named together, or counted.
-
-    Returns:
-        Sentences.
     """
     ended = [summary for summary in summaries if summary.is_finished]
     if not ended:
@@ -54,11 +51,7 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
 
 
 def divergence(summaries: Sequence[Summary]) -> list[str]:
-    """Say which runs have replicas that diverged.
-
-    Returns:
-        A sentence; none where all is well.
-    """
+    """Return a sentence on the runs that have replicas that diverged; none where all is well."""
     found = [summary for summary in summaries if summary.diverged]
     if not found:
         return []

@@ -19,14 +19,11 @@ _FACTOR = "instrument.horizon.factor"
 
 
 def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
-    """List what limits the comparison: unread and unfinished runs, few replicas, mixed settings.
+    """Return sentences on what limits the comparison: unread and unfinished runs, few replicas, mixed settings.
 
     Args:
         sweep: What was read.
         summaries: The runs that are compared.
-
-    Returns:
-        Sentences.
     """
     found = [f"{UNUSABLE}{line}" for line in sweep.unusable]
     found += [f"Not read: {line}" for line in sweep.unreadable]
@@ -87,9 +84,6 @@ def shortened(found: Sequence[str], place: Path) -> list[str]:
     Args:
         found: All notes.
         place: The page, which has all of them.
-
-    Returns:
-        Lines.
     """
     shown: list[str] = []
     counts = Counter(note.partition(":")[0] for note in found)

@@ -22,15 +22,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|$~#])")
 
 
 def fit_width(table: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    """Leave out columns that can be missed until the rest has room on its lines.
-
-    Args:
-        table: The columns.
-        width: Characters on a line.
-
-    Returns:
-        The columns that are left, and the headers of the others.
-    """
+    """Return the columns that have room on a line of so many characters, and the headers of those left out for it."""
     left, dropped = list(table), list[str]()
     for header in _DISPENSABLE:
         if sum(_widest(column) + _GAP for column in left) <= width:
