@@ -38,7 +38,7 @@ def shared_range(values: Sequence[np.ndarray]) -> tuple[float, float]:
     Args:
         values: Maps of log10 norms; what is not finite is left out.
     """
-    finite = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
+    finite = finite_of(values)
     if not finite.size:
         return -1.0, 0.0
     low, high = (float(value) for value in np.percentile(finite, [1.0, 99.0]))
@@ -82,22 +82,25 @@ def draw_heatmap(
     return mesh
 
 
+def finite_of(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return all finite values of some arrays, one after the other."""
+    return np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
+
+
 def special_handles(values: Sequence[np.ndarray]) -> list[Artist]:
     """Return legend entries for the cells that are off the colour scale, if there are any."""
-    zeros, others = (any(_special(each)[kind][0].any() for each in values) for kind in (0, 1))
-    handles: list[Artist] = []
-    if zeros:
-        handles.append(Patch(facecolor=ZERO_COLOR, edgecolor="#666666", label="exactly zero"))
-    if others:
-        handles.append(Patch(facecolor=NON_FINITE_COLOR, edgecolor="#666666", label="NaN or infinite"))
-    return handles
+    return [
+        Patch(facecolor=color, edgecolor="#666666", label=label)
+        for kind, (color, label) in enumerate(((ZERO_COLOR, "exactly zero"), (NON_FINITE_COLOR, "NaN or infinite")))
+        if any(_special(each)[kind][0].any() for each in values)
+    ]
 
 
 def extend_of(values: Sequence[np.ndarray], value_range: tuple[float, float]) -> str:
     """Return which ends of a colour bar need an arrow: "neither", "min", "max" or "both"."""
-    finite = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
+    finite = finite_of(values)
     below, above = bool((finite < value_range[0]).any()), bool((finite > value_range[1]).any())
-    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
+    return "both" if below and above else "min" if below else "max" if above else "neither"
 
 
 class HeatmapImage:

@@ -9,6 +9,7 @@ import yaml
 
 from rnnstudy.core.errors import ConfigError, suggest
 from rnnstudy.report.analysis.naming import ABSENT, differing_settings, natural
+from rnnstudy.report.analysis.phrases import some
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.tables.by_run import ordering
 from rnnstudy.runs.labels import short_labels
@@ -174,10 +175,7 @@ def _condition(given: str, values: Sequence[str], runs: Sequence[Configured], *,
     for value, as_given in zip(shown, values, strict=True):
         if not any(_same(each, value) for each in there):
             known = sorted((each for each in there if each != ABSENT), key=natural)
-            more = f" and {len(known) - _MOST_VALUES} more" if len(known) > _MOST_VALUES else ""
-            raise ConfigError(
-                f"{option}: no run has {key}={as_given}. There are: {', '.join(known[:_MOST_VALUES])}{more}."
-            )
+            raise ConfigError(f"{option}: no run has {key}={as_given}. There are: {some(known, _MOST_VALUES)}.")
     return Condition(key=key, values=shown, text=f"{given}={','.join(values)}")
 
 

@@ -30,7 +30,7 @@ same shapes; their difference has less noise than that of the runs' means. The r
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnnstudy.report.analysis.bootstrap import Estimate, estimate_means
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS, sign_test, wilson_interval
@@ -105,9 +105,9 @@ class Comparison:
     summary: Summary
     baseline: Summary
     pairs: int
-    effects: tuple[Effect, ...]
     budget: int
-    notes: tuple[str, ...]
+    effects: tuple[Effect, ...] = ()
+    notes: tuple[str, ...] = ()
     resamples: int = RESAMPLES
     at_step: int | None = None
 
@@ -123,18 +123,6 @@ class _Sample:
     measure: str
     differences: list[float]
     scores: list[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Paired:
-    """A run and its baseline, brought together."""
-
-    summary: Summary
-    baseline: Summary
-    seeds: range
-    budget: int
-    at_step: int | None
-    samples: list[_Sample]
 
 
 FiguresAt = Callable[[Summary, int], Mapping[str, PerReplica]]
@@ -154,21 +142,15 @@ def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: Figures
     """
     brought = [_bring_together(*pair, figures_at) for pair in pairs if pair[0].path != pair[1].path]
     resamples = FEWER_RESAMPLES if len(brought) > MANY else RESAMPLES
-    samples = [sample for each in brought for sample in each.samples]
-    differences = [sample.differences for sample in samples if sample.differences]
+    differences = [sample.differences for _, samples in brought for sample in samples if sample.differences]
     means = iter(estimate_means(differences, resamples=resamples, seed=seed))
     return [
-        Comparison(
-            summary=each.summary,
-            baseline=each.baseline,
-            pairs=len(each.seeds),
-            effects=tuple(_effect(sample, next(means) if sample.differences else None) for sample in each.samples),
-            budget=each.budget,
-            notes=tuple(_notes(each)),
+        replace(
+            comparison,
+            effects=tuple(_effect(sample, next(means) if sample.differences else None) for sample in samples),
             resamples=resamples,
-            at_step=each.at_step,
         )
-        for each in brought
+        for comparison, samples in brought
     ]
 
 
@@ -214,16 +196,16 @@ def known_steps(summary: Summary) -> float:
     return math.inf if settled else summary.last_step
 
 
-def _bring_together(summary: Summary, baseline: Summary, figures_at: FiguresAt) -> _Paired:
+def _bring_together(summary: Summary, baseline: Summary, figures_at: FiguresAt) -> tuple[Comparison, list[_Sample]]:
+    """Return the comparison of two runs without effects, and the samples that these are estimated from."""
     mine, other = summary.seeds, baseline.seeds
     seeds = range(max(mine.start, other.start), max(mine.start, other.start, min(mine.stop, other.stop)))
     limit = min(known_steps(summary), known_steps(baseline))
     budget = int(limit) if math.isfinite(limit) else max(summary.last_step, baseline.last_step)
-    judged = summary.is_judged and baseline.is_judged
     at_step = None if summary.is_finished and baseline.is_finished else budget
     samples: list[_Sample] = []
     measured, compared = (_measured(each, budget, at_step, figures_at) for each in (summary, baseline))
-    for measure in MEASURES if judged else MEASURES[1:]:
+    for measure in MEASURES if summary.is_judged and baseline.is_judged else MEASURES[1:]:
         values = zip(
             measured[measure][seeds.start - mine.start : seeds.stop - mine.start],
             compared[measure][seeds.start - other.start : seeds.stop - other.start],
@@ -232,7 +214,8 @@ def _bring_together(summary: Summary, baseline: Summary, figures_at: FiguresAt) 
         logged = [(this, that) for this, that in values if this is not None and that is not None]
         if logged:
             samples.append(_sample(measure, logged, budget))
-    return _Paired(summary=summary, baseline=baseline, seeds=seeds, budget=budget, at_step=at_step, samples=samples)
+    comparison = Comparison(summary=summary, baseline=baseline, pairs=len(seeds), budget=budget, at_step=at_step)
+    return replace(comparison, notes=tuple(_notes(comparison, samples))), samples
 
 
 def _measured(
@@ -296,39 +279,38 @@ def _verdict(sample: _Sample, difference: Estimate | None) -> str:
     return HIGHER if gained else LOWER
 
 
-def _notes(paired: _Paired) -> Iterator[str]:
-    summary, baseline = paired.summary, paired.baseline
+def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
+    summary, baseline, pairs = comparison.summary, comparison.baseline, comparison.pairs
     name, other = summary.label, baseline.label
     mine, its = summary.seeds, baseline.seeds
-    if not paired.seeds:
+    if not pairs:
         yield (
             f"{name} ({_show_seeds(mine)}) and its baseline {other} ({_show_seeds(its)}) have no replica with the same "
             "seed: not compared. Train both from one seed."
         )
         return
     if mine != its:
-        count = len(paired.seeds)
         yield (
-            f"{name} has {_show_seeds(mine)}, its baseline {other} {_show_seeds(its)}: {count} pair"
-            f"{'s' if count > 1 else ''}."
+            f"{name} has {_show_seeds(mine)}, its baseline {other} {_show_seeds(its)}: {pairs} pair"
+            f"{'s' if pairs > 1 else ''}."
         )
-    if paired.at_step is not None or paired.budget < max(summary.last_step, baseline.last_step):
+    if comparison.at_step is not None or comparison.budget < max(summary.last_step, baseline.last_step):
         judged = summary.is_judged and baseline.is_judged
-        restricted = f"steps to solve are restricted to {paired.budget}, " if judged else ""
+        restricted = f"steps to solve are restricted to {comparison.budget}, " if judged else ""
         figures = "other figures are the last of each"
-        if paired.at_step is not None:
+        if comparison.at_step is not None:
             # Settled replicas do not limit: the one that stops at the budget does.
-            behind = next((each for each in (summary, baseline) if known_steps(each) == paired.budget), None)
+            behind = next((each for each in (summary, baseline) if known_steps(each) == comparison.budget), None)
             as_far = f", which is as far as {behind.label} is" if behind else ""
-            figures = f"other figures are compared at step {paired.at_step}{as_far}"
+            figures = f"other figures are compared at step {comparison.at_step}{as_far}"
         yield (
             f"{name} has done {summary.last_step} steps, its baseline {other} {baseline.last_step}: {restricted}"
             f"{figures}."
         )
-    for sample in paired.samples:
-        logged, count = len(sample.scores), len(paired.seeds)
-        if logged < count:
-            yield f"{name} and its baseline {other}: both have {NAMES[sample.measure]} in {logged} of {count} pairs."
+    for sample in samples:
+        logged = len(sample.scores)
+        if logged < pairs:
+            yield f"{name} and its baseline {other}: both have {NAMES[sample.measure]} in {logged} of {pairs} pairs."
 
 
 def _show_seeds(seeds: range) -> str:

@@ -62,6 +62,17 @@ def of_replicas(count: int, total: int) -> str:
     return f"{count} of {total} replicas" if total > 1 else f"{'the' if count else 'no'} replica"
 
 
+def some(names: Sequence[str], most: int, word: str = "and") -> str:
+    """Return so many of the names at most, and how many more there are: "a, b and 3 more", or "a or b or 3 more"."""
+    joint = ", " if word == "and" else f" {word} "
+    return joint.join(names[:most]) + (f" {word} {len(names) - most} more" if len(names) > most else "")
+
+
+def join(parts: Sequence[str]) -> str:
+    """Return "a", "a and b", or "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
 def _list(settings: Mapping[str, str], keys: list[str]) -> str:
     labels = short_labels(keys)
     present = [key for key in keys if settings.get(key, ABSENT) != ABSENT]

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from rnnstudy.plotting.drawing import Drawing, render_pages
 from rnnstudy.plotting.style import report_style
 from rnnstudy.report.analysis.paired import Comparison
+from rnnstudy.report.analysis.phrases import some
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.figures.gradient import heatmap_figures, lag_figures
 from rnnstudy.report.figures.outcome import length_figures, paired_figures, solved_figures, solving_figures
@@ -43,9 +44,7 @@ def draw_all(contents: Contents) -> dict[str, Drawing]:
     if not contents.drawn:
         return {}
     layout = arrange(contents.drawn)
-    names = ", ".join(summary.name for summary in contents.drawn[:_SHOWN_NAMES])
-    left = len(contents.drawn) - _SHOWN_NAMES
-    names += f" and {left} more" if left > 0 else ""
+    names = some([summary.name for summary in contents.drawn], _SHOWN_NAMES)
     drawings: list[Drawing] = []
     with report_style():
         for stem, (what, draw) in _SUBJECTS.items():

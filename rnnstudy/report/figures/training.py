@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rnnstudy.plotting.heatmap import finite_of
 from rnnstudy.plotting.style import GREY, INK, align, decades
 from rnnstudy.report.analysis.statistics import ordered_median
 from rnnstudy.report.figures.panels import Layout, Line, pages
@@ -122,7 +123,7 @@ def without_numbers(axes: Axes) -> None:
 
 
 def _spans_decades(drawn: Sequence[np.ndarray]) -> bool:
-    values = np.concatenate([each[np.isfinite(each)] for each in drawn] or [np.empty(0)])
+    values = finite_of(drawn)
     return bool(values.size) and float(values.min()) > 0 and float(values.min()) < float(values.max()) / 30
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from rnnstudy.report.analysis.naming import natural
-from rnnstudy.report.analysis.phrases import of_all, of_replicas, plural
+from rnnstudy.report.analysis.phrases import of_all, of_replicas, plural, some
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
 from rnnstudy.report.tables.by_run import show_steps
@@ -41,12 +41,10 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
         sentences.append(f"The table has {left} more {plural('task', left)}.")
     if unsolved:
         names = [_task_name(members[0]) for members in unsolved]
-        shown = " or ".join(names[:_MAX_TASKS]) + (
-            f" or {len(names) - _MAX_TASKS} more" if len(names) > _MAX_TASKS else ""
-        )
         count = sum(map(len, unsolved))
         none = {1: "The run", 2: "Neither of 2 runs"}.get(count, f"None of {count} runs")
-        sentences.append(f"{none} with {shown} {'did not solve' if count == 1 else 'solved'} the task in any replica.")
+        verb = "did not solve" if count == 1 else "solved"
+        sentences.append(f"{none} with {some(names, _MAX_TASKS, 'or')} {verb} the task in any replica.")
     return sentences
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnstudy.report.analysis.naming import confounded
+from rnnstudy.report.analysis.phrases import some
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.runs.collection import Sweep
@@ -37,7 +38,7 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     found += _twice(summaries)
     if spread := [s.name for s in summaries if not s.facts.loss_at_end and s.has_curves]:
         found.append(
-            f"No log ratio, horizon and decay for {_some(spread)}: "
+            f"No log ratio, horizon and decay for {some(spread, _NAMED)}: "
             "the loss is at many time steps there, so the gradient at each of them is also that of the outputs close "
             "to it."
         )
@@ -50,7 +51,9 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     if len(factors) > 1:
         found.append(f"{_FACTOR} is {', '.join(sorted(factors))}: horizons of different factors do not compare.")
     if mixed := confounded([s.choices for s in summaries], [s.settings for s in summaries]):
-        found.append(f"Changes along with the chosen members, and may matter as much as they do: {_some(mixed)}.")
+        found.append(
+            f"Changes along with the chosen members, and may matter as much as they do: {some(mixed, _NAMED)}."
+        )
     return found
 
 
@@ -69,13 +72,8 @@ def _twice(summaries: Sequence[Summary]) -> list[str]:
         if summary.fingerprint is not None:
             same[summary.fingerprint].append(summary.label)
     return first_of(
-        [f"The same configuration and seed: {_some(labels)}" for labels in same.values() if len(labels) > 1]
+        [f"The same configuration and seed: {some(labels, _NAMED)}" for labels in same.values() if len(labels) > 1]
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def shortened(found: Sequence[str], place: Path) -> list[str]:
