@@ -32,33 +32,28 @@ TAG = "hidden_grad_norm/h/layer_0/total"
 
 
 class Page(HTMLParser):
-    """Collects what a browser would load or link to."""
+    """Elements and text of a page, as a browser would find them."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, source: str) -> None:
+        """Read the page."""
         super().__init__()
-        self.sources: list[str] = []
-        self.figures: list[str] = []
-        self.links: list[str] = []
-        self.tags: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
+        self.feed(source)
+        self.tags = [tag for tag, _ in self.elements]
+        self.figures, self.links = self.values("svg", "aria-label"), self.values("a", "href")
 
     @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of a tag."""
-        self.tags.append(tag)
-        self.sources += [value or "" for key, value in attrs if key in {"src", "srcset"}]
-        if tag == "a":
-            self.links += [value or "" for key, value in attrs if key == "href"]
-        if tag == "svg":
-            self.figures.append(dict(attrs).get("aria-label") or "")
-        if tag == "image":
-            self.sources += [value or "" for key, value in attrs if key == "href"]
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
 
     @override
     def handle_data(self, data: str) -> None:
-        """Take note of a text."""
         self.text += data
+
+    def values(self, element: str, key: str) -> list[str]:
+        """Return the values that elements of a kind, or any, have of an attribute."""
+        return [attrs[key] for tag, attrs in self.elements if element in {tag, ""} and key in attrs]
 
 
 def run_compare(root: Path, *, width: int = 100) -> tuple[str, Page, str]:
@@ -66,10 +61,13 @@ def run_compare(root: Path, *, width: int = 100) -> tuple[str, Page, str]:
     stream = io.StringIO()
     path = compare(Request(directories=(root,)), Console(file=stream, width=width))
     assert path == root / "report" / "report.html"
-    page = Page()
     source = path.read_text()
-    page.feed(source)
-    return stream.getvalue(), page, source
+    return stream.getvalue(), Page(source), source
+
+
+def rows_of(root: Path) -> list[dict[str, str]]:
+    """Return the rows of table.csv."""
+    return list(csv.DictReader((root / "report" / "table.csv").read_text().splitlines()))
 
 
 def cells(root: Path) -> list[dict[str, tuple[str, str]]]:
@@ -154,7 +152,7 @@ def test_a_censored_median_is_shown_as_more_than_the_steps_run(tmp_path: Path) -
     output, page, _ = run_compare(tmp_path)
     assert "> 1500" in output
     assert "solved 2 of 4 replicas (median > 1500 steps)" in page.text
-    (first, *_) = csv.DictReader((tmp_path / "report" / "table.csv").read_text().splitlines())
+    (first, *_) = rows_of(tmp_path)
     assert first["run_median_steps_to_solve"] == "inf"
 
 
@@ -226,8 +224,9 @@ def test_page_needs_nothing_from_outside(sweep: tuple[Path, str, Page, str]) -> 
     root, _, page, source = sweep
     assert len(page.figures) == 8
     assert all(page.figures)
-    assert page.sources
-    assert all(each.startswith("data:image/png;base64,") for each in page.sources)
+    sources = page.values("", "src") + page.values("", "srcset") + page.values("image", "href")
+    assert sources
+    assert all(each.startswith("data:image/png;base64,") for each in sources)
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert not re.search(r"url\((?!#)|@import|https?:", re.sub(r"data:[^\"]*", "", source))
@@ -293,7 +292,7 @@ def test_one_run_and_few_replicas(tmp_path: Path, replicas: int) -> None:
     assert f"lstm solved {'the task' if replicas == 1 else '2 of 2 replicas'} (median" in page.text
     assert "All 1 " not in page.text
     assert "1 of 1" not in page.text
-    rows = list(csv.DictReader((tmp_path / "report" / "table.csv").read_text().splitlines()))
+    rows = rows_of(tmp_path)
     assert [row["replica"] for row in rows] == [str(replica) for replica in range(replicas)]
 
 
@@ -396,7 +395,7 @@ def test_other_lengths_have_columns(tmp_path: Path) -> None:
     assert table["at 1000"].cells[place] == ("0.300", "0.20\N{EN DASH}0.90")
     assert table["at 1000"].cells[1 - place] == ("", "")
     run_compare(tmp_path)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    rows = rows_of(tmp_path)
     mine = [row for row in rows if row["model"] == "one"]
     assert [float(row["eval_at_1000_accuracy"]) for row in mine] == [0.9, 0.2, 0.3]
     assert [float(row["eval_at_1000_loss"]) for row in mine] == pytest.approx([0.1, 0.8, 0.7])
@@ -435,7 +434,7 @@ def test_a_task_without_a_criterion_is_not_called_unsolved(tmp_path: Path) -> No
     assert "The task has no criterion." in page.text
     assert "0/8" not in shown
     assert not (tmp_path / "report" / "solved.png").exists()
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    rows = rows_of(tmp_path)
     assert {row["run_solved"] for row in rows} == {row["run_median_steps_to_solve"] for row in rows} == {""}
     shown, _, _ = run_compare(tmp_path / "rnn", width=200)
     assert "Final loss of rnn (2." in shown
@@ -450,7 +449,7 @@ def test_no_ratio_where_the_loss_is_at_many_time_steps(tmp_path: Path) -> None:
     shown, _, _ = run_compare(tmp_path, width=200)
     assert "No log ratio, horizon and decay for gru: the loss is at many time steps there" in shown
     assert "in gru the gradient" not in shown
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    rows = rows_of(tmp_path)
     assert {row["log10_ratio_last"] == "" for row in rows if row["model"] == "gru"} == {True}
     assert {row["log10_ratio_last"] == "" for row in rows if row["model"] == "rnn"} == {False}
 

@@ -8,14 +8,7 @@ from tools.synthetic_runs import Synthetic, edit_config, write_run, write_sweep
 
 from rnnstudy.plotting.style import BASELINE_COLOR
 from rnnstudy.report.analysis.naming import confounded
-from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.figures.panels import arrange
-
-
-def runs_of(root: Path, *specs: Synthetic) -> list[Summary]:
-    for number, spec in enumerate(specs):
-        write_run(root / f"run{number}", spec)
-    return summaries_of(root)
 
 
 def settings(lag: int, **more: Any) -> dict[str, Any]:
@@ -52,14 +45,14 @@ def test_an_initialisation_that_a_model_brings_along_follows_from_the_model(tmp_
 
 
 def test_a_swept_setting_becomes_a_column_in_the_order_of_its_size(tmp_path: Path) -> None:
-    runs = runs_of(tmp_path, *(Synthetic(settings=settings(lag)) for lag in (100, 9, 20)))
+    runs = summaries_of(tmp_path, *(Synthetic(settings=settings(lag)) for lag in (100, 9, 20)))
     assert [run.name for run in runs] == ["lstm, lag=9", "lstm, lag=20", "lstm, lag=100"]
     assert [run.differing for run in runs] == [{"task.lag": lag} for lag in ("9", "20", "100")]
 
 
 def test_what_follows_from_the_choice_is_no_column_but_is_told(tmp_path: Path) -> None:
     models = {name: {"model": {"hidden_size": size, "own": name}} for name, size in (("rnn", 90), ("lstm", 45))}
-    runs = runs_of(tmp_path, *(Synthetic(model=name, settings=models[name]) for name in models))
+    runs = summaries_of(tmp_path, *(Synthetic(model=name, settings=models[name]) for name in models))
     assert [run.differing for run in runs] == [{"model": "lstm"}, {"model": "rnn"}]
     assert confounded([run.choices for run in runs], [run.settings for run in runs]) == [
         "model.hidden_size",
@@ -69,18 +62,18 @@ def test_what_follows_from_the_choice_is_no_column_but_is_told(tmp_path: Path) -
 
 def test_a_setting_swept_within_a_choice_is_a_column(tmp_path: Path) -> None:
     sizes = [("rnn", 16), ("rnn", 32), ("lstm", 16), ("lstm", 32)]
-    runs = runs_of(tmp_path, *(Synthetic(model=m, settings={"model": {"hidden_size": h}}) for m, h in sizes))
+    runs = summaries_of(tmp_path, *(Synthetic(model=m, settings={"model": {"hidden_size": h}}) for m, h in sizes))
     assert [e.name for e in runs] == [f"{m}, hidden_size={h}" for m in ("lstm", "rnn") for h in (16, 32)]
 
 
 def test_equal_configs_are_told_apart_by_folder(tmp_path: Path) -> None:
-    runs = runs_of(tmp_path, Synthetic(), Synthetic())
+    runs = summaries_of(tmp_path, Synthetic(), Synthetic())
     assert [run.name for run in runs] == ["lstm [run0]", "lstm [run1]"]
 
 
 def test_a_mitigation_that_edits_adjoints_is_known_in_combinations_too(tmp_path: Path) -> None:
     specs = [Synthetic(replicas=1, mitigation=names) for names in ([], ["clip_norm"], ["clip_norm", "h_detach"])]
-    edited = {run.mitigation: run.is_edited for run in runs_of(tmp_path, *specs)}
+    edited = {run.mitigation: run.is_edited for run in summaries_of(tmp_path, *specs)}
     assert edited == {"none": False, "clip_norm": False, "clip_norm + h_detach": True}
 
 
@@ -105,21 +98,21 @@ def test_strengths_of_a_mitigation_share_the_axes_of_the_baseline(tmp_path: Path
     for norm in (0.5, 1.0):
         mitigation = {"mitigation": {"clip_norm": {"max_norm": norm}}}
         specs += [Synthetic(model=m, mitigation=["clip_norm"], settings=mitigation) for m in ("rnn", "lstm")]
-    layout = arrange(runs_of(tmp_path, *specs))
+    layout = arrange(summaries_of(tmp_path, *specs))
     labels = [[line.label for line in panel.lines] for panel in layout.panels]
     assert labels == [["none", "clip_norm, max_norm=0.5", "clip_norm, max_norm=1"]] * 2
 
 
 def test_models_share_axes_task_by_task(tmp_path: Path) -> None:
     specs = [Synthetic(model=model, settings=settings(lag)) for lag in (5, 50) for model in ("rnn", "gru", "lstm")]
-    layout = arrange(runs_of(tmp_path, *specs))
+    layout = arrange(summaries_of(tmp_path, *specs))
     assert [panel.title for panel in layout.panels] == ["lag=5", "lag=50"]
     assert [[line.label for line in panel.lines] for panel in layout.panels] == [["gru", "lstm", "rnn"]] * 2
 
 
 def test_more_mitigations_than_colours_are_divided_with_the_baseline_in_each_part(tmp_path: Path) -> None:
     specs = [Synthetic(replicas=1), *(Synthetic(replicas=1, mitigation=[f"m{i}"]) for i in range(10))]
-    layout = arrange(runs_of(tmp_path, *specs))
+    layout = arrange(summaries_of(tmp_path, *specs))
     assert [len(panel.lines) for panel in layout.panels] == [7, 5]
     for panel in layout.panels:
         assert panel.lines[0].label == "none"
@@ -129,7 +122,7 @@ def test_more_mitigations_than_colours_are_divided_with_the_baseline_in_each_par
 
 
 def test_many_values_of_one_setting_get_an_ordered_scale(tmp_path: Path) -> None:
-    layout = arrange(runs_of(tmp_path, *(Synthetic(replicas=1, settings=settings(lag)) for lag in range(1, 10))))
+    layout = arrange(summaries_of(tmp_path, *(Synthetic(replicas=1, settings=settings(lag)) for lag in range(1, 10))))
     (panel,) = layout.panels
     assert [line.label for line in panel.lines] == [str(lag) for lag in range(1, 10)]
     assert len({line.color for line in panel.lines}) == 9

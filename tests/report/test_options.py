@@ -16,6 +16,7 @@ from tools.synthetic_runs import LAGS, Synthetic, edit_json, read_json, write_ma
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.report.analysis.naming import NamedRun
+from rnnstudy.report.analysis.summary import Logs
 from rnnstudy.report.compare import Request, assemble, compare, report_folder, table_files
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.show import show_tables
@@ -66,6 +67,7 @@ def test_what_is_shown_holds_figures_of_the_runs_and_no_run(sweep: Path) -> None
         assert not isinstance(each, Run | NamedRun)
         left += gc.get_referents(each)
     assert id(contents.drawn[0].logs.loss) in seen
+    assert contents.verdicts is contents.verdicts
 
 
 def test_chosen_sorted_and_grouped(sweep: Path) -> None:
@@ -273,6 +275,7 @@ def test_a_run_with_a_corrupt_log_among_very_many_is_compared_but_not_drawn(tmp_
     contents = contents_of(tmp_path)
     assert len(contents.summaries) == 220
     assert 0 < len(contents.drawn) <= 60
+    assert all(each.logs == Logs() for each in contents.summaries)  # those that are drawn hold theirs
     assert first.name not in {each.label for each in contents.drawn}
     assert any(note.startswith(f"Not drawn: {first.name}: corrupt: curves.jsonl, line 1") for note in contents.notes)
 

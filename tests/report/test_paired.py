@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reference.plain_statistics import restricted_times, share_of_smaller, wilson_roots
 from tools.summaries import compare_pairs, make_summary
 
+from rnnstudy.report.analysis.bootstrap import Estimate
 from rnnstudy.report.analysis.paired import (
     CHANCE,
     FEWER_RESAMPLES,
@@ -37,6 +38,11 @@ def effect_of(comparison: Comparison, measure: str) -> Effect:
     return {effect.measure: effect for effect in comparison.effects}[measure]
 
 
+def difference(effect: Effect) -> Estimate:
+    assert effect.difference is not None
+    return effect.difference
+
+
 def figures(comparison: Comparison) -> Sequence[object]:
     """Return all figures of a comparison, without the runs."""
     return [dataclasses.astuple(effect) for effect in comparison.effects] + [comparison.pairs, comparison.budget]
@@ -58,9 +64,7 @@ def test_a_replica_that_never_solved_counts_as_the_budget():
     that = make_summary("base", steps=[200, None, None, 400, 900], last_step=1000)
     found = effect_of(compare_one(this, that), "steps_to_solve")
     # By hand: -100, 300 - 1000, 0, +100, 1000 - 900.
-    assert found.difference is not None
-    assert found.difference.value == (-100 - 700 + 0 + 100 + 100) / 5
-    assert found.improvement is not None
+    assert difference(found).value == (-100 - 700 + 0 + 100 + 100) / 5
     assert found.improvement.value == (1 + 1 + 0.5 + 0 + 0) / 5
     assert (found.pairs, found.left_out) == (5, 0)
 
@@ -84,10 +88,8 @@ def test_restricted_times_are_those_of_the_plain_twin(steps, one, other):
     budget = min(known, default=max(one, other))
     assert comparison.budget == budget
     mine, its = (restricted_times(run, budget) for run in steps)
-    assert found.difference is not None
-    assert found.difference.value == pytest.approx(np.mean(np.subtract(mine, its)), abs=1e-9)
+    assert difference(found).value == pytest.approx(np.mean(np.subtract(mine, its)), abs=1e-9)
     inside = [[INF if taken is None or taken > budget else taken for taken in run] for run in steps]
-    assert found.improvement is not None
     assert found.improvement.value == pytest.approx(share_of_smaller(*inside), abs=1e-12)
 
 
@@ -97,9 +99,7 @@ def test_times_are_restricted_to_what_both_runs_were_trained_for():
     comparison = compare_one(this, that)
     found = effect_of(comparison, "steps_to_solve")
     assert comparison.budget == 400
-    assert found.difference is not None
-    assert found.difference.value == ((100 - 300) + (200 - 400) + 0 + (400 - 350) + 0) / 5
-    assert found.improvement is not None
+    assert difference(found).value == ((100 - 300) + (200 - 400) + 0 + (400 - 350) + 0) / 5
     assert found.improvement.value == (1 + 1 + 0.5 + 0 + 0.5) / 5
     (note,) = comparison.notes
     assert "restricted to 400" in note
@@ -115,8 +115,7 @@ def test_a_run_that_ended_early_because_all_solved_restricts_nothing():
     found = effect_of(comparison, "steps_to_solve")
     assert comparison.budget == 1000
     assert comparison.notes == ()
-    assert found.difference is not None
-    assert found.difference.value == (900 - 4000) / 5
+    assert difference(found).value == (900 - 4000) / 5
     assert found.verdict == "better"
 
 
@@ -126,9 +125,7 @@ def test_a_diverged_replica_is_known_for_any_number_of_steps():
     comparison = compare_one(this, that)
     assert comparison.budget == 1000
     found = effect_of(comparison, "steps_to_solve")
-    assert found.difference is not None
-    assert found.difference.value == -240
-    assert found.improvement is not None
+    assert difference(found).value == -240
     assert found.improvement.value == 0.9
 
 
@@ -138,10 +135,8 @@ def test_a_diverged_replica_never_solves():
     comparison = compare_one(this, that)
     found = effect_of(comparison, "steps_to_solve")
     assert comparison.budget == 600
-    assert found.difference is not None
-    assert found.difference.value == -80
+    assert difference(found).value == -80
     # Solved at the last step is better than never.
-    assert found.improvement is not None
     assert found.improvement.value == 0.8
 
 
@@ -160,15 +155,13 @@ def test_replicas_are_paired_by_their_own_seed():
     comparison = compare_one(this, that)
     found = effect_of(comparison, "loss")
     assert comparison.pairs == found.pairs == 4
-    assert found.difference is not None
-    assert found.difference.value == found.difference.low == found.difference.high == 1
+    assert difference(found).value == difference(found).low == difference(found).high == 1
     assert found.verdict == "too few"
     (note,) = comparison.notes
     for said in ("this", "base", "seeds 4 to 11", "seeds 0 to 7", "4 pairs"):
         assert said in note
     other = effect_of(compare_one(that, this), "loss")
-    assert other.difference is not None
-    assert other.difference.value == other.difference.low == other.difference.high == -1
+    assert difference(other).value == difference(other).low == difference(other).high == -1
 
 
 def test_without_a_common_seed_nothing_is_compared():
@@ -202,9 +195,7 @@ def test_a_measure_that_only_some_pairs_have_is_told():
 def test_what_is_not_finite_is_worst_and_left_out_of_the_difference():
     found = loss_effect([NAN, 0.1, 0.2, INF, 0.3, NAN], [1.0, NAN, 1.2, 1.3, 1.4, INF])
     assert (found.pairs, found.left_out) == (2, 4)
-    assert found.difference is not None
-    assert found.difference.value == pytest.approx((-1.0 - 1.1) / 2)
-    assert found.improvement is not None
+    assert difference(found).value == pytest.approx((-1.0 - 1.1) / 2)
     assert found.improvement.value == (0 + 1 + 1 + 0 + 1 + 0.5) / 6
 
 
@@ -218,12 +209,10 @@ def test_of_the_gradient_larger_is_higher_and_not_finite_is_lowest(measure):
     lost = run("lost", NAN, INF, NAN, -INF, NAN, NAN)
     up = effect_of(compare_one(higher, base), measure)
     assert up.verdict == "higher"
-    assert up.improvement is not None
     assert up.improvement.value == 1
     assert effect_of(compare_one(base, higher), measure).verdict == "lower"
     down = effect_of(compare_one(lost, base), measure)
     assert (down.difference, down.pairs, down.left_out) == (None, 0, 6)
-    assert down.improvement is not None
     assert down.improvement.value == 0
     assert down.verdict == "lower"
 
@@ -256,7 +245,6 @@ def test_the_interval_of_the_improvement_has_a_width_where_all_pairs_agree():
     assert found.low == pytest.approx(8 / (8 + 1.959963984540054**2))  # Wilson's lower end of n of n
     tied = loss_effect([1.0] * 4 + [0.5, 2.0], [1.0] * 6)
     assert tied.ties == 4
-    assert tied.improvement is not None
     assert (tied.improvement.low, tied.improvement.high) == pytest.approx(wilson_roots(3, 6), abs=1e-9)
 
 
@@ -285,10 +273,9 @@ def test_verdicts(this, that, expected):
 
 def test_one_pair_has_a_difference_and_no_interval():
     found = loss_effect([1.0], [3.0])
-    assert found.difference is not None
-    assert found.difference.value == -2
-    assert math.isnan(found.difference.low)
-    assert math.isnan(found.difference.high)
+    assert difference(found).value == -2
+    assert math.isnan(difference(found).low)
+    assert math.isnan(difference(found).high)
 
 
 def draw_pair(random: np.random.Generator, replicas: int) -> tuple[Summary, Summary]:
@@ -329,10 +316,8 @@ def test_intervals_hold_a_known_difference():
             base = random.normal(2.0, 0.5, 10)
             this = base - 0.3 + random.normal(0, 0.4, 10)
             pairs.append((make_summary("this", loss=this.tolist()), make_summary("base", loss=base.tolist())))
-        for comparison in compare_pairs(pairs):
-            difference = effect_of(comparison, "loss").difference
-            assert difference is not None
-            held.append(not difference.leaves_out(-0.3))
+        found = [difference(effect_of(comparison, "loss")) for comparison in compare_pairs(pairs)]
+        held += [not each.leaves_out(-0.3) for each in found]
     # Found: 0.94 of 800.
     assert 0.92 < np.mean(held) < 0.97
 
@@ -405,10 +390,7 @@ def test_many_comparisons_have_fewer_resamples_and_say_so():
     assert {each.resamples for each in many} == {FEWER_RESAMPLES}
     assert str(FEWER_RESAMPLES) not in multiplicity_note(some)
     assert f"{FEWER_RESAMPLES} bootstrap resamples" in multiplicity_note(many)
-    width = effect_of(some[0], "loss").difference
-    other = effect_of(many[0], "loss").difference
-    assert width is not None
-    assert other is not None
+    width, other = (difference(effect_of(each[0], "loss")) for each in (some, many))
     assert other.high - other.low == pytest.approx(width.high - width.low, rel=0.1)
 
 
@@ -453,12 +435,10 @@ def test_rows_hold_raw_figures():
     ]
     assert len({tuple(row) for row in rows}) == 1
     expected = effect_of(found[0], "loss")
-    assert expected.difference is not None
-    assert expected.improvement is not None
     loss = rows[1]
     assert loss["baseline_folder"] == "base"
     assert (loss["pairs"], loss["pairs_in_difference"], loss["left_out"], loss["budget"]) == (5, 5, 0, 1000)
-    assert (loss["difference"], loss["difference_low"]) == (expected.difference.value, expected.difference.low)
+    assert (loss["difference"], loss["difference_low"]) == (difference(expected).value, difference(expected).low)
     assert (loss["improvement"], loss["improvement_high"]) == (expected.improvement.value, expected.improvement.high)
     assert loss["verdict"] == "better"
     assert loss["resamples"] == RESAMPLES

@@ -12,12 +12,6 @@ from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
 
 
-def runs_of(root: Path, *specs: Synthetic) -> list[Summary]:
-    for number, spec in enumerate(specs):
-        write_run(root / f"run{number}", spec)
-    return summaries_of(root)
-
-
 def task(lag: int, **more: Any) -> dict[str, Any]:
     return {"task": {"lag": lag, "seq_len": lag + 2}, **more}
 
@@ -30,7 +24,7 @@ def rows(tmp_path_factory) -> list[Summary]:
         for mitigation in ((), ("clip_norm",), ("omega", "clip_norm"))
         for lag in (9, 100)
     ]
-    return runs_of(tmp_path_factory.mktemp("x"), *specs)
+    return summaries_of(tmp_path_factory.mktemp("x"), *specs)
 
 
 def meeting(rows: list[Summary], *given: str) -> list[str]:
@@ -99,14 +93,16 @@ def test_a_wrong_condition_says_what_there_is(rows: list[Summary], given: str, m
 
 
 def test_many_values_are_not_all_listed(tmp_path: Path) -> None:
-    rows = runs_of(tmp_path, *(Synthetic(replicas=1, probes=2, settings=task(lag)) for lag in range(1, 16)))
+    rows = summaries_of(tmp_path, *(Synthetic(replicas=1, probes=2, settings=task(lag)) for lag in range(1, 16)))
     with pytest.raises(ConfigError, match=r"There are: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 3 more\."):
         meeting(rows, "lag=99")
 
 
 def test_values_that_differ_in_the_last_digit_are_told_apart(tmp_path: Path) -> None:
     rates = [0.123456789, 0.123456788]
-    rows = runs_of(tmp_path, *(Synthetic(replicas=1, probes=2, settings={"optimizer": {"lr": rate}}) for rate in rates))
+    rows = summaries_of(
+        tmp_path, *(Synthetic(replicas=1, probes=2, settings={"optimizer": {"lr": rate}}) for rate in rates)
+    )
     assert [row.differing for row in rows] == [{"optimizer.lr": "0.123456788"}, {"optimizer.lr": "0.123456789"}]
     assert len(meeting(rows, "lr=0.123456789")) == 1
 
@@ -166,7 +162,7 @@ def test_groups_are_in_the_order_of_their_values_and_keep_the_order_of_rows(rows
 
 
 def test_a_run_without_the_setting_is_a_group_of_its_own(tmp_path: Path) -> None:
-    rows = runs_of(
+    rows = summaries_of(
         tmp_path,
         Synthetic(replicas=1, probes=2),
         Synthetic(replicas=1, probes=2, mitigation=["clip_norm"], model="gru"),

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tools.synthetic_runs import Synthetic, write_run
+
 from rnnstudy.report.analysis.naming import name_runs
 from rnnstudy.report.analysis.paired import Comparison, compare_all
 from rnnstudy.report.analysis.summary import Summary, read_logs, summarise
@@ -77,8 +79,10 @@ def make_summary(
     )
 
 
-def summaries_of(root: Path) -> list[Summary]:
-    """Read, name and summarise all runs below a folder, with their logs."""
+def summaries_of(root: Path, *specs: Synthetic) -> list[Summary]:
+    """Read, name and summarise all runs below a folder, with their logs; runs made up for it are written first."""
+    for number, spec in enumerate(specs):
+        write_run(root / f"run{number}", spec)
     return [replace(summarise(named), logs=read_logs(named.run)) for named in name_runs(read_sweep(root).runs)]
 
 

@@ -130,14 +130,18 @@ def _unique(named: list[NamedRun]) -> list[NamedRun]:
     ]
 
 
+NUMBER = 1
+"""Begins the sort key of a number."""
+
+
 def natural(value: str) -> tuple[int, float, str]:
     """Return a sort key: an absent setting first, then numbers by size, then words."""
     if value == ABSENT:
-        return (0, 0.0, "")
+        return (NUMBER - 1, 0.0, "")
     try:
-        return (1, float(value), "")
+        return (NUMBER, float(value), "")
     except ValueError:
-        return (2, 0.0, value)
+        return (NUMBER + 1, 0.0, value)
 
 
 def _order(named: NamedRun) -> tuple[Any, ...]:

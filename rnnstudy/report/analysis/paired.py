@@ -80,7 +80,7 @@ class Effect:
 
     measure: str
     difference: Estimate | None
-    improvement: Estimate | None
+    improvement: Estimate
     pairs: int
     left_out: int
     verdict: str

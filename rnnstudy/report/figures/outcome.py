@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnstudy.plotting.style import COLORS, DPI, GREY, INK, grid_of, plain, tidy
+from rnnstudy.report.analysis.naming import NUMBER, natural
 from rnnstudy.report.analysis.paired import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.analysis.summary import Summary
@@ -72,8 +73,8 @@ def _by_rest(summaries: Sequence[Summary], key: str) -> dict[tuple[str, ...], li
     """Return the runs that differ in a numeric setting alone, with its value, in the order of the values."""
     lines: dict[tuple[str, ...], list[tuple[float, Summary]]] = {}
     for summary in summaries:
-        value = _number(summary.differing[key])
-        if value is not None:
+        kind, value, _ = natural(summary.differing[key])
+        if kind == NUMBER and math.isfinite(value):
             rest = tuple(other for name, other in summary.differing.items() if name != key)
             lines.setdefault(rest, []).append((value, summary))
     return {rest: sorted(line, key=lambda point: point[0]) for rest, line in lines.items()}
@@ -169,14 +170,6 @@ def _draw_effect(axes: Axes, row: int, effect: Effect) -> None:
     if math.isfinite(low) and math.isfinite(high):
         axes.plot([low, high], [row, row], color=color, linewidth=2.4, solid_capstyle="butt", alpha=0.6)
     axes.plot([effect.difference.value], [row], marker=marker, markersize=7, color=color)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _without(summary: Summary, key: str) -> Summary:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnstudy.plotting.style import BASELINE_COLOR, COLORS, DPI, INK, MARKERS, grid_of, plain, tidy
-from rnnstudy.report.analysis.naming import ABSENT, natural
+from rnnstudy.report.analysis.naming import ABSENT, NUMBER, natural
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.runs.labels import short_labels
 from rnnstudy.runs.settings import NO_MITIGATION
@@ -151,7 +151,7 @@ def _level_order(level: str) -> tuple[int, tuple[int, float, str]]:
 
 def _palette(levels: Sequence[str]) -> dict[str, str]:
     rest = [level for level in levels if level != NO_MITIGATION]
-    if len(rest) > len(COLORS) and all(natural(level)[0] == 1 for level in rest):
+    if len(rest) > len(COLORS) and all(natural(level)[0] == NUMBER for level in rest):
         # Many sizes of one setting: an ordered scale tells more than many hues.
         shades = colormaps["viridis"]
         colors = [to_hex(shades(0.9 * i / (len(rest) - 1))) for i in range(len(rest))]

@@ -282,7 +282,7 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
         "decay": f"on its way back the gradient falls {'less' if more else 'more'}, by {size} powers of ten per time "
         f"step {interval}",
     }[effect.measure]
-    if effect.improvement is None or effect.measure not in SMALLER_IS_BETTER:
+    if effect.measure not in SMALLER_IS_BETTER:
         return said
     return f"{said}, better in {_percent(effect.improvement.value)} of the pairs"
 
@@ -290,7 +290,6 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
 def _share_clause(effect: Effect) -> str:
     """Tell a verdict that pairs decide, since some have no difference."""
     share = effect.improvement
-    assert share is not None
     words = "better" if effect.measure in SMALLER_IS_BETTER else "higher"
     interval = f"{_percent(share.low)} to {_percent(share.high)}"
     return (

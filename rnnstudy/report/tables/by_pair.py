@@ -70,7 +70,7 @@ def _difference_cell(comparison: Comparison, *, measure: str) -> Cell:
 
 def _verdict_cell(comparison: Comparison, *, measure: str) -> Cell:
     effect = comparison.effect(measure)
-    if effect is None or effect.improvement is None:
+    if effect is None:
         return (DASH, "")
     share, low, high = effect.improvement.ends
     return (effect.verdict, f"P {share:.2f} [{low:.2f}, {high:.2f}]")

@@ -17,7 +17,7 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
     labels = short_labels(keys)
     named = [
         Rule[Summary]("run", "model, initialisations and mitigations", lambda s: (s.short, "")),
-        *(Rule[Summary](labels[key], key, partial(_setting_cell, key=key)) for key in keys),
+        *(Rule[Summary](labels[key], key, lambda s, key=key: (s.differing[key], "")) for key in keys),
     ]
     figures = [rule.fill(summaries) for rule in _rules(summaries)]
     told = [column for column in figures if any(main not in {"", DASH} for main, _ in column.cells)]
@@ -52,7 +52,7 @@ def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
             _range_rule(
                 f"at {seq_len}",
                 f"last accuracy on sequences of {seq_len} time steps",
-                partial(_accuracy_at, seq_len=seq_len),
+                lambda s, seq_len=seq_len: s.elsewhere.get((seq_len, "accuracy"), ()),
             )
             for seq_len in sorted(lengths)
         ),
@@ -117,14 +117,6 @@ def _range_rule(
         lambda s: _range_cell(known(values_of(s)), nan_as, show),
         lambda s: median_range(found, nan_as=nan_as)[0] if (found := known(values_of(s))) else math.nan,
     )
-
-
-def _accuracy_at(summary: Summary, *, seq_len: int) -> Sequence[float | None]:
-    return summary.elsewhere.get((seq_len, "accuracy"), ())
-
-
-def _setting_cell(summary: Summary, *, key: str) -> Cell:
-    return (summary.differing[key], "")
 
 
 def show_steps(summary: Summary) -> str:
