@@ -2,11 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 
-from rnnstudy.core.text import join
-from rnnstudy.report.analysis.bootstrap import Estimate
 from rnnstudy.report.analysis.paired import (
     BETTER,
     MEASURES,
@@ -228,14 +226,14 @@ def _multiplicity(comparisons: Sequence[Comparison]) -> str:
 
 def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
     """Return the decided differences that are largest in proportion, steps to solve before losses."""
-    found: list[tuple[int, float, int, Comparison, Effect]] = []
-    for number, comparison in enumerate(comparisons):
+    found: list[tuple[int, float, Comparison, Effect]] = []
+    for comparison in comparisons:
         for effect in comparison.effects:
             if effect.verdict in {BETTER, WORSE} and effect.difference is not None and not effect.left_out:
                 size = abs(effect.difference.value) / _scale(comparison, effect.measure)
                 if size >= _WORTH_A_WORD:
-                    found.append((MEASURES.index(effect.measure), -size, number, comparison, effect))
-    found.sort(key=lambda each: each[:3])
+                    found.append((MEASURES.index(effect.measure), -size, comparison, effect))
+    found.sort(key=lambda each: each[:2])
     return [(comparison, effect) for *_, comparison, effect in found[:_MOST_EFFECTS]]
 
 
@@ -247,17 +245,14 @@ def _scale(comparison: Comparison, measure: str) -> float:
 
 
 def _paired_sentence(comparison: Comparison) -> str:
-    if not comparison.effects:
+    effects = comparison.effects
+    if not effects:
         return f"{contrast(comparison)}: nothing to compare."
     if comparison.pairs < FEW_REPLICAS:
         return f"{contrast(comparison)}: too few replicas ({comparison.pairs}) to say."
-    clauses = [
-        _effect_clause(comparison, effect)
-        for effect in comparison.effects
-        if effect.verdict not in {TOO_FEW, NOT_SHOWN}
-    ]
-    same = [effect for effect in comparison.effects if effect.verdict == NOT_SHOWN]
-    few = [effect for effect in comparison.effects if effect.verdict == TOO_FEW]
+    clauses = [_effect_clause(comparison, each) for each in effects if each.verdict not in {TOO_FEW, NOT_SHOWN}]
+    same = [effect for effect in effects if effect.verdict == NOT_SHOWN]
+    few = [effect for effect in effects if effect.verdict == TOO_FEW]
     if comparison.summary.solved == comparison.baseline.solved == 0 and comparison.summary.is_judged:
         clauses.append("neither solved the task in any replica")
         same = [effect for effect in same if effect.measure != "steps_to_solve"]
@@ -271,9 +266,11 @@ def _paired_sentence(comparison: Comparison) -> str:
 def _effect_clause(comparison: Comparison, effect: Effect) -> str:
     if effect.difference is None or effect.left_out:
         return _share_clause(effect)
-    size, low, high = _sized(effect.measure, effect.difference)
-    interval = f"(95 % interval {low} to {high}, {effect.pairs} pairs)"
     more = effect.difference.value > 0
+    # The words have the sign.
+    value, *ends = (end if more else -end for end in effect.difference.ends)
+    size, low, high = _shown(effect.measure, value, *sorted(ends))
+    interval = f"(95 % interval {low} to {high}, {effect.pairs} pairs)"
     said = {
         "steps_to_solve": f"solved {size} steps {'later' if more else 'sooner'} on average, within {comparison.budget} "
         f"steps {interval}",
@@ -302,17 +299,9 @@ def _open_interval(effect: Effect) -> str:
     """Name a measure, and how large a difference the replicas leave open."""
     if effect.difference is None:
         return NAMES[effect.measure]
-    low, high = (_shown(effect.measure)(end) for end in (effect.difference.low, effect.difference.high))
+    _, low, high = _shown(effect.measure, *effect.difference.ends)
     return f"{NAMES[effect.measure]} ({low} to {high})"
 
 
-def _sized(measure: str, difference: Estimate) -> tuple[str, str, str]:
-    """Return a difference and the ends of its interval without their sign, which the words have."""
-    sign = 1.0 if difference.value > 0 else -1.0
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    show = _shown(measure)
-    return show(sign * difference.value), show(low), show(high)
-
-
-def _shown(measure: str) -> Callable[[float], str]:
-    return (lambda value: f"{value:.0f}") if measure == "steps_to_solve" else (lambda value: f"{value:.2g}")
+def _shown(measure: str, *values: float) -> list[str]:
+    return [f"{value:.0f}" if measure == "steps_to_solve" else f"{value:.2g}" for value in values]
