@@ -8,7 +8,7 @@ import pytest
 from tools.members import members
 
 import rnnstudy
-from rnnstudy.report.figures.draw import STEMS
+from rnnstudy.report.figures.draw import FIGURES
 from rnnstudy.runs import tags
 from rnnstudy.writers.overview import RunFacts, overview_figures
 
@@ -48,7 +48,7 @@ def test_a_tag_belongs_to_its_own_family_and_what_it_names_exists(tag):
     )
     assert tags.fields(tag, filled) is not None
     assert tags.fields(tag, f"{filled}x/y") is None
-    drawn = {*STEMS, *(figure.tag for figure in overview_figures(RunFacts()))}
+    drawn = {*FIGURES, *(figure.tag for figure in overview_figures(RunFacts()))}
     assert all(place in drawn or place.startswith("column") for place in tags.TAGS[tag].read_by)
 
 

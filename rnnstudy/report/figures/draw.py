@@ -14,7 +14,7 @@ from rnnstudy.report.figures.outcome import length_figures, paired_figures, solv
 from rnnstudy.report.figures.panels import Layout, arrange
 from rnnstudy.report.figures.training import accuracy_figures, loss_figures, norm_figures
 
-_SUBJECTS: dict[str, tuple[str, Callable[[Contents, Layout], list[Figure]]]] = {
+FIGURES: dict[str, tuple[str, Callable[[Contents, Layout], list[Figure]]]] = {
     "solved": ("Fraction of replicas that solved the task", lambda of, layout: solved_figures(of.drawn, layout)),
     "solved_by_length": ("Fraction solved against the length of the task", lambda of, _: length_figures(of.drawn)),
     "solved_over_training": ("Fraction solved over training", lambda _, layout: solving_figures(layout)),
@@ -30,7 +30,7 @@ _SUBJECTS: dict[str, tuple[str, Callable[[Contents, Layout], list[Figure]]]] = {
 _EARLIER = ("solved.png", "grad_norm_by_lag.png", "accuracy.png", "loss.png", "heatmaps.png")
 FILES = frozenset(_EARLIER) | {
     f"{stem}{number}.{ending}"
-    for stem in _SUBJECTS
+    for stem in FIGURES
     for number in ("", *(f"_{page}" for page in range(2, MAX_DRAWN + 1)))
     for ending in ("png", "svg")
 }
@@ -47,7 +47,7 @@ def draw_all(contents: Contents) -> dict[str, Drawing]:
     names = some([summary.name for summary in contents.drawn], _SHOWN_NAMES)
     drawings: list[Drawing] = []
     with report_style():
-        for stem, (what, draw) in _SUBJECTS.items():
+        for stem, (what, draw) in FIGURES.items():
             drawings += render_pages(draw(contents, layout), file=stem, alt=f"{what}: {names}")
     return {drawing.file: drawing for drawing in drawings}
 
