@@ -198,8 +198,8 @@ def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[
     return drawn, remarks
 
 
-def write_report(contents: Contents) -> None:
-    """Draw the figures, and write them with the page and the tables into the folder of the report.
+def write_report(contents: Contents) -> Path:
+    """Return the page, after writing it with the figures and the tables into the folder of the report.
 
     Raises:
         RnnstudyError: The folder cannot be written to.
@@ -210,6 +210,7 @@ def write_report(contents: Contents) -> None:
     texts = table_files(contents) | {PAGE: render(contents, drawings)}
     # A folder's name need not be UTF-8.
     _write(contents.folder, files | {name: text.encode(errors="replace") for name, text in texts.items()})
+    return contents.folder / PAGE
 
 
 def table_files(contents: Contents) -> dict[str, str]:
