@@ -13,7 +13,7 @@ from rnnstudy.plotting.heatmap import draw_heatmap, extend_of, log10_norms, shar
 from rnnstudy.plotting.style import DPI, GREY, INK, align, decades, grid_of, plain
 from rnnstudy.report.analysis.statistics import ordered_median
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.figures.panels import Layout, Line, columns_of, pages
+from rnnstudy.report.figures.panels import Layout, Line, columns_of, panel_figures
 from rnnstudy.report.figures.training import draw_median, without_numbers
 from rnnstudy.runs.run import Facts
 
@@ -28,7 +28,7 @@ def lag_figures(layout: Layout) -> list[Figure]:
     figures: list[Figure] = []
     if not any(line.summary.logs.gradient for line in layout.lines):
         return figures
-    for page in pages(layout, "‖∂loss/∂h‖ per sequence", share_x=False, star=True):  # runs differ in length
+    for page in panel_figures(layout, "‖∂loss/∂h‖ per sequence", share_x=False, star=True):  # runs differ in length
         _, first = page.panels[0]
         first.set_yscale("log")
         marked = [_draw_panel(axes, panel.lines) for panel, axes in page.panels]

@@ -14,7 +14,7 @@ from rnnstudy.report.analysis.paired import BETTER, HIGHER, LOWER, WORSE, Compar
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.analysis.survival import solved_curve
-from rnnstudy.report.figures.panels import Layout, arrange, pages
+from rnnstudy.report.figures.panels import Layout, arrange, panel_figures
 from rnnstudy.runs.labels import short_labels
 
 MAX_ROWS = 30
@@ -92,7 +92,7 @@ def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
     values = sorted({value for line in lines for value, _ in line})
     logarithmic = values[0] > 0 and values[-1] / values[0] >= 8
     figures: list[Figure] = []
-    for page in pages(layout, "fraction solved"):
+    for page in panel_figures(layout, "fraction solved"):
         for panel, axes in page.panels:
             if logarithmic:
                 axes.set_xscale("log")
@@ -115,7 +115,7 @@ def solving_figures(layout: Layout) -> list[Figure]:
         panel for panel in layout.panels if any(line.summary.is_judged and line.summary.solved for line in panel.lines)
     ]
     figures: list[Figure] = []
-    for page in pages(replace(layout, panels=tuple(panels)), "fraction solved"):
+    for page in panel_figures(replace(layout, panels=tuple(panels)), "fraction solved"):
         for panel, axes in page.panels:
             for line in panel.lines:
                 if not line.summary.is_judged:

@@ -73,7 +73,7 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class PanelFigure:
     """A figure of a handful of panels, to be drawn into.
 
     Args:
@@ -173,7 +173,7 @@ def _divide(title: str, lines: list[Line], *, crowded: bool) -> list[Panel]:
     ]
 
 
-def pages(layout: Layout, y_label: str, *, share_x: bool = True, star: bool = False) -> Iterator[Page]:
+def panel_figures(layout: Layout, y_label: str, *, share_x: bool = True, star: bool = False) -> Iterator[PanelFigure]:
     """Yield a figure for each handful of panels; it gets its label and its legend after the caller drew into it.
 
     Args:
@@ -189,7 +189,7 @@ def pages(layout: Layout, y_label: str, *, share_x: bool = True, star: bool = Fa
         panels = layout.panels[start : start + _MOST_PANELS]
         part = replace(layout, panels=panels, columns=columns_of(len(panels)) if layout.shared_legend else 1)
         figure, grid = _panel_figure(part, share_x=share_x)
-        page = Page(figure=figure, panels=list(zip(panels, grid, strict=True)))
+        page = PanelFigure(figure=figure, panels=list(zip(panels, grid, strict=True)))
         yield page
         for axes in grid[:: part.columns]:
             axes.set_ylabel(y_label, color=INK)
@@ -215,7 +215,7 @@ def _panel_figure(layout: Layout, *, share_x: bool) -> tuple[Figure, list[Axes]]
     return figure, grid
 
 
-def _add_legend(page: Page, layout: Layout, *, star: bool) -> None:
+def _add_legend(page: PanelFigure, layout: Layout, *, star: bool) -> None:
     """Name the colours outside of the axes, so that no text lies on data."""
     if not layout.shared_legend:
         for panel, axes in page.panels:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from rnnstudy.plotting.heatmap import finite_of
 from rnnstudy.plotting.style import GREY, INK, align, decades
 from rnnstudy.report.analysis.statistics import ordered_median
-from rnnstudy.report.figures.panels import Layout, Line, pages
+from rnnstudy.report.figures.panels import Layout, Line, panel_figures
 from rnnstudy.runs.logs import Track
 
 _DASHED = (0, (5, 4))
@@ -59,7 +59,7 @@ def _curves(
     figures: list[Figure] = []
     if not any(metric(line)[0] for line in layout.lines):
         return figures, seen
-    for page in pages(layout, name):
+    for page in panel_figures(layout, name):
         guessed = False
         for panel, axes in page.panels:
             drawn = [_draw_metric(axes, line, track) for line in panel.lines if (track := metric(line)[0])]
@@ -82,7 +82,7 @@ def norm_figures(layout: Layout) -> list[Figure]:
     figures: list[Figure] = []
     if not any(line.summary.logs.raw for line in layout.lines):
         return figures
-    for page in pages(layout, "norm of the weight gradient", star=True):
+    for page in panel_figures(layout, "norm of the weight gradient", star=True):
         for panel, axes in page.panels:
             drawn = [_draw_norms(axes, line, raw) for line in panel.lines if (raw := line.summary.logs.raw)]
             seen += drawn

@@ -10,13 +10,13 @@ from rnnstudy.report.analysis.paired import Comparison
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, mean_active, median_ratio
 
-Record = dict[str, object]
+RawRow = dict[str, object]
 """A row: column to raw value."""
 
 _FORMULAS = tuple("=+-@＝＋－＠")  # noqa: RUF001 - those of East Asian keyboards count too
 
 
-def to_csv(rows: Sequence[Record]) -> str:
+def to_csv(rows: Sequence[RawRow]) -> str:
     """Return rows as CSV with a header; a row may lack columns."""
     header = list(dict.fromkeys(key for row in rows for key in row))
     buffer = io.StringIO()
@@ -41,7 +41,7 @@ def _inert(value: object) -> object:
     return line
 
 
-def replica_rows(summary: Summary) -> list[Record]:
+def replica_rows(summary: Summary) -> list[RawRow]:
     """Return a row per replica of a run."""
     outcome = _outcome(summary)
     return [
@@ -71,7 +71,7 @@ def replica_rows(summary: Summary) -> list[Record]:
     ]
 
 
-def run_row(summary: Summary) -> Record:
+def run_row(summary: Summary) -> RawRow:
     """Return the row of a run: medians and ranges over its replicas."""
     figures = {
         "replicas": summary.replicas,
@@ -91,7 +91,7 @@ def run_row(summary: Summary) -> Record:
     return _identified(summary, figures)
 
 
-def pair_rows(comparisons: Sequence[Comparison]) -> list[Record]:
+def pair_rows(comparisons: Sequence[Comparison]) -> list[RawRow]:
     """Return a row per comparison and measure; a comparison without pairs has one row without a measure."""
     return [
         {
@@ -115,9 +115,9 @@ def pair_rows(comparisons: Sequence[Comparison]) -> list[Record]:
     ]
 
 
-def _identified(summary: Summary, figures: Record) -> Record:
+def _identified(summary: Summary, figures: RawRow) -> RawRow:
     """Return figures between what names their run and the settings that differ, which have columns of their own."""
-    row: Record = {
+    row: RawRow = {
         "run": summary.name,
         "folder": summary.label,
         "model": summary.model,
@@ -128,7 +128,7 @@ def _identified(summary: Summary, figures: Record) -> Record:
     return row | {key: value for key, value in summary.differing.items() if key not in row}
 
 
-def _outcome(summary: Summary) -> Record:
+def _outcome(summary: Summary) -> RawRow:
     judged = summary.is_judged
     low, high = summary.interval if judged else (None, None)
     return {
@@ -141,14 +141,14 @@ def _outcome(summary: Summary) -> Record:
     }
 
 
-def _spread(name: str, values: Sequence[float | None], *, nan_as: float = -math.inf) -> Record:
+def _spread(name: str, values: Sequence[float | None], *, nan_as: float = -math.inf) -> RawRow:
     if not (found := known(values)):
         return {}
     middle, low, high = median_range(found, nan_as=nan_as)
     return {f"{name}_median": middle, f"{name}_min": low, f"{name}_max": high}
 
 
-def _ends(name: str, estimate: Estimate | None) -> Record:
+def _ends(name: str, estimate: Estimate | None) -> RawRow:
     """Return an estimate and its interval, which a single value does not have."""
     value, low, high = estimate.ends if estimate else (None, None, None)
     known_ends = low is not None and not math.isnan(low)
