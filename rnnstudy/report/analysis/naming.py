@@ -14,9 +14,6 @@ Settings = Mapping[str, str]
 ABSENT = "\N{EN DASH}"
 """Shown where a run has no such setting."""
 
-EDITING = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
-"""Mitigations that change the gradient on its way back through time; what is recorded is the changed one."""
-
 
 # Where and how fast a run was done, what was measured, and what has a column of its own: no part of the experiment.
 _IGNORED = frozenset(
@@ -57,11 +54,6 @@ class NamedRun:
     model: str
     mitigation: str
     differing: dict[str, str]
-
-    @property
-    def is_edited(self) -> bool:
-        """Whether a mitigation changes the gradients on their way back, so that they are not the task's."""
-        return not EDITING.isdisjoint(self.mitigation.split(" + "))
 
 
 def name_runs(runs: Sequence[Run]) -> list[NamedRun]:

@@ -1,6 +1,6 @@
 """Words for what is compared, and for counts of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -66,11 +66,6 @@ def some(names: Sequence[str], most: int, word: str = "and") -> str:
     """Return so many of the names at most, and how many more there are: "a, b and 3 more", or "a or b or 3 more"."""
     joint = ", " if word == "and" else f" {word} "
     return joint.join(names[:most]) + (f" {word} {len(names) - most} more" if len(names) > most else "")
-
-
-def join(parts: Sequence[str]) -> str:
-    """Return "a", "a and b", or "a, b and c"."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _list(settings: Mapping[str, str], keys: list[str]) -> str:

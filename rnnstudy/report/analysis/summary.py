@@ -187,7 +187,7 @@ def summarise(named: NamedRun) -> Summary:
         model=named.model,
         mitigation=named.mitigation,
         differing=named.differing,
-        is_edited=named.is_edited,
+        is_edited=bool(run.edits_adjoints),
         label=run.label,
         path=run.path,
         seed=run.seed,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
+from rnnstudy.core.text import join
 from rnnstudy.report.analysis.paired import (
     BETTER,
     MEASURES,
