@@ -6,8 +6,11 @@ from rnnstudy import models as models
 from rnnstudy import schedules as schedules
 from rnnstudy import tasks as tasks
 from rnnstudy.api.build import build as build
+from rnnstudy.api.compare import compare as compare
 from rnnstudy.api.hidden_gradients import HiddenGradients as HiddenGradients
 from rnnstudy.api.hidden_gradients import hidden_gradients as hidden_gradients
+from rnnstudy.api.read_runs import read_runs as read_runs
+from rnnstudy.api.train import train as train
 from rnnstudy.core.errors import ConfigError as ConfigError
 from rnnstudy.core.errors import RnnstudyError as RnnstudyError
 from rnnstudy.core.schedule import At as At
