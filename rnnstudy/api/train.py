@@ -43,7 +43,7 @@ def train(*overrides: str, quiet: bool = False, **settings: Any) -> Runs | RunVi
         settings: Further settings by key: a member (`task=rnnstudy.tasks.Adding(seq_len=20)`) or its name
             (`optimizer="sgd"`), a list of them for `init`, `mitigation` and `instrument`, a plain value (`replicas=8`),
             or a mapping of keys below (`train={"num_steps": 100}`); dotted keys are written
-            `**{"train.num_steps": 100}`.
+            `**{"train.num_steps": 100}`. What is given twice counts as given last, overrides after settings.
 
     Returns:
         The runs in order if there are overrides; the one run if there are settings only.
@@ -57,6 +57,7 @@ def train(*overrides: str, quiet: bool = False, **settings: Any) -> Runs | RunVi
     flags = ["-m"] if ask_for_several(overrides) else []
     # Plain lines: a notebook shows each print of rich's own notebook mode as a block of its own.
     console = Console(force_jupyter=False, quiet=quiet)
-    folders = train_all([*flags, *overrides, *overrides_of(settings)], console)
+    last = {each.partition("=")[0]: each for each in [*overrides_of(settings), *overrides]}
+    folders = train_all([*flags, *last.values()], console)
     runs = Runs([RunView(read_run(folder, label=folder.path.name)) for folder in folders])
     return runs if overrides else runs[0]
