@@ -1,5 +1,6 @@
 """Training, reading and comparing from Python: what the command line does, with objects."""
 
+import dataclasses
 import html
 import json
 import sys
@@ -11,6 +12,7 @@ import torch
 from tools.training import content
 
 import rnnstudy as rs
+from rnnstudy.api.read_runs import RunView
 from rnnstudy.cli.main import main
 
 TINY = {
@@ -115,6 +117,9 @@ def test_a_notebook_shows_what_differs_and_the_outcome(runs):
     shown = runs._repr_html_()
     assert "<td>lstm + clip_norm</td><td>clip_norm</td><td>2</td><td>2 finished</td><td>6</td>" in shown
     assert "<td>lstm</td>" in runs[0]._repr_html_()
+    choices = {"model": "<script>", "mitigation": []}
+    stranger = RunView(dataclasses.replace(runs[0].run, config=runs[0].run.config | {"choices": choices}))
+    assert "<td>&lt;script&gt;</td>" in stranger._repr_html_()
     assert repr(runs) == f"Runs({[str(run.path) for run in runs]})"
 
 
