@@ -156,7 +156,8 @@ class HiddenGradients:
 def hidden_gradients(network: Network, task: Task, *, batch_size: int = 64, seed: int = 0) -> HiddenGradients:
     """Compute the exact gradient of a task's loss with respect to every hidden state.
 
-    Autograd on the output of `torch.nn.LSTM` yields the direct part only; this is the total derivative.
+    Autograd on the output of `torch.nn.LSTM` yields the direct part only; this is the total derivative. No mitigation
+    edits it.
 
     >>> import rnnstudy as rs
     >>> task = rs.tasks.Adding(seq_len=100)
