@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import OverrideParseException
 
 from rnnstudy.config.build import TARGET
-from rnnstudy.config.folder import conf_folder
+from rnnstudy.config.members import member, members
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.models.base import Model
 
@@ -52,15 +51,15 @@ def _spell_setting(key: str, value: Any) -> Iterator[str]:
         names = [each if isinstance(each, str) else _name(key, each) for each in value]
         yield f"{key}={_spell(names)}"
         path = "model.init" if key == "init" else key
-        for name, member in zip(names, value, strict=True):
-            if not isinstance(member, str):
-                yield from _changes(f"{path}.{name}", _defaults(key, name), _plain(key, member))
+        for name, each in zip(names, value, strict=True):
+            if not isinstance(each, str):
+                yield from _changes(f"{path}.{name}", member(key, name), _plain(key, each))
     elif is_dataclass(value):
         name, node = _name(key, value), _plain(key, value)
         yield f"{key}={name}"
         if isinstance(value, Model) and node.pop("init"):
             yield from _spell_setting("init", _unnamed(value.init))
-        yield from _changes(key, _defaults(key, name), node)
+        yield from _changes(key, member(key, name), node)
     elif isinstance(value, Mapping):
         for name, below in value.items():
             yield from _spell_setting(f"{key}.{name}", below)
@@ -80,21 +79,16 @@ def _unnamed(inits: Mapping[str, Any]) -> list[Any]:
     return list(inits.values())
 
 
-def _name(group: str, member: object) -> str:
+def _name(group: str, value: object) -> str:
     """Return the name of a member in its group.
 
     Raises:
         ConfigError: It has no yaml file.
     """
-    package, _, name = type(member).__module__.rpartition(".")
-    if not package.startswith("rnnstudy.") or not (conf_folder() / group / f"{name}.yaml").is_file():
-        raise ConfigError(f"{group} must be a member that has a yaml file in conf/{group}, got {member!r:.80}.")
+    package, _, name = type(value).__module__.rpartition(".")
+    if not package.startswith("rnnstudy.") or name not in members(group):
+        raise ConfigError(f"{group} must be a member that has a yaml file in conf/{group}, got {value!r:.80}.")
     return name
-
-
-def _defaults(group: str, name: str) -> dict[str, Any]:
-    node = yaml.safe_load((conf_folder() / group / f"{name}.yaml").read_text())
-    return node if TARGET in node else node[name]
 
 
 def _changes(path: str, default: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
