@@ -39,6 +39,7 @@ check: .venv/installed-dev
 	$(BIN)/pytest -q -n auto --dist worksteal -m 'slow or not slow'
 
 format: .venv/installed-dev
+	$(BIN)/python scripts/stubs.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/member_tables.py

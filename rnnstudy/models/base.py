@@ -13,7 +13,14 @@ from torch.nn import functional
 from typing_extensions import override
 
 from rnnstudy.core.encoding import Encoding
-from rnnstudy.core.errors import ConfigError, RnnstudyError, UnsuitedError, require_at_least, require_size
+from rnnstudy.core.errors import (
+    ConfigError,
+    RnnstudyError,
+    UnsuitedError,
+    require_at_least,
+    require_between,
+    require_size,
+)
 from rnnstudy.core.seeding import branch
 from rnnstudy.inits.base import Fresh, Initialisation
 from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States
@@ -301,11 +308,10 @@ class Network(nn.Module):
             Name to a copy of the weight.
 
         Raises:
-            RnnstudyError: torch.nn has no such cell.
+            ConfigError: torch.nn has no such cell, or there is no such replica.
         """
-        cell = self.model.recurrence()
-        if not cell.in_torch:
-            raise RnnstudyError(f"torch.nn has no network with the cell {cell}.")
+        require_between("replica", replica, 0, self.replicas - 1)
+        self._in_torch()
         return {
             f"{name}_l{index}": weight[replica].detach().clone()
             for index, layer in enumerate(self.recurrent_layers)
@@ -334,3 +340,60 @@ class Network(nn.Module):
                     if parameter is None:
                         raise RnnstudyError(f"{name} of this network is a function of other parameters.")
                     parameter[replica] = state[f"{name}_l{index}"]
+
+    def to_torch(self, replica: int = 0) -> nn.RNNBase:
+        """Return one replica's recurrent layers as a module of torch.nn, for code that does without this package.
+
+        Its inputs, shape `(time, batch, feature)`, are `network.embed(inputs)[:, replica]`. The readout of its outputs
+        is `torch.nn.functional.linear(outputs, network.readout_weight[replica], network.readout_bias[replica])`.
+
+        >>> import rnnstudy as rs
+        >>> network = rs.build(rs.models.LSTM(hidden_size=3), rs.tasks.Adding(seq_len=20), replicas=2, seed=0)
+        >>> network.to_torch(replica=1)
+        LSTM(2, 3)
+
+        Args:
+            replica: Number of the replica, from 0.
+
+        Returns:
+            A `torch.nn.RNN`, `torch.nn.LSTM` or `torch.nn.GRU` with copies of the weights, bit for bit.
+
+        Raises:
+            ConfigError: torch.nn has no such cell, or there is no such replica.
+        """
+        state, construct = self.torch_state(replica), self._in_torch()
+        sizes = (state["weight_ih_l0"].shape[1], self.model.hidden_size, self.model.num_layers)
+        # On the device "meta" torch.nn draws no weights, so the global random stream stays as it is.
+        module = construct(*sizes, device="meta")
+        module.load_state_dict(state, assign=True)
+        return module
+
+    def load_torch(self, module: nn.RNNBase, replica: int = 0) -> None:
+        """Copy the weights of a `torch.nn.RNN`, `torch.nn.LSTM` or `torch.nn.GRU` into one replica's recurrent layers.
+
+        Args:
+            module: Module of this network's cell and sizes; its weights are converted to the network's precision.
+            replica: Number of the replica, from 0.
+
+        Raises:
+            ConfigError: The module has another cell, or there is no such replica.
+            RnnstudyError: The module has other weights.
+        """
+        own = self._in_torch()(1, 1, device="meta")
+        if module.mode != own.mode:
+            raise ConfigError(f"module must be a {own.mode}, as this network is, got a {module.mode}.")
+        self.load_torch_state(replica, module.state_dict())
+
+    def _in_torch(self) -> Callable[..., nn.RNNBase]:
+        """Find the torch.nn module with this network's cell.
+
+        Returns:
+            Its constructor.
+
+        Raises:
+            ConfigError: There is no such module.
+        """
+        cell = self.model.recurrence()
+        if cell.in_torch is None:
+            raise ConfigError(f"torch.nn has RNN (tanh or relu), GRU and LSTM, without layer_norm; it has no {cell}.")
+        return cell.in_torch

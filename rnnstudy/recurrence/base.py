@@ -11,13 +11,13 @@ backpropagation, h-detach and per-step clipping are done.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 States = tuple[Tensor, ...]
 """One tensor per state of the cell, in the order of `Recurrence.states`: (h,) or (h, c)."""
@@ -160,9 +160,9 @@ class Recurrence(ABC):
         return len(self.gate_names)
 
     @property
-    def in_torch(self) -> bool:
-        """Whether torch.nn has this very cell."""
-        return False
+    def in_torch(self) -> Callable[..., nn.RNNBase] | None:
+        """Constructor of the torch.nn module with this very cell; None if there is no such module."""
+        return None
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """The gated recurrent unit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from rnnstudy.core import buffers
@@ -42,8 +43,8 @@ class GRURecurrence(scan.Scanned):
 
     @property
     @override
-    def in_torch(self) -> bool:
-        return not self.layer_norm
+    def in_torch(self) -> Callable[..., nn.RNNBase] | None:
+        return None if self.layer_norm else nn.GRU
 
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:

@@ -1,11 +1,12 @@
 """The long short-term memory recurrence."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from rnnstudy.core import buffers
@@ -40,8 +41,8 @@ class LSTMRecurrence(scan.Scanned):
 
     @property
     @override
-    def in_torch(self) -> bool:
-        return not self.layer_norm
+    def in_torch(self) -> Callable[..., nn.RNNBase] | None:
+        return None if self.layer_norm else nn.LSTM
 
     @property
     @override

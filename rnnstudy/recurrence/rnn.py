@@ -1,10 +1,12 @@
 """The vanilla (Elman) recurrence."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from rnnstudy.core.products import StepProduct
@@ -34,8 +36,9 @@ class RNNRecurrence(scan.Scanned):
 
     @property
     @override
-    def in_torch(self) -> bool:
-        return self.nonlinearity in {"tanh", "relu"} and not self.layer_norm
+    def in_torch(self) -> Callable[..., nn.RNNBase] | None:
+        has_one = self.nonlinearity in {"tanh", "relu"} and not self.layer_norm
+        return partial(nn.RNN, nonlinearity=self.nonlinearity) if has_one else None
 
     @override
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:

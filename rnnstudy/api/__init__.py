@@ -1,0 +1,1 @@
+"""Functions for notebooks and scripts, one per file; `rnnstudy` offers each by its name."""

@@ -1,0 +1,120 @@
+"""Comparisons from Python."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from rnnstudy.api.read_runs import require_pandas
+from rnnstudy.report.compare import Request, assemble
+from rnnstudy.report.compare import compare as write_report
+from rnnstudy.report.contents import Contents
+from rnnstudy.report.sentences.verdict import verdicts
+from rnnstudy.report.tables.by_pair import to_rows
+from rnnstudy.report.tables.tidy import run_row
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Runs compared replica by replica with their baselines, as `rnnstudy compare` does.
+
+    Args:
+        request: What was asked for.
+        contents: What was found.
+    """
+
+    request: Request
+    contents: Contents
+
+    @cached_property
+    def table(self) -> "pandas.DataFrame":
+        """One row per run: what differs between them, and medians and ranges over the replicas."""
+        return require_pandas().DataFrame([run_row(summary) for summary in self.contents.summaries])
+
+    @cached_property
+    def comparisons(self) -> "pandas.DataFrame":
+        """One row per run and measure: the difference from the baseline, its 95 % interval and the verdict."""
+        return require_pandas().DataFrame(to_rows(self.contents.comparisons))
+
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """The sentences that decide, at most 8."""
+        return verdicts(self.contents)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Limits of the comparison, a line each."""
+        return self.contents.notes
+
+    def write(self, folder: str | os.PathLike[str] | None = None) -> Path:
+        """Write the report with all tables and figures.
+
+        Args:
+            folder: Folder of the report; None puts it where `rnnstudy compare` does.
+
+        Returns:
+            The page.
+
+        Raises:
+            RnnstudyError: The folder cannot be written to.
+        """
+        request = self.request if folder is None else replace(self.request, output=Path(folder))
+        return write_report(request, Console(quiet=True))
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<li>{escape(line)}" for line in (*self.verdicts, *self.notes))
+        return f"{self.table.to_html(index=False)}<ul>{said}</ul>"
+
+
+def compare(
+    *folders: str | os.PathLike[str],
+    baseline: str | Sequence[str] = (),
+    where: str | Sequence[str] = (),
+    sort: str | Sequence[str] = (),
+    group_by: str | Sequence[str] = (),
+) -> Compared:
+    """Compare runs, as `rnnstudy compare` does; nothing is written.
+
+    >>> import rnnstudy as rs
+    >>> folder = getfixture("tmp_path")
+    >>> tiny = ("task=adding", "task.seq_len=5", "train.num_steps=3", "replicas=2")
+    >>> runs = rs.train(*tiny, "mitigation=[],[clip_norm]", output_dir=folder, quiet=True)
+    >>> compared = rs.compare(folder, baseline="mitigation=[]")
+    >>> list(compared.table["run"])
+    ['lstm', 'lstm + clip_norm']
+    >>> sorted(set(compared.comparisons["baseline"]))
+    ['lstm']
+
+    Args:
+        folders: Folders with runs at any depth, or runs.
+        baseline: Conditions that baselines meet, such as "mitigation=[]".
+        where: Conditions that all runs meet, such as "task.lag=100".
+        sort: Columns or settings, the most important first; with ":desc" the largest first.
+        group_by: Settings; each of their values gets a section of the report.
+
+    Returns:
+        Tables, verdicts, and what writes the report.
+
+    Raises:
+        RnnstudyError: Nothing is left to compare, or a condition is wrong.
+    """
+    request = Request(
+        directories=tuple(map(Path, folders)),
+        where=_listed(where),
+        baseline=_listed(baseline),
+        sort=_listed(sort),
+        group_by=_listed(group_by),
+    )
+    return Compared(request, assemble(request))
+
+
+def _listed(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
