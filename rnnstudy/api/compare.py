@@ -8,15 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from rnnstudy.api.read_runs import require_pandas
-from rnnstudy.report.compare import Request, assemble
-from rnnstudy.report.compare import compare as write_report
+from rnnstudy.report.compare import Request, assemble, write_report
 from rnnstudy.report.contents import Contents
-from rnnstudy.report.sentences.verdict import verdicts
-from rnnstudy.report.tables.by_pair import to_rows
-from rnnstudy.report.tables.tidy import run_row
+from rnnstudy.report.tables.tidy import pair_rows, run_row
 
 if TYPE_CHECKING:
     import pandas
@@ -27,11 +22,9 @@ class Compared:
     """Runs compared replica by replica with their baselines, as `rnnstudy compare` does.
 
     Args:
-        request: What was asked for.
-        contents: What was found.
+        contents: All that the report is about.
     """
 
-    request: Request
     contents: Contents
 
     @cached_property
@@ -42,12 +35,12 @@ class Compared:
     @cached_property
     def comparisons(self) -> "pandas.DataFrame":
         """One row per run and measure: the difference from the baseline, its 95 % interval and the verdict."""
-        return require_pandas().DataFrame(to_rows(self.contents.comparisons))
+        return require_pandas().DataFrame(pair_rows(self.contents.comparisons))
 
-    @cached_property
+    @property
     def verdicts(self) -> list[str]:
         """The sentences that decide, at most 8."""
-        return verdicts(self.contents)
+        return self.contents.verdicts
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,8 +59,7 @@ class Compared:
         Raises:
             RnnstudyError: The folder cannot be written to.
         """
-        request = self.request if folder is None else replace(self.request, output=Path(folder))
-        return write_report(request, Console(quiet=True))
+        return write_report(self.contents if folder is None else replace(self.contents, folder=Path(folder)))
 
     def _repr_html_(self) -> str:
         said = "".join(f"<li>{escape(line)}" for line in (*self.verdicts, *self.notes))
@@ -113,7 +105,7 @@ def compare(
         sort=_listed(sort),
         group_by=_listed(group_by),
     )
-    return Compared(request, assemble(request))
+    return Compared(assemble(request))
 
 
 def _listed(given: str | Sequence[str]) -> tuple[str, ...]:

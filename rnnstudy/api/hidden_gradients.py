@@ -72,7 +72,7 @@ class StateGradient:
 
         Args:
             width: Width of a bin in powers of ten.
-            part: str of the gradient.
+            part: "total", "direct" or "carried".
 
         Returns:
             The histogram.

@@ -166,12 +166,12 @@ class Runs(Sequence[RunView]):
 
     def _repr_html_(self) -> str:
         entries = {id(entry.run): entry for entry in name_runs([run.run for run in self])}
-        keys = list(dict.fromkeys(key for entry in entries.values() for key in entry.settings))
+        keys = list(dict.fromkeys(key for entry in entries.values() for key in entry.differing))
         rows = [["run", *keys, "replicas", "outcome", "steps"]]
         for view in self:
             entry, outcome = entries[id(view.run)], view.outcome
             states = ", ".join(f"{outcome.status.count(each)} {each}" for each in dict.fromkeys(outcome.status))
-            told = [entry.settings[key] for key in keys]
+            told = [entry.differing[key] for key in keys]
             rows.append([entry.short, *told, str(view.run.replicas), states, str(outcome.last_step)])
         lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         notes = "".join(f"<p>{escape(line)}</p>" for line in self.unreadable)
