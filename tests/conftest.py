@@ -2,12 +2,17 @@ import signal
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 # Where this is started in the background Ctrl-C is ignored, and what the tests start would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two threads inside operations this small are slower than one, and far slower on a busy machine.
 torch.set_num_threads(1)
+
+# No test may depend on how fast the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 QUICK_MODELS = {"rnn", "gru", "lstm"}
 QUICK_RECURRENCES = {

@@ -25,7 +25,7 @@ def units(values: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), scale=st.floats(1e-8, 1e8), ratio=st.floats(1e-3, 1e3))
 def test_each_unit_is_bounded_and_keeps_its_direction(name, seed, scale, ratio):
     network = NETWORKS[name]

@@ -71,7 +71,7 @@ def test_closed_form_of_a_scaled_orthogonal_linear_network(equation, reduction, 
 
 @equations
 @reductions
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     time=st.integers(1, 5),
     replicas=st.integers(1, 3),

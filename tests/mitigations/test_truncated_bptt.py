@@ -80,7 +80,7 @@ def detached(steps: int) -> Carry:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", members("model"))
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(steps=st.integers(0, TIME), reads=st.sets(st.integers(0, TIME - 1), min_size=1))
 def test_gradients_are_those_of_a_loop_that_detaches(model, steps, reads):
     net, reads = network(model), torch.tensor(sorted(reads))

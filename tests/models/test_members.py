@@ -117,7 +117,7 @@ def unroll(layer: Layer, inputs: Tensor, start: Tensor) -> Tensor:
 
 
 @given(rate=st.floats(0.01, 1), seed=st.integers(0, 100))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_a_leaky_unit_forgets_at_its_rate_and_a_residual_one_adds_up(rate, seed):
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(2, 4, 6, generator=generator, dtype=torch.float64)

@@ -140,7 +140,7 @@ def check_gates(recurrence: Recurrence, size: Sizes) -> None:
 
 @members
 @given(size=sizes(max_time=4))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_every_gate_follows_the_equations_of_its_cell_whatever_the_sizes(recurrence: Recurrence, size: Sizes) -> None:
     check_gates(recurrence, size)
 
@@ -176,7 +176,7 @@ def test_the_gates_and_the_states_before_give_the_states_of_the_scan(recurrence:
 
 @members
 @given(size=sizes(max_time=9))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_one_step_from_the_states_before_gives_the_states_of_the_scan(recurrence: Recurrence, size: Sizes) -> None:
     problem = make_problem(recurrence, size)
     states, before = run(recurrence, problem)
@@ -209,7 +209,6 @@ def test_every_gate_is_told_with_its_own_activation(recurrence: Recurrence) -> N
 
 @pytest.mark.parametrize("nonlinearity", ACTIVATIONS)
 @given(values=st.lists(st.floats(-5, 5), min_size=1, max_size=20), threshold=st.floats(-1, 1))
-@settings(deadline=None)
 def test_the_derivative_at_what_was_put_out_is_that_of_autograd(
     nonlinearity: Nonlinearity, values: list[float], threshold: float
 ) -> None:

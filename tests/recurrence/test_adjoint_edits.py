@@ -132,7 +132,7 @@ TWINS: dict[str, tuple[AdjointEdit, Carry]] = {
 @members
 @pytest.mark.parametrize("twin", sorted(TWINS))
 @given(size=sizes(), loss_name=st.sampled_from(sorted(losses())))
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_edit_equals_its_twin(recurrence: Recurrence, twin: str, size: Sizes, loss_name: str) -> None:
     """States, edited adjoints and all gradients, the initial states' among them."""
     edit, carry = TWINS[twin]

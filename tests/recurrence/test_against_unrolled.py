@@ -27,7 +27,7 @@ members = pytest.mark.parametrize("recurrence", RECURRENCES, ids=repr)
 
 @members
 @given(size=sizes(), loss_name=st.sampled_from(sorted(losses())))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_size(recurrence: Recurrence, size: Sizes, loss_name: str) -> None:
     """Everything equals the plain loop, whatever the sizes and wherever the loss is."""
     problem = make_problem(recurrence, size)
@@ -53,7 +53,7 @@ OTHER_NUMBERS = [
 
 @pytest.mark.parametrize("recurrence", OTHER_NUMBERS, ids=repr)
 @given(size=sizes(), loss_name=st.sampled_from(sorted(losses())), chunk_elements=st.integers(1, 400))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_other_numbers(recurrence: Recurrence, size: Sizes, loss_name: str, chunk_elements: int) -> None:
     """Parameters that are numbers, other than by default; skips as long as the sequence too, and longer."""
     problem = make_problem(recurrence, size)
@@ -72,7 +72,7 @@ def test_smallest_problem(recurrence: Recurrence) -> None:
 
 @members
 @given(size=sizes(max_time=8), chunk_elements=st.integers(1, 400))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_chunk_length(recurrence: Recurrence, size: Sizes, chunk_elements: int) -> None:
     """Where the backward scan gathers its steps does not show, also when the last run is a short one."""
     problem = make_problem(recurrence, size)

@@ -53,7 +53,7 @@ def assert_replica(stacked: Outcome, replica: int, alone: Outcome, *, exactly: b
 
 @members
 @given(size=sizes(max_replica=4))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_alone_and_stacked(recurrence: Recurrence, size: Sizes) -> None:
     """How many replicas run together does not show."""
     problem = make_problem(recurrence, size)

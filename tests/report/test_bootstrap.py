@@ -97,7 +97,7 @@ def test_an_end_at_exactly_zero_is_exactly_zero():
     assert estimate(0, 0, 0, 0, 0, -0.1).high == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.lists(VALUES, min_size=1, max_size=9), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_an_interval_depends_on_its_own_values_alone(samples, random):
     together = estimate_means(samples, resamples=999, seed=3)
@@ -116,7 +116,7 @@ def test_an_interval_is_the_same_to_the_last_digit_alone_and_among_others():
     assert estimate_means(samples[97:], resamples=999, seed=0) == together[97:]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(VALUES, min_size=2, max_size=40))
 def test_an_interval_lies_among_the_values_and_around_their_mean(values):
     found = estimate_means([values], resamples=999, seed=0)[0]

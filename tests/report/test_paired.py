@@ -69,7 +69,7 @@ def test_a_replica_that_never_solved_counts_as_the_budget():
     assert (found.pairs, found.left_out) == (5, 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(5, 9).flatmap(
         lambda n: st.tuples(*[st.lists(st.none() | st.integers(0, 900), min_size=n, max_size=n)] * 2)
@@ -333,7 +333,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not():
     assert figures(one) != figures(other)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 5, 8]), min_size=2, max_size=8))
 def test_the_order_of_the_comparisons_changes_no_figure(seed, sizes):
     random = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ def test_an_identity_is_left_at_the_last_step(choice):
 
 
 @pytest.mark.parametrize("choice", VANILLA)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(radius=st.floats(0.05, 6), seed=st.integers(0, 1000), seq_len=st.integers(1, 40))
 def test_the_bound_is_never_exceeded_and_the_radius_is_the_one_asked_for(choice, radius, seed, seq_len):
     found = measure(choice, radius=radius, seq_len=seq_len, seed=seed, hidden_size=6)
