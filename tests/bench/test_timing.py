@@ -1,17 +1,34 @@
 import time
 
+import pytest
 import torch
 
 from rnnstudy.bench.timing import TURN, Stopwatch, Timing
 
 
-def test_ways_take_turns_in_another_order_every_round():
+class Clock:
+    """Seconds as the work spends them."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock)
+    return clock
+
+
+def test_ways_take_turns_in_another_order_every_round(clock: Clock) -> None:
     log: list[str] = []
 
     def way(name: str):
         def work() -> None:
             log.append(name)
-            time.sleep(2 * TURN)
+            clock.now += 2 * TURN
 
         return work
 
@@ -22,20 +39,19 @@ def test_ways_take_turns_in_another_order_every_round():
     assert len(log) == 18
     assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
     assert len(set(rounds)) > 1
-    assert all(len(timing.seconds) == 4 for timing in timings.values())
-    assert all(timing.median >= 2 * TURN for timing in timings.values())
+    assert all(timing.seconds == pytest.approx((2 * TURN,) * 4) for timing in timings.values())
 
 
-def test_short_work_is_repeated_until_it_fills_its_turn():
+def test_short_work_is_repeated_until_it_fills_its_turn(clock: Clock) -> None:
     calls = 0
 
     def work() -> None:
         nonlocal calls
         calls += 1
-        time.sleep(TURN / 10)
+        clock.now += TURN / 8
 
-    Stopwatch(device=torch.device("cpu"), min_rounds=3, seconds=0.001).measure({"work": work})
-    assert calls >= 2 + 3 * 5
+    Stopwatch(device=torch.device("cpu"), min_rounds=3, seconds=TURN).measure({"work": work})
+    assert calls == 2 + 3 * 8
 
 
 def test_median_and_quartiles():
