@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rich.console import Console
 from tools.boards import Board, started, tensorboard
 from tools.event_folders import add_run
 from tools.members import run_small
+from tools.waiting import PATIENCE, until
 
 from rnnstudy.cli.board.links import BoardView
 from rnnstudy.cli.board.pages import first_page, through_time_page
@@ -140,14 +140,10 @@ def test_it_leaves_nothing_behind(tmp_path, how):
         links = boards_in_temporary_folder() - before
         servers = children(running.process) if sys.platform == "linux" else []
         running.process.send_signal(how)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(PATIENCE) == 0
     assert len(links) == 1
     assert not links & boards_in_temporary_folder()
-    for _ in range(50):
-        if not any(map(is_running, servers)):
-            break
-        time.sleep(0.1)
-    assert not any(map(is_running, servers))
+    until(lambda: not any(map(is_running, servers)))
     assert "Traceback" not in "".join(running.rest())
 
 
@@ -178,7 +174,7 @@ def test_a_port_that_is_taken(tmp_path):
     with socket.create_server(("localhost", 0)) as other:
         port = str(other.getsockname()[1])
         command = [sys.executable, "-m", "rnnstudy", "board", str(tmp_path), "--port", port]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     reason = f"TensorBoard could not bind to port {port}, it was already in use; choose another port with --port."
     assert ended.stderr == f"rnnstudy: {reason}\n"

@@ -3,11 +3,11 @@
 import csv
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from tools.synthetic_runs import Synthetic, edit_json, write_run
+from tools.waiting import until
 
 from rnnstudy.cli.main import main
 
@@ -127,9 +127,11 @@ def test_a_sweep_can_be_compared_while_it_runs(tmp_path: Path) -> None:
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
-        until_logged(sweep)
+        # The log of the first run has a few lines.
+        until(lambda: any(log.read_bytes().count(b"\n") > 8 for log in sweep.glob("*/metrics.jsonl")), running)
         for _ in range(3):
             done = subprocess.run(
                 [*command, "compare", str(sweep)], capture_output=True, text=True, cwd=tmp_path, env={"COLUMNS": "300"}
@@ -145,14 +147,3 @@ def test_a_sweep_can_be_compared_while_it_runs(tmp_path: Path) -> None:
     finally:
         running.kill()
         running.wait()
-
-
-def until_logged(sweep: Path) -> None:
-    """Wait for the first run's log to have a few lines."""
-    waited = threading.Event()
-    for _ in range(600):
-        logs = list(sweep.glob("*/metrics.jsonl"))
-        if logs and logs[0].read_bytes().count(b"\n") > 8:
-            return
-        waited.wait(0.1)
-    raise AssertionError("nothing was logged within a minute")

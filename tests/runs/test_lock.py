@@ -305,9 +305,8 @@ def test_nothing_that_is_told_ends_the_beat(path: Path, kind: str) -> None:
 
 
 def test_a_lock_whose_file_is_removed_is_lost_and_leaves_the_next_one_alone(path: Path, start) -> None:
-    process = start(
-        HOLD.replace("sys.stdin.readline()", "import time\n    while not lock.lost: time.sleep(0.01)"), path
-    )
+    until_lost = "import time\n    while not lock.lost: time.sleep(0.01)"
+    process = start(HOLD.replace("sys.stdin.readline()", until_lost), path)
     assert process.told() == "acquired"
     path.unlink()
     with Lock(path, every=BEAT) as lock:

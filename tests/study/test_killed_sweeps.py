@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tools.members import SMALL
 from tools.training import assert_same_runs
+from tools.waiting import PATIENCE, until
 from tools.zygote import Zygote, zygote
 
 from rnnstudy.runs.folder import RunFolder
@@ -89,21 +90,18 @@ def test_killed_at_fifty_random_moments(forks, undisturbed, tmp_path):
 
 def test_killed_while_several_processes_do_it(undisturbed, tmp_path):
     """Of the processes of a sweep one is killed: the parent or a worker."""
+    locks = tmp_path / ".rnnstudy" / "locks"
     moments, command = random.Random(1), [sys.executable, "-m", "rnnstudy", *arguments(tmp_path)]
     command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     for victim in ("parent", "worker"):
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
-        locks = tmp_path / ".rnnstudy" / "locks"
-        holder = None
-        while holder is None and process.poll() is None:
-            holder = next(filter(None, map(holder_of, sorted(locks.glob("*")))), None)
-            time.sleep(0.01)
+        holder = until(lambda: next(filter(None, map(holder_of, sorted(locks.glob("*")))), None), process)
         time.sleep(moments.uniform(0, 0.4))
         assert holder is not None
         os.kill(holder.pid if victim == "worker" else process.pid, signal.SIGKILL)
-        told, _ = process.communicate(timeout=120)
+        told, _ = process.communicate(timeout=PATIENCE)
         if victim == "worker":
             # The others go on, and so does the run whose process died.
             assert process.returncode == 0, told
@@ -111,10 +109,7 @@ def test_killed_while_several_processes_do_it(undisturbed, tmp_path):
             for run in list(runs(tmp_path).values())[:2]:
                 run.result.unlink()
     # A worker whose parent died stops by itself.
-    end = time.monotonic() + 60
-    while any(map(holder_of, locks.glob("*"))):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: not any(map(holder_of, locks.glob("*"))))
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_undisturbed(tmp_path, undisturbed[0])

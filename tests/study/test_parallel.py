@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tools.members import SMALL
 from tools.training import assert_same_runs
+from tools.waiting import PATIENCE, until
 
 from rnnstudy.runs.failure import read_failure
 from rnnstudy.runs.folder import RunFolder
@@ -52,15 +53,13 @@ def runs(folder: Path) -> dict[str, RunFolder]:
 
 def wait_for_training(folder: Path, count: int) -> list[Holder]:
     """Wait until some runs have saved a checkpoint."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        found = runs(folder).values()
-        holders = [holder_of(run.lock) for run in found if list(run.checkpoints.glob("*.pt"))]
-        training = [holder for holder in holders if holder is not None]
-        if len(training) >= count:
-            return training
-        time.sleep(0.02)
-    raise AssertionError(f"{count} runs did not begin")
+
+    def training() -> list[Holder]:
+        begun = [run for run in runs(folder).values() if list(run.checkpoints.glob("*.pt"))]
+        holders = [holder for run in begun if (holder := holder_of(run.lock)) is not None]
+        return holders if len(holders) >= count else []
+
+    return until(training)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp
     for holder in holders:
         environment = Path(f"/proc/{holder.pid}/environ").read_bytes().split(b"\0")
         assert b"OMP_NUM_THREADS=1" in environment
-    told, errors = process.communicate(timeout=120)
+    told, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert errors == ""
     assert told.count("; 1000 steps in") == 3
@@ -131,7 +130,7 @@ def test_stopped_saves_checkpoints_and_the_same_command_goes_on(undisturbed, tmp
     wait_for_training(tmp_path, 2)
     # Ctrl-C reaches every process of the terminal, `kill` only the one.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    told, errors = process.communicate(timeout=60)
+    told, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told + errors
     assert "the runs that had begun have saved checkpoints. To go on: rnnstudy train -m" in errors
     assert "Traceback" not in told + errors
@@ -150,7 +149,7 @@ def test_on_one_core_the_runs_are_done_in_the_process_of_the_sweep(undisturbed, 
     (holder,) = wait_for_training(tmp_path, 1)
     assert holder.pid == process.pid
     process.send_signal(signal.SIGINT)
-    told, errors = process.communicate(timeout=60)
+    told, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told + errors
     assert "To go on: rnnstudy train -m" in errors
     assert len(runs(tmp_path)) == 1
@@ -215,12 +214,8 @@ def little_memory():
         pytest.skip(f"no group of processes with a limit can be made here: {error}")
     yield group
     # A process that was killed leaves its group a moment later.
-    for _ in range(50):
-        try:
-            group.rmdir()
-            break
-        except OSError:
-            time.sleep(0.1)
+    until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
 
 
 def test_a_worker_that_the_kernel_kills_for_its_memory_does_not_end_the_sweep(tmp_path, little_memory):

@@ -16,6 +16,7 @@ import yaml
 from optuna.trial import TrialState
 from rich.console import Console
 from tools.members import SMALL
+from tools.waiting import until
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.runs.collection import read_sweep
@@ -293,9 +294,7 @@ def test_a_killed_and_an_interrupted_search_go_on_with_the_trial_they_were_at(tm
     for number in (signal.SIGKILL, signal.SIGINT):
         process = start(tmp_path, "parts", 2)
         seen = {path.parent for path in tmp_path.glob("parts/*/checkpoints/*.pt")}
-        while process.poll() is None and {path.parent for path in tmp_path.glob("parts/*/checkpoints/*.pt")} == seen:
-            time.sleep(0.01)
-        time.sleep(0.1)
+        until(lambda seen=seen: {path.parent for path in tmp_path.glob("parts/*/checkpoints/*.pt")} != seen, process)
         process.send_signal(number)
         _, errors = process.communicate()
         if number == signal.SIGINT:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -15,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-WAIT = 60.0
-"""Seconds after which something is taken not to come any more."""
+from tools.waiting import PATIENCE, until
 
 
 class Board:
@@ -35,7 +33,7 @@ class Board:
         self._reader.start()
         self.said: list[str] = []
         while not self.said or last not in self.said[-1]:
-            self.said.append(self._lines.get(timeout=WAIT))
+            self.said.append(self._lines.get(timeout=PATIENCE))
             assert self.said[-1], f"it has ended: {''.join(self.said)}"
         self.links = [word for line in self.said for word in line.split() if word.startswith("http://")]
         self.address = self.links[0]
@@ -48,7 +46,7 @@ class Board:
 
     def rest(self) -> list[str]:
         """What it has said after the last line, once it has ended."""
-        self._reader.join(WAIT)
+        self._reader.join(PATIENCE)
         return [self._lines.get() for _ in range(self._lines.qsize())]
 
     def get(self, route: str, **query: str) -> Any:
@@ -72,11 +70,12 @@ class Board:
 
     def get_when(self, route: str, part: str, **query: str) -> Any:
         """What a route answers once it holds `part`: the logs are read bit by bit."""
-        end = time.monotonic() + WAIT
-        while part not in json.dumps(answer := self.get(route, **query)):
-            assert time.monotonic() < end, f"{part} does not come in {route}: {answer}"
-            time.sleep(0.1)
-        return answer
+
+        def answer() -> Any:
+            found = self.get(route, **query)
+            return found if part in json.dumps(found) else None
+
+        return until(answer)
 
 
 @contextmanager
@@ -109,7 +108,7 @@ def _running(command: list[str], last: str) -> Iterator[Board]:
             yield Board(process, last)
         finally:
             process.terminate()
-            process.wait(WAIT)
+            process.wait(PATIENCE)
 
 
 def _refuse(constant: str) -> None:

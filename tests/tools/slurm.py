@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,11 +44,3 @@ def queue(env: dict[str, str], *options: str) -> list[str]:
         check=True,
     )
     return asked.stdout.split()
-
-
-def wait_for(condition, seconds: float = 120.0) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.2)
