@@ -6,18 +6,18 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
+from tools import waiting
 from tools.browser import launched, needs_browser
 
 from rnnstudy.theory.measures.explorer import findings, measure
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "explore.py"
-PATIENCE = 60_000  # milliseconds; on two busy cores the first page takes 15 s
+PATIENCE = 1000 * waiting.PATIENCE  # milliseconds
 
 pytestmark = pytest.mark.slow
 
@@ -42,24 +42,18 @@ def address(environment, tmp_path_factory):
             env=environment, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        wait_for_server(server, port, log)
+        waiting.until(lambda: answers(port), server)
+        assert server.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(timeout=30)
-    with socket.socket() as again:
-        assert again.connect_ex(("127.0.0.1", port)) != 0
+        server.wait(timeout=waiting.PATIENCE)
+    assert not answers(port)
 
 
-def wait_for_server(server: subprocess.Popen, port: int, log: Path) -> None:
-    patience = time.monotonic() + 60
-    while time.monotonic() < patience:
-        assert server.poll() is None, log.read_text()
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"no answer on port {port}: {log.read_text()}")
+def answers(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -166,15 +160,14 @@ def test_it_fits_a_phone_and_a_desk(page: Page) -> None:
     right = "Math.max(...[...document.querySelectorAll('img, section, h1')].map(e => e.getBoundingClientRect().right))"
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(500)
-        assert page.evaluate(right) <= width
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.wait_for_function(f"{right} <= {width}", timeout=PATIENCE)
+        page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=PATIENCE)
 
 
 def test_it_runs_as_a_plain_script(tmp_path: Path, environment) -> None:
     ended = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", SCRIPT],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=waiting.PATIENCE,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from tools.members import run_small
 from tools.synthetic_runs import Synthetic, edit_config, write_run
+from tools.waiting import PATIENCE
 
 from rnnstudy.config.build import build, locate
 from rnnstudy.config.optimizer import optimizer_factory
@@ -122,7 +123,7 @@ def test_yaml_bombs_are_named_and_the_other_runs_are_compared(tmp_path, kind):
         "print(read_sweep(pathlib.Path(sys.argv[1])).unreadable)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr[-300:]
     assert done.stdout.strip() == "('bad: config.yaml is no YAML of plain values',)"

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from tools.members import run_small
 from tools.synthetic_runs import Synthetic, edit_json, write_run
+from tools.waiting import PATIENCE
 
 from rnnstudy.cli.board.links import BoardView
 from rnnstudy.core.errors import ConfigError, RnnstudyError
@@ -43,7 +44,7 @@ def replace(path: Path, kind: str) -> None:
 def python(code: str, *arguments: Path) -> str:
     """What a process prints that is given half a minute: what is wrong with it may be that it never ends."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-500:]
     return done.stdout.strip()
 

@@ -116,7 +116,7 @@ def test_a_browser_runs_nothing_in_a_report_of_hostile_runs(report):
             page.on("dialog", refuse)
             page.on("request", note)
             page.goto(file.as_uri())
-            page.wait_for_timeout(100)
+            page.evaluate("new Promise(done => setTimeout(done))")
             assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
             assert page.evaluate("document.scripts.length") == 0
             page.close()

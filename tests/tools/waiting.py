@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 PATIENCE = 300.0
 """Seconds after which something is taken not to come any more: however busy the machine is, it would have."""
@@ -11,7 +11,7 @@ PATIENCE = 300.0
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], process: subprocess.Popen[str] | None = None) -> T:
+def until(condition: Callable[[], T], process: subprocess.Popen[Any] | None = None) -> T:
     """Wait until a condition holds, or a process has ended.
 
     Returns:
