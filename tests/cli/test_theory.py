@@ -48,6 +48,7 @@ def test_random_networks(tmp_path, monkeypatch, capsys):
     assert page.count("data:image/png;base64,") == len(PICTURES)
 
 
+@pytest.mark.slow
 def test_a_run_at_one_of_its_steps(tmp_path, run_folder, capsys):
     out = tmp_path / "page"
     assert main(["theory", "--run", str(run_folder), "--step", "5", "--replica", "2", "--out", str(out)]) == 0

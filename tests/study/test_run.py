@@ -1,28 +1,30 @@
 import json
 import math
+import shutil
 
 import pytest
 import torch
 from tools.members import compose, members, run_small
+from tools.training import content, same_logs, same_weights
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.runs.folder import RunFolder
-from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.writers.run_log import RunLog
 
 EAGER = ("task.lag=19", "model.hidden_size=64", "optimizer.lr=0.01", "train.batch_size=32", "model=gru")
 """Learns the task within some 300 steps."""
 
 
-def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
-    content, _ = Checkpoints(folder.checkpoints).load()
-    assert content is not None
-    return content["network"]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> RunFolder:
+    """A run that is done, to look at."""
+    return run_small(tmp_path_factory.mktemp("trained") / "run")
 
 
-def same_weights(one: RunFolder, other: RunFolder) -> bool:
-    first, second = weights(one), weights(other)
-    return all(torch.equal(first[name], second[name]) for name in first)
+@pytest.fixture
+def copied(trained, tmp_path) -> RunFolder:
+    """A copy of it, to go on with or to damage."""
+    return RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
 
 
 def rows(folder: RunFolder, **where: int) -> list[dict]:
@@ -32,33 +34,31 @@ def rows(folder: RunFolder, **where: int) -> list[dict]:
     return records
 
 
-def test_the_same_seed_twice_gives_the_same_bytes(tmp_path):
-    one, other = run_small(tmp_path / "one"), run_small(tmp_path / "other")
-    third = run_small(tmp_path / "third", "seed=1")
-    assert same_weights(one, other)
-    assert one.metrics.read_bytes() == other.metrics.read_bytes()
-    assert one.curves.read_bytes() == other.curves.read_bytes()
-    assert one.histograms.read_bytes() == other.histograms.read_bytes()
-    assert not same_weights(one, third)
+def test_the_same_seed_twice_gives_the_same_bytes(trained, tmp_path):
+    other = run_small(tmp_path / "other")
+    assert same_weights(trained, other)
+    assert same_logs(trained, other)
+    assert not same_weights(trained, run_small(tmp_path / "third", "seed=1", "instrument=[]"))
 
 
 @pytest.mark.parametrize("model", members("model"))
 def test_replica_r_alone_is_replica_r_of_a_stack(tmp_path, model):
-    stack = run_small(tmp_path / "stack", f"model={model}", "mitigation=[clip_norm]")
-    for replica in range(3):
-        alone = run_small(
-            tmp_path / str(replica), f"model={model}", "mitigation=[clip_norm]", "replicas=1", f"seed={replica}"
-        )
-        for name, value in weights(alone).items():
-            assert torch.allclose(value[0], weights(stack)[name][replica], rtol=1e-4, atol=1e-6), name
+    arguments = (f"model={model}", "mitigation=[clip_norm]", "instrument=[grad_norm,horizon]")
+    stack = run_small(tmp_path / "stack", *arguments)
+    for replica in (0, 2):
+        alone = run_small(tmp_path / str(replica), *arguments, "replicas=1", f"seed={replica}")
+        stacked = content(stack)["network"]
+        for name, value in content(alone)["network"].items():
+            assert torch.allclose(value[0], stacked[name][replica], rtol=1e-4, atol=1e-6), name
         for one, other in zip(rows(alone), rows(stack, replica=replica), strict=True):
             assert one.keys() == other.keys()
             for tag in one.keys() - {"replica"}:
                 assert one[tag] == pytest.approx(other[tag], rel=1e-3, abs=1e-5), tag
 
 
-def test_a_replica_stops_when_solved_whatever_its_neighbours_do(tmp_path):
-    arguments = (*EAGER, "train.num_steps=1500", "train.eval_interval=20", "train.log_interval=20", "instrument=[]")
+def test_a_replica_stops_when_solved_whatever_its_neighbours_do_and_is_measured_then(tmp_path):
+    arguments = (*EAGER, "train.num_steps=1500", "train.eval_interval=20", "train.log_interval=20")
+    arguments += ("instrument=[hidden_grad_norm]", "instrument.hidden_grad_norm.schedule.interval=1000000")
     stack = run_small(tmp_path / "stack", *arguments, "replicas=3")
     result = json.loads(stack.result.read_text())
     assert result["status"] == ["solved"] * 3
@@ -70,17 +70,11 @@ def test_a_replica_stops_when_solved_whatever_its_neighbours_do(tmp_path):
         assert mine[-1]["eval/accuracy"] >= 0.99
         assert all(row.get("eval/accuracy", 0) < 0.99 for row in mine[:-1])
         assert result["final"]["eval/accuracy"][replica] == mine[-1]["eval/accuracy"]
-
-
-def test_the_first_and_the_last_weights_of_every_replica_are_measured(tmp_path):
-    arguments = (*EAGER, "train.num_steps=1500", "train.eval_interval=20", "replicas=3")
-    stack = run_small(tmp_path / "stack", *arguments, "instrument.hidden_grad_norm.schedule.interval=1000000")
-    steps_to_solve = json.loads(stack.result.read_text())["steps_to_solve"]
     log = RunLog(stack)
     tag = "hidden_grad_norm/h/layer_0/total"
     probed = {(record["replica"], record["step"]) for record in log.curves() if record["tag"] == tag}
     log.close()
-    assert probed == {(replica, step) for replica in range(3) for step in (0, steps_to_solve[replica])}
+    assert probed == {(replica, step) for replica in range(3) for step in (0, result["steps_to_solve"][replica])}
 
 
 @pytest.mark.slow
@@ -116,45 +110,38 @@ def test_what_a_result_says(tmp_path):
     assert manifest["edits_adjoints"] == ["truncated_bptt"]
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
-    folder = run_small(tmp_path / "run")
-    before = {path: path.stat().st_mtime_ns for path in sorted(folder.path.rglob("*"))}
-    run_small(tmp_path / "run")
-    assert {path: path.stat().st_mtime_ns for path in sorted(folder.path.rglob("*"))} == before
+def test_a_finished_run_is_not_trained_again(copied):
+    before = {path: path.stat().st_mtime_ns for path in sorted(copied.path.rglob("*"))}
+    run_small(copied.path)
+    assert {path: path.stat().st_mtime_ns for path in sorted(copied.path.rglob("*"))} == before
 
 
-def test_a_folder_of_another_configuration_is_refused(tmp_path):
-    run_small(tmp_path / "run")
+def test_a_folder_of_another_configuration_is_refused(copied):
     with pytest.raises(ConfigError, match=r"another configuration: task\.lag \(19 there, 30 here\)"):
-        run_small(tmp_path / "run", "task.lag=30")
+        run_small(copied.path, "task.lag=30")
     with pytest.raises(ConfigError, match=r"mitigation\.clip_norm\._target_ \(unset there"):
-        run_small(tmp_path / "run", "mitigation=[clip_norm]")
-    run_small(tmp_path / "run", "numerics.threads=2")
+        run_small(copied.path, "mitigation=[clip_norm]")
+    run_small(copied.path, "numerics.threads=2")
 
 
-@pytest.mark.parametrize("content", ["", "- 1", "a: [", "\x00"])
-def test_a_folder_with_a_broken_configuration_is_refused(tmp_path, content):
-    folder = run_small(tmp_path / "run")
-    folder.config.write_text(content)
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "\x00"])
+def test_a_folder_with_a_broken_configuration_is_refused(copied, text):
+    copied.config.write_text(text)
     with pytest.raises(ConfigError, match=r"config\.yaml"):
-        run_small(tmp_path / "run")
+        run_small(copied.path)
 
 
-def test_the_configuration_is_stored_resolved(tmp_path):
-    folder = run_small(tmp_path / "run")
-    stored = folder.config.read_text()
+def test_the_configuration_is_stored_resolved(trained):
+    stored = trained.config.read_text()
     assert "${" not in stored
     assert compose()["task"]["_target_"] in stored
 
 
-def test_a_run_killed_before_its_result_was_written_only_writes_the_result(tmp_path):
-    folder = run_small(tmp_path / "run")
-    before = [path.read_bytes() for path in (folder.metrics, folder.curves, folder.histograms)]
-    first = json.loads(folder.result.read_text())
-    folder.result.unlink()
-    run_small(tmp_path / "run")
-    assert [path.read_bytes() for path in (folder.metrics, folder.curves, folder.histograms)] == before
-    again = json.loads(folder.result.read_text())
+def test_a_run_killed_before_its_result_was_written_only_writes_the_result(trained, copied):
+    copied.result.unlink()
+    run_small(copied.path)
+    assert same_logs(trained, copied)
+    first, again = (json.loads(folder.result.read_text()) for folder in (trained, copied))
     assert {key: again[key] for key in ("status", "steps", "final")} == {
         key: first[key] for key in ("status", "steps", "final")
     }
@@ -162,29 +149,28 @@ def test_a_run_killed_before_its_result_was_written_only_writes_the_result(tmp_p
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "curves.jsonl", "histograms.jsonl"])
 @pytest.mark.parametrize("damage", ["gone", "not JSON"])
-def test_a_damaged_log_is_named_and_not_resumed(tmp_path, name, damage):
-    folder = run_small(tmp_path / "run")
-    folder.result.unlink()
-    path = folder.path / name
+def test_a_damaged_log_is_named_and_not_resumed(copied, name, damage):
+    copied.result.unlink()
+    path = copied.path / name
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes(b"xx" + path.read_bytes()[2:])
     with pytest.raises(RnnstudyError, match=rf"{name} is damaged: .*Move the run folder away"):
-        run_small(tmp_path / "run")
-    assert not folder.is_finished
+        run_small(copied.path)
+    assert not copied.is_finished
 
 
-def test_a_damaged_finished_run_is_not_called_finished(tmp_path):
-    for file in ("config.yaml", "run.json"):
-        folder = run_small(tmp_path / f"without {file}")
-        (folder.path / file).unlink()
-        with pytest.raises(ConfigError, match=file):
-            run_small(folder.path)
-    folder = run_small(tmp_path / "broken")
-    folder.result.write_text("zz")
+def test_a_damaged_finished_run_is_not_called_finished(copied):
+    result = copied.result.read_text()
+    copied.result.write_text("zz")
     with pytest.raises(ConfigError, match=r"is damaged: result\.json is no JSON\. Remove that file"):
-        run_small(folder.path)
+        run_small(copied.path)
+    copied.result.write_text(result)
+    for file in ("run.json", "config.yaml"):
+        (copied.path / file).unlink()
+        with pytest.raises(ConfigError, match=file):
+            run_small(copied.path)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
