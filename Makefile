@@ -26,6 +26,9 @@ study: .venv/installed
 	@echo "Report:           $(CURDIR)/$(STUDY)/report/report.html"
 	@echo "TensorBoard logs: $(CURDIR)/$(STUDY)   (to see them: $(BIN)/rnnstudy board $(STUDY))"
 
+# Modules are compiled once, not in every process that tests start.
+test check: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/installed-dev
 	$(BIN)/pytest -q -n auto --dist worksteal
 

@@ -45,7 +45,7 @@ def recurrent(network: Network, name: str = "weight_hh") -> list[Tensor]:
     [
         ("cayley", 30),
         ("matrix_exp", 30),
-        *(pytest.param(name, 1000, marks=pytest.mark.slow) for name in ("cayley", "matrix_exp")),
+        *(pytest.param(name, 300, marks=pytest.mark.slow) for name in ("cayley", "matrix_exp")),
     ],
 )
 def test_recurrent_weights_stay_orthogonal(orthogonal_map, steps):
@@ -225,7 +225,8 @@ def test_the_lru_refuses_an_odd_number_of_units(size):
 
 @pytest.mark.parametrize("model", ["rnn", "gru", "lstm"])
 def test_layer_normalisation_trains(tmp_path, model):
-    folder = run_small(tmp_path / "run", *SHORT, f"model={model}", "model.layer_norm=true", "model.num_layers=2")
+    chosen = (f"model={model}", "model.layer_norm=true", "model.num_layers=2", "instrument=[]")
+    folder = run_small(tmp_path / "run", *SHORT, *chosen)
     weights = content(folder)["network"]
     for layer in range(2):
         gain = weights[f"layers.{layer}.gain"]
@@ -249,7 +250,7 @@ def test_with_layer_normalisation_the_scale_of_weights_does_not_matter(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", members("model"))
 def test_interrupted_and_resumed_is_undisturbed(tmp_path, monkeypatch, model):
-    assert_resumed_is_undisturbed(tmp_path, monkeypatch, *SHORT, f"model={model}", "optimizer.lr=0.05")
+    assert_resumed_is_undisturbed(tmp_path, monkeypatch, *SHORT, f"model={model}", "optimizer.lr=0.05", "instrument=[]")
 
 
 @pytest.mark.slow
@@ -280,7 +281,7 @@ def test_a_linear_network_is_linear():
 def test_a_diverged_orthogonal_replica_does_not_end_the_run(tmp_path, hidden_size):
     """Its Cayley map has no solution; its neighbours go on as if it stood alone."""
     chosen = (*SHORT, "model=orthogonal_rnn", f"model.hidden_size={hidden_size}", "optimizer=sgd", "optimizer.lr=1e3")
-    folder = run_small(tmp_path / "run", *chosen, "train.num_steps=40")
+    folder = run_small(tmp_path / "run", *chosen, "train.num_steps=40", "instrument=[]")
     assert json.loads(folder.result.read_text())["status"] == ["diverged"] * 3
 
 

@@ -140,6 +140,7 @@ def test_cells_show_medians_ranges_and_counts(tmp_path: Path) -> None:
     assert row["time"] == ("42 s", "")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_censored_median_is_shown_as_more_than_the_steps_run(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(replicas=4))
     edit_json(
@@ -157,6 +158,7 @@ def test_a_censored_median_is_shown_as_more_than_the_steps_run(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_vanishing_ratio_is_the_median_of_the_replicas(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(replicas=3))
     set_curves(folder, [[1, 1e-2, 1], [1, 1e-4, 1], [1, 1e-9, 1]], [[1, 0.0, 1], [1, 0.0, 1], [1, 1e-9, 1]])
@@ -187,6 +189,7 @@ def test_headline_names_best_and_worst(sweep: tuple[Path, str, Page, str]) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_overlapping_intervals_are_told(tmp_path: Path) -> None:
     for name, solved in (("rnn", 3), ("gru", 4)):
         folder = write_run(tmp_path / name, Synthetic(model=name))
@@ -196,6 +199,7 @@ def test_overlapping_intervals_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_best_and_worst_are_of_one_task(tmp_path: Path) -> None:
     for lag in (8, 30):
         for model in ("rnn", "lstm"):
@@ -277,6 +281,7 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
         assert all(line in output for line in name.split("\n"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_hostile_folder_name_is_only_a_link(tmp_path: Path) -> None:
     write_run(tmp_path / '"><b>%41?#x', Synthetic())
     _, page, _ = run_compare(tmp_path)
@@ -296,6 +301,7 @@ def test_one_run_and_few_replicas(tmp_path: Path, replicas: int) -> None:
     assert [row["replica"] for row in rows] == [str(replica) for replica in range(replicas)]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_compared_folder_may_be_the_run(tmp_path: Path) -> None:
     run_compare(write_run(tmp_path / "run", Synthetic()))
     assert (tmp_path / "run" / "report" / "report.html").exists()
@@ -326,6 +332,7 @@ def test_run_that_has_only_begun(tmp_path: Path) -> None:
     assert page.figures == ["Fraction of replicas that solved the task: lstm"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_unreadable_run_leaves_the_rest(tmp_path: Path) -> None:
     for model in ("rnn", "gru", "lstm"):
         write_run(tmp_path / model, Synthetic(model=model))
@@ -362,6 +369,7 @@ def test_everything_zero_or_nan_is_still_drawn(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_settings_that_differ_are_columns_of_the_csv(tmp_path: Path) -> None:
     for lag in (5, 50):
         folder = write_run(tmp_path / f"{lag}", Synthetic(seed=lag))
@@ -382,6 +390,7 @@ def add_elsewhere(folder: Path, seq_len: int, accuracies: list[float]) -> None:
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_other_lengths_have_columns(tmp_path: Path) -> None:
     for name, seq_len in (("one", 1000), ("two", 60)):
         folder = write_run(tmp_path / name, Synthetic(replicas=3, model=name))
@@ -402,6 +411,7 @@ def test_other_lengths_have_columns(tmp_path: Path) -> None:
     assert {row["eval_at_1000_accuracy"] for row in rows if row["model"] == "two"} == {""}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_dashed_line_of_the_loss_is_the_memoryless_one(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(speed=0))
     manifest = read_json(folder / "run.json")
@@ -441,6 +451,7 @@ def test_a_task_without_a_criterion_is_not_called_unsolved(tmp_path: Path) -> No
     assert "solved 0" not in shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_ratio_where_the_loss_is_at_many_time_steps(tmp_path: Path) -> None:
     for model in ("rnn", "gru"):
         folder = write_run(tmp_path / model, Synthetic(model=model))

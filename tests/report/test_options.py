@@ -220,6 +220,7 @@ def test_the_tables_as_markdown(sweep: Path) -> None:
     assert r"**Against mitigation=\[\]**" in lines
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_markdown_is_printed_in_place_of_the_table(tmp_path: Path) -> None:
     write_run(tmp_path / "run", Synthetic(replicas=1, probes=2))
     stream = io.StringIO()
