@@ -27,9 +27,8 @@ SWEEP = (
     *SMALL,
     "model=rnn,gru",
     "mitigation=[],[clip_norm]",
-    "model.hidden_size=16",
-    "train.num_steps=150",
-    "train.checkpoint_interval=9",
+    "train.num_steps=45",
+    "train.checkpoint_interval=5",
     "instrument.hidden_grad_norm.schedule.interval=7",
 )
 
@@ -129,7 +128,7 @@ def test_two_sweeps_at_once_share_the_work(forks, undisturbed, tmp_path):
             assert set(codes) <= {0, 1}, [output.read_text() for output in told]
             assert 0 in codes
             texts = "".join(output.read_text() for output in told)
-            assert texts.count("; 150 steps in") == 4
+            assert texts.count("; 45 steps in") == 4
             assert "failed" not in texts
             for output in told:
                 output.unlink()

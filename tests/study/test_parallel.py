@@ -18,9 +18,9 @@ from rnnstudy.runs.lock import Holder, holder_of
 
 pytestmark = pytest.mark.slow
 
-SWEEP = (*SMALL, "model=gru,lstm,rnn", "train.checkpoint_interval=100")
+SWEEP = (*SMALL, "model=gru,lstm,rnn", "train.checkpoint_interval=20")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-LONG = "train.num_steps=1000"
+LONG = "train.num_steps=500"
 SHORT = "train.num_steps=2"
 
 
@@ -84,7 +84,7 @@ def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp
     told, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert errors == ""
-    assert told.count("; 1000 steps in") == 3
+    assert told.count("; 500 steps in") == 3
     assert_undisturbed(tmp_path, undisturbed)
     again = do(tmp_path, LONG, *JOBLIB)
     assert again.returncode == 0

@@ -19,8 +19,8 @@ from rnnstudy.training.checkpoint import Checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
-SWEEP = (*SMALL, "model=gru,lstm", "train.checkpoint_interval=100")
-LONG = "train.num_steps=2500"
+SWEEP = (*SMALL, "model=gru,lstm", "train.checkpoint_interval=50")
+LONG = "train.num_steps=1500"
 ON_SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1")
 
 

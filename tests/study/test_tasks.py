@@ -1,35 +1,33 @@
 """Every task trains with every model; lengths that vary, other lengths, texts; each kept when a run is resumed."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 from tools.members import SAMPLE_TEXT, SMALL, members, run_small
+from tools.training import assert_resumed_is_undisturbed, content
 
-from rnnstudy.core.errors import ConfigError, Interrupted
+from rnnstudy.core.errors import ConfigError
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.study.sweep.train import train
-from rnnstudy.training.checkpoint import Checkpoints
-from rnnstudy.training.loop import Training
 from rnnstudy.writers.run_log import RunLog
 
-TWO_STEPS = ("train.num_steps=2", "train.eval_interval=2", "train.log_interval=1", "replicas=2")
+TWO_STEPS = (
+    "train.num_steps=2",
+    "train.eval_interval=2",
+    "train.log_interval=1",
+    "replicas=2",
+    "instrument=[grad_norm]",
+)
 VARYING = ("task=adding", "task.seq_len=[5,30]", "eval.seq_lens=[10,50]")
 
 
 def rows(folder: RunFolder) -> list[dict]:
-    log = RunLog(folder)
-    records = list(log.metrics())
-    log.close()
-    return records
-
-
-def content(folder: RunFolder) -> dict:
-    loaded, _ = Checkpoints(folder.checkpoints).load()
-    assert loaded is not None
-    return loaded
+    with closing(RunLog(folder)) as log:
+        return list(log.metrics())
 
 
 @pytest.mark.slow
@@ -95,26 +93,7 @@ def test_evaluation_at_the_trained_length_is_the_evaluation(tmp_path):
     ],
 )
 def test_interrupted_at_any_step_and_resumed_is_undisturbed(tmp_path, monkeypatch, arguments):
-    whole = run_small(tmp_path / "whole", *arguments)
-    folder = tmp_path / "resumed"
-    step = Training._one_step
-    for stop_at in (3, 8):
-
-        def stopping(training: Training, stop_at=stop_at) -> None:
-            step(training)
-            if training.step == stop_at:
-                training.save()
-                raise Interrupted
-
-        monkeypatch.setattr(Training, "_one_step", stopping)
-        with pytest.raises(Interrupted):
-            run_small(folder, *arguments)
-    monkeypatch.setattr(Training, "_one_step", step)
-    resumed = run_small(folder, *arguments)
-    assert resumed.metrics.read_bytes() == whole.metrics.read_bytes()
-    assert resumed.curves.read_bytes() == whole.curves.read_bytes()
-    for name, value in content(whole)["network"].items():
-        assert torch.equal(value, content(resumed)["network"][name]), name
+    assert_resumed_is_undisturbed(tmp_path, monkeypatch, *arguments)
 
 
 def test_the_state_is_carried_from_window_to_window(tmp_path):
