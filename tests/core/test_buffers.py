@@ -72,7 +72,7 @@ def test_a_block_more_than_twice_too_large_is_not_spent():
 
 
 @given(st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=5), min_size=1, max_size=12))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_what_is_held_is_bounded_by_what_was_in_use_at_once(steps: list[list[int]]):
     """Each step takes some buffers and lets go of them."""
     pool = buffers._Pool()
@@ -100,7 +100,7 @@ def test_two_kinds_of_steps_in_turn_make_no_new_blocks(monkeypatch: pytest.Monke
 
 
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 5)), min_size=1, max_size=40))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_living_buffers_never_overlap(asked: list[tuple[int, int]]):
     """Buffers of drawn sizes, each put into a drawn place where another one may have been."""
     alive: dict[int, torch.Tensor] = {}

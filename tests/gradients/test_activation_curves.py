@@ -96,7 +96,7 @@ def test_bounds_have_the_published_digits():
 
 
 @by_name
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.floats(min_value=-8, max_value=8))
 def test_tangent_touches_the_curve(name, point):
     curve = ACTIVATION_CURVES[name]

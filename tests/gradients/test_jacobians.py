@@ -176,7 +176,7 @@ def test_a_scaled_orthogonal_linear_network_attains_the_bound_far_beyond_float64
     seed=st.integers(0, 2**31),
     radius=st.one_of(st.none(), st.floats(0, 6)),
 )
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_the_bound_is_never_crossed(nonlinearity, hidden_size, seq_len, seed, radius):
     path = random_trajectory(
         RNNRecurrence(nonlinearity=nonlinearity), hidden_size=hidden_size, seq_len=seq_len, seed=seed, radius=radius
@@ -244,7 +244,7 @@ def test_a_sequence_that_is_not_finite_gives_nan_and_leaves_the_others_alone():
 
 
 @given(exponent=st.integers(-300, 300), power=st.integers(-5000, 5000), seed=st.integers(0, 1000))
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_scaled_matrices_have_an_ordinary_size_and_the_same_value(exponent, power, seed):
     values = torch.from_numpy(np.random.default_rng(seed).standard_normal((2, 3, 4, 5))) * 10.0**exponent
     scaled = Scaled.of(values, float(power))

@@ -78,14 +78,14 @@ def assert_each_agrees(actual, expected, rel):
 
 
 @given(pairs=PAIRS)
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_every_term_of_the_lesson_agrees_with_autograd(pairs):
     inputs, targets = zip(*pairs, strict=True)
     assert_each_agrees(LESSON.terms(inputs, targets), autograd_terms(LESSON, inputs, targets), 1e-12)
 
 
 @given(pairs=PAIRS, seed=st.integers(0, 1000))
-@settings(max_examples=20)
+@settings(max_examples=15)
 def test_every_term_of_any_network_agrees_with_autograd(pairs, seed):
     network = random_network(seed)
     inputs, targets = zip(*pairs, strict=True)
@@ -93,7 +93,7 @@ def test_every_term_of_any_network_agrees_with_autograd(pairs, seed):
 
 
 @given(pairs=PAIRS, reach=st.integers(0, 12), seed=st.integers(0, 1000))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_truncated_gradients_agree_with_autograd_on_detached_states(pairs, reach, seed):
     network = random_network(seed)
     inputs, targets = zip(*pairs, strict=True)

@@ -69,7 +69,7 @@ def run_torch(
 
 @pytest.mark.parametrize("recurrence", IN_TORCH, ids=repr)
 @given(size=sizes())
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_parity(recurrence: Recurrence, size: Sizes) -> None:
     """Outputs, final states and all gradients, for a loss on every output and on the final states."""
     problem = make_problem(recurrence, size)

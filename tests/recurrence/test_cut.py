@@ -38,7 +38,7 @@ def check_cut(recurrence: Recurrence, size: Sizes, cuts: list[int]) -> None:
 
 @members
 @given(size=sizes(), data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_cut_anywhere(recurrence: Recurrence, size: Sizes, data: st.DataObject) -> None:
     """Any set of cuts; the totals of the pieces, one after the other, are those of the whole."""
     check_cut(recurrence, size, data.draw(st.lists(st.integers(1, size.time), max_size=3)))

@@ -30,7 +30,7 @@ def gradients(
 
 @members
 @given(size=sizes(), data=st.data(), and_states=st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_reading_is_slicing(recurrence: Recurrence, size: Sizes, data: st.DataObject, and_states: bool) -> None:
     """Any steps, in any order, some twice; alone and together with a loss on all states."""
     steps = data.draw(st.lists(st.integers(0, size.time - 1), min_size=1, max_size=6))

@@ -116,7 +116,7 @@ def test_an_interval_is_the_same_to_the_last_digit_alone_and_among_others():
     assert estimate_means(samples[97:], resamples=999, seed=0) == together[97:]
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(VALUES, min_size=2, max_size=40))
 def test_an_interval_lies_among_the_values_and_around_their_mean(values):
     found = estimate_means([values], resamples=999, seed=0)[0]

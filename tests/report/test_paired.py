@@ -69,7 +69,7 @@ def test_a_replica_that_never_solved_counts_as_the_budget():
     assert (found.pairs, found.left_out) == (5, 0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     st.integers(5, 9).flatmap(
         lambda n: st.tuples(*[st.lists(st.none() | st.integers(0, 900), min_size=n, max_size=n)] * 2)

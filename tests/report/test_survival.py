@@ -32,7 +32,7 @@ def test_a_curve_worked_by_hand():
     assert (curve.low[4], curve.high[4]) == (curve.low[3], curve.high[3])
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(STEPS)
 def test_curves_are_those_of_the_plain_twin(steps):
     curve = solved_curve(make_summary("run", steps=steps, last_step=900))
@@ -78,7 +78,7 @@ def test_a_run_that_has_not_begun_is_a_point():
     assert curve.steps.tolist() == [0]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(STEPS)
 def test_the_median_is_that_of_the_table(steps):
     run = make_summary("run", steps=steps, last_step=900)

@@ -112,7 +112,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("task_class", RULES, ids=lambda task_class: task_class.__name__)
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(data=st.data(), seed=st.integers(0, 10_000))
 def test_a_batch_follows_the_rule(task_class, data, seed):
     check_against_rule(task_class(**data.draw(ARGUMENTS[task_class])), batch_size=8, seed=seed)

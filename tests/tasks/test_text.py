@@ -190,7 +190,7 @@ def test_independent_windows_reach_every_place_and_never_cross_the_end(write, se
     assert batch.ends is None
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data(), kept=st.integers(2, 40), seed=st.integers(0, 1000))
 def test_consecutive_windows_read_on_where_the_last_ended(tmp_path_factory, data, kept, seed):
     seq_len = data.draw(st.integers(1, kept - 1))

@@ -117,6 +117,14 @@ def test_a_single_bad_step_is_skipped_and_counted(start, monkeypatch):
     assert records(training, 0)[-1]["train/skipped"] == 1
 
 
+def test_the_clipped_norm_is_that_after_the_mitigations(start):
+    training = start("run", 0, 2, "mitigation.clip_norm.max_norm=0.1", "instrument.grad_norm.schedule.interval=1")
+    training.run()
+    norms = [(row["grad_norm/raw"], row["grad_norm/clipped"]) for row in records(training, 0)]
+    assert [clipped for _, clipped in norms] == pytest.approx([min(raw, 0.1) for raw, _ in norms], rel=1e-4)
+    assert max(norms)[0] > 0.1
+
+
 def test_when_all_have_diverged_the_run_ends(start):
     training = start("run", 0, 2)
     with torch.no_grad():
