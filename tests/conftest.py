@@ -39,3 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             recurrence is not None and repr(recurrence) not in QUICK_RECURRENCES
         ):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a comparison leave out its figures, which take most of its time, where a test is about its words."""
+    monkeypatch.setattr("rnnstudy.report.compare.MAX_DRAWN", 0)

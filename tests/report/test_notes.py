@@ -3,12 +3,15 @@
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from tools.synthetic_runs import Synthetic, write_run
 
 from rnnstudy.report.compare import Request, assemble, compare
 from rnnstudy.report.tables.columns import Column
 from rnnstudy.report.tables.text import markdown_table
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_the_page_names_every_damaged_run_and_the_terminal_the_first(tmp_path: Path) -> None:

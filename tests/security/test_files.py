@@ -158,6 +158,7 @@ def test_more_replicas_than_anybody_trains_are_not_made_room_for(tmp_path):
     assert told == f"bad: run.json: 'replicas' must be at most {MOST_REPLICAS}, is {10**15}"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["report.html.part", "report.html", "table.csv.part"])
 def test_a_report_is_not_written_through_a_link(tmp_path, name):
     private = tmp_path / "private"
