@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tools.members import SMALL
-from tools.training import assert_same_runs
+from tools.training import assert_same_runs, runs_in
 from tools.waiting import PATIENCE, until
 from tools.zygote import Zygote, zygote
 
@@ -43,20 +43,16 @@ def arguments(folder: Path, *more: str) -> list[str]:
     return [*SWEEP, f"output_dir='{folder}'", *more]
 
 
-def runs(folder: Path) -> dict[str, RunFolder]:
-    return {path.parent.name: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(forks: Zygote, tmp_path_factory) -> tuple[dict[str, RunFolder], float]:
     folder = tmp_path_factory.mktemp("undisturbed")
     began = time.monotonic()
     assert forks.run(arguments(folder), folder / "told.txt") == 0, (folder / "told.txt").read_text()
-    return runs(folder), time.monotonic() - began
+    return runs_in(folder), time.monotonic() - began
 
 
 def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
-    assert_same_runs(runs(folder), undisturbed)
+    assert_same_runs(runs_in(folder), undisturbed)
     assert not list(folder.rglob("*.part"))
     assert not list((folder / ".rnnstudy" / "locks").iterdir())
 
@@ -105,7 +101,7 @@ def test_killed_while_several_processes_do_it(undisturbed, tmp_path):
             # The others go on, and so does the run whose process died.
             assert process.returncode == 0, told
             assert_undisturbed(tmp_path, undisturbed[0])
-            for run in list(runs(tmp_path).values())[:2]:
+            for run in list(runs_in(tmp_path).values())[:2]:
                 run.result.unlink()
     # A worker whose parent died stops by itself.
     until(lambda: not any(map(holder_of, locks.glob("*"))))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tools.members import SMALL
-from tools.training import assert_same_runs
+from tools.training import assert_same_runs, runs_in
 from tools.waiting import PATIENCE, until
 
 from rnnstudy.runs.failure import read_failure
@@ -47,15 +47,11 @@ def wide() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "500"}
 
 
-def runs(folder: Path) -> dict[str, RunFolder]:
-    return {path.parent.name.partition("_")[0]: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
-
-
 def wait_for_training(folder: Path, count: int) -> list[Holder]:
     """Wait until some runs have saved a checkpoint."""
 
     def training() -> list[Holder]:
-        begun = [run for run in runs(folder).values() if list(run.checkpoints.glob("*.pt"))]
+        begun = [run for run in runs_in(folder).values() if list(run.checkpoints.glob("*.pt"))]
         holders = [holder for run in begun if (holder := holder_of(run.lock)) is not None]
         return holders if len(holders) >= count else []
 
@@ -67,11 +63,11 @@ def undisturbed(tmp_path_factory) -> dict[str, RunFolder]:
     folder = tmp_path_factory.mktemp("undisturbed")
     done = do(folder, LONG)
     assert done.returncode == 0, done.stderr
-    return runs(folder)
+    return runs_in(folder)
 
 
 def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
-    assert_same_runs(runs(folder), undisturbed)
+    assert_same_runs(runs_in(folder), undisturbed)
 
 
 def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp_path):
@@ -94,7 +90,7 @@ def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp
 def test_a_run_whose_process_is_killed_every_time_fails_and_the_others_are_done(undisturbed, tmp_path):
     process = start(tmp_path, LONG, *JOBLIB)
     wait_for_training(tmp_path, 1)
-    victim = runs(tmp_path)["gru"]
+    victim = runs_in(tmp_path)["gru"]
     killed: set[int] = set()
     while process.poll() is None:
         holder = holder_of(victim.lock)
@@ -111,8 +107,8 @@ def test_a_run_whose_process_is_killed_every_time_fails_and_the_others_are_done(
     failed = read_failure(victim)
     assert failed is not None
     assert "died 2 times" in failed.error
-    assert runs(tmp_path)["lstm"].is_finished
-    assert runs(tmp_path)["rnn"].is_finished
+    assert runs_in(tmp_path)["lstm"].is_finished
+    assert runs_in(tmp_path)["rnn"].is_finished
     assert "rnnstudy compare" in told
     left = do(tmp_path, LONG, *JOBLIB, "retry_failed=false")
     assert left.returncode == 1
@@ -134,7 +130,7 @@ def test_stopped_saves_checkpoints_and_the_same_command_goes_on(undisturbed, tmp
     assert process.returncode == 130, told + errors
     assert "the runs that had begun have saved checkpoints. To go on: rnnstudy train -m" in errors
     assert "Traceback" not in told + errors
-    stopped = [run for run in runs(tmp_path).values() if not run.is_finished]
+    stopped = [run for run in runs_in(tmp_path).values() if not run.is_finished]
     assert stopped
     assert all("a checkpoint is saved" in run.history.read_text() for run in stopped)
     done = do(tmp_path, LONG, *JOBLIB)
@@ -152,7 +148,7 @@ def test_on_one_core_the_runs_are_done_in_the_process_of_the_sweep(undisturbed, 
     told, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told + errors
     assert "To go on: rnnstudy train -m" in errors
-    assert len(runs(tmp_path)) == 1
+    assert len(runs_in(tmp_path)) == 1
     done = do(tmp_path, LONG, *alone)
     assert done.returncode == 0, done.stderr
     assert "resumed after" in done.stdout
@@ -173,8 +169,8 @@ def test_settings_with_which_nothing_is_done_are_one_line(tmp_path, setting, mes
 
 def test_a_failing_run_leaves_the_others_alone_and_is_tried_again(tmp_path):
     assert do(tmp_path, SHORT).returncode == 0
-    gru = runs(tmp_path)["gru"]
-    for run in runs(tmp_path).values():
+    gru = runs_in(tmp_path)["gru"]
+    for run in runs_in(tmp_path).values():
         run.result.unlink()
     blocked = gru.path / "config.yaml.part"
     blocked.mkdir()
@@ -183,7 +179,7 @@ def test_a_failing_run_leaves_the_others_alone_and_is_tried_again(tmp_path):
     error = f"{gru.path} cannot be written to: Is a directory"
     assert done.stderr.startswith(f"rnnstudy: 1 of 3 runs failed:\n  [1/3] gru: {error}")
     assert done.stderr.count("\n") == 2
-    assert runs(tmp_path)["lstm"].is_finished
+    assert runs_in(tmp_path)["lstm"].is_finished
     blocked.rmdir()
     assert do(tmp_path, SHORT, *JOBLIB).returncode == 0
     assert gru.is_finished

@@ -13,6 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tools.members import SMALL, run_small
+from tools.training import content, same_logs
 from tools.waiting import PATIENCE, until
 
 from rnnstudy.runs.folder import RunFolder
@@ -58,17 +59,9 @@ def last_heatmap(folder: RunFolder) -> tuple[int, bytes]:
 
 def assert_same_run(folder: RunFolder, reference: RunFolder) -> None:
     assert folder.is_finished
-    for one, other in zip(
-        (folder.metrics, folder.curves, folder.histograms),
-        (reference.metrics, reference.curves, reference.histograms),
-        strict=True,
-    ):
-        assert one.read_bytes() == other.read_bytes()
-    shown = [last_heatmap(place) for place in (folder, reference)]
-    assert shown[0] == shown[1]
-    ends = [Checkpoints(place.checkpoints).load()[0] for place in (folder, reference)]
-    assert ends[0] is not None
-    assert ends[1] is not None
+    assert same_logs(folder, reference)
+    assert last_heatmap(folder) == last_heatmap(reference)
+    ends = [content(place) for place in (folder, reference)]
     for part in ("network", "averages", "replicas"):
         assert all(torch.equal(value, ends[1][part][name]) for name, value in ends[0][part].items())
     for index, state in ends[0]["optimizer"]["state"].items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tools.members import SMALL
 from tools.slurm import cluster, queue, why_not
-from tools.training import assert_same_runs
+from tools.training import assert_same_runs, runs_in
 from tools.waiting import PATIENCE, until
 
 from rnnstudy.runs.folder import RunFolder
@@ -41,21 +41,17 @@ def start(env: dict[str, str], folder: Path, *overrides: str) -> subprocess.Pope
     return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def runs(folder: Path) -> dict[str, RunFolder]:
-    return {path.parent.name.partition("_")[0]: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(slurm, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     process = start(slurm, folder, LONG)
     told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, told
-    return runs(folder)
+    return runs_in(folder)
 
 
 def assert_undisturbed(folder: Path, undisturbed: dict[str, RunFolder]) -> None:
-    assert_same_runs(runs(folder), undisturbed)
+    assert_same_runs(runs_in(folder), undisturbed)
 
 
 def is_training(run: RunFolder) -> bool:
@@ -72,8 +68,8 @@ def start_now(env: dict[str, str], *jobs: str) -> None:
 
 def test_a_job_that_is_killed_is_done_again_and_one_that_is_preempted_goes_on(slurm, undisturbed, tmp_path):
     process = start(slurm, tmp_path, LONG, *ON_SLURM)
-    until(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
-    gru, lstm = (runs(tmp_path)[model] for model in ("gru", "lstm"))
+    until(lambda: len(runs_in(tmp_path)) == 2 and all(map(is_training, runs_in(tmp_path).values())))
+    gru, lstm = (runs_in(tmp_path)[model] for model in ("gru", "lstm"))
     holder = holder_of(gru.lock)
     assert holder is not None
     os.kill(holder.pid, signal.SIGKILL)
@@ -92,14 +88,14 @@ def test_a_job_that_is_killed_is_done_again_and_one_that_is_preempted_goes_on(sl
 
 def test_a_job_that_is_cancelled_saves_a_checkpoint_and_the_same_command_goes_on(slurm, undisturbed, tmp_path):
     process = start(slurm, tmp_path, LONG, *ON_SLURM)
-    until(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
+    until(lambda: len(runs_in(tmp_path)) == 2 and all(map(is_training, runs_in(tmp_path).values())))
     subprocess.run(["scancel", *[job for job in queue(slurm) if job.endswith("_0")]], env=slurm, check=True)
     told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, told
     assert "1 of 2 runs failed" in told
     assert "[1/2] gru: stopped before its end; the same command goes on" in told
-    assert "a checkpoint is saved" in runs(tmp_path)["gru"].history.read_text()
-    assert runs(tmp_path)["lstm"].is_finished
+    assert "a checkpoint is saved" in runs_in(tmp_path)["gru"].history.read_text()
+    assert runs_in(tmp_path)["lstm"].is_finished
     again = start(slurm, tmp_path, LONG, *ON_SLURM)
     told, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, told
@@ -111,13 +107,13 @@ def test_a_job_that_is_cancelled_saves_a_checkpoint_and_the_same_command_goes_on
 def test_jobs_that_give_way_to_others_go_on(slurm, undisturbed, tmp_path, partition):
     """Slurm's own preemption: with GraceTime a job that has saved its checkpoint must ask to be queued again."""
     process = start(slurm, tmp_path, LONG, *ON_SLURM, f"hydra.launcher.partition={partition}")
-    until(lambda: len(runs(tmp_path)) == 2 and all(map(is_training, runs(tmp_path).values())))
+    until(lambda: len(runs_in(tmp_path)) == 2 and all(map(is_training, runs_in(tmp_path).values())))
     taken = queue(slurm)
     all_cores = f"--cpus-per-task={max(2, os.cpu_count() or 2)}"
     other = ["sbatch", "--partition=high", all_cores, "--output=/dev/null", "--wrap=sleep 2"]
     subprocess.run(other, env=slurm, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
     until(lambda: set(taken) <= set(queue(slurm, "--states=PENDING")))
-    for run in runs(tmp_path).values():
+    for run in runs_in(tmp_path).values():
         assert "a checkpoint is saved" in run.history.read_text()
     until(lambda: queue(slurm) and set(queue(slurm)) <= set(taken))
     start_now(slurm, *taken)
@@ -129,15 +125,15 @@ def test_jobs_that_give_way_to_others_go_on(slurm, undisturbed, tmp_path, partit
 def test_a_run_that_fails_does_not_end_the_sweep(slurm, tmp_path):
     first = start(slurm, tmp_path, "train.num_steps=1")
     first.communicate(timeout=PATIENCE)
-    gru = runs(tmp_path)["gru"]
+    gru = runs_in(tmp_path)["gru"]
     gru.result.unlink()
     (gru.path / "config.yaml.part").mkdir()
-    runs(tmp_path)["lstm"].result.unlink()
+    runs_in(tmp_path)["lstm"].result.unlink()
     process = start(slurm, tmp_path, "train.num_steps=1", *ON_SLURM)
     told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert told.count("cannot be written to: Is a directory") == 2
-    assert runs(tmp_path)["lstm"].is_finished
+    assert runs_in(tmp_path)["lstm"].is_finished
 
 
 def test_without_waiting_the_jobs_go_on(slurm, undisturbed, tmp_path):

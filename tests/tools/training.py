@@ -115,6 +115,11 @@ def same_logs(one: RunFolder, other: RunFolder) -> bool:
     return all((one.path / name).read_bytes() == (other.path / name).read_bytes() for name in logs)
 
 
+def runs_in(folder: Path) -> dict[str, RunFolder]:
+    """The runs of a sweep, by what their folders' names begin with: the model, and what is done to it."""
+    return {path.parent.name.partition("_")[0]: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
+
+
 def assert_same_runs(done: Mapping[str, RunFolder], reference: Mapping[str, RunFolder]) -> None:
     """Runs, by name, that are finished and have the same weights and logs as others, bit for bit."""
     assert done.keys() == reference.keys()
