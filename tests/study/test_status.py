@@ -23,7 +23,7 @@ import pathlib, sys, time
 from rnnstudy.runs.lock import Lock
 Lock(pathlib.Path(sys.argv[1]), lambda: {"step": 30, "num_steps": 2000, "loss": 0.5}).acquire()
 print("acquired", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
