@@ -9,6 +9,7 @@ from tools.members import members, plan
 
 from rnnstudy.core.seeding import replica_generators
 from rnnstudy.models.base import Interface
+from rnnstudy.runs import tags
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training import step
 from rnnstudy.training.checkpoint import Checkpoints
@@ -137,7 +138,7 @@ def test_when_all_have_diverged_the_run_ends(start):
 def test_evaluation_is_on_what_was_held_out(start):
     training = start("run", 0, 2, "task=sequential_digits")
     task = training.parts.task
-    batch = training._eval_batches["eval"]
+    batch = training._eval_batches[tags.EVAL]
     generators = replica_generators(0, 2, "eval")
     for replica, generator in enumerate(generators):
         wanted = task.held_out().sample(batch.inputs.shape[2], generator)
@@ -159,7 +160,7 @@ def test_a_probe_leaves_the_gradient_as_it_is(start):
 
 def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
     training = start("run", 0, 2)
-    network, task, batch = training.parts.network, training.parts.task, training._eval_batches["eval"]
+    network, task, batch = training.parts.network, training.parts.task, training._eval_batches[tags.EVAL]
     whole = evaluate(task, network, batch)
     monkeypatch.setattr(step, "EVALUATED_AT_ONCE", 23 * 2 * 5)
     parts = evaluate(task, network, batch)
@@ -173,6 +174,6 @@ def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):
 
 def test_training_and_evaluation_are_of_different_streams(start):
     training = start("run", 0, 2, "train.eval_batch_size=4", "train.batch_size=4")
-    trained, judged = training._data.next(0), training._eval_batches["eval"]
+    trained, judged = training._data.next(0), training._eval_batches[tags.EVAL]
     assert trained.inputs.shape == judged.inputs.shape
     assert not torch.equal(trained.inputs, judged.inputs)
