@@ -20,6 +20,7 @@ from rnnstudy.cli.tune import add_tune
 from rnnstudy.cli.verify import add_verify
 from rnnstudy.core.errors import Interrupted, RnnstudyError
 from rnnstudy.core.text import printable
+from rnnstudy.runs.folder import RunFolder
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -117,19 +118,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    from rnnstudy.core.errors import UnfinishedError
+    from rnnstudy.runs.failure import UnfinishedError
     from rnnstudy.study.sweep.train import train
 
     try:
         _lead_on(train(arguments, console), console)
     except UnfinishedError as error:
-        _lead_on(error.folders, console)
+        _lead_on(error.runs, console)
         raise
     return 0
 
 
-def _lead_on(folders: Sequence[Path], console: Console) -> None:
-    for folder in folders:
+def _lead_on(runs: Sequence[RunFolder], console: Console) -> None:
+    for folder in sorted({run.path.parent for run in runs}):
         place = shlex.quote(printable(str(folder)))
         _say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
 

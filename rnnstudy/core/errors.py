@@ -3,7 +3,6 @@
 import difflib
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 
 class RnnstudyError(Exception):
@@ -80,17 +79,3 @@ class Interrupted(KeyboardInterrupt):
     """
 
     signal: int | None = None
-
-
-class UnfinishedError(RnnstudyError):
-    """Not every run of a sweep is finished.
-
-    Args:
-        message: Which are not, and why.
-        folders: Hold the runs.
-    """
-
-    def __init__(self, message: str, folders: list[Path]) -> None:
-        """Keep the folders."""
-        super().__init__(message)
-        self.folders = folders

@@ -37,6 +37,20 @@ class Failure:
     format: int = FORMAT
 
 
+class UnfinishedError(RnnstudyError):
+    """Not every run of a sweep is finished.
+
+    Args:
+        message: Which are not, and why.
+        runs: All runs that were asked for, in order.
+    """
+
+    def __init__(self, message: str, runs: list[RunFolder]) -> None:
+        """Keep the runs."""
+        super().__init__(message)
+        self.runs = runs
+
+
 def record(folder: RunFolder, error: str, *, kind: str = FAILED, trace: str = "") -> None:
     """Keep why a run ended before its end.
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from tools.members import SMALL
 
 from rnnstudy.cli.main import main
-from rnnstudy.core.errors import ConfigError, RnnstudyError, UnfinishedError
+from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.runs.failure import UnfinishedError
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.identity import whole_essence
 from rnnstudy.study.jobs.check import check_all
@@ -82,9 +83,9 @@ def test_the_order_of_initialisations_makes_another_run(tmp_path):
     assert len(chosen(tmp_path)) == 2
 
 
-def test_the_flag_of_a_sweep_may_stand_between_overrides(tmp_path):
-    train([*TINY, f"output_dir='{tmp_path}'", "--multirun", "model=gru,lstm"], Console(quiet=True))
-    assert [model for model, _, _ in chosen(tmp_path)] == ["gru", "lstm"]
+def test_the_flag_of_a_sweep_may_stand_between_overrides_and_the_runs_come_back_in_order(tmp_path):
+    runs = train([*TINY, f"output_dir='{tmp_path}'", "--multirun", "model=lstm,gru,lstm"], Console(quiet=True))
+    assert [yaml.safe_load(run.config.read_text())["choices"]["model"] for run in runs] == ["lstm", "gru"]
 
 
 def test_a_failing_sweep_tells_its_error_then_and_at_the_end_and_where_the_other_runs_are(
@@ -105,7 +106,7 @@ def test_a_failing_sweep_tells_its_error_then_and_at_the_end_and_where_the_other
     assert f"rnnstudy compare {tmp_path}" in shown.out
     with pytest.raises(UnfinishedError) as caught:
         train([*TINY, f"output_dir='{tmp_path}'", "-m", "model=gru,lstm"], Console(quiet=True))
-    assert caught.value.folders == [tmp_path]
+    assert [run.path.name.partition("_")[0] for run in caught.value.runs] == ["gru", "lstm"]
 
 
 def test_a_sweep_in_a_folder_that_cannot_be_written_is_one_line(tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rnnstudy.core.errors import RnnstudyError, UnfinishedError
-from rnnstudy.runs.failure import FAILED, in_one_line, read_failure
+from rnnstudy.core.errors import RnnstudyError
+from rnnstudy.runs.failure import FAILED, UnfinishedError, in_one_line, read_failure
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.ledger import Ledger, LedgerEntry, write_ledger
 from rnnstudy.runs.lock import HeldError, holder_of
@@ -25,7 +25,7 @@ MOST_LISTED = 20
 """Failed runs whose errors are repeated at the end."""
 
 
-def execute(composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> list[Path]:
+def execute(composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> list[RunFolder]:
     """Do the runs that are not finished.
 
     Args:
@@ -35,7 +35,7 @@ def execute(composition: Composition, checked: Sequence[Checked], command: str, 
         console: Where progress is shown.
 
     Returns:
-        The folders that hold the run folders.
+        The run folders, in order.
 
     Raises:
         UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
@@ -43,7 +43,7 @@ def execute(composition: Composition, checked: Sequence[Checked], command: str, 
         RnnstudyError: The run failed.
     """
     if not composition.is_sweep:
-        return [_do_one(checked[0], console).path.parent]
+        return [_do_one(checked[0], console)]
     return _Sweep(composition, checked, command, console).do()
 
 
@@ -100,11 +100,11 @@ class _Sweep:
         self._command = command
         self._errors: dict[Path, str] = {}
 
-    def do(self) -> list[Path]:
+    def do(self) -> list[RunFolder]:
         """Do the runs that are not finished.
 
         Returns:
-            The folders that hold the run folders.
+            The run folders, in order.
 
         Raises:
             UnfinishedError: Runs failed, or other processes do them.
@@ -112,13 +112,12 @@ class _Sweep:
         """
         ledgers = self._write_ledgers()
         entries = [entry for ledger in ledgers for entry in ledger.entries()]
-        folders = sorted({checked.folder.path.parent for checked in self._checked.values()})
         with Screen(self._console, list(self._states.values())) as screen:
             left = self._left_to_do(entries, screen)
             if left:
                 self._launch(ledgers, left, screen)
-        self._require_finished(folders)
-        return folders
+        self._require_finished()
+        return [checked.folder for checked in self._checked.values()]
 
     def _write_ledgers(self) -> list[Ledger]:
         """List the runs, in each folder those that are there.
@@ -192,7 +191,7 @@ class _Sweep:
                 state.stage = Stage.DONE
                 state.take(self._checked[place].folder.result)
 
-    def _require_finished(self, folders: list[Path]) -> None:
+    def _require_finished(self) -> None:
         """Say what is not finished, and why.
 
         Raises:
@@ -222,7 +221,7 @@ class _Sweep:
                 f"{elsewhere} of {count} runs are being done by other processes: rnnstudy status tells by which."
             )
         if told:
-            raise UnfinishedError("\n".join(told), folders)
+            raise UnfinishedError("\n".join(told), [checked.folder for checked in self._checked.values()])
 
 
 def _home(checked: Checked) -> Path:

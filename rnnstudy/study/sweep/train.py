@@ -4,12 +4,12 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
 from rnnstudy.config.plain import check_plain
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.job import Job
 from rnnstudy.study.jobs.compose import Telling, composing, inform, wants_information
 from rnnstudy.study.jobs.labels import naming_the_run
@@ -18,7 +18,7 @@ _FEW = 20
 """Runs that are prepared before anybody wonders."""
 
 
-def train(arguments: Sequence[str], console: Console) -> list[Path]:
+def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
     """Do what a command line asks for, once all of it has been checked.
 
     Args:
@@ -26,7 +26,7 @@ def train(arguments: Sequence[str], console: Console) -> list[Path]:
         console: Where progress is shown.
 
     Returns:
-        The folders that hold the run folders.
+        The run folders, in the order asked for; none where Hydra was asked about the configuration.
 
     Raises:
         ConfigError: Something about the configuration of any of the runs is wrong; none was started.
