@@ -8,7 +8,7 @@ from torch import nn
 
 from rnnstudy.config.build import build, build_section, find_class
 from rnnstudy.config.optimizer import optimizer_factory
-from rnnstudy.config.plain import RunSettings, check_plain
+from rnnstudy.config.plain import PlainSettings, RunSettings, check_plain
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.instruments.base import Instrument
@@ -54,8 +54,12 @@ class Plan:
 M = TypeVar("M")
 
 
-def plan_run(config: Mapping[str, Any]) -> Plan:
+def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> Plan:
     """Check a resolved configuration and build all settings from it; nothing is computed yet.
+
+    Args:
+        config: The configuration.
+        plain: What `check_plain` returned for it; checked here if None.
 
     Returns:
         The settings.
@@ -63,7 +67,7 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
     Raises:
         ConfigError: The first thing that is wrong: the configuration path, the rule, the value, what is allowed.
     """
-    run, train = check_plain(config)
+    plain = plain or check_plain(config)
     task, seq_lens = _build_task(config["task"])
     model = build(config["model"], Model, path="model")
     return Plan(
@@ -74,10 +78,10 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
         instruments=_build_members(config["instrument"], Instrument, "instrument"),
         make_optimizer=optimizer_factory(config["optimizer"], path="optimizer"),
         schedule=build(config["schedule"], LearningRateSchedule, path="schedule"),
-        train=train,
+        train=plain.train,
         eval=_build_eval(config["eval"], task),
         numerics=build_section(Numerics, config["numerics"], path="numerics"),
-        run=run,
+        run=plain.run,
     )
 
 

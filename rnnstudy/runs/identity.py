@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.groups import SINGLE
 
 UNESSENTIAL = (
     "study",
@@ -100,7 +101,7 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
         key, _, value = override.lstrip("+").partition("=")
         if key in UNESSENTIAL:
             continue
-        if "." in key or key in {"task", "optimizer", "schedule", "seed", "replicas"}:
+        if "." in key or key in {*SINGLE, "seed", "replicas"} - {"model"}:
             # A list such as [50,200] reads 50-200.
             plain = value.removeprefix("[").removesuffix("]")
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)

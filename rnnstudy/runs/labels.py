@@ -3,9 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-IN_SHORT = ("model", "init", "mitigation")
-"""Groups whose members make the short name."""
-
 
 def short_labels(paths: Sequence[str]) -> dict[str, str]:
     """Shorten dotted paths to their last part where that stays unambiguous.

@@ -10,9 +10,10 @@ from rich.console import Console
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.groups import SINGLE
 from rnnstudy.runs.job import Job
-from rnnstudy.study.jobs.compose import CHOICES
-from rnnstudy.study.run.run import run
+from rnnstudy.study.jobs.check import plan_job
+from rnnstudy.study.run.run import do_run
 from rnnstudy.study.screen.progress import Screen
 
 SMALL = (
@@ -45,7 +46,7 @@ def compose(*overrides: str) -> dict[str, Any]:
     choices = config.hydra.runtime.choices
     del config.hydra
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    names = {group: choices[group] for group in CHOICES}
+    names = {group: choices[group] for group in SINGLE}
     inits = plain["model"]["init"]
     lists = {"init": list(inits) if isinstance(inits, dict) else [], "mitigation": list(plain["mitigation"])}
     return {"choices": {**names, **lists}, **plain}
@@ -53,12 +54,10 @@ def compose(*overrides: str) -> dict[str, Any]:
 
 def plan(*overrides: str) -> Plan:
     """The settings of a small run, built."""
-    config = compose(*SMALL, *overrides)
-    del config["choices"]
-    return plan_run(config)
+    return plan_run(compose(*SMALL, *overrides))
 
 
 def run_small(folder: Path, *overrides: str) -> RunFolder:
     """Train a small run in this process, without any output on the screen."""
     config = compose(*SMALL, f"run_dir='{folder}'", *overrides)
-    return run(Job(config=config, overrides=[], label="test"), Screen(Console(quiet=True)))
+    return do_run(plan_job(Job(config=config, overrides=[], label="test")), Screen(Console(quiet=True)))

@@ -25,12 +25,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.groups import SINGLE
 from rnnstudy.runs.identity import flatten
 from rnnstudy.runs.job import Job
 from rnnstudy.study.jobs.hydra_errors import explain, explain_missing
-
-CHOICES = ("task", "model", "optimizer", "schedule")
-"""Groups of one member each; what was chosen is kept with the run, and so are mitigations and initialisations."""
 
 CONFIG = "config"
 
@@ -214,7 +212,7 @@ def _job(config: DictConfig) -> Job:
     model = plain.get("model")
     inits = model.get("init") if isinstance(model, dict) else None
     inits = list(inits) if isinstance(inits, dict) else []
-    choices = {group: chosen.get(group) for group in CHOICES}
+    choices = {group: chosen.get(group) for group in SINGLE}
     plain = {"choices": {**choices, "init": inits, "mitigation": mitigations}, **plain}
     name = f"{choices['model']} ({', '.join(inits)})" if inits else str(choices["model"])
     label = " + ".join([name, *mitigations])

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.groups import IN_SHORT
 from rnnstudy.runs.job import Job
-from rnnstudy.runs.labels import IN_SHORT, short_labels
+from rnnstudy.runs.labels import short_labels
 
 
 def labelled(jobs: Sequence[Job]) -> list[Job]:

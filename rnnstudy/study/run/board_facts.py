@@ -5,11 +5,11 @@ from typing import Any
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.models.base import Network
+from rnnstudy.runs.groups import CHOSEN
 from rnnstudy.runs.identity import UNESSENTIAL, flatten
 from rnnstudy.writers.hparams import Hyperparameters
 from rnnstudy.writers.overview import RunFacts
 
-_CHOICES = ("task", "model", "init", "mitigation", "optimizer", "schedule")
 _ALWAYS = ("seed", "replicas", "model.hidden_size", "optimizer.lr", "train.batch_size")
 
 
@@ -52,7 +52,7 @@ def hyperparameters(config: Mapping[str, Any], overrides: Sequence[str], seq_len
     """
     choices, flat = config["choices"], flatten(config)
     columns: dict[str, str | float | bool] = {}
-    for name in _CHOICES:
+    for name in CHOSEN:
         chosen = choices[name]
         columns[name] = chosen if isinstance(chosen, str) else "+".join(chosen) or "none"
     for key in (*_ALWAYS, *_set_by_hand(overrides)):

@@ -82,13 +82,13 @@ class Screen:
         """Whether there is a table, or is to be once a run trains."""
         return self._live is not None and self._entered
 
-    def run(self, name: str) -> "RunProgress":
-        """What shows one run: the first of this name that waits."""
-        for state in self.states:
-            if state.name == name and state.stage is Stage.WAITING:
-                return RunProgress(self, state)
-        self.states.append(RunState(name=name, num_steps=0, replicas=0))
-        return RunProgress(self, self.states[-1])
+    def follow(self, state: RunState) -> "RunProgress":
+        """Return what shows a run that begins: the first of the same name that waits here, or else a new one."""
+        for own in self.states:
+            if own.name == state.name and own.stage is Stage.WAITING:
+                return RunProgress(self, own)
+        self.states.append(state)
+        return RunProgress(self, state)
 
     def draw(self) -> float:
         """Draw the table anew, if there is one.
@@ -122,6 +122,18 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line, above the table if there is one."""
         self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def waiting(name: str, plan: Plan) -> RunState:
+    """Return the state of a run that waits."""
+    facts = plan.task.facts
+    return RunState(
+        name=name,
+        num_steps=plan.train.num_steps,
+        replicas=plan.run.replicas,
+        seq_len=facts.seq_len,
+        judged=facts.solved is not None,
+    )
 
 
 def _can_draw(console: Console) -> bool:
@@ -174,12 +186,6 @@ class RunProgress(Listener, Writer):
         elif kind is not None:
             self._note(str(error) or "stopped")
         self._screen.redraw()
-
-    def describe(self, plan: Plan) -> None:
-        """Note what is known of the run before it is done."""
-        facts, state = plan.task.facts, self.state
-        state.num_steps, state.replicas, state.seq_len = plan.train.num_steps, plan.run.replicas, facts.seq_len
-        state.judged = facts.solved is not None
 
     def record_in(self, folder: RunFolder) -> None:
         """Keep what is said of the run from here on in its folder too."""

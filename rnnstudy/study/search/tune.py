@@ -18,12 +18,12 @@ from rnnstudy.core.text import printable
 from rnnstudy.runs import failure
 from rnnstudy.runs.failure import PRUNED, in_one_line, read_failure
 from rnnstudy.runs.folder import RECORDS
-from rnnstudy.runs.identity import UNESSENTIAL, find_run_folder
+from rnnstudy.runs.identity import UNESSENTIAL
 from rnnstudy.runs.job import Job
 from rnnstudy.runs.lock import HeldError, Lock
-from rnnstudy.study.jobs.check import check
+from rnnstudy.study.jobs.check import check, plan_job
 from rnnstudy.study.jobs.compose import compose_jobs
-from rnnstudy.study.run.run import run
+from rnnstudy.study.run.run import do_run
 from rnnstudy.study.screen.progress import Screen
 from rnnstudy.study.search.objective import NoFigureError, Watching, figure_of
 from rnnstudy.study.search.space import STEPS_TO_SOLVE, Tuning, shown
@@ -175,10 +175,9 @@ class _Trying:
             Exception: The run failed.
         """
         (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
-        job = replace(job, label=f"trial {self._trial.number}")
-        folder = find_run_folder(job.config, job.overrides)
+        planned = plan_job(replace(job, label=f"trial {self._trial.number}"))
+        plan, folder, search = planned.plan, planned.folder, self._tuning.search
         self._trial.set_user_attr(_FOLDER, str(folder.path.absolute()))
-        plan, search = check(job.config), self._tuning.search
         watching = Watching(self._trial, search, replicas=plan.run.replicas, num_steps=plan.train.num_steps)
         given_up = f"given up by the search '{self._tuning.name}'"
         while True:
@@ -188,7 +187,7 @@ class _Trying:
             if pruned and not folder.is_finished:
                 return None
             try:
-                done = run(job, Screen(self._console), views=[watching], stop=lambda: watching.is_hopeless)
+                done = do_run(planned, Screen(self._console), views=[watching], stop=lambda: watching.is_hopeless)
                 return figure_of(done, search, plan.train.num_steps)
             except HeldError:
                 time.sleep(SECONDS_BETWEEN_LOOKS)

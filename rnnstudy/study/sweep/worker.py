@@ -43,7 +43,8 @@ class Worker:
             What went wrong, in one line; None if nothing did.
         """
         # Imported where it is called: a launcher that only sends this needs no torch.
-        from rnnstudy.study.run.run import run
+        from rnnstudy.study.jobs.check import plan_job
+        from rnnstudy.study.run.run import do_run
         from rnnstudy.study.screen.progress import Screen
 
         if self._above is not None:
@@ -58,7 +59,7 @@ class Worker:
         entry = Ledger(self.ledgers[place.ledger]).read_at(place.at)
         try:
             with _busy:
-                run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
+                do_run(plan_job(entry.job), Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
         except Interrupted as interrupted:
             if self.parent == os.getpid():
                 # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
