@@ -30,15 +30,12 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 def build(node: Any, base: type[T], *, path: str) -> T:
-    """Make the object that a node describes.
+    """Return the object that a node describes.
 
     Args:
         node: A mapping with `_target_` and the fields of the class it names.
         base: What the class must derive from.
         path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        An object of that class.
 
     Raises:
         ConfigError: The node names no such class, has an unknown or lacks a required key, or a value has the wrong
@@ -49,15 +46,12 @@ def build(node: Any, base: type[T], *, path: str) -> T:
 
 
 def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
-    """Find the class that a node names.
+    """Return the class that a node names.
 
     Args:
         node: A mapping with `_target_`.
         base: What the class must derive from.
         path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        The class.
 
     Raises:
         ConfigError: The node names no such class.
@@ -70,15 +64,12 @@ def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
 
 
 def build_section(cls: type[T], node: Any, *, path: str) -> T:
-    """Make an object of a known class from its fields.
+    """Return an object of a known class, made from its fields.
 
     Args:
         cls: A dataclass.
         node: A mapping with its fields.
         path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        The object.
 
     Raises:
         ConfigError: As for `build`.
@@ -108,10 +99,7 @@ def require_mapping(node: Any, path: str) -> Node:
 
 
 def locate(target: Any, path: str) -> Any:
-    """Find what a dotted name names.
-
-    Returns:
-        Whatever stands there.
+    """Return what a dotted name names.
 
     Raises:
         ConfigError: The name is not one that a configuration may use, or there is no such thing.
@@ -146,14 +134,7 @@ def check_keys(node: Node, known: list[str], required: set[str], path: str) -> N
 
 
 def _convert(value: Any, hint: Any, *, path: str) -> Any:
-    """Check a value against a field's type; nodes inside become objects.
-
-    Returns:
-        The value, or the object made from it.
-
-    Raises:
-        ConfigError: The value has another type.
-    """
+    """Return a value that fits a field's type, with objects for the nodes in it; raise ConfigError for any other."""
     if isinstance(value, Mapping) and isinstance(hint, type) and not issubclass(hint, Mapping):
         return build(value, hint, path=path)
     if isinstance(value, Mapping) and get_origin(hint) is Mapping and isinstance(get_args(hint)[1], type):

@@ -48,8 +48,8 @@ class PlainSettings:
     """The values of a configuration that no task, model or other member takes.
 
     Args:
-        run: Of the run.
-        train: Of training.
+        run: Values of the run.
+        train: Values of training.
     """
 
     run: RunSettings
@@ -60,14 +60,7 @@ _SETTINGS = tuple(RunSettings.__dataclass_fields__)
 
 
 def check_plain(config: Mapping[str, Any]) -> PlainSettings:
-    """Check the keys of a configuration and its plain values; `choices`, the names of the members, may be there too.
-
-    Returns:
-        The values.
-
-    Raises:
-        ConfigError: The first thing that is wrong.
-    """
+    """Return the plain values of a configuration, its keys checked; raise ConfigError for what is wrong first."""
     known = SECTIONS + _SETTINGS
     for key in config:
         if key not in {*known, "choices"}:

@@ -55,14 +55,11 @@ M = TypeVar("M")
 
 
 def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> Plan:
-    """Check a resolved configuration and build all settings from it; nothing is computed yet.
+    """Return everything that a resolved configuration asks for, checked and built; nothing is computed yet.
 
     Args:
-        config: The configuration.
+        config: The configuration; `choices`, the names of its members, may be there too.
         plain: What `check_plain` returned for it; checked here if None.
-
-    Returns:
-        The settings.
 
     Raises:
         ConfigError: The first thing that is wrong: the configuration path, the rule, the value, what is allowed.
@@ -86,14 +83,7 @@ def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> P
 
 
 def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
-    """Build the task; its length may be two numbers, the least and the most.
-
-    Returns:
-        The task at its longest, and the least and most time steps of its sequences.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the task at its longest, and the least and most time steps; its length may be those two numbers."""
     name = find_class(node, Task, path="task").length_field
     lengths = node.get(name)
     if not isinstance(lengths, list):
@@ -109,14 +99,7 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
 
 
 def _build_eval(node: Any, task: Task) -> EvalSettings:
-    """Check what else is to be evaluated.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the lengths to evaluate beside that of training; raise ConfigError for a length that the task cannot have."""
     settings = build_section(EvalSettings, node, path="eval")
     for seq_len in settings.seq_lens:
         try:
@@ -128,14 +111,7 @@ def _build_eval(node: Any, task: Task) -> EvalSettings:
 
 
 def _build_mitigations(nodes: Any, model: Model) -> list[Mitigation]:
-    """Build the mitigations, each of which must suit the model.
-
-    Returns:
-        They, in the order given.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the mitigations in the order given; raise ConfigError for one that does not suit the model."""
     mitigations = _build_members(nodes, Mitigation, "mitigation")
     for name, mitigation in zip(nodes, mitigations, strict=True):
         try:

@@ -32,27 +32,20 @@ class Digest:
     ratio_last: PerReplica
 
     def to_json(self) -> dict[str, Any]:
-        """For result.json."""
-        return {
-            "active": self.active,
-            "log10_ratio_first": self.ratio_first,
-            "log10_ratio_last": self.ratio_last,
-        }
+        """Return the content of result.json's `digest`."""
+        return {"active": self.active, "log10_ratio_first": self.ratio_first, "log10_ratio_last": self.ratio_last}
 
 
 def make_digest(
     metrics: Mapping[str, Track], curves: Mapping[str, Track], *, replicas: int, step: int | None
 ) -> Digest:
-    """Reduce a run's logs.
+    """Return the figures of a run's logs.
 
     Args:
         metrics: Tag to scalars.
-        curves: Tag to curves.
+        curves: Tag to curves over time steps.
         replicas: How many.
         step: The time step that the gradient must reach; None if the loss is not at the last step alone.
-
-    Returns:
-        The figures.
     """
     curve = top_track(curves) if step is not None else None
     return Digest(
@@ -67,13 +60,13 @@ def make_digest(
 
 
 def _mean(values: np.ndarray) -> np.floating:
-    """The mean of the values that are numbers; NaN if none is."""
+    """Return the mean of the values that are numbers; NaN if none is."""
     numbers = values[~np.isnan(values)]
     return numbers.mean() if numbers.size else np.float64(np.nan)
 
 
 def read_digest(fields: Fields, replicas: int) -> Digest:
-    """Take a digest from result.json; what is wrong in it is an UnreadableRunError."""
+    """Return the digest in result.json; raise UnreadableRunError for what is wrong in it."""
     active = fields.nested("active")
     return Digest(
         active={str(name): figures(active, name, replicas) for name in active.content},
@@ -83,14 +76,7 @@ def read_digest(fields: Fields, replicas: int) -> Digest:
 
 
 def figures(fields: Fields, key: str, replicas: int) -> PerReplica:
-    """Take a list with a number or null per replica.
-
-    Returns:
-        The numbers.
-
-    Raises:
-        UnreadableRunError: It is something else.
-    """
+    """Return a list with a number or null per replica; raise UnreadableRunError for anything else."""
     values = fields.items(key, length=replicas)
     if not all(value is None or is_number(value) for value in values):
         raise UnreadableRunError(f"{fields.source}: '{key}' must be numbers or null")

@@ -13,13 +13,12 @@ REPORT = "report"
 def find_run_folders(directory: Path, unseen: list[str]) -> Iterator[RunFolder]:
     """Yield the run folders at or below `directory`, in the order of their names.
 
+    A folder with at least one file of a run is one. Hidden folders are passed over: Hydra keeps a `config.yaml` of its
+    own in `.hydra`.
+
     Args:
         directory: Where to look.
         unseen: Receives a line on every folder that cannot be looked into.
-
-    Yields:
-        Folders with at least one file of a run. Hidden folders are passed over: Hydra keeps a
-        `config.yaml` of its own in `.hydra`.
     """
     yield from _search(directory, unseen, skipped={REPORT})
 

@@ -1,10 +1,10 @@
 """Groups of the configuration: the folders of `conf` from which a run chooses its members."""
 
 SINGLE = ("task", "model", "optimizer", "schedule")
-"""Groups of which a run has one member."""
+"""Groups that give a run one member each."""
 
 SEVERAL = {"init": "model.init", "mitigation": "mitigation", "instrument": "instrument"}
-"""Groups of which a run may have several members, with the key that holds them."""
+"""Groups that may give a run several members, with the key that holds them."""
 
 FILES = (*SINGLE, *SEVERAL, "train", "experiment")
 """All groups whose members are files in `conf`."""

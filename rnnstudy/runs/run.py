@@ -1,30 +1,31 @@
 """Run folders, read into plain data."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rnnstudy.core.criterion import Criterion
 from rnnstudy.runs.digest import Digest, PerReplica, figures, make_digest, read_digest
 from rnnstudy.runs.fields import MOST, Fields, UnreadableRunError
 from rnnstudy.runs.folder import FORMAT, RunFolder
 from rnnstudy.runs.lock import holder_of
 from rnnstudy.runs.logs import Track, read_curves, read_metrics
-from rnnstudy.runs.outcome import Criterion, Standing, last_values, standing_so_far
+from rnnstudy.runs.outcome import Standing, last_values, standing_so_far
 from rnnstudy.runs.settings import flatten, read_choices
 from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
 
 NO_CRITERION = "no criterion"
-"""Said of a task that nobody has said when it is solved."""
-
+"""Shown for a task without a criterion."""
 
 MOST_REPLICAS = 100_000
 """Of one run: far more than are trained side by side, few enough that a line of its log does not fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class TaskFacts:
     """What a run's task said of itself.
 
     Args:
@@ -101,7 +102,7 @@ class Run:
     seed: int
     device: str
     fingerprint: str | None
-    facts: Facts
+    facts: TaskFacts
     result: Result | None
 
     @property
@@ -167,15 +168,12 @@ class Run:
 
 
 def read_run(folder: RunFolder, *, label: str) -> Run:
-    """Read one run folder; a file that is missing, corrupt or of a newer format is an UnreadableRunError.
-
-    Returns:
-        The run; one without `result.json` has no result.
+    """Return the run in a folder; without `result.json` it has no result.
 
     Raises:
-        UnreadableRunError: Why not.
+        UnreadableRunError: A file is missing, corrupt or of a newer format.
     """
-    manifest = Fields(_parse_json(folder.manifest), folder.manifest.name)
+    manifest = _fields(folder.manifest, read_json, "JSON")
     _check_format(manifest)
     replicas = manifest.integer("replicas", minimum=1)
     if replicas > MOST_REPLICAS:
@@ -183,7 +181,7 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
     return Run(
         folder=folder,
         label=label,
-        config=_parse_config(folder.config),
+        config=_fields(folder.config, read_yaml, "YAML of plain values").content,
         replicas=replicas,
         seed=manifest.integer("seed"),
         device=manifest.text("device"),
@@ -193,23 +191,14 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
     )
 
 
-def _parse_json(path: Path) -> Any:
+def _fields(path: Path, read: Callable[[Path], Any], kind: str) -> Fields:
+    """Return the mapping in a file; raise UnreadableRunError if there is none."""
     try:
-        return read_json(path)
+        return Fields(read(path), path.name)
     except FileNotFoundError as error:
         raise UnreadableRunError(f"{path.name} is missing") from error
     except ValueError as error:
-        raise UnreadableRunError(f"{path.name} is no JSON") from error
-
-
-def _parse_config(path: Path) -> dict[str, Any]:
-    try:
-        content = read_yaml(path)
-    except FileNotFoundError as error:
-        raise UnreadableRunError(f"{path.name} is missing") from error
-    except ValueError as error:
-        raise UnreadableRunError(f"{path.name} is no YAML of plain values") from error
-    return Fields(content, path.name).content
+        raise UnreadableRunError(f"{path.name} is no {kind}") from error
 
 
 def _check_format(fields: Fields) -> None:
@@ -220,31 +209,31 @@ def _check_format(fields: Fields) -> None:
         )
 
 
-def _facts(fields: Fields) -> Facts:
+def _facts(fields: Fields) -> TaskFacts:
     threshold = fields.optional_number("solved_at")
-    criterion = threshold is not None and Criterion(
-        metric=fields.text("solved_metric"), threshold=threshold, direction=fields.text("solved_when")
-    )
+    criterion = None
+    if threshold is not None:
+        criterion = Criterion(
+            metric=fields.text("solved_metric"),
+            threshold=threshold,
+            direction="at_least" if fields.text("solved_when") == "at_least" else "at_most",
+        )
     steps = fields.items("informative_steps")
     if not all(isinstance(step, int) and not isinstance(step, bool) and abs(step) <= MOST for step in steps):
         raise UnreadableRunError(f"{fields.source}: 'informative_steps' must be whole numbers")
-    return Facts(
+    return TaskFacts(
         chance_loss=fields.optional_number("chance_loss"),
         chance_accuracy=fields.optional_number("chance_accuracy"),
         memoryless_loss=fields.optional_number("memoryless_loss"),
-        criterion=criterion or None,
+        criterion=criterion,
         seq_len=fields.integer("seq_len", minimum=1),
         informative_steps=tuple(steps),
         loss_at_end=fields.flag("loss_at_end"),
     )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(read_regular(path)).hexdigest()
-
-
 def _result(folder: RunFolder, replicas: int) -> Result:
-    fields = Fields(_parse_json(folder.result), folder.result.name)
+    fields = _fields(folder.result, read_json, "JSON")
     _check_format(fields)
     status = fields.items("status", length=replicas)
     unknown = [state for state in status if state not in ("solved", "finished", "diverged")]
@@ -253,7 +242,8 @@ def _result(folder: RunFolder, replicas: int) -> Result:
     to_solve = fields.items("steps_to_solve", length=replicas)
     if not all(value is None or (isinstance(value, int) and 0 <= value <= MOST) for value in to_solve):
         raise UnreadableRunError(f"{fields.source}: 'steps_to_solve' must be whole numbers or null")
-    if fields.content.get("config_sha256", digest := _sha256(folder.config)) != digest:
+    digest = hashlib.sha256(read_regular(folder.config)).hexdigest()
+    if fields.content.get("config_sha256", digest) != digest:
         raise UnreadableRunError(f"{folder.config.name} is not the one that the run ended with")
     finals = fields.nested("final")
     return Result(

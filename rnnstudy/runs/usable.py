@@ -13,11 +13,7 @@ from rnnstudy.runs.untrusted import read_json, read_yaml
 
 
 def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    """Refuse a folder in which this configuration cannot be run or resumed.
-
-    Raises:
-        ConfigError: It is a file, holds something else, another run, or a damaged one.
-    """
+    """Raise ConfigError for a folder in which this configuration cannot be run or resumed, and say why."""
     if not folder.path.exists():
         return
     if not folder.path.is_dir():
@@ -30,7 +26,7 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
     # Listed before: another process may begin the same run between the two.
     others = set(folder.path.iterdir()) - _left_of_a_start(folder)
     if folder.config.exists():
-        require_same(folder, config)
+        _require_same(folder, config)
     elif others:
         raise ConfigError(
             f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
@@ -40,11 +36,7 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
 
 
 def _require_whole(folder: RunFolder) -> None:
-    """Refuse a folder whose run cannot be resumed, or whose result cannot be used.
-
-    Raises:
-        ConfigError: A file is damaged.
-    """
+    """Raise ConfigError for a damaged file: the run could not be resumed, or its result not be used."""
     anew = "Move the folder away to run it anew."
     try:
         manifest = read_json(folder.manifest) if folder.manifest.exists() or folder.is_finished else {}
@@ -65,16 +57,12 @@ def _require_whole(folder: RunFolder) -> None:
 
 
 def _left_of_a_start(folder: RunFolder) -> set[Path]:
-    """What a run may leave that ended before its configuration was written: killed, or for want of space."""
+    """Return what a run may leave that was killed, or found no space, before it wrote its configuration."""
     return {folder.lock, folder.history, folder.failure, partial_of(folder.config), partial_of(folder.failure)}
 
 
-def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds the run of another configuration.
-
-    Raises:
-        ConfigError: Names the folder and what differs.
-    """
+def _require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a folder with the run of another configuration, and say what differs."""
     try:
         other = read_yaml(folder.config)
     except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from rnnstudy.core.criterion import Criterion
 from rnnstudy.core.encoding import Encoding
 from rnnstudy.core.errors import ConfigError
 
@@ -98,26 +99,6 @@ def ask_at_end(
         answer=everywhere,
         informative=informative if informative.ndim == 2 else informative[:, None].expand(time, batch),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """When a replica has solved the task: the metric reaches the threshold.
-
-    Args:
-        metric: Name among the task's metrics.
-        threshold: The value to reach.
-        direction: Whether more or less is better.
-    """
-
-    metric: str
-    threshold: float
-    direction: Literal["at_least", "at_most"]
-
-    def is_met(self, metrics: dict[str, Float[Tensor, " replica"]]) -> Bool[Tensor, " replica"]:
-        """Which replicas have solved the task; NaN never has."""
-        value = metrics[self.metric]
-        return value >= self.threshold if self.direction == "at_least" else value <= self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnnstudy.core.criterion import Criterion
 from rnnstudy.report.analysis.naming import Entry
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.runs.folder import RunFolder
-from rnnstudy.runs.outcome import Criterion
-from rnnstudy.runs.run import Facts, Run
+from rnnstudy.runs.run import Run, TaskFacts
 
 Values = Sequence[float | None]
 
@@ -38,7 +38,7 @@ def make_summary(
         seed=seed,
         device="cpu",
         fingerprint=None,
-        facts=Facts(
+        facts=TaskFacts(
             chance_loss=None,
             chance_accuracy=None,
             memoryless_loss=None,

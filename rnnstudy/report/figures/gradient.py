@@ -17,7 +17,7 @@ from rnnstudy.report.analysis.statistics import ordered_median, top_curve
 from rnnstudy.report.figures.panels import Layout, Line, add_legend, panel_figure
 from rnnstudy.report.figures.training import draw_band, without_numbers
 from rnnstudy.runs.logs import Track
-from rnnstudy.runs.run import Facts, Run
+from rnnstudy.runs.run import Run, TaskFacts
 
 _MOST_MARKS = 4  # lags that can be told apart in a small figure
 _MOST_MAPS = 12  # heatmaps that one figure still shows well
@@ -125,7 +125,7 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
     return not empty and _mark_information(axes, lines[0].entry.run.facts)
 
 
-def _mark_information(axes: Axes, facts: Facts) -> bool:
+def _mark_information(axes: Axes, facts: TaskFacts) -> bool:
     """Mark the lags that carry the information, unless they are many.
 
     Returns:

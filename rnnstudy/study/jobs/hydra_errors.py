@@ -15,7 +15,7 @@ from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import suggest
 from rnnstudy.core.text import override as as_override
 from rnnstudy.runs.groups import FILES, SEVERAL
-from rnnstudy.runs.identity import flatten
+from rnnstudy.runs.settings import walk
 
 _LAUNCHERS = ("basic", "joblib", "submitit_slurm")
 
@@ -57,7 +57,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _quoted(override: str) -> str:
-    """Say how to write a value with letters that Hydra has no other way for, such as ü, ~ or a blank."""
+    """Say how to write a value with letters that Hydra cannot read otherwise, such as ü, ~ or a blank."""
     key, _, value = override.partition("=")
     if not value or re.fullmatch(r"[\w./+,:\[\]{}()'\"=-]*", value, re.ASCII):
         return ""
@@ -66,8 +66,8 @@ def _quoted(override: str) -> str:
 
 def _elsewhere(key: str, config: DictConfig) -> str:
     """Say where a key of this name is, if it is further in."""
-    known = flatten(cast(dict[str, Any], OmegaConf.to_container(config)))
-    places = [place for place in known if place.endswith(f".{key}")]
+    known = walk(cast(dict[str, Any], OmegaConf.to_container(config)))
+    places = [place for place, _ in known if place.endswith(f".{key}")]
     return f"Did you mean {' or '.join(places)}? " if places else ""
 
 

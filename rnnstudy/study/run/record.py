@@ -77,7 +77,7 @@ def result_of(planned: PlannedRun, training: Training, device: torch.device) -> 
 
 
 def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | None]]:
-    """The last logged figure of every tag and replica; None where there is none."""
+    """Return the last logged figure of every tag and replica; None where there is none."""
     final: dict[str, list[float | None]] = {}
     with closing(RunLog(folder)) as log:
         for record in log.metrics():

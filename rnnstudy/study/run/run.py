@@ -55,7 +55,7 @@ def do_run(
                 planned = planned.located_again()
                 if not planned.folder.is_finished:
                     return _attempt(planned, Attending(progress, views, lambda: lost() or stop()))
-        progress.find_finished(planned.folder.result)
+        progress.state.take(planned.folder.result)
         progress.say(f"finished already, nothing to do ({planned.folder.path})")
     return planned.folder
 
@@ -77,16 +77,7 @@ class Attending:
 
 @contextmanager
 def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], bool]]:
-    """Hold the lock of a run.
-
-    Yields:
-        To be asked after every step; raises once the lock is lost.
-
-    Raises:
-        HeldError: Another process does the run.
-        LostError: The lock was lost.
-        RnnstudyError: It cannot be made.
-    """
+    """Hold the lock of a run; yield what to ask after every step, which raises LostError once the lock is lost."""
     lock = Lock(folder.lock, progress.told)
 
     def lost() -> bool:
@@ -102,16 +93,7 @@ def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], boo
 
 
 def _attempt(planned: PlannedRun, attending: Attending) -> RunFolder:
-    """Do a run whose lock is held.
-
-    Returns:
-        The folder.
-
-    Raises:
-        Interrupted: The run was told to stop; a checkpoint is saved.
-        LostError: The lock was lost.
-        Exception: It failed; why is kept in the folder.
-    """
+    """Do a run whose lock is held, and return its folder; why it failed is kept there."""
     folder, plan = planned.folder, planned.plan
     device = select_device(plan.run.device)
     attending.progress.record_in(folder)

@@ -50,25 +50,22 @@ class Screen:
     ) -> None:
         """Show nothing yet."""
         self.console, self.states, self.clock = console, list(states), clock
-        self._live = self._make_live() if _can_draw(console) else None
         self._entered = False
-
-    def _make_live(self) -> Live:
-        return Live(
-            console=self.console,
-            auto_refresh=False,
-            vertical_overflow="crop",
-            get_renderable=self._table,
-            redirect_stderr=sys.stderr.isatty(),
-        )
+        self._live = None
+        if _can_draw(console):
+            self._live = Live(
+                console=console,
+                auto_refresh=False,
+                vertical_overflow="crop",
+                get_renderable=self._table,
+                redirect_stderr=sys.stderr.isatty(),
+            )
 
     def __enter__(self) -> "Screen":
         self._entered = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the last table on the screen, and the terminal as it was."""
         self._entered = False
         for state in self.states:
@@ -91,11 +88,7 @@ class Screen:
         return RunProgress(self, state)
 
     def draw(self) -> float:
-        """Draw the table anew, if there is one.
-
-        Returns:
-            When to draw the next, on the clock.
-        """
+        """Draw the table anew, if there is one; return when to draw the next, on the clock."""
         began = self.clock()
         if self._live is not None and self._entered:
             if not self._live.is_started:
@@ -192,7 +185,7 @@ class RunProgress(Listener, Writer):
         self._history = folder.history
 
     def told(self) -> dict[str, Any]:
-        """What other processes may know of the run: JSON. Asked in a thread of its own."""
+        """Return what other processes may read about the run: JSON. Called in a thread of its own."""
         self._take()
         return self.state.told(self._screen.clock())
 
@@ -203,12 +196,7 @@ class RunProgress(Listener, Writer):
         self._screen.draw()
 
     def resume(self, step: int, states: ReplicaStates) -> None:
-        """Note where the run goes on from.
-
-        Args:
-            step: Optimizer steps done before.
-            states: What has become of each replica.
-        """
+        """Note the step after which the run resumes, and the state of each replica then."""
         self.state.resumed, self.state.step = True, step
         self._count(states)
         self.say(f"resumed after {step} steps")
@@ -216,10 +204,6 @@ class RunProgress(Listener, Writer):
     def finish(self, result: Mapping[str, Any]) -> None:
         """Note the figures of the finished run: what its `result.json` holds."""
         self.state.read(result)
-
-    def find_finished(self, path: Path) -> None:
-        """Note the figures of a run that was finished before, as far as its `result.json` can be read."""
-        self.state.take(path)
 
     def say(self, text: str) -> None:
         """Print a line about the run."""

@@ -29,7 +29,7 @@ _STYLES = {
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a clock shows them: 0:54, 12:30, 1:04:22, 2 d 3:04:22."""
+    """Return seconds as a clock shows them: 0:54, 12:30, 1:04:22, 2 d 3:04:22."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -38,15 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def line(state: RunState, now: float) -> str:
-    """A run in one line, what is not known left out.
-
-    Args:
-        state: Of the run.
-        now: In seconds of the monotonic clock.
-
-    Returns:
-        Such as "lstm  step 812/2000  loss 0.931  solved 3/8  horizon 45/100  time left <= 0:54".
-    """
+    """Return a run in one line, such as "lstm  step 812/2000  loss 0.931  time left <= 0:54"; leave out the unknown."""
     figures = {"step": _step, "loss": _loss, "solved": _solved, "horizon": _horizon}
     told = [f"{name} {text}" for name, figure in figures.items() if (text := figure(state)) != UNKNOWN]
     if state.diverged:
@@ -57,16 +49,13 @@ def line(state: RunState, now: float) -> str:
 
 
 def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> RenderableType:
-    """Draw the table.
+    """Return a table of the runs for rich to print.
 
     Args:
         states: Of all runs, in their order.
         now: In seconds of the monotonic clock.
         width: Columns of the terminal.
         height: Lines of the terminal; the table leaves the last free, and the runs that have the least to tell out.
-
-    Returns:
-        What rich prints.
     """
     before, shown, after = select(states, max(1, height - 5))
     cells: dict[str, list[str]] = {
@@ -128,7 +117,7 @@ def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], 
 
 
 def totals(states: Sequence[RunState], now: float) -> str:
-    """The sweep in one line: how many runs are done, how long it took so far and how long it will."""
+    """Return the sweep in one line: how many runs are done, how long it took so far and how long it will."""
     stages = [state.stage for state in states]
     told = f"{stages.count(Stage.DONE)} of {len(states)} run{'s' * (len(states) > 1)} done"
     for stage in (Stage.FAILED, Stage.STOPPED, Stage.ELSEWHERE, Stage.SKIPPED):
@@ -148,11 +137,7 @@ def totals(states: Sequence[RunState], now: float) -> str:
 
 
 def _fit(cells: dict[str, list[str]], longest_name: int, width: int) -> int:
-    """Drop columns until names have room.
-
-    Returns:
-        The columns of the terminal that are left for names.
-    """
+    """Drop columns until names have room; return the columns of the terminal that are left for names."""
 
     def room() -> int:
         taken = sum(_GAP + max(cell_len(text) for text in (header, *column)) for header, column in cells.items())

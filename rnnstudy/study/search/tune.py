@@ -74,13 +74,7 @@ def tune(tuning: Tuning, console: Console) -> Path:
 
 
 def require_possible(tuning: Tuning) -> Job:
-    """Check all that can be checked before the first trial.
-
-    Args:
-        tuning: The search.
-
-    Returns:
-        The run with the first value of every key.
+    """Return the run with the first value of every key; check all that can be checked before the first trial.
 
     Raises:
         ConfigError: A key is not known, or searched and fixed; a value is not possible.
@@ -108,11 +102,7 @@ def require_possible(tuning: Tuning) -> Job:
 
 
 def _check_each(tuning: Tuning) -> None:
-    """Check every choice and the greatest number of every key, with the first values of the others.
-
-    Raises:
-        ConfigError: One is not possible.
-    """
+    """Raise ConfigError if a choice, or the greatest number, of a key cannot go with the first values of the others."""
     first = {key: values.first for key, values in tuning.search.space.items()}
     for key, values in tuning.search.space.items():
         for value in values.others:
@@ -136,7 +126,7 @@ class _Trying:
         """Do the run, and tell Optuna.
 
         Raises:
-            Interrupted: The user stopped; the trial is not told of it, and done again with the same values.
+            Interrupted: The user stopped; Optuna is not told, and the trial is done again with the same values.
             NoFigureError: There is no such figure.
             SQLAlchemyError: The storage cannot be used.
             StorageInternalError: Likewise.
@@ -165,15 +155,7 @@ class _Trying:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True, style="bold")
 
     def _figure(self) -> float | None:
-        """Do the run of a trial, wait for another process to do it, or find it done.
-
-        Returns:
-            The figure to search by; None if the run was given up.
-
-        Raises:
-            Interrupted: The user stopped.
-            Exception: The run failed.
-        """
+        """Return the figure of a trial, whose run is done here or elsewhere or was before; None if it was given up."""
         (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
         planned = plan_job(replace(job, label=f"trial {self._trial.number}"))
         plan, folder, search = planned.plan, planned.folder, self._tuning.search
@@ -199,11 +181,7 @@ class _Trying:
 
 
 def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console: Console, seed: int) -> None:
-    """Show the best trials, and how to look further.
-
-    Raises:
-        RnnstudyError: There is none.
-    """
+    """Show the best trials, and how to look further; raise RnnstudyError if there is none."""
     trials = standing(study)
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]

@@ -48,14 +48,7 @@ def execute(composition: Composition, runs: Sequence[PlannedRun], command: str, 
 
 
 def _do_one(planned: PlannedRun, console: Console) -> RunFolder:
-    """Do a single run.
-
-    Returns:
-        Its folder.
-
-    Raises:
-        RnnstudyError: It failed, now or before, or another process does it.
-    """
+    """Do a single run and return its folder; raise RnnstudyError if it failed, now or before, or is held elsewhere."""
     failed = _left_failed(planned)
     if failed is not None:
         raise RnnstudyError(f"{planned.folder.path} failed before: {failed} retry_failed=true tries again.")
@@ -64,7 +57,7 @@ def _do_one(planned: PlannedRun, console: Console) -> RunFolder:
 
 
 def _left_failed(planned: PlannedRun) -> str | None:
-    """Why a run failed that is not to be tried again; None for any other."""
+    """Return why a run failed that is not to be tried again; None for any other."""
     if planned.plan.run.retry_failed or planned.folder.is_finished:
         return None
     failed = read_failure(planned.folder)
@@ -90,15 +83,7 @@ class _Sweep:
         self._errors: dict[Path, str] = {}
 
     def do(self) -> list[RunFolder]:
-        """Do the runs that are not finished.
-
-        Returns:
-            The run folders, in order.
-
-        Raises:
-            UnfinishedError: Runs failed, or other processes do them.
-            Interrupted: The user stopped.
-        """
+        """Do the runs that are not finished; return the folders of all, or raise UnfinishedError."""
         ledgers = self._write_ledgers()
         entries = [entry for ledger in ledgers for entry in ledger.entries()]
         with Screen(self._console, list(self._states.values())) as screen:
@@ -109,14 +94,7 @@ class _Sweep:
         return [planned.folder for planned in self._planned.values()]
 
     def _write_ledgers(self) -> list[Ledger]:
-        """List the runs, in each folder those that are there.
-
-        Returns:
-            The lists.
-
-        Raises:
-            RnnstudyError: A folder cannot be written to.
-        """
+        """List the runs of each folder there; raise RnnstudyError if a folder cannot be written to."""
         ledgers = []
         by_home = sorted(self._planned.values(), key=lambda planned: str(_home(planned)))
         for home, members in itertools.groupby(by_home, _home):
@@ -181,11 +159,7 @@ class _Sweep:
                 state.take(self._planned[place].folder.result)
 
     def _require_finished(self) -> None:
-        """Say what is not finished, and why.
-
-        Raises:
-            UnfinishedError: There is something.
-        """
+        """Raise UnfinishedError that says what is not finished, and why."""
         elsewhere = 0
         failed: list[str] = []
         for place, planned in self._planned.items():
@@ -214,5 +188,5 @@ class _Sweep:
 
 
 def _home(planned: PlannedRun) -> Path:
-    """The folder whose list a run is in."""
+    """Return the folder whose list holds a run."""
     return planned.folder.path.parent

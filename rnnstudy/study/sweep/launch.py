@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
@@ -19,6 +18,7 @@ from rnnstudy.runs.ledger import Ledger, LedgerEntry
 from rnnstudy.runs.lock import left_behind
 from rnnstudy.study.jobs.compose import Composition
 from rnnstudy.study.jobs.hydra_errors import install_launchers
+from rnnstudy.study.run.signals import handling
 from rnnstudy.study.sweep.settled import MOST_DEATHS, bury, is_settled
 from rnnstudy.study.sweep.worker import Worker
 
@@ -61,19 +61,20 @@ class Launching:
                 f"hydra/launcher={composition.launcher} cannot be used ({str(error).strip().splitlines()[0]}). "
                 f"{install_launchers()}"
             ) from None
-        self._launcher = _made_patient(launcher)
+        if "submitit" in type(launcher).__module__:
+            from rnnstudy.study.sweep.slurm import PatientLauncher
+
+            launcher = PatientLauncher(launcher)
+        self._launcher = launcher
 
     def launch(self, entries: Sequence[LedgerEntry]) -> dict[LedgerEntry, str]:
-        """Have runs done, and wait for all of them.
+        """Have runs done, and wait for all of them; an error if a process died or the launcher does not work.
 
         Args:
             entries: The runs, at least one.
 
         Returns:
             What went wrong with those that told so.
-
-        Raises:
-            Exception: A process died, or the launcher does not work.
         """
         places = {ledger.path: place for place, ledger in enumerate(self._ledgers)}
         overrides = [[f"ledger={places[entry.ledger]}", f"at={entry.at}"] for entry in entries]
@@ -81,15 +82,6 @@ class Launching:
             returns = self._launcher.launch(overrides, initial_job_idx=0)
         told = {entry: done.return_value for entry, done in zip(entries, returns, strict=False) if done is not None}
         return {entry: error for entry, error in told.items() if error is not None}
-
-
-def _made_patient(launcher: Launcher) -> Launcher:
-    """Have launchers of submitit wait for all jobs, whatever becomes of one."""
-    if "submitit" not in type(launcher).__module__:
-        return launcher
-    from rnnstudy.study.sweep.slurm import patient
-
-    return patient(launcher)
 
 
 @contextmanager
@@ -160,7 +152,6 @@ def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
 
     Raises:
         Interrupted: There was such a request, and the workers have stopped.
-        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     if not is_local:
         yield
@@ -171,15 +162,7 @@ def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
             raise KeyboardInterrupt
         stop_file.touch()
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # A terminal that closes; under nohup it is to be survived.
-        numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, handle) for number in numbers}
-    try:
+    with handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), handle):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if stop_file.exists():
         raise Interrupted("stopped; the runs that had begun have saved checkpoints")

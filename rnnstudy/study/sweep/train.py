@@ -58,11 +58,7 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
 
 @contextmanager
 def _counting(console: Console) -> Iterator[Telling]:
-    """Show, at a terminal, how many runs of a long sweep are prepared, until the end of the block.
-
-    Yields:
-        To be told.
-    """
+    """Show, at a terminal, how many runs of a long sweep are prepared; yield what to tell."""
     with ExitStack() as shown:
         status = console.status("")
 
@@ -76,7 +72,7 @@ def _counting(console: Console) -> Iterator[Telling]:
 
 
 def _is_wanted(job: Job, first: Job) -> bool:
-    """Whether a job of a sweep is to be done: of a sweep with one_at_a_time those near enough to its first job."""
+    """Return whether to do a job: in a sweep with one_at_a_time, if it is near enough to the first."""
     return job.config["one_at_a_time"] is not True or len(set(job.overrides) - set(first.overrides)) <= 1
 
 
@@ -90,11 +86,7 @@ def _check_plain(jobs: Sequence[Job], *, is_sweep: bool) -> list[PlainSettings]:
 
 
 def _require_folders_apart(jobs: Sequence[Job]) -> None:
-    """Refuse a sweep that would put different runs into one folder.
-
-    Raises:
-        ConfigError: `run_dir` is set, and there are several configurations.
-    """
+    """Raise ConfigError for a sweep that would put different runs into one `run_dir`."""
     asked = Counter(job.config["run_dir"] for job in jobs if job.config["run_dir"] is not None)
     for run_dir, count in asked.items():
         if count > 1:

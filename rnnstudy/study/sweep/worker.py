@@ -34,10 +34,7 @@ class Worker:
     parent: int | None
 
     def __call__(self, place: Any) -> str | None:
-        """Do a run; an error is kept with it.
-
-        Args:
-            place: Which one: `conf/job.yaml`, composed.
+        """Do the run at a place (`conf/job.yaml`, composed); its error is kept with it.
 
         Returns:
             What went wrong, in one line; None if nothing did.
@@ -64,7 +61,10 @@ class Worker:
             if self.parent == os.getpid():
                 # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
                 self.stop_file.touch()
-            _hand_on(interrupted)
+            if "SUBMITIT_FOLDER" in os.environ:
+                from rnnstudy.study.sweep.slurm import hand_on
+
+                hand_on(interrupted)
         except HeldError:
             return None
         except Exception as error:
@@ -77,7 +77,7 @@ class Worker:
 
     @property
     def _above(self) -> int | None:
-        """The sweep's process, if it has started this one; None where that is the same, or on another machine."""
+        """Process of the sweep, if it started this one; None where that is the same, or on another machine."""
         return None if self.parent == os.getpid() else self.parent
 
 
@@ -96,11 +96,3 @@ def _end_with(parent: int) -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _hand_on(interrupted: Interrupted) -> None:
-    """Let the cluster know that a run has stopped as it asked for."""
-    if "SUBMITIT_FOLDER" in os.environ:
-        from rnnstudy.study.sweep.slurm import hand_on
-
-        hand_on(interrupted)
