@@ -46,16 +46,7 @@ def build(node: Any, base: type[T], *, path: str) -> T:
 
 
 def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
-    """Return the class that a node names.
-
-    Args:
-        node: A mapping with `_target_`.
-        base: What the class must derive from.
-        path: Where the node stands in the configuration, for error messages.
-
-    Raises:
-        ConfigError: The node names no such class.
-    """
+    """Return the class that a node names in `_target_`; raise ConfigError unless it is a kind of `base`."""
     target = require_mapping(node, path).get(TARGET)
     cls = locate(target, f"{path}.{TARGET}")
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
@@ -64,16 +55,7 @@ def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
 
 
 def build_section(cls: type[T], node: Any, *, path: str) -> T:
-    """Return an object of a known class, made from its fields.
-
-    Args:
-        cls: A dataclass.
-        node: A mapping with its fields.
-        path: Where the node stands in the configuration, for error messages.
-
-    Raises:
-        ConfigError: As for `build`.
-    """
+    """Return an object of a dataclass, made from a node with its fields; raise ConfigError as `build` does."""
     node = require_mapping(node, path)
     assert is_dataclass(cls), cls
     hints = get_type_hints(cls)

@@ -99,7 +99,7 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
 
 
 def _build_eval(node: Any, task: Task) -> EvalSettings:
-    """Return the lengths to evaluate beside that of training; raise ConfigError for a length that the task cannot have."""
+    """Return what to evaluate beside training; raise ConfigError for a length that the task cannot have."""
     settings = build_section(EvalSettings, node, path="eval")
     for seq_len in settings.seq_lens:
         try:

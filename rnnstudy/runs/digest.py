@@ -69,13 +69,13 @@ def read_digest(fields: Fields, replicas: int) -> Digest:
     """Return the digest in result.json; raise UnreadableRunError for what is wrong in it."""
     active = fields.nested("active")
     return Digest(
-        active={str(name): figures(active, name, replicas) for name in active.content},
-        ratio_first=figures(fields, "log10_ratio_first", replicas),
-        ratio_last=figures(fields, "log10_ratio_last", replicas),
+        active={str(name): read_per_replica(active, name, replicas) for name in active.content},
+        ratio_first=read_per_replica(fields, "log10_ratio_first", replicas),
+        ratio_last=read_per_replica(fields, "log10_ratio_last", replicas),
     )
 
 
-def figures(fields: Fields, key: str, replicas: int) -> PerReplica:
+def read_per_replica(fields: Fields, key: str, replicas: int) -> PerReplica:
     """Return a list with a number or null per replica; raise UnreadableRunError for anything else."""
     values = fields.items(key, length=replicas)
     if not all(value is None or is_number(value) for value in values):

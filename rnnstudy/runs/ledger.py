@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.runs.folder import FORMAT, RECORDS, RunFolder, open_unlinked, write_atomically, write_json
 from rnnstudy.runs.identity import fingerprint
 from rnnstudy.runs.job import Job
-from rnnstudy.runs.untrusted import read_json
+from rnnstudy.runs.untrusted import find_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +45,12 @@ class Ledger:
     @property
     def command(self) -> str:
         """The command line that asked for the runs last; empty if it cannot be read."""
-        return str(self._about().get("command", ""))
+        return str(self._about.get("command", ""))
 
     @property
     def started(self) -> str:
         """When that was, ISO 8601; empty if it cannot be read."""
-        return str(self._about().get("started", ""))
+        return str(self._about.get("started", ""))
 
     def entries(self) -> Iterator[LedgerEntry]:
         """Yield the runs in their order; raise RnnstudyError if the file is damaged."""
@@ -78,11 +77,9 @@ class Ledger:
                 f"{self.path} is damaged (byte {at}). Remove it: the runs themselves are not in it."
             ) from None
 
+    @property
     def _about(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            content = read_json(self.path.with_suffix(".json"))
-            return content if isinstance(content, dict) else {}
-        return {}
+        return find_mapping(self.path.with_suffix(".json")) or {}
 
 
 def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], command: str) -> Ledger:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnstudy.core.criterion import Criterion
-from rnnstudy.runs.digest import Digest, PerReplica, figures, make_digest, read_digest
+from rnnstudy.runs.digest import Digest, PerReplica, make_digest, read_digest, read_per_replica
 from rnnstudy.runs.fields import MOST, Fields, UnreadableRunError
 from rnnstudy.runs.folder import FORMAT, RunFolder
 from rnnstudy.runs.lock import holder_of
@@ -250,7 +250,7 @@ def _result(folder: RunFolder, replicas: int) -> Result:
         status=tuple(status),
         steps_to_solve=tuple(to_solve),
         steps=fields.integer("steps"),
-        final={str(key): figures(finals, key, replicas) for key in finals.content},
+        final={str(key): read_per_replica(finals, key, replicas) for key in finals.content},
         wall_seconds=fields.number("wall_seconds"),
         digest=read_digest(fields.nested("digest"), replicas) if "digest" in fields.content else None,
     )

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def _require_plain(text: bytes) -> None:
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file; raise OSError if it cannot be read, ValueError if malformed."""
     return parse_json(read_regular(path))
+
+
+def find_mapping(path: Path) -> dict[str, Any] | None:
+    """Return the mapping in a JSON file; None if the file cannot be read or holds something else."""
+    with suppress(OSError, ValueError):
+        content = read_json(path)
+        return content if isinstance(content, dict) else None
+    return None
 
 
 def read_yaml(path: Path) -> Any:

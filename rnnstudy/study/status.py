@@ -17,7 +17,7 @@ from rnnstudy.runs.failure import PRUNED, read_failure
 from rnnstudy.runs.folder import RECORDS, RunFolder
 from rnnstudy.runs.ledger import Ledger, find_ledgers
 from rnnstudy.runs.lock import Holder, holder_of, left_behind
-from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
+from rnnstudy.runs.untrusted import find_mapping, read_regular, read_yaml
 
 
 class Condition(StrEnum):
@@ -81,8 +81,8 @@ def status_of(folder: RunFolder) -> RunStatus:
         return _running(folder, holder)
     # `os.path.exists`, unlike that of a Path, is no error where a folder may not be entered.
     if os.path.exists(folder.result):
-        result = _read(folder.result)
-        if not isinstance(result, dict) or not isinstance(result.get("steps"), int):
+        result = find_mapping(folder.result)
+        if result is None or not isinstance(result.get("steps"), int):
             return _damaged(folder, folder.result)
         for file in (folder.config, folder.manifest):
             if not os.path.exists(file):
@@ -241,8 +241,7 @@ _LAUNCHER = re.compile(r"hydra/launcher=\w+|\+?hydra\.launcher\.[a-z]\w*=[\w.:/-
 
 def _own_command(folder: RunFolder) -> str:
     """Return the command that repeats a single run; empty if unknown."""
-    manifest = _read(folder.manifest)
-    overrides = manifest.get("overrides") if isinstance(manifest, dict) else None
+    overrides = (find_mapping(folder.manifest) or {}).get("overrides")
     if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
         return ""
     with suppress(OSError, ValueError):
@@ -272,9 +271,3 @@ def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]
 
 def _is_run(path: Path) -> bool:
     return any(os.path.exists(path / name) for name in ("config.yaml", "run.json", "result.json"))
-
-
-def _read(path: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return read_json(path)
-    return None

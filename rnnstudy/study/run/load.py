@@ -10,7 +10,7 @@ from rnnstudy.config.schema import Plan
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.models.base import Network
 from rnnstudy.runs.folder import RunFolder
-from rnnstudy.runs.untrusted import read_json, read_yaml
+from rnnstudy.runs.untrusted import find_mapping, read_yaml
 from rnnstudy.study.jobs.check import check
 from rnnstudy.study.run.assemble import assemble
 from rnnstudy.training.checkpoint import Checkpoints
@@ -77,11 +77,7 @@ def _require_same_data(folder: RunFolder, plan: Plan) -> None:
     """Raise RnnstudyError unless the run read this very file: a stranger's may name any of this machine."""
     if plan.task.data_digest is None:
         return
-    try:
-        manifest = read_json(folder.manifest)
-    except (OSError, ValueError):
-        manifest = None
-    if not isinstance(manifest, dict) or manifest.get("data_digest") != plan.task.data_digest:
+    if (find_mapping(folder.manifest) or {}).get("data_digest") != plan.task.data_digest:
         raise RnnstudyError(
             f"{folder.path}: the file that its task.path names on this machine is not the one that the run read. "
             "Put that one there to look at the run."

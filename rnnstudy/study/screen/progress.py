@@ -135,12 +135,6 @@ def _can_draw(console: Console) -> bool:
     return in_terminal and not console.quiet and console.encoding.startswith("utf")
 
 
-def _stage_after(error: type[BaseException]) -> Stage:
-    if issubclass(error, HeldError):
-        return Stage.ELSEWHERE
-    return Stage.STOPPED if issubclass(error, KeyboardInterrupt) else Stage.FAILED
-
-
 class RunProgress(Listener, Writer):
     """Follows one run, from before its folder is looked at to its end, and has it shown.
 
@@ -168,7 +162,8 @@ class RunProgress(Listener, Writer):
         if kind is None:
             self.state.stage = Stage.DONE
         else:
-            self.state.stage = _stage_after(kind)
+            stopped = Stage.STOPPED if issubclass(kind, KeyboardInterrupt) else Stage.FAILED
+            self.state.stage = Stage.ELSEWHERE if issubclass(kind, HeldError) else stopped
             self._take()
         if self.state.started is not None:
             self.state.ended = self._screen.clock()

@@ -93,7 +93,7 @@ def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> 
     """
     with alone(own.parent):
         _take_up_the_dead(study)
-        trials = standing(study)
+        trials = current_trials(study)
         begun = sum(trial.state is not TrialState.WAITING for trial in trials)
         if begun >= tuning.search.trials:
             return None
@@ -104,7 +104,7 @@ def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> 
         return trial
 
 
-def standing(study: optuna.Study) -> list[FrozenTrial]:
+def current_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return all trials but those that others replace."""
     trials = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(_INSTEAD_OF) for trial in trials}
@@ -126,7 +126,7 @@ def _lives(owner: Path) -> bool:
 
 def _take_up_the_dead(study: optuna.Study) -> None:
     """Have the trials of processes that died, or were stopped, done again with the same values: their runs go on."""
-    current = {trial.number for trial in standing(study)}
+    current = {trial.number for trial in current_trials(study)}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get(_OWNER)
         if owner is not None and _lives(Path(owner)):

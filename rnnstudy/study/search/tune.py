@@ -4,7 +4,7 @@ import secrets
 import shlex
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -27,7 +27,7 @@ from rnnstudy.study.run.run import do_run
 from rnnstudy.study.screen.progress import Screen
 from rnnstudy.study.search.objective import NoFigureError, Watching, figure_of
 from rnnstudy.study.search.space import STEPS_TO_SOLVE, Tuning, shown
-from rnnstudy.study.search.trials import STORAGE, alone, next_trial, open_study, standing
+from rnnstudy.study.search.trials import STORAGE, alone, current_trials, next_trial, open_study
 
 MOST_SHOWN = 5
 """Best trials that are listed at the end."""
@@ -115,12 +115,14 @@ def _check_each(tuning: Tuning) -> None:
                 raise ConfigError(f"space.{key} holds {shown(value)}: {error} (Tried{beside}.)") from None
 
 
+@dataclass(frozen=True)
 class _Trying:
     """One trial, from the values it has to what came of it."""
 
-    def __init__(self, tuning: Tuning, study: optuna.Study, trial: Trial, console: Console) -> None:
-        """Compose its run."""
-        self._tuning, self._study, self._trial, self._console = tuning, study, trial, console
+    _tuning: Tuning
+    _study: optuna.Study
+    _trial: Trial
+    _console: Console
 
     def do(self) -> None:
         """Do the run, and tell Optuna.
@@ -182,7 +184,7 @@ class _Trying:
 
 def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console: Console, seed: int) -> None:
     """Show the best trials, and how to look further; raise RnnstudyError if there is none."""
-    trials = standing(study)
+    trials = current_trials(study)
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     running = states[TrialState.RUNNING]

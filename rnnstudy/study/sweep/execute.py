@@ -26,25 +26,17 @@ MOST_LISTED = 20
 
 
 def execute(composition: Composition, runs: Sequence[PlannedRun], command: str, console: Console) -> list[RunFolder]:
-    """Do the runs that are not finished.
+    """Return the folders of all runs, once those that are not finished are done; errors as for `train`.
 
     Args:
         composition: What Hydra's launchers need.
         runs: The runs.
-        command: The command line that asks for them.
+        command: Command line that asks for them.
         console: Where progress is shown.
-
-    Returns:
-        The run folders, in order.
-
-    Raises:
-        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
-        Interrupted: The user stopped; checkpoints are saved.
-        RnnstudyError: The run failed.
     """
     if not composition.is_sweep:
         return [_do_one(runs[0], console)]
-    return _Sweep(composition, runs, command, console).do()
+    return _Execution(composition, runs, command, console).do()
 
 
 def _do_one(planned: PlannedRun, console: Console) -> RunFolder:
@@ -64,7 +56,7 @@ def _left_failed(planned: PlannedRun) -> str | None:
     return failed.error if failed is not None and failed.kind == FAILED else None
 
 
-class _Sweep:
+class _Execution:
     """The runs of a command line, from the list that is written of them to what has become of each.
 
     Args:

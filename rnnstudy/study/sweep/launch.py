@@ -104,15 +104,14 @@ def launch_all(
     Args:
         composition: The sweep.
         ledgers: Lists of its runs.
-        entries: Those that are to be done.
+        entries: The runs to do.
 
     Returns:
-        What went wrong with those that told so; what became of the others is in their folders.
+        Errors of the runs that reported one; the folders of the others say how they ended.
 
     Raises:
-        ConfigError: The launcher is not installed, or refuses its settings.
         Interrupted: The user stopped the sweep; the runs saved their checkpoints.
-        RnnstudyError: A run took longer than the launcher was told to wait.
+        RnnstudyError: A run took longer than the launcher waits, or the launcher refuses its settings.
         Exception: The launcher does not work.
     """
     errors: dict[LedgerEntry, str] = {}
