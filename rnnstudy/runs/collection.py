@@ -77,11 +77,9 @@ def _prefixes(directories: Sequence[Path]) -> list[str]:
 
 
 def _look_into(directory: Path, unusable: list[str], problems: list[str]) -> list[RunFolder]:
-    if not directory.exists():
-        unusable.append(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
-        return []
     if not directory.is_dir():
-        unusable.append(f"{directory} is a file, not a folder. Runs come from `rnnstudy train ...`.")
+        wrong = f"{directory} is a file, not a folder" if directory.exists() else f"There is no folder {directory}"
+        unusable.append(f"{wrong}. Runs come from `rnnstudy train ...`.")
         return []
     unseen: list[str] = []
     found = list(find_run_folders(directory, unseen))

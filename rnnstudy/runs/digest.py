@@ -47,15 +47,22 @@ def make_digest(
         replicas: How many.
         step: The time step that the gradient must reach; None if the loss is not at the last step alone.
     """
-    curve = top_track(curves) if step is not None else None
+    curve = top_track(curves)
+
+    def ratios(probe: int) -> PerReplica:
+        if curve is None or step is None:
+            return (None,) * replicas
+        reached = min(step, curve.values.shape[2] - 1)
+        return per_replica(curve, lambda norms: vanishing_ratios(norms, reached)[probe], replicas=replicas)
+
     return Digest(
         active={
             tag.removesuffix("/active"): per_replica(track, _mean, replicas=replicas)
             for tag, track in metrics.items()
             if tag.endswith("/active")
         },
-        ratio_first=_ratios(curve, Track.first, replicas=replicas, step=step or 0),
-        ratio_last=_ratios(curve, Track.last, replicas=replicas, step=step or 0),
+        ratio_first=ratios(0),
+        ratio_last=ratios(-1),
     )
 
 
@@ -111,13 +118,3 @@ def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log10(norms[:, step]) - np.log10(norms[:, -1])
-
-
-def _ratios(curve: Track | None, probe: Callable[[Track], np.ndarray], *, replicas: int, step: int) -> PerReplica:
-    found: list[float | None] = [None] * replicas
-    if curve is not None:
-        norms = probe(curve)
-        ratios = vanishing_ratios(norms, min(step, norms.shape[1] - 1))
-        for replica, ratio in zip(curve.logged_replicas(), ratios, strict=True):
-            found[replica] = float(ratio)
-    return tuple(found)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 
 import torch
 import yaml
@@ -54,25 +53,10 @@ def do_run(
                 # Another process may have named the folder, or done the run, until the lock was held.
                 planned = planned.located_again()
                 if not planned.folder.is_finished:
-                    return _attempt(planned, Attending(progress, views, lambda: lost() or stop()))
+                    return _attempt(planned, progress, views=views, stop=lambda: lost() or stop())
         progress.state.take(planned.folder.result)
         progress.say(f"finished already, nothing to do ({planned.folder.path})")
     return planned.folder
-
-
-@dataclass(frozen=True)
-class Attending:
-    """Who follows a run while it is done.
-
-    Args:
-        progress: Shows it.
-        views: Are told every measurement.
-        stop: Asked after every step; true ends the run.
-    """
-
-    progress: RunProgress
-    views: Sequence[Writer]
-    stop: Callable[[], bool]
 
 
 @contextmanager
@@ -92,16 +76,18 @@ def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], boo
         yield lost
 
 
-def _attempt(planned: PlannedRun, attending: Attending) -> RunFolder:
+def _attempt(
+    planned: PlannedRun, progress: RunProgress, *, views: Sequence[Writer], stop: Callable[[], bool]
+) -> RunFolder:
     """Do a run whose lock is held, and return its folder; why it failed is kept there."""
     folder, plan = planned.folder, planned.plan
     device = select_device(plan.run.device)
-    attending.progress.record_in(folder)
+    progress.record_in(folder)
     try:
         with advise_on_memory(folder), advise_on_disk(folder), plan.numerics.applied():
             _prepare(planned, device)
-            attending.progress.start()
-            _train(planned, device, attending)
+            progress.start()
+            _train(planned, device, progress, views=views, stop=stop)
     except LostError:
         raise
     except Exception as error:
@@ -120,8 +106,15 @@ def _prepare(planned: PlannedRun, device: torch.device) -> None:
         write_json(folder.manifest, manifest(planned, device))
 
 
-def _train(planned: PlannedRun, device: torch.device, attending: Attending) -> None:
-    job, plan, folder, progress = planned.job, planned.plan, planned.folder, attending.progress
+def _train(
+    planned: PlannedRun,
+    device: torch.device,
+    progress: RunProgress,
+    *,
+    views: Sequence[Writer],
+    stop: Callable[[], bool],
+) -> None:
+    job, plan, folder = planned.job, planned.plan, planned.folder
     checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
     content, damaged = checkpoints.load()
     for path in damaged:
@@ -137,11 +130,11 @@ def _train(planned: PlannedRun, device: torch.device, attending: Attending) -> N
     with (
         closing(RunLog(folder)) as log,
         closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
-        stop_requests(attending.stop) as stop_requested,
+        stop_requests(stop) as stop_requested,
     ):
         outlets = Outlets(
             log=log,
-            views=[board, progress, *attending.views],
+            views=[board, progress, *views],
             checkpoints=checkpoints,
             listener=progress,
             stop_requested=stop_requested,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
 from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
@@ -26,62 +27,40 @@ ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUM
 """What keeps the libraries of a worker to one thread; `numerics.threads` still counts for the run itself."""
 
 
-class Launching:
-    """One of Hydra's launchers, with a worker for the runs of a sweep.
+def _make_launcher(composition: Composition, worker: Worker) -> Launcher:
+    """Return the launcher that was chosen; raise ConfigError if it is not installed, or refuses its settings."""
+    config = copy.deepcopy(composition.config)
+    with open_dict(config):
+        # A worker composes only which run to do; the run's own configuration is in the ledger.
+        config.hydra.job.config_name = "job"
+        kept = [each for each in config.hydra.overrides.hydra if each.lstrip("+").startswith("hydra.job.")]
+        config.hydra.overrides.hydra = kept
+    if config.hydra.launcher.get("n_jobs") == 0:
+        raise ConfigError("hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0.")
+    try:
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=composition.context, task_function=worker, config=config
+        )
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(
+            f"hydra/launcher={composition.launcher} cannot be used ({str(error).strip().splitlines()[0]}). "
+            f"{install_launchers()}"
+        ) from None
+    if "submitit" not in type(launcher).__module__:
+        return launcher
+    from rnnstudy.study.sweep.slurm import PatientLauncher
 
-    Args:
-        composition: The sweep.
-        ledgers: Lists of its runs.
-        stop_file: Makes its workers stop.
+    return PatientLauncher(launcher)
 
-    Raises:
-        ConfigError: The launcher is not installed, or refuses its settings.
-    """
 
-    def __init__(self, composition: Composition, ledgers: Sequence[Ledger], stop_file: Path) -> None:
-        """Have Hydra make the launcher."""
-        config = copy.deepcopy(composition.config)
-        with open_dict(config):
-            # A worker composes only which run to do; the run's own configuration is in the ledger.
-            config.hydra.job.config_name = "job"
-            kept = [each for each in config.hydra.overrides.hydra if each.lstrip("+").startswith("hydra.job.")]
-            config.hydra.overrides.hydra = kept
-        self._ledgers = list(ledgers)
-        self.is_local = "joblib" in str(config.hydra.launcher.get("_target_", ""))
-        if config.hydra.launcher.get("n_jobs") == 0:
-            raise ConfigError("hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0.")
-        paths = tuple(ledger.path.absolute() for ledger in ledgers)
-        worker = Worker(ledgers=paths, stop_file=stop_file, parent=os.getpid() if self.is_local else None)
-        try:
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=composition.context, task_function=worker, config=config
-            )
-        except (ImportError, RuntimeError) as error:
-            raise ConfigError(
-                f"hydra/launcher={composition.launcher} cannot be used ({str(error).strip().splitlines()[0]}). "
-                f"{install_launchers()}"
-            ) from None
-        if "submitit" in type(launcher).__module__:
-            from rnnstudy.study.sweep.slurm import PatientLauncher
-
-            launcher = PatientLauncher(launcher)
-        self._launcher = launcher
-
-    def launch(self, entries: Sequence[LedgerEntry]) -> dict[LedgerEntry, str]:
-        """Have runs done, and wait for all of them; an error if a process died or the launcher does not work.
-
-        Args:
-            entries: The runs, at least one.
-
-        Returns:
-            What went wrong with those that told so.
-        """
-        places = {ledger.path: place for place, ledger in enumerate(self._ledgers)}
-        overrides = [[f"ledger={places[entry.ledger]}", f"at={entry.at}"] for entry in entries]
-        with _one_thread():
-            returns = self._launcher.launch(overrides, initial_job_idx=0)
-        told = {entry: done.return_value for entry, done in zip(entries, returns, strict=False) if done is not None}
-        return {entry: error for entry, error in told.items() if error is not None}
+def _launch(launcher: Launcher, ledgers: Sequence[Ledger], entries: Sequence[LedgerEntry]) -> dict[LedgerEntry, str]:
+    """Have runs done, and wait for all; return the errors of those that reported one."""
+    places = {ledger.path: place for place, ledger in enumerate(ledgers)}
+    overrides = [[f"ledger={places[entry.ledger]}", f"at={entry.at}"] for entry in entries]
+    with _one_thread():
+        returns = launcher.launch(overrides, initial_job_idx=0)
+    told = {entry: done.return_value for entry, done in zip(entries, returns, strict=False) if done is not None}
+    return {entry: error for entry, error in told.items() if error is not None}
 
 
 @contextmanager
@@ -118,16 +97,19 @@ def launch_all(
     deaths: Counter[LedgerEntry] = Counter()
     with tempfile.TemporaryDirectory(prefix="rnnstudy_") as scratch:
         stop_file = Path(scratch) / "stop"
-        launching = Launching(composition, ledgers, stop_file)
+        is_local = "joblib" in str(composition.config.hydra.launcher.get("_target_", ""))
+        paths = tuple(ledger.path.absolute() for ledger in ledgers)
+        worker = Worker(ledgers=paths, stop_file=stop_file, parent=os.getpid() if is_local else None)
+        launcher = _make_launcher(composition, worker)
         pending = list(entries)
         while pending:
             suspects = [entry for entry in pending if deaths[entry]]
             # One that dies takes the others of its pool with it.
-            batch = [entry for entry in pending if not deaths[entry]] or suspects[: 1 if launching.is_local else None]
+            batch = [entry for entry in pending if not deaths[entry]] or suspects[: 1 if is_local else None]
             broken: Exception | None = None
-            with _stopping(stop_file, is_local=launching.is_local):
+            with _stopping(stop_file, is_local=is_local):
                 try:
-                    errors |= launching.launch(batch)
+                    errors |= _launch(launcher, ledgers, batch)
                 except Exception as error:
                     # Raised again below, unless processes that died explain it.
                     broken = error
