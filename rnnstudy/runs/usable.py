@@ -12,8 +12,17 @@ from rnnstudy.runs.run import read_run
 from rnnstudy.runs.untrusted import read_json, read_yaml
 
 
-def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a folder in which this configuration cannot be run or resumed, and say why."""
+def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str | None) -> None:
+    """Refuse a folder in which a configuration cannot be run or resumed.
+
+    Args:
+        folder: The folder; it need not exist.
+        config: The configuration.
+        data_digest: Digest of the user's data that the task reads; None if it reads none.
+
+    Raises:
+        ConfigError: It is a file, is damaged, or holds something else, another run, or this one on other data.
+    """
     if not folder.path.exists():
         return
     if not folder.path.is_dir():
@@ -32,28 +41,35 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
             f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
             "Move it away, or choose another run_dir."
         )
-    _require_whole(folder)
+    manifest = _require_whole(folder)
+    if manifest is not None and manifest.get("data_digest") != data_digest:
+        raise ConfigError(
+            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
+            "run_dir for the new one, or move the folder away."
+        )
 
 
-def _require_whole(folder: RunFolder) -> None:
-    """Raise ConfigError for a damaged file: the run could not be resumed, or its result not be used."""
+def _require_whole(folder: RunFolder) -> dict[str, Any] | None:
+    """Return run.json, None if it is not written yet; raise ConfigError for a damaged file, also of the result."""
     anew = "Move the folder away to run it anew."
+    if not folder.manifest.exists() and not folder.is_finished:
+        return None
     try:
-        manifest = read_json(folder.manifest) if folder.manifest.exists() or folder.is_finished else {}
+        manifest = read_json(folder.manifest)
     except FileNotFoundError:
         raise ConfigError(f"{folder.path} is damaged: {folder.manifest.name} is missing. {anew}") from None
     except ValueError:
         raise ConfigError(f"{folder.manifest} is damaged: it is no JSON. {anew}") from None
     if not isinstance(manifest, dict):
         raise ConfigError(f"{folder.manifest} is damaged: it holds no mapping. {anew}")
-    if not folder.is_finished:
-        return
     try:
-        read_run(folder, label=folder.path.name)
+        if folder.is_finished:
+            read_run(folder, label=folder.path.name)
     except UnreadableRunError as error:
         if error.args[0].startswith(folder.result.name):
             anew = "Remove that file, and the same command writes it again from the last checkpoint."
         raise ConfigError(f"{folder.path} is damaged: {error}. {anew}") from None
+    return manifest
 
 
 def _left_of_a_start(folder: RunFolder) -> set[Path]:

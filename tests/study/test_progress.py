@@ -304,7 +304,7 @@ def perform(screen: Screen, name: str, error: BaseException | None = None) -> No
             run.update(Progress(step=step, loss=0.25, states=ReplicaStates.fresh(8)))
         if error is not None:
             raise error
-        run.finish({"steps": 7, "steps_to_solve": [None, 5], "status": ["diverged", "solved"], "final": {}})
+        run.state.read({"steps": 7, "steps_to_solve": [None, 5], "status": ["diverged", "solved"], "final": {}})
 
 
 def test_failed_and_stopped_runs_are_marked_and_the_rest_was_not_started():

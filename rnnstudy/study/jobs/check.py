@@ -11,7 +11,6 @@ from rnnstudy.core.numerics import require_device_name, select_device
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.identity import are_same, find_run_folder, folders_by_fingerprint
 from rnnstudy.runs.job import Config, Job
-from rnnstudy.runs.untrusted import read_json
 from rnnstudy.runs.usable import require_fit
 from rnnstudy.study.jobs.labels import labelled, naming_the_run
 
@@ -115,10 +114,5 @@ def _require_one_run(one: PlannedRun, other: PlannedRun) -> None:
 def _usable_folder(job: Job, plan: Plan, known: Mapping[str, str] | None = None) -> RunFolder:
     """Find the folder of a run; raise ConfigError if the run cannot be done or resumed there."""
     folder = find_run_folder(job.config, job.overrides, known)
-    require_fit(folder, job.config)
-    if folder.manifest.exists() and read_json(folder.manifest).get("data_digest") != plan.task.data_digest:
-        raise ConfigError(
-            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
-            "run_dir for the new one, or move the folder away."
-        )
+    require_fit(folder, job.config, plan.task.data_digest)
     return folder

@@ -157,7 +157,7 @@ def _train(
         training.save()
     result = result_of(planned, training, device)
     write_json(folder.result, result)
-    progress.finish(result)
+    progress.state.read(result)
     progress.say(summary_line(training, folder, judged=plan.task.facts.solved is not None))
 
 

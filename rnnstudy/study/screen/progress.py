@@ -196,10 +196,6 @@ class RunProgress(Listener, Writer):
         self._count(states)
         self.say(f"resumed after {step} steps")
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Note the figures of the finished run: what its `result.json` holds."""
-        self.state.read(result)
-
     def say(self, text: str) -> None:
         """Print a line about the run."""
         self._note(text)
