@@ -3,7 +3,6 @@
 import inspect
 from bisect import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from rich.cells import cell_len
@@ -131,19 +130,10 @@ def _ranges(steps: Sequence[int]) -> str:
     return f"time step{'s' if len(ordered) > 1 else ''} {listed}"
 
 
-@dataclass(frozen=True)
-class _Column:
-    """What is shown of one time step, or of a stretch that is left out."""
-
-    cells: tuple[str, ...]
-
-    @property
-    def width(self) -> int:
-        return max(map(cell_len, self.cells))
-
-    def row(self, index: int) -> str:
-        """One cell, set to the right; letters of double width count twice."""
-        return " " * (self.width - cell_len(self.cells[index])) + self.cells[index]
+def _column(cells: Sequence[str]) -> list[str]:
+    """Return the cells of one time step, set to the right; letters of double width count twice."""
+    width = max(map(cell_len, cells))
+    return [" " * (width - cell_len(cell)) + cell for cell in cells]
 
 
 def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
@@ -160,13 +150,11 @@ def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
     names = ["time step", *labels, "information", "target", "judged"]
 
     busy = [bool(mark) or bool(star) for mark, star in zip(marks.tolist(), judged, strict=True)]
-    columns = [
-        _Column(("...",) + ("",) * (len(rows) - 1)) if step is None else _Column(tuple(row[step] for row in rows))
-        for step in _shown(busy)
-    ]
+    gap = ["...", *[""] * (len(rows) - 1)]
+    columns = [_column(gap if step is None else [row[step] for row in rows]) for step in _shown(busy)]
     for piece in _pieces(columns, max(width - LABEL, 20)):
         for index, name in enumerate(names):
-            cells = " ".join(column.row(index) for column in piece)
+            cells = " ".join(column[index] for column in piece)
             if cells.strip():
                 yield f"{name:<{LABEL}}{cells}".rstrip()
         yield ""
@@ -214,11 +202,11 @@ def _around(sorted_steps: Sequence[int], step: int) -> Sequence[int]:
     return sorted_steps[max(place - 1, 0) : place + 1]
 
 
-def _pieces(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
+def _pieces(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
     """Yield columns that fit side by side, at least one at a time."""
-    piece: list[_Column] = []
+    piece: list[list[str]] = []
     for column in columns:
-        if piece and sum(each.width + 1 for each in piece) + column.width > width:
+        if piece and sum(cell_len(each[0]) + 1 for each in piece) + cell_len(column[0]) > width:
             yield piece
             piece = []
         piece.append(column)

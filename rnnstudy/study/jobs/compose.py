@@ -68,7 +68,7 @@ def wants_information(arguments: Sequence[str]) -> bool:
 def inform(arguments: Sequence[str]) -> None:
     """Let Hydra answer a command line about the configuration, and exit; raise ConfigError for what is wrong."""
     main = hydra.main(config_path=str(conf_folder()), config_name=CONFIG, version_base="1.3")(lambda config: None)
-    with _surroundings(arguments), _in_one_line(arguments):
+    with _surroundings(arguments), _explaining_errors(arguments):
         main()
 
 
@@ -87,7 +87,7 @@ def composing(arguments: Sequence[str], tell: Telling = lambda done, count: None
         ConfigError: What is wrong.
     """
     with _surroundings(arguments):
-        with _in_one_line(arguments):
+        with _explaining_errors(arguments):
             composition = _compose(arguments, tell)
         yield composition
 
@@ -217,7 +217,7 @@ def _surroundings(arguments: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _in_one_line(arguments: Sequence[str]) -> Iterator[None]:
+def _explaining_errors(arguments: Sequence[str]) -> Iterator[None]:
     """Turn what Hydra refuses into a ConfigError of one line; a ValueError of any other kind stays."""
     try:
         yield

@@ -41,7 +41,7 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
         with _counting(console) as tell:
             composition = stack.enter_context(composing(arguments, tell))
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
-        plains = _check_plain(jobs, is_sweep=composition.is_sweep)
+        plains = _plain_settings(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
         # From here on torch is needed, which takes longer to import than all that may be wrong until here; and then
         # all that trains and measures.
@@ -76,8 +76,8 @@ def _is_wanted(job: Job, first: Job) -> bool:
     return job.config["one_at_a_time"] is not True or len(set(job.overrides) - set(first.overrides)) <= 1
 
 
-def _check_plain(jobs: Sequence[Job], *, is_sweep: bool) -> list[PlainSettings]:
-    """Check what needs no torch; raise ConfigError for what is wrong, and in a sweep with which job."""
+def _plain_settings(jobs: Sequence[Job], *, is_sweep: bool) -> list[PlainSettings]:
+    """Return the values that need no torch, checked; a ConfigError names, in a sweep, the job."""
     plains = []
     for job in jobs:
         with naming_the_run(job, is_sweep=is_sweep):
