@@ -13,10 +13,10 @@ from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.models.base import Network
 from rnnstudy.report.analysis.naming import name_runs
 from rnnstudy.runs.collection import read_sweep
-from rnnstudy.runs.identity import flatten
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.outcome import Standing
 from rnnstudy.runs.run import Run
+from rnnstudy.runs.settings import walk
 from rnnstudy.study.run.load import load_run
 from rnnstudy.tasks.base import Task
 
@@ -62,8 +62,9 @@ class RunView(os.PathLike[str]):
     @property
     def settings(self) -> dict[str, Any]:
         """Chosen members by group, and every setting by dotted path, such as "task.lag"."""
-        choices = self.run.config.get("choices", {})
-        return choices | flatten({key: value for key, value in self.run.config.items() if key != "choices"}) | choices
+        config = dict(self.run.config)
+        choices = config.pop("choices", {})
+        return choices | dict(walk(config)) | choices
 
     @property
     def outcome(self) -> Standing:

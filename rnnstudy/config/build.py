@@ -30,15 +30,12 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 def build(node: Any, base: type[T], *, path: str) -> T:
-    """Make the object that a node describes.
+    """Return the object that a node describes.
 
     Args:
         node: A mapping with `_target_` and the fields of the class it names.
         base: What the class must derive from.
         path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        An object of that class.
 
     Raises:
         ConfigError: The node names no such class, has an unknown or lacks a required key, or a value has the wrong
@@ -49,19 +46,7 @@ def build(node: Any, base: type[T], *, path: str) -> T:
 
 
 def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
-    """Find the class that a node names.
-
-    Args:
-        node: A mapping with `_target_`.
-        base: What the class must derive from.
-        path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        The class.
-
-    Raises:
-        ConfigError: The node names no such class.
-    """
+    """Return the class that a node names in `_target_`; raise ConfigError unless it is a kind of `base`."""
     target = require_mapping(node, path).get(TARGET)
     cls = locate(target, f"{path}.{TARGET}")
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
@@ -70,19 +55,7 @@ def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
 
 
 def build_section(cls: type[T], node: Any, *, path: str) -> T:
-    """Make an object of a known class from its fields.
-
-    Args:
-        cls: A dataclass.
-        node: A mapping with its fields.
-        path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        The object.
-
-    Raises:
-        ConfigError: As for `build`.
-    """
+    """Return an object of a dataclass, made from a node with its fields; raise ConfigError as `build` does."""
     node = require_mapping(node, path)
     assert is_dataclass(cls), cls
     hints = get_type_hints(cls)
@@ -109,10 +82,7 @@ def require_mapping(node: Any, path: str) -> Node:
 
 
 def locate(target: Any, path: str) -> Any:
-    """Find what a dotted name names.
-
-    Returns:
-        Whatever stands there.
+    """Return what a dotted name names.
 
     Raises:
         ConfigError: The name is not one that a configuration may use, or there is no such thing.
@@ -147,14 +117,7 @@ def check_keys(node: Node, known: list[str], required: set[str], path: str) -> N
 
 
 def _convert(value: Any, hint: Any, *, path: str) -> Any:
-    """Check a value against a field's type; nodes inside become objects.
-
-    Returns:
-        The value, or the object made from it.
-
-    Raises:
-        ConfigError: The value has another type.
-    """
+    """Return a value that fits a field's type, with objects for the nodes in it; raise ConfigError for any other."""
     if isinstance(value, Mapping) and isinstance(hint, type) and not issubclass(hint, Mapping):
         return build(value, hint, path=path)
     if isinstance(value, Mapping) and get_origin(hint) is Mapping and isinstance(get_args(hint)[1], type):

@@ -13,14 +13,11 @@ from rnnstudy.training.optimizer import ELEMENTWISE, ReplicaOptimizer
 
 
 def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaOptimizer]:
-    """Check an optimizer's settings.
+    """Return what makes an optimizer for a network, with its settings checked.
 
     Args:
         node: A mapping with `_target_`, an optimizer of torch.optim, and its arguments.
         path: Where the node stands in the configuration, for error messages.
-
-    Returns:
-        What makes the optimizer for a network.
 
     Raises:
         ConfigError: As for `build`, or the optimizer would couple the replicas.

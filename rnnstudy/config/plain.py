@@ -6,9 +6,8 @@ from typing import Any
 
 from rnnstudy.config.build import build_section
 from rnnstudy.core.errors import ConfigError, require_at_least, suggest
+from rnnstudy.runs.groups import SECTIONS
 from rnnstudy.training.settings import TrainSettings
-
-_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "schedule", "train", "eval", "numerics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,26 +43,33 @@ class RunSettings:
             raise ConfigError("run_dir must name a folder, or be null to have one named by the configuration, got ''.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlainSettings:
+    """The values of a configuration that no task, model or other member takes.
+
+    Args:
+        run: Values of the run.
+        train: Values of training.
+    """
+
+    run: RunSettings
+    train: TrainSettings
+
+
 _SETTINGS = tuple(RunSettings.__dataclass_fields__)
 
 
-def check_plain(config: Mapping[str, Any]) -> tuple[RunSettings, TrainSettings]:
-    """Check the keys of a configuration, and the values that no task, model or other member takes.
-
-    Returns:
-        The values: of the run, and of training.
-
-    Raises:
-        ConfigError: The first thing that is wrong.
-    """
+def check_plain(config: Mapping[str, Any]) -> PlainSettings:
+    """Return the plain values of a configuration, its keys checked; raise ConfigError for what is wrong first."""
+    known = SECTIONS + _SETTINGS
     for key in config:
-        if key not in _GROUPS + _SETTINGS:
-            raise ConfigError(f"{key} is not a known key. {suggest(key, _GROUPS + _SETTINGS)}")
-    for key in _GROUPS:
+        if key not in {*known, "choices"}:
+            raise ConfigError(f"{key} is not a known key. {suggest(key, known)}")
+    for key in SECTIONS:
         if key not in config:
             raise ConfigError(f"{key} is missing.")
     try:
         run = build_section(RunSettings, {key: config[key] for key in _SETTINGS if key in config}, path="")
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix(".")) from None
-    return run, build_section(TrainSettings, config["train"], path="train")
+    return PlainSettings(run=run, train=build_section(TrainSettings, config["train"], path="train"))

@@ -9,7 +9,7 @@ from torch import nn
 from rnnstudy.config.build import build, build_section, find_class
 from rnnstudy.config.members import suited_models
 from rnnstudy.config.optimizer import optimizer_factory
-from rnnstudy.config.plain import RunSettings, check_plain
+from rnnstudy.config.plain import PlainSettings, RunSettings, check_plain
 from rnnstudy.core.errors import ConfigError, UnsuitedError
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.inits.base import Initialisation
@@ -56,16 +56,17 @@ class Plan:
 M = TypeVar("M")
 
 
-def plan_run(config: Mapping[str, Any]) -> Plan:
-    """Check a resolved configuration and build all settings from it; nothing is computed yet.
+def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> Plan:
+    """Return everything that a resolved configuration asks for, checked and built; nothing is computed yet.
 
-    Returns:
-        The settings.
+    Args:
+        config: The configuration; `choices`, the names of its members, may be there too.
+        plain: What `check_plain` returned for it; checked here if None.
 
     Raises:
         ConfigError: The first thing that is wrong: the configuration path, the rule, the value, what is allowed.
     """
-    run, train = check_plain(config)
+    plain = plain or check_plain(config)
     task, seq_lens = _build_task(config["task"])
     model = _build_model(config["model"])
     return Plan(
@@ -76,22 +77,15 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
         instruments=_build_members(config["instrument"], Instrument, "instrument"),
         make_optimizer=optimizer_factory(config["optimizer"], path="optimizer"),
         schedule=build(config["schedule"], LearningRateSchedule, path="schedule"),
-        train=train,
+        train=plain.train,
         eval=_build_eval(config["eval"], task),
         numerics=build_section(Numerics, config["numerics"], path="numerics"),
-        run=run,
+        run=plain.run,
     )
 
 
 def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
-    """Build the task; its length may be two numbers, the least and the most.
-
-    Returns:
-        The task at its longest, and the least and most time steps of its sequences.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the task at its longest, and the least and most time steps; its length may be those two numbers."""
     name = find_class(node, Task, path="task").length_field
     lengths = node.get(name)
     if not isinstance(lengths, list):
@@ -107,14 +101,7 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
 
 
 def _build_eval(node: Any, task: Task) -> EvalSettings:
-    """Check what else is to be evaluated.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return what to evaluate beside training; raise ConfigError for a length that the task cannot have."""
     settings = build_section(EvalSettings, node, path="eval")
     for seq_len in settings.seq_lens:
         try:
@@ -143,14 +130,7 @@ def _build_model(node: Any) -> Model:
 
 
 def _build_mitigations(nodes: Any, model: Model) -> list[Mitigation]:
-    """Build the mitigations, each of which must suit the model.
-
-    Returns:
-        They, in the order given.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the mitigations in the order given; raise ConfigError for one that does not suit the model."""
     mitigations = _build_members(nodes, Mitigation, "mitigation")
     for name, mitigation in zip(nodes, mitigations, strict=True):
         try:

@@ -13,10 +13,8 @@ from rnnstudy.runs.run import Run, read_run
 MAX_CHECKED = 200
 """Runs whose logs are all read, so that a corrupt one is found; of more, those that are drawn or have no digest."""
 
-
 MAX_HELD = 60
 """Runs whose logs are held in memory."""
-
 
 MAX_TOLD = 5
 """Folders that are named where none can be read."""
@@ -40,13 +38,9 @@ class Sweep:
 
 
 def read_sweep(*directories: Path) -> Sweep:
-    """Read every run at or below some folders; what is bad does not keep the rest out.
+    """Return every run at or below some folders; unreadable ones are listed, not fatal.
 
-    A run that is reached twice counts once. The labels of runs begin with the name of their folder where there are
-    several.
-
-    Returns:
-        The readable runs and a line on each of the rest.
+    A run that is reached twice counts once. With several folders, labels begin with the name of the folder.
 
     Raises:
         RnnstudyError: There is nothing to compare.
@@ -83,11 +77,9 @@ def _prefixes(directories: Sequence[Path]) -> list[str]:
 
 
 def _look_into(directory: Path, unusable: list[str], problems: list[str]) -> list[RunFolder]:
-    if not directory.exists():
-        unusable.append(f"There is no folder {directory}. Runs come from `rnnstudy train ...`.")
-        return []
     if not directory.is_dir():
-        unusable.append(f"{directory} is a file, not a folder. Runs come from `rnnstudy train ...`.")
+        wrong = f"{directory} is a file, not a folder" if directory.exists() else f"There is no folder {directory}"
+        unusable.append(f"{wrong}. Runs come from `rnnstudy train ...`.")
         return []
     unseen: list[str] = []
     found = list(find_run_folders(directory, unseen))

@@ -30,65 +30,58 @@ class Digest:
     ratio_last: PerReplica
 
     def to_json(self) -> dict[str, Any]:
-        """For result.json."""
-        return {
-            "active": self.active,
-            "log10_ratio_first": self.ratio_first,
-            "log10_ratio_last": self.ratio_last,
-        }
+        """Return the content of result.json's `digest`."""
+        return {"active": self.active, "log10_ratio_first": self.ratio_first, "log10_ratio_last": self.ratio_last}
 
 
 def make_digest(
     metrics: Mapping[str, Track], curves: Mapping[str, Track], *, replicas: int, step: int | None
 ) -> Digest:
-    """Reduce a run's logs.
+    """Return the figures of a run's logs.
 
     Args:
         metrics: Tag to scalars.
-        curves: Tag to curves.
+        curves: Tag to curves over time steps.
         replicas: How many.
         step: The time step that the gradient must reach; None if the loss is not at the last step alone.
-
-    Returns:
-        The figures.
     """
-    curve = top_track(curves) if step is not None else None
+    curve = top_track(curves)
+
+    def ratios(probe: int) -> PerReplica:
+        if curve is None or step is None:
+            return (None,) * replicas
+        reached = min(step, curve.values.shape[2] - 1)
+        return per_replica(curve, lambda norms: vanishing_ratios(norms, reached)[probe], replicas=replicas)
+
     return Digest(
         active={
             found["mitigation"]: per_replica(track, _mean, replicas=replicas)
             for tag, track in metrics.items()
             if (found := tags.fields(tags.ACTIVE, tag))
         },
-        ratio_first=_ratios(curve, Track.first, replicas=replicas, step=step or 0),
-        ratio_last=_ratios(curve, Track.last, replicas=replicas, step=step or 0),
+        ratio_first=ratios(0),
+        ratio_last=ratios(-1),
     )
 
 
 def _mean(values: np.ndarray) -> np.floating:
-    """The mean of the values that are numbers; NaN if none is."""
+    """Return the mean of the values that are numbers; NaN if none is."""
     numbers = values[~np.isnan(values)]
     return numbers.mean() if numbers.size else np.float64(np.nan)
 
 
 def read_digest(fields: Fields, replicas: int) -> Digest:
-    """Take a digest from result.json; what is wrong in it is an UnreadableRunError."""
+    """Return the digest in result.json; raise UnreadableRunError for what is wrong in it."""
     active = fields.nested("active")
     return Digest(
-        active={str(name): figures(active, name, replicas) for name in active.content},
-        ratio_first=figures(fields, "log10_ratio_first", replicas),
-        ratio_last=figures(fields, "log10_ratio_last", replicas),
+        active={str(name): read_per_replica(active, name, replicas) for name in active.content},
+        ratio_first=read_per_replica(fields, "log10_ratio_first", replicas),
+        ratio_last=read_per_replica(fields, "log10_ratio_last", replicas),
     )
 
 
-def figures(fields: Fields, key: str, replicas: int) -> PerReplica:
-    """Take a list with a number or null per replica.
-
-    Returns:
-        The numbers.
-
-    Raises:
-        UnreadableRunError: It is something else.
-    """
+def read_per_replica(fields: Fields, key: str, replicas: int) -> PerReplica:
+    """Return a list with a number or null per replica; raise UnreadableRunError for anything else."""
     values = fields.items(key, length=replicas)
     if not all(value is None or is_number(value) for value in values):
         raise UnreadableRunError(f"{fields.source}: '{key}' must be numbers or null")
@@ -119,13 +112,3 @@ def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log10(norms[:, step]) - np.log10(norms[:, -1])
-
-
-def _ratios(curve: Track | None, probe: Callable[[Track], np.ndarray], *, replicas: int, step: int) -> PerReplica:
-    found: list[float | None] = [None] * replicas
-    if curve is not None:
-        norms = probe(curve)
-        ratios = vanishing_ratios(norms, min(step, norms.shape[1] - 1))
-        for replica, ratio in zip(curve.logged_replicas(), ratios, strict=True):
-            found[replica] = float(ratio)
-    return tuple(found)

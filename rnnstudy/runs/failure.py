@@ -52,11 +52,7 @@ class UnfinishedError(RnnstudyError):
 
 
 def record(folder: RunFolder, error: str, *, kind: str = FAILED, trace: str = "") -> None:
-    """Keep why a run ended before its end.
-
-    Raises:
-        OSError: The folder cannot be written to.
-    """
+    """Keep why a run ended early; raise OSError if the folder cannot be written to."""
     folder.path.mkdir(parents=True, exist_ok=True)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     failure = Failure(kind=kind, error=error, traceback=trace, when=when, host=socket.gethostname(), pid=os.getpid())
@@ -70,7 +66,7 @@ def record_failure(folder: RunFolder, error: Exception) -> None:
 
 
 def in_one_line(error: Exception) -> str:
-    """An error as people are told it: one of the user's as it is, any other with its kind."""
+    """Return an error as people read it: one of the user's as it is, any other with its class."""
     if isinstance(error, RnnstudyError):
         return str(error)
     lines = str(error).strip().splitlines()
@@ -78,7 +74,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def read_failure(folder: RunFolder) -> Failure | None:
-    """Why a run failed; None if it did not, or if that cannot be read."""
+    """Return why a run failed; None if it did not, or if that cannot be read."""
     with suppress(OSError, ValueError, TypeError, RecursionError):
         content = read_json(folder.failure)
         return Failure(**{name: content[name] for name in Failure.__dataclass_fields__ if name in content})

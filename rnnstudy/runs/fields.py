@@ -1,5 +1,6 @@
 """Checked access to what was read from a run's files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ def is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Fields:
-    """A mapping from a file, each entry checked as it is taken.
+    """A mapping from a file, each entry checked as it is taken: an UnreadableRunError names the file and the key.
 
     Args:
         content: What was read.
@@ -38,76 +39,49 @@ class Fields:
             raise UnreadableRunError(f"{self.source} holds no mapping")
 
     def take(self, key: str) -> Any:
-        """Return any entry.
-
-        Raises:
-            UnreadableRunError: There is none.
-        """
+        """Return any entry; raise UnreadableRunError if there is none."""
         if key not in self.content:
             raise UnreadableRunError(f"{self.source} has no '{key}'")
         return self.content[key]
+
+    def _take_if(self, fits: Callable[[object], bool], key: str, rule: str) -> Any:
+        """Return an entry that fits; raise UnreadableRunError, which names the rule, for any other."""
+        value = self.take(key)
+        if not fits(value):
+            raise UnreadableRunError(f"{self.source}: '{key}' must be {rule}, is {value!r:.60}")
+        return value
 
     def nested(self, key: str) -> "Fields":
         """Return a mapping within the mapping."""
         return Fields(self.take(key), f"{self.source}, '{key}'")
 
     def integer(self, key: str, *, minimum: int = 0) -> int:
-        """Return a whole number.
+        """Return a whole number that is not below `minimum`."""
 
-        Raises:
-            UnreadableRunError: It is none, or below `minimum`.
-        """
-        value = self.take(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= MOST:
-            raise UnreadableRunError(f"{self.source}: '{key}' must be a whole number from {minimum}, is {value!r:.60}")
-        return value
+        def fits(value: object) -> bool:
+            return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= MOST
+
+        return self._take_if(fits, key, f"a whole number from {minimum}")
 
     def number(self, key: str) -> float:
-        """Return a number.
-
-        Raises:
-            UnreadableRunError: It is none.
-        """
-        value = self.take(key)
-        if not is_number(value):
-            raise UnreadableRunError(f"{self.source}: '{key}' must be a number, is {value!r:.60}")
-        return float(value)
+        """Return a number."""
+        return float(self._take_if(is_number, key, "a number"))
 
     def optional_number(self, key: str) -> float | None:
         """Return a number, or None for null."""
         return None if self.take(key) is None else self.number(key)
 
     def flag(self, key: str) -> bool:
-        """Return true or false.
-
-        Raises:
-            UnreadableRunError: It is neither.
-        """
-        value = self.take(key)
-        if not isinstance(value, bool):
-            raise UnreadableRunError(f"{self.source}: '{key}' must be true or false, is {value!r:.60}")
-        return value
+        """Return true or false."""
+        return self._take_if(lambda value: isinstance(value, bool), key, "true or false")
 
     def text(self, key: str) -> str:
-        """Return a string.
-
-        Raises:
-            UnreadableRunError: It is none.
-        """
-        value = self.take(key)
-        if not isinstance(value, str):
-            raise UnreadableRunError(f"{self.source}: '{key}' must be a string, is {value!r:.60}")
-        return value
+        """Return a string."""
+        return self._take_if(lambda value: isinstance(value, str), key, "a string")
 
     def items(self, key: str, *, length: int | None = None) -> list[Any]:
-        """Return a list, of `length` entries if that is given.
-
-        Raises:
-            UnreadableRunError: It is none, or of another length.
-        """
-        value = self.take(key)
-        if not isinstance(value, list):
-            raise UnreadableRunError(f"{self.source}: '{key}' must be a list, is {value!r:.60}")
+        """Return a list; raise UnreadableRunError too if it has not `length` entries, where that is given."""
+        value = self._take_if(lambda value: isinstance(value, list), key, "a list")
         if length is not None and len(value) != length:
             raise UnreadableRunError(f"{self.source}: '{key}' has {len(value)} entries for {length} replicas")
         return value

@@ -1,7 +1,7 @@
 """Run folders, found."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rnnstudy.runs.folder import SUB_RUN, RunFolder
@@ -10,21 +10,19 @@ REPORT = "report"
 """Name of the folder, within the compared one, that holds the report."""
 
 
-def find_run_folders(directory: Path, unseen: list[str]) -> Iterator[RunFolder]:
+def find_run_folders(
+    directory: Path, unseen: list[str], *, skipped: Collection[str] = (REPORT,)
+) -> Iterator[RunFolder]:
     """Yield the run folders at or below `directory`, in the order of their names.
+
+    A folder with at least one file of a run is one. Hidden folders are passed over: Hydra keeps a `config.yaml` of its
+    own in `.hydra`.
 
     Args:
         directory: Where to look.
         unseen: Receives a line on every folder that cannot be looked into.
-
-    Yields:
-        Folders with at least one file of a run. Hidden folders are passed over: Hydra keeps a
-        `config.yaml` of its own in `.hydra`.
+        skipped: Names of folders in `directory` to pass over.
     """
-    yield from _search(directory, unseen, skipped={REPORT})
-
-
-def _search(directory: Path, unseen: list[str], *, skipped: set[str]) -> Iterator[RunFolder]:
     try:
         with os.scandir(directory) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -37,7 +35,7 @@ def _search(directory: Path, unseen: list[str], *, skipped: set[str]) -> Iterato
     is_run = any(entry.name in files and os.path.isfile(entry.path) for entry in entries)
     if is_run:
         yield folder
-        skipped = {*skipped, folder.checkpoints.name}
+        skipped = (*skipped, folder.checkpoints.name)
     for name in (entry.name for entry in entries if entry.name in folders):
         if name not in skipped and not name.startswith(".") and not (is_run and name.startswith(SUB_RUN)):
-            yield from _search(directory / name, unseen, skipped=set())
+            yield from find_run_folders(directory / name, unseen, skipped=())

@@ -94,14 +94,7 @@ class RunFolder:
 
 
 def open_unlinked(path: str | Path, flags: int) -> int:
-    """Open a file of a run folder for writing, for `open(opener=...)`: never what a link in a stranger's folder names.
-
-    Returns:
-        Its descriptor.
-
-    Raises:
-        OSError: It cannot be opened, or is a link or a pipe.
-    """
+    """Open a file of a run folder for writing, as `open(opener=...)` asks; an OSError if it is a link or a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
 
 
@@ -140,11 +133,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def write_figures(path: Path, content: object) -> None:
-    """Write figures to a file that the user has named, as JSON.
-
-    Raises:
-        RnnstudyError: The file cannot be written.
-    """
+    """Write figures as JSON to a file that the user named; raise RnnstudyError if that fails."""
     try:
         write_json(path, content)
     except OSError as error:

@@ -3,15 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-IN_SHORT = ("model", "init", "mitigation")
-"""Groups whose members make the short name."""
-
 
 def short_labels(paths: Sequence[str]) -> dict[str, str]:
-    """Shorten dotted paths to their last part where that stays unambiguous.
-
-    Returns:
-        Path to label.
-    """
+    """Map dotted keys to their last part where that stays unambiguous, else to themselves."""
     counts = Counter(path.rpartition(".")[2] for path in paths)
     return {path: last if counts[last := path.rpartition(".")[2]] == 1 else path for path in paths}

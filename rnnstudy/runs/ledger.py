@@ -3,46 +3,33 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.runs.folder import FORMAT, RECORDS, RunFolder, open_unlinked, write_atomically, write_json
 from rnnstudy.runs.identity import fingerprint
 from rnnstudy.runs.job import Job
-from rnnstudy.runs.untrusted import read_json
+from rnnstudy.runs.untrusted import find_mapping
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """One line of a ledger.
+    """One line of a ledger, known by its place.
 
     Args:
         folder: Where the run is, or is to be.
-        fingerprint: Of its configuration.
         job: The run.
         ledger: The file.
         at: Where the line begins in it, in bytes.
     """
 
-    folder: RunFolder
-    fingerprint: str
-    job: Job
+    folder: RunFolder = field(compare=False)
+    job: Job = field(compare=False)
     ledger: Path
     at: int
-
-    @override
-    def __hash__(self) -> int:
-        return hash((self.ledger, self.at))
-
-    @override
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LedgerEntry) and (self.ledger, self.at) == (other.ledger, other.at)
 
 
 @dataclass(frozen=True)
@@ -58,22 +45,15 @@ class Ledger:
     @property
     def command(self) -> str:
         """The command line that asked for the runs last; empty if it cannot be read."""
-        return str(self._about().get("command", ""))
+        return str(self._about.get("command", ""))
 
     @property
     def started(self) -> str:
         """When that was, ISO 8601; empty if it cannot be read."""
-        return str(self._about().get("started", ""))
+        return str(self._about.get("started", ""))
 
     def entries(self) -> Iterator[LedgerEntry]:
-        """The runs, in their order.
-
-        Yields:
-            They.
-
-        Raises:
-            RnnstudyError: The file is damaged.
-        """
+        """Yield the runs in their order; raise RnnstudyError if the file is damaged."""
         with open(self.path, "rb", opener=open_unlinked) as file:
             at = 0
             for line in file:
@@ -81,17 +61,7 @@ class Ledger:
                 at += len(line)
 
     def read_at(self, at: int) -> LedgerEntry:
-        """Find the run whose line begins at a place in the file.
-
-        Args:
-            at: The place, in bytes.
-
-        Returns:
-            The run.
-
-        Raises:
-            RnnstudyError: The file is damaged.
-        """
+        """Return the run whose line begins `at` bytes into the file; raise RnnstudyError if the file is damaged."""
         with open(self.path, "rb", opener=open_unlinked) as file:
             file.seek(at)
             return self._entry(file.readline(), at)
@@ -101,32 +71,24 @@ class Ledger:
             content = json.loads(line)
             job = Job(config=content["config"], overrides=content["overrides"], label=content["label"])
             folder = RunFolder(Path(content["folder"]))
-            return LedgerEntry(folder=folder, fingerprint=content["fingerprint"], job=job, ledger=self.path, at=at)
+            return LedgerEntry(folder=folder, job=job, ledger=self.path, at=at)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RnnstudyError(
                 f"{self.path} is damaged (byte {at}). Remove it: the runs themselves are not in it."
             ) from None
 
+    @property
     def _about(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            content = read_json(self.path.with_suffix(".json"))
-            return content if isinstance(content, dict) else {}
-        return {}
+        return find_mapping(self.path.with_suffix(".json")) or {}
 
 
 def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], command: str) -> Ledger:
-    """List runs that are asked for together.
+    """Return a new list of runs that are asked for together; raise OSError if it cannot be written.
 
     Args:
-        output_dir: Where their folders are.
+        output_dir: Folder of the run folders.
         jobs: The runs with their folders.
-        command: The command line that asks for them.
-
-    Returns:
-        The ledger.
-
-    Raises:
-        OSError: It cannot be written.
+        command: Command line that asks for them.
     """
     lines = "".join(
         json.dumps(
@@ -153,6 +115,6 @@ def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], comman
 
 
 def find_ledgers(output_dir: Path) -> list[Ledger]:
-    """The ledgers beside the run folders of a study, the one used last at the end."""
+    """Return the ledgers beside the run folders of a study, the one used last at the end."""
     found = [Ledger(path) for path in (output_dir / RECORDS / "sweeps").glob("*.jsonl")]
     return sorted(found, key=lambda ledger: (ledger.started, ledger.path.name))

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
@@ -124,12 +123,7 @@ class Lock:
         return self._lost.is_set()
 
     def acquire(self) -> None:
-        """Take the lock.
-
-        Raises:
-            HeldError: Another process holds it.
-            RnnstudyError: The file cannot be made.
-        """
+        """Take the lock; raise HeldError if another process holds it, RnnstudyError if the file cannot be made."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file, by_kernel = self._open_and_lock()
@@ -150,11 +144,7 @@ class Lock:
         self._thread.start()
 
     def _require_last(self) -> None:
-        """Where the kernel has no locks: of several that take a free file at once, only the last to write has it.
-
-        Raises:
-            HeldError: That is another process.
-        """
+        """Raise HeldError unless this process wrote last: without kernel locks, several may take one file at once."""
         time.sleep(_SECONDS_UNTIL_WRITTEN)
         now = _read(self._path)
         if not self._is_mine():
@@ -186,11 +176,7 @@ class Lock:
         raise HeldError(self._path, _read(self._path) or _UNKNOWN)
 
     def _require_nobody_elsewhere(self, taken: "_Taken") -> None:
-        """Watch a file whose writer the kernel cannot answer for, until it is sure that it is dead.
-
-        Raises:
-            HeldError: It lives.
-        """
+        """Raise HeldError if a writer that the kernel cannot answer for still beats; watch it until that is sure."""
         seen = _read(self._path)
         if seen is None or not _may_live(seen, taken):
             return
@@ -219,7 +205,7 @@ class Lock:
                     self._lost.set()
 
     def _is_mine(self) -> bool:
-        """Whether the file at the path is the one taken, and nobody else has written to it."""
+        """Return whether the file at the path is the one taken, and no other process has written to it."""
         if self._file is None or not _is_at(self._file, self._path):
             return False
         now = _read(self._path)
@@ -266,41 +252,29 @@ class Lock:
         self.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Release it."""
         self.release()
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Find who holds a lock.
+    """Return the holder of a lock; None if it is free.
 
     A holder on another machine, whose kernel's lock may not be seen here, counts as long as its last beat is recent by
     the clock of this one: to show, not to decide by. `Lock.acquire` compares no clocks.
-
-    Args:
-        path: Of the lock.
-
-    Returns:
-        The holder; None if nobody holds it.
     """
     seen, alive = _look(path)
     return seen if alive else None
 
 
 def left_behind(path: Path) -> Holder | None:
-    """Who died holding a lock that nobody holds now; None if the lock was released, or is held."""
+    """Return the holder that died and left a lock behind; None if the lock was released, or is held."""
     seen, alive = _look(path)
     return None if alive else seen
 
 
 def _look(path: Path) -> tuple[Holder | None, bool]:
-    """Find what a lock's file says, and whether its holder lives.
-
-    Returns:
-        Both; None if there is no file, or nothing was ever written to it.
-    """
+    """Return what the file of a lock says, None if nothing was ever written to it, and whether its holder lives."""
     try:
         file = os.open(path, os.O_RDONLY | _SAFELY)
     except OSError:
@@ -325,7 +299,7 @@ _UNKNOWN = Holder(host="unknown", pid=0, since="a moment ago", heard=0.0)
 
 
 def _read(path: Path) -> Holder | None:
-    """What a lock's file says; None if it says nothing."""
+    """Return what the file of a lock says; None if it says nothing."""
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         file = os.open(path, os.O_RDONLY | _SAFELY)
         try:
@@ -359,14 +333,7 @@ _NO_KERNEL_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def _flock(file: int, *, shared: bool = False) -> _Taken:
-    """Ask for the kernel's lock on a file, without waiting.
-
-    Returns:
-        What it says.
-
-    Raises:
-        OSError: Something else is wrong with the file.
-    """
+    """Ask for the kernel's lock on a file, without waiting; raise OSError if something else is wrong with the file."""
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -379,7 +346,7 @@ def _flock(file: int, *, shared: bool = False) -> _Taken:
 
 
 def _may_live(seen: Holder, taken: _Taken) -> bool:
-    """Whether who wrote a file may live though the kernel knows of no lock of its."""
+    """Return whether the writer of a file may live though the kernel reports no lock."""
     if seen.host != socket.gethostname():
         return True
     # Its number may be another's by now; whether it beats tells.
@@ -387,7 +354,7 @@ def _may_live(seen: Holder, taken: _Taken) -> bool:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether an open file still is the one at its path."""
+    """Return whether an open file still is the one at its path."""
     mine = os.fstat(file)
     try:
         there = path.stat()
@@ -397,13 +364,13 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is a process of this number on this machine."""
+    """Return whether this machine has a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
@@ -411,7 +378,7 @@ _held: WeakSet[Lock] = WeakSet()
 
 
 def _forget_all() -> None:
-    """In a fork the locks are the parent's: a copy of their files would keep them after its death."""
+    """Close the locks in a fork: they are the parent's, and a copy of their files would outlive it."""
     for lock in _held:
         lock._let_go()
 

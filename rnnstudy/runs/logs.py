@@ -28,11 +28,7 @@ class Track:
     logged: np.ndarray
 
     def carried(self) -> np.ndarray:
-        """Return the values with each replica's last one carried forward over steps it did not log.
-
-        Returns:
-            An array like `values`; NaN before a replica's first entry.
-        """
+        """Return the values with each replica's last one carried forward; NaN before its first."""
         last = np.maximum.accumulate(np.where(self.logged, np.arange(len(self.steps))[:, None], -1), axis=0)
         values = self.values[last, np.arange(self.values.shape[1])]
         values[last < 0] = np.nan
@@ -86,26 +82,12 @@ _TakeEntries = Callable[[_Row, str], Iterable[tuple[str, Any]]]
 
 
 def read_metrics(path: Path, replicas: int) -> dict[str, Track]:
-    """Read the scalars of a run.
-
-    Returns:
-        Tag to track; empty if there is no such file.
-
-    Raises:
-        UnreadableRunError: A line other than a torn last one is corrupt.
-    """
+    """Return the scalars of a run, tag to track; empty without a file, UnreadableRunError for a corrupt one."""
     return _read(path, replicas, _scalars)
 
 
 def read_curves(path: Path, replicas: int) -> dict[str, Track]:
-    """Read the curves over time steps of a run.
-
-    Returns:
-        Tag to track; empty if there is no such file.
-
-    Raises:
-        UnreadableRunError: A line other than a torn last one is corrupt.
-    """
+    """Return a run's curves, tag to track; empty without a file, UnreadableRunError for a corrupt one."""
     lengths: dict[str, int] = {}
 
     def curve(row: _Row, source: str) -> Iterable[tuple[str, np.ndarray]]:
@@ -130,14 +112,7 @@ def _read(path: Path, replicas: int, take_entries: _TakeEntries) -> dict[str, Tr
 
 
 def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
-    """Parse a JSON-lines file.
-
-    Yields:
-        Each line with the name to give it in errors.
-
-    Raises:
-        UnreadableRunError: A line other than a torn last one is no JSON mapping.
-    """
+    """Yield the lines of a file of JSON mappings, each with its name for errors; pass over a torn last line only."""
     if not path.exists():
         return
     lines = read_regular(path, most=None).split(b"\n")

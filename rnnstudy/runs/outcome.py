@@ -3,35 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rnnstudy.core.criterion import Criterion
 from rnnstudy.runs import tags
 from rnnstudy.runs.digest import PerReplica, per_replica
 from rnnstudy.runs.logs import Track
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """When a replica counts as having solved the task.
-
-    Args:
-        metric: Name among the evaluation's metrics, e.g. "accuracy".
-        threshold: The value to reach.
-        direction: "at_least" or "at_most".
-    """
-
-    metric: str
-    threshold: float
-    direction: str
-
-    @property
-    def rule(self) -> str:
-        """What it asks, for people, e.g. "accuracy at least 0.99"."""
-        return f"{self.metric} {self.direction.replace('_', ' ')} {self.threshold:g}"
-
-    def first_met(self, track: Track, replica: int) -> int | None:
-        """Return the first step at which a replica met it; None if it has not. NaN never does."""
-        values = track.values[:, replica]
-        met = values >= self.threshold if self.direction == "at_least" else values <= self.threshold
-        return int(track.steps[met.argmax()]) if met.any() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +32,15 @@ def last_values(metrics: Mapping[str, Track], replicas: int) -> dict[str, PerRep
 
 
 def standing_so_far(metrics: Mapping[str, Track], criterion: Criterion | None, replicas: int) -> Standing:
-    """Judge a run that has not ended by its log.
+    """Return the standing of a run that has not ended, by its log.
 
     A replica has solved the task at the first evaluation that meets the criterion. One that has not, and that has no
     count of skipped steps at the last two steps at which others have one, stopped: it diverged.
-
-    Returns:
-        Its standing.
     """
-    judged = metrics.get(tags.EVAL.format(metric=criterion.metric)) if criterion else None
-    solved = [criterion.first_met(judged, r) if criterion and judged else None for r in range(replicas)]
+    solved: list[int | None] = [None] * replicas
+    if criterion and (judged := metrics.get(tags.EVAL.format(metric=criterion.metric))):
+        met = criterion.is_met({criterion.metric: judged.values})
+        solved = [int(judged.steps[column.argmax()]) if column.any() else None for column in met.T]
     trained = metrics.get(tags.SKIPPED)
     silent = [False] * replicas
     if trained and len(trained.steps) > 2:

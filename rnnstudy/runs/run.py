@@ -1,23 +1,24 @@
 """Run folders, read into plain data."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rnnstudy.runs.digest import Digest, PerReplica, figures, make_digest, read_digest
+from rnnstudy.core.criterion import Criterion
+from rnnstudy.runs.digest import Digest, PerReplica, make_digest, read_digest, read_per_replica
 from rnnstudy.runs.fields import MOST, Fields, UnreadableRunError
 from rnnstudy.runs.folder import FORMAT, RunFolder
 from rnnstudy.runs.lock import holder_of
 from rnnstudy.runs.logs import Track, read_curves, read_metrics
-from rnnstudy.runs.outcome import Criterion, Standing, last_values, standing_so_far
+from rnnstudy.runs.outcome import Standing, last_values, standing_so_far
 from rnnstudy.runs.settings import flatten, read_choices
 from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
 
 NO_CRITERION = "no criterion"
-"""Said of a task that nobody has said when it is solved."""
-
+"""Shown for a task without a criterion."""
 
 EDITED_ADJOINTS = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
 """Mitigations that edit adjoints, of the versions that did not store which do."""
@@ -27,7 +28,7 @@ MOST_REPLICAS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class TaskFacts:
     """What a run's task said of itself.
 
     Args:
@@ -106,7 +107,7 @@ class Run:
     seed: int
     device: str
     fingerprint: str | None
-    facts: Facts
+    facts: TaskFacts
     edits_adjoints: tuple[str, ...]
     result: Result | None
 
@@ -173,20 +174,17 @@ class Run:
 
 
 def read_run(folder: RunFolder, *, label: str) -> Run:
-    """Read one run folder; a file that is missing, corrupt or of a newer format is an UnreadableRunError.
-
-    Returns:
-        The run; one without `result.json` has no result.
+    """Return the run in a folder; without `result.json` it has no result.
 
     Raises:
-        UnreadableRunError: Why not.
+        UnreadableRunError: A file is missing, corrupt or of a newer format.
     """
-    manifest = Fields(_parse_json(folder.manifest), folder.manifest.name)
+    manifest = _fields(folder.manifest, read_json, "JSON")
     _check_format(manifest)
     replicas = manifest.integer("replicas", minimum=1)
     if replicas > MOST_REPLICAS:
         raise UnreadableRunError(f"{manifest.source}: 'replicas' must be at most {MOST_REPLICAS}, is {replicas}")
-    config = _parse_config(folder.config)
+    config = _fields(folder.config, read_yaml, "YAML of plain values").content
     return Run(
         folder=folder,
         label=label,
@@ -201,23 +199,14 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
     )
 
 
-def _parse_json(path: Path) -> Any:
+def _fields(path: Path, read: Callable[[Path], Any], kind: str) -> Fields:
+    """Return the mapping in a file; raise UnreadableRunError if there is none."""
     try:
-        return read_json(path)
+        return Fields(read(path), path.name)
     except FileNotFoundError as error:
         raise UnreadableRunError(f"{path.name} is missing") from error
     except ValueError as error:
-        raise UnreadableRunError(f"{path.name} is no JSON") from error
-
-
-def _parse_config(path: Path) -> dict[str, Any]:
-    try:
-        content = read_yaml(path)
-    except FileNotFoundError as error:
-        raise UnreadableRunError(f"{path.name} is missing") from error
-    except ValueError as error:
-        raise UnreadableRunError(f"{path.name} is no YAML of plain values") from error
-    return Fields(content, path.name).content
+        raise UnreadableRunError(f"{path.name} is no {kind}") from error
 
 
 def _check_format(fields: Fields) -> None:
@@ -238,31 +227,31 @@ def _edits_adjoints(manifest: Fields, config: dict[str, Any]) -> tuple[str, ...]
     return tuple(names)
 
 
-def _facts(fields: Fields) -> Facts:
+def _facts(fields: Fields) -> TaskFacts:
     threshold = fields.optional_number("solved_at")
-    criterion = threshold is not None and Criterion(
-        metric=fields.text("solved_metric"), threshold=threshold, direction=fields.text("solved_when")
-    )
+    criterion = None
+    if threshold is not None:
+        criterion = Criterion(
+            metric=fields.text("solved_metric"),
+            threshold=threshold,
+            direction="at_least" if fields.text("solved_when") == "at_least" else "at_most",
+        )
     steps = fields.items("informative_steps")
     if not all(isinstance(step, int) and not isinstance(step, bool) and abs(step) <= MOST for step in steps):
         raise UnreadableRunError(f"{fields.source}: 'informative_steps' must be whole numbers")
-    return Facts(
+    return TaskFacts(
         chance_loss=fields.optional_number("chance_loss"),
         chance_accuracy=fields.optional_number("chance_accuracy"),
         memoryless_loss=fields.optional_number("memoryless_loss"),
-        criterion=criterion or None,
+        criterion=criterion,
         seq_len=fields.integer("seq_len", minimum=1),
         informative_steps=tuple(steps),
         loss_at_end=fields.flag("loss_at_end"),
     )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(read_regular(path)).hexdigest()
-
-
 def _result(folder: RunFolder, replicas: int) -> Result:
-    fields = Fields(_parse_json(folder.result), folder.result.name)
+    fields = _fields(folder.result, read_json, "JSON")
     _check_format(fields)
     status = fields.items("status", length=replicas)
     unknown = [state for state in status if state not in ("solved", "finished", "diverged")]
@@ -271,14 +260,15 @@ def _result(folder: RunFolder, replicas: int) -> Result:
     to_solve = fields.items("steps_to_solve", length=replicas)
     if not all(value is None or (isinstance(value, int) and 0 <= value <= MOST) for value in to_solve):
         raise UnreadableRunError(f"{fields.source}: 'steps_to_solve' must be whole numbers or null")
-    if fields.content.get("config_sha256", digest := _sha256(folder.config)) != digest:
+    digest = hashlib.sha256(read_regular(folder.config)).hexdigest()
+    if fields.content.get("config_sha256", digest) != digest:
         raise UnreadableRunError(f"{folder.config.name} is not the one that the run ended with")
     finals = fields.nested("final")
     return Result(
         status=tuple(status),
         steps_to_solve=tuple(to_solve),
         steps=fields.integer("steps"),
-        final={str(key): figures(finals, key, replicas) for key in finals.content},
+        final={str(key): read_per_replica(finals, key, replicas) for key in finals.content},
         wall_seconds=fields.number("wall_seconds"),
         digest=read_digest(fields.nested("digest"), replicas) if "digest" in fields.content else None,
     )

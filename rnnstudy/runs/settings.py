@@ -1,7 +1,8 @@
-"""A run's configuration as text by dotted path."""
+"""A run's configuration by dotted key, as values and as text."""
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 NO_MITIGATION = "none"
@@ -30,15 +31,23 @@ def read_choices(config: dict[str, Any]) -> dict[str, str]:
     return {sys.intern(str(key)): sys.intern(show_members(value)) for key, value in found.items()}
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return all settings as text by dotted path, without the choices and Python's own names."""
-    flat: dict[str, str] = {}
+def walk(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting: its dotted key and its value, which may be an empty mapping."""
     for key, value in config.items():
-        if key in {"choices", "_target_", "hydra"}:
-            continue
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and value:
+            yield from walk(value, f"{prefix}{key}.")
         else:
-            # Thousands of runs hold the same few hundred texts.
-            flat[sys.intern(f"{prefix}{key}")] = sys.intern(show_value(value))
-    return flat
+            yield f"{prefix}{key}", value
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return all settings as text by dotted key, without the choices and Python's own names."""
+    return {
+        # Thousands of runs hold the same few hundred texts.
+        sys.intern(key): sys.intern(show_value(value))
+        for key, value in walk(config)
+        if value != {} and _HIDDEN.isdisjoint(key.split("."))
+    }
+
+
+_HIDDEN = {"choices", "_target_", "hydra"}

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,11 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C; not e
 
 
 def read_regular(path: Path, most: int | None = MOST_BYTES) -> bytes:
-    """Read a whole file, never from a pipe or a device, where that could take for ever.
+    """Return the content of a file, never of a pipe or a device: reading those could take for ever.
 
     Args:
         path: The file, or a link to one.
         most: The most bytes; None reads any number.
-
-    Returns:
-        What it holds.
 
     Raises:
         OSError: It cannot be read, is no regular file, or too large.
@@ -51,17 +49,7 @@ def read_regular(path: Path, most: int | None = MOST_BYTES) -> bytes:
 
 
 def parse_json(text: bytes) -> Any:
-    """Take JSON apart.
-
-    Args:
-        text: One value.
-
-    Returns:
-        The value.
-
-    Raises:
-        ValueError: It is no JSON, or nested too deeply.
-    """
+    """Return the value that JSON stands for; raise ValueError if it is malformed or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -69,18 +57,10 @@ def parse_json(text: bytes) -> Any:
 
 
 def parse_yaml(text: bytes) -> Any:
-    """Take YAML apart that holds plain values alone, as `rnnstudy train` writes it.
-
-    Tags, which name types, and aliases, by which a few lines stand for billions, are refused.
-
-    Args:
-        text: One document.
-
-    Returns:
-        Its content.
+    """Return the content of YAML that holds plain values alone, as `rnnstudy train` writes it.
 
     Raises:
-        ValueError: It is no YAML, or no such.
+        ValueError: It is malformed, or has tags, which name types, or aliases, by which a few lines stand for billions.
     """
     try:
         _require_plain(text)
@@ -103,32 +83,18 @@ def _require_plain(text: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a file that holds JSON.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its value.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no JSON.
-    """
+    """Return the value in a JSON file; raise OSError if it cannot be read, ValueError if malformed."""
     return parse_json(read_regular(path))
 
 
+def find_mapping(path: Path) -> dict[str, Any] | None:
+    """Return the mapping in a JSON file; None if the file cannot be read or holds something else."""
+    with suppress(OSError, ValueError):
+        content = read_json(path)
+        return content if isinstance(content, dict) else None
+    return None
+
+
 def read_yaml(path: Path) -> Any:
-    """Read a file that holds plain YAML.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no YAML, or holds more than plain values.
-    """
+    """Return the content of a file of plain YAML; raise OSError or ValueError likewise."""
     return parse_yaml(read_regular(path))

@@ -12,11 +12,16 @@ from rnnstudy.runs.run import read_run
 from rnnstudy.runs.untrusted import read_json, read_yaml
 
 
-def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    """Refuse a folder in which this configuration cannot be run or resumed.
+def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str | None) -> None:
+    """Refuse a folder in which a configuration cannot be run or resumed.
+
+    Args:
+        folder: The folder; it need not exist.
+        config: The configuration.
+        data_digest: Digest of the user's data that the task reads; None if it reads none.
 
     Raises:
-        ConfigError: It is a file, holds something else, another run, or a damaged one.
+        ConfigError: It is a file, is damaged, or holds something else, another run, or this one on other data.
     """
     if not folder.path.exists():
         return
@@ -30,51 +35,50 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any]) -> None:
     # Listed before: another process may begin the same run between the two.
     others = set(folder.path.iterdir()) - _left_of_a_start(folder)
     if folder.config.exists():
-        require_same(folder, config)
+        _require_same(folder, config)
     elif others:
         raise ConfigError(
             f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
             "Move it away, or choose another run_dir."
         )
-    _require_whole(folder)
+    manifest = _require_whole(folder)
+    if manifest is not None and manifest.get("data_digest") != data_digest:
+        raise ConfigError(
+            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
+            "run_dir for the new one, or move the folder away."
+        )
 
 
-def _require_whole(folder: RunFolder) -> None:
-    """Refuse a folder whose run cannot be resumed, or whose result cannot be used.
-
-    Raises:
-        ConfigError: A file is damaged.
-    """
+def _require_whole(folder: RunFolder) -> dict[str, Any] | None:
+    """Return run.json, None if it is not written yet; raise ConfigError for a damaged file, also of the result."""
     anew = "Move the folder away to run it anew."
+    if not folder.manifest.exists() and not folder.is_finished:
+        return None
     try:
-        manifest = read_json(folder.manifest) if folder.manifest.exists() or folder.is_finished else {}
+        manifest = read_json(folder.manifest)
     except FileNotFoundError:
         raise ConfigError(f"{folder.path} is damaged: {folder.manifest.name} is missing. {anew}") from None
     except ValueError:
         raise ConfigError(f"{folder.manifest} is damaged: it is no JSON. {anew}") from None
     if not isinstance(manifest, dict):
         raise ConfigError(f"{folder.manifest} is damaged: it holds no mapping. {anew}")
-    if not folder.is_finished:
-        return
     try:
-        read_run(folder, label=folder.path.name)
+        if folder.is_finished:
+            read_run(folder, label=folder.path.name)
     except UnreadableRunError as error:
         if error.args[0].startswith(folder.result.name):
             anew = "Remove that file, and the same command writes it again from the last checkpoint."
         raise ConfigError(f"{folder.path} is damaged: {error}. {anew}") from None
+    return manifest
 
 
 def _left_of_a_start(folder: RunFolder) -> set[Path]:
-    """What a run may leave that ended before its configuration was written: killed, or for want of space."""
+    """Return what a run may leave that was killed, or found no space, before it wrote its configuration."""
     return {folder.lock, folder.history, folder.failure, partial_of(folder.config), partial_of(folder.failure)}
 
 
-def require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds the run of another configuration.
-
-    Raises:
-        ConfigError: Names the folder and what differs.
-    """
+def _require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a folder with the run of another configuration, and say what differs."""
     try:
         other = read_yaml(folder.config)
     except (OSError, ValueError) as error:

@@ -3,13 +3,13 @@
 import inspect
 from bisect import bisect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from rich.cells import cell_len
 from rich.console import Console
 
 from rnnstudy.config.schema import Plan
+from rnnstudy.runs.run import NO_CRITERION
 from rnnstudy.study.jobs.check import check
 from rnnstudy.study.jobs.compose import first_job
 from rnnstudy.tasks.base import Batch, Facts, RegressionTask, Task
@@ -36,11 +36,8 @@ def show(arguments: Sequence[str], console: Console) -> None:
     """Print what a task is, and the first sequence that replica 0 would train on; the longest, if lengths vary.
 
     Args:
-        arguments: Overrides, as for `rnnstudy train`.
+        arguments: Overrides, as for `rnnstudy train`; a ConfigError says what is wrong with them.
         console: Where to print.
-
-    Raises:
-        ConfigError: The configuration is wrong.
     """
     job = first_job(arguments)
     plan = check(job.config)
@@ -58,7 +55,7 @@ def show(arguments: Sequence[str], console: Console) -> None:
 
 
 def _first_batch(plan: Plan) -> Batch:
-    """The first batch of replica 0, without its replica axis."""
+    """Return the first batch of replica 0, without its replica axis."""
     longest = plan.seq_lens[1]
     data = TrainingData(
         plan.task,
@@ -72,11 +69,7 @@ def _first_batch(plan: Plan) -> Batch:
 
 
 def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[str]:
-    """What is known of the task, a fact a line.
-
-    Yields:
-        The lines.
-    """
+    """Yield the facts of the task, one per line."""
     facts = task.facts
     low, high = seq_lens
     varied = f"{low} to {high} time steps, every batch draws its length; what follows is for {high}"
@@ -98,8 +91,7 @@ def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[
             "memoryless", f"loss {facts.memoryless_loss:.4g}: the best guess from the time step and the present input"
         )
     solved = facts.solved
-    rule = f"{solved.metric} {solved.direction.replace('_', ' ')} {solved.threshold:g}" if solved else "no criterion"
-    yield _fact("solved", rule)
+    yield _fact("solved", solved.rule if solved else NO_CRITERION)
     informative = len(facts.informative_steps)
     where = "at any time step" if informative == facts.seq_len else f"at {_ranges(facts.informative_steps)}"
     yield _fact("information", where)
@@ -114,13 +106,13 @@ def _fact(name: str, text: str) -> str:
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:
-    """Names in a row, the middle ones left out if there are many."""
+    """Return names in a row, the middle ones left out if there are many."""
     shown = [_visible(name) for name in names]
     return " ".join(shown if len(shown) <= most else [*shown[: most - 3], "...", *shown[-2:]])
 
 
 def _visible(name: str) -> str:
-    """A name that can be seen: white space has signs of its own, what a screen does not show is spelt out."""
+    """Return a name that can be seen: white space has signs of its own, and what a screen cannot show is spelt out."""
     if name in WHITE_SPACE:
         return WHITE_SPACE[name]
     return "".join(
@@ -129,7 +121,7 @@ def _visible(name: str) -> str:
 
 
 def _ranges(steps: Sequence[int]) -> str:
-    """Time steps as ranges, such as "time steps 5-9, 25-29"."""
+    """Return time steps as ranges, such as "time steps 5-9, 25-29"."""
     ordered, every = sorted(steps), set(steps)
     starts = [step for step in ordered if step - 1 not in every]
     ends = [step for step in ordered if step + 1 not in every]
@@ -138,27 +130,14 @@ def _ranges(steps: Sequence[int]) -> str:
     return f"time step{'s' if len(ordered) > 1 else ''} {listed}"
 
 
-@dataclass(frozen=True)
-class _Column:
-    """What is shown of one time step, or of a stretch that is left out."""
-
-    cells: tuple[str, ...]
-
-    @property
-    def width(self) -> int:
-        return max(map(cell_len, self.cells))
-
-    def row(self, index: int) -> str:
-        """One cell, set to the right; letters of double width count twice."""
-        return " " * (self.width - cell_len(self.cells[index])) + self.cells[index]
+def _column(cells: Sequence[str]) -> list[str]:
+    """Return the cells of one time step, set to the right; letters of double width count twice."""
+    width = max(map(cell_len, cells))
+    return [" " * (width - cell_len(cell)) + cell for cell in cells]
 
 
 def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
-    """The first sequence of a batch, as rows of a table that is cut into pieces of the screen's width.
-
-    Yields:
-        The lines.
-    """
+    """Yield the first sequence of a batch, as rows of a table that is cut into pieces of the screen's width."""
     if facts.encoding == "features":
         labels = list(facts.input_names)
         inputs = [[_number(value) for value in batch.inputs[:, 0, index].tolist()] for index in range(len(labels))]
@@ -171,13 +150,11 @@ def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
     names = ["time step", *labels, "information", "target", "judged"]
 
     busy = [bool(mark) or bool(star) for mark, star in zip(marks.tolist(), judged, strict=True)]
-    columns = [
-        _Column(("...",) + ("",) * (len(rows) - 1)) if step is None else _Column(tuple(row[step] for row in rows))
-        for step in _shown(busy)
-    ]
+    gap = ["...", *[""] * (len(rows) - 1)]
+    columns = [_column(gap if step is None else [row[step] for row in rows]) for step in _shown(busy)]
     for piece in _pieces(columns, max(width - LABEL, 20)):
         for index, name in enumerate(names):
-            cells = " ".join(column.row(index) for column in piece)
+            cells = " ".join(column[index] for column in piece)
             if cells.strip():
                 yield f"{name:<{LABEL}}{cells}".rstrip()
         yield ""
@@ -187,7 +164,7 @@ def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
 
 
 def _asked(facts: Facts, batch: Batch) -> tuple[list[str], list[str]]:
-    """What is to be put out at each time step, and whether it is the answer; empty where nothing is read."""
+    """Return the target at each time step, and whether it is the answer; empty where nothing is read."""
     targets, judged = [""] * len(batch.inputs), [""] * len(batch.inputs)
     for index, step in enumerate(batch.loss_steps.tolist()):
         target = batch.targets[index, 0]
@@ -204,11 +181,7 @@ def _number(value: float) -> str:
 
 
 def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
-    """The time steps to show; None stands for a stretch that is left out.
-
-    Yields:
-        Time steps in order.
-    """
+    """Yield the time steps to show in order; None stands for a stretch that is left out."""
     steps = len(busy)
     kept = [True] * steps
     if steps > LONG:
@@ -224,20 +197,16 @@ def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
 
 
 def _around(sorted_steps: Sequence[int], step: int) -> Sequence[int]:
-    """The nearest of some time steps on either side."""
+    """Return the nearest of some time steps on either side."""
     place = bisect(sorted_steps, step)
     return sorted_steps[max(place - 1, 0) : place + 1]
 
 
-def _pieces(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
-    """Columns that fit side by side.
-
-    Yields:
-        At least one column at a time.
-    """
-    piece: list[_Column] = []
+def _pieces(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """Yield columns that fit side by side, at least one at a time."""
+    piece: list[list[str]] = []
     for column in columns:
-        if piece and sum(each.width + 1 for each in piece) + column.width > width:
+        if piece and sum(cell_len(each[0]) + 1 for each in piece) + cell_len(column[0]) > width:
             yield piece
             piece = []
         piece.append(column)

@@ -17,7 +17,7 @@ from rnnstudy.runs.failure import PRUNED, read_failure
 from rnnstudy.runs.folder import RECORDS, RunFolder
 from rnnstudy.runs.ledger import Ledger, find_ledgers
 from rnnstudy.runs.lock import Holder, holder_of, left_behind
-from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
+from rnnstudy.runs.untrusted import find_mapping, read_regular, read_yaml
 
 
 class Condition(StrEnum):
@@ -75,14 +75,14 @@ class Listing:
 
 
 def status_of(folder: RunFolder) -> RunStatus:
-    """What has become of the run in a folder."""
+    """Return the state of the run in a folder."""
     holder = holder_of(folder.lock)
     if holder is not None:
         return _running(folder, holder)
     # `os.path.exists`, unlike that of a Path, is no error where a folder may not be entered.
     if os.path.exists(folder.result):
-        result = _read(folder.result)
-        if not isinstance(result, dict) or not isinstance(result.get("steps"), int):
+        result = find_mapping(folder.result)
+        if result is None or not isinstance(result.get("steps"), int):
             return _damaged(folder, folder.result)
         for file in (folder.config, folder.manifest):
             if not os.path.exists(file):
@@ -125,7 +125,7 @@ _CHECKPOINT = re.compile(r"step_(\d+)\.pt")
 
 
 def _steps_done(folder: RunFolder) -> int | None:
-    """Steps of the newest checkpoint: where the run would go on."""
+    """Return the steps of the newest checkpoint: where the run would resume."""
     with suppress(OSError):
         names = (_CHECKPOINT.fullmatch(name) for name in os.listdir(folder.checkpoints))
         return max((int(name[1]) for name in names if name), default=0)
@@ -136,7 +136,7 @@ _NUM_STEPS = re.compile(r"^train:\n(?:  .*\n)*?  num_steps: (\d+)$", re.MULTILIN
 
 
 def _num_steps(folder: RunFolder) -> int | None:
-    """Steps that a run is to do, without reading all of its configuration: there may be thousands."""
+    """Return the steps that a run is to do, without reading all of its configuration: there may be thousands."""
     with suppress(OSError, ValueError):
         found = _NUM_STEPS.search(read_regular(folder.config).decode())
         return int(found[1]) if found else None
@@ -144,13 +144,10 @@ def _num_steps(folder: RunFolder) -> int | None:
 
 
 def list_runs(directories: Iterable[Path]) -> Listing:
-    """Find what has become of all runs below some folders, and of those that were asked for there.
+    """Return the state of all runs below some folders, and of those that were asked for there.
 
     Args:
-        directories: With runs at any depth, or runs themselves.
-
-    Returns:
-        The runs.
+        directories: Folders with runs at any depth, or runs themselves.
 
     Raises:
         ConfigError: A folder does not exist, or there is no run.
@@ -198,9 +195,9 @@ def _led_to(folder: RunFolder, command: str, config: Mapping[str, Any]) -> str:
     """Have a command go on with the run in a folder, though that was moved, or the command was given elsewhere.
 
     Args:
-        folder: Of the run.
-        command: Empty if it is not known.
-        config: Of the run, when the command was given.
+        folder: Folder of the run.
+        command: Command line; empty if it is not known.
+        config: Configuration of the run when the command was given.
 
     Returns:
         The command, with the place added if from here it would lead to another.
@@ -220,7 +217,7 @@ def _retrying(command: str, run: RunStatus) -> str:
 
 
 def _harmless(command: str) -> str:
-    """A command line that does nothing but call rnnstudy, as the list of a stranger need not; else an empty one."""
+    """Return a command line if it does nothing but call rnnstudy, as the list of a stranger need not; else ""."""
     with suppress(ValueError):
         words = shlex.split(command)
         if words[:1] == ["rnnstudy"] and shlex.join(words) == command and not _names_code(words):
@@ -229,7 +226,7 @@ def _harmless(command: str) -> str:
 
 
 def _names_code(words: Iterable[str]) -> bool:
-    """Whether words of a command line could have Hydra call any function: its own nodes and folders are not guarded."""
+    """Return whether words could have Hydra call any function: its own nodes and folders are not guarded."""
     return any(
         "_target_" in word
         or word.startswith(("-c", "--c", "-p", "--p"))
@@ -243,9 +240,8 @@ _LAUNCHER = re.compile(r"hydra/launcher=\w+|\+?hydra\.launcher\.[a-z]\w*=[\w.:/-
 
 
 def _own_command(folder: RunFolder) -> str:
-    """The command that repeats a single run; empty if that cannot be told."""
-    manifest = _read(folder.manifest)
-    overrides = manifest.get("overrides") if isinstance(manifest, dict) else None
+    """Return the command that repeats a single run; empty if unknown."""
+    overrides = (find_mapping(folder.manifest) or {}).get("overrides")
     if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
         return ""
     with suppress(OSError, ValueError):
@@ -256,11 +252,7 @@ def _own_command(folder: RunFolder) -> str:
 
 
 def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]]:
-    """Find run folders, by the folder they are in.
-
-    Yields:
-        Folders that hold runs or lists of runs, with the runs.
-    """
+    """Yield the folders that hold runs or lists of runs, each with its runs."""
     for directory in directories:
         if _is_run(directory):
             # The name of a run's folder tells where its lock is, and "." or "x/.." is not its name.
@@ -279,9 +271,3 @@ def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]
 
 def _is_run(path: Path) -> bool:
     return any(os.path.exists(path / name) for name in ("config.yaml", "run.json", "result.json"))
-
-
-def _read(path: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return read_json(path)
-    return None

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from rnnstudy.core.criterion import Criterion
 from rnnstudy.core.encoding import Encoding
 from rnnstudy.core.errors import ConfigError
 
@@ -87,24 +88,8 @@ def ask_at_end(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """When a replica has solved the task: the metric reaches the threshold.
-
-    Args:
-        metric: Name among the task's metrics.
-        threshold: The value to reach.
-        direction: Whether more or less is better.
-    """
-
-    metric: str
-    threshold: float
-    direction: Literal["at_least", "at_most"]
-
-    def is_met(self, metrics: dict[str, Float[Tensor, " replica"]]) -> Bool[Tensor, " replica"]:
-        """Which replicas have solved the task; NaN never has."""
-        value = metrics[self.metric]
-        return value >= self.threshold if self.direction == "at_least" else value <= self.threshold
+RIGHT = Criterion(metric="accuracy", threshold=0.99, direction="at_least")
+"""Criterion of most tasks with classes: 99 % right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +116,7 @@ class Facts:
     chance_loss: float
     chance_accuracy: float
     memoryless_loss: float | None
-    solved: Criterion | None = Criterion(metric="accuracy", threshold=0.99, direction="at_least")
+    solved: Criterion | None = RIGHT
     informative_steps: tuple[int, ...]
 
     @property

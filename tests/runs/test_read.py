@@ -92,17 +92,17 @@ def test_corrupt_line_is_named(tmp_path: Path, name: str, line: str) -> None:
     assert f"{name}, line 3" in found
 
 
-def test_complete_last_line_that_is_no_json_is_corrupt(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "bad", Synthetic()) / "metrics.jsonl"
-    path.write_text(path.read_text() + '{"step": \n')
-    assert "corrupt" in unreadable(tmp_path)
+SHORT = '{"step": 9, "replica": 0, "tag": "hidden_grad_norm/h/layer_0/total", "values": [1.0]}'
 
 
-def test_curves_of_changing_length_are_corrupt(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "bad", Synthetic()) / "curves.jsonl"
-    row = {"step": 9, "replica": 0, "tag": "hidden_grad_norm/h/layer_0/total", "values": [1.0]}
-    path.write_text(path.read_text() + json.dumps(row) + "\n")
-    assert "1 values, 24 in earlier lines" in unreadable(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "line", "reason"),
+    [("metrics.jsonl", '{"step": ', "corrupt"), ("curves.jsonl", SHORT, "1 values, 24 in earlier lines")],
+)
+def test_complete_last_line_is_held_against_those_before(tmp_path: Path, name: str, line: str, reason: str) -> None:
+    path = write_run(tmp_path / "bad", Synthetic()) / name
+    path.write_text(f"{path.read_text()}{line}\n")
+    assert reason in unreadable(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["run.json", "result.json"])
@@ -151,9 +151,9 @@ def test_a_run_says_by_itself_which_mitigations_edit_adjoints(tmp_path: Path) ->
 )
 def test_missing_facts_are_named(tmp_path: Path, key: str) -> None:
     path = write_run(tmp_path / "bad", Synthetic()) / "run.json"
-    content = read_json(path)
-    del content["facts"][key]
-    path.write_text(json.dumps(content))
+    facts = read_json(path)["facts"]
+    del facts[key]
+    edit_json(path, facts=facts)
     assert f"'{key}'" in unreadable(tmp_path)
 
 

@@ -191,7 +191,7 @@ def test_elsewhere_than_in_a_terminal_there_is_a_line_every_ten_seconds():
     states = ReplicaStates.fresh(4)
     with (
         Screen(console, [a_run(replicas=4, judged=True, seq_len=60)], clock=clock) as screen,
-        screen.run("lstm") as run,
+        screen.follow(a_run()) as run,
     ):
         run.start()
         run.write(0, {"horizon/h/layer_0/lag": entry([30.0, 40.0, math.nan, 50.0], [True] * 4)})
@@ -224,7 +224,7 @@ def test_where_no_table_can_be_there_are_no_control_codes(console):
     clock = Clock()
     with Screen(console, [a_run(), a_run(name="gru")], clock=clock) as screen:
         for name in ("lstm", "gru"):
-            with screen.run(name) as run:
+            with screen.follow(a_run(name=name)) as run:
                 run.start()
                 clock.now += 20
                 run.update(Progress(step=1, loss=0.5, states=ReplicaStates.fresh(8)))
@@ -247,7 +247,7 @@ def test_a_sweep_in_a_pipe_has_no_control_codes(tmp_path):
 
 def test_the_horizon_is_the_last_of_every_replica_in_the_top_layer():
     screen = Screen(Console(quiet=True))
-    with screen.run("lstm") as run:
+    with screen.follow(a_run()) as run:
         every = [True, True, True]
         lower, upper = "horizon/h/layer_2/lag", "horizon/h/layer_10/lag"
         run.write(0, {lower: entry([1.0, 1.0, 1.0], every), upper: entry([5.0, 7.0, 90.0], every)})
@@ -264,7 +264,7 @@ def test_a_step_that_draws_nothing_takes_no_time():
     update = inspect.unwrap(RunProgress.update)
     progress = Progress(step=1, loss=0.5, states=ReplicaStates.fresh(8))
     calls: list[str] = []
-    with Screen(in_terminal(), clock=Clock()) as screen, screen.run("lstm") as run:
+    with Screen(in_terminal(), clock=Clock()) as screen, screen.follow(a_run()) as run:
         run.start()
         update(run, progress)
         sys.setprofile(lambda frame, event, called: calls.append(frame.f_code.co_name) if event == "call" else None)
@@ -276,14 +276,14 @@ def test_a_step_that_draws_nothing_takes_no_time():
 def test_runs_of_one_name_have_a_row_each():
     screen = Screen(Console(quiet=True), [a_run(), a_run()])
     for number in (1, 2, 3):
-        with screen.run("lstm"):
+        with screen.follow(a_run()):
             assert [state.stage for state in screen.states].count(Stage.RUNNING) == 1
         assert [state.stage for state in screen.states].count(Stage.DONE) == number
 
 
 def test_a_table_is_drawn_twice_a_second():
     clock, console = Clock(), in_terminal()
-    with Screen(console, [a_run()], clock=clock) as screen, screen.run("lstm") as run:
+    with Screen(console, [a_run()], clock=clock) as screen, screen.follow(a_run()) as run:
         run.start()
         drawn = []
         for step in range(1, 101):
@@ -296,13 +296,13 @@ def test_a_table_is_drawn_twice_a_second():
 
 
 def perform(screen: Screen, name: str, error: BaseException | None = None) -> None:
-    with screen.run(name) as run:
+    with screen.follow(a_run(name=name)) as run:
         run.start()
         for step in range(1, 8):
             run.update(Progress(step=step, loss=0.25, states=ReplicaStates.fresh(8)))
         if error is not None:
             raise error
-        run.finish({"steps": 7, "steps_to_solve": [None, 5], "status": ["diverged", "solved"], "final": {}})
+        run.state.read({"steps": 7, "steps_to_solve": [None, 5], "status": ["diverged", "solved"], "final": {}})
 
 
 def test_failed_and_stopped_runs_are_marked_and_the_rest_was_not_started():

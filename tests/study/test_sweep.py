@@ -14,11 +14,12 @@ from rich.console import Console
 from tools.members import SMALL
 
 from rnnstudy.cli.main import main
+from rnnstudy.config.plain import check_plain
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.runs.failure import UnfinishedError
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.identity import whole_essence
-from rnnstudy.study.jobs.check import check_all
+from rnnstudy.study.jobs.check import check, plan_all
 from rnnstudy.study.jobs.compose import compose_jobs
 from rnnstudy.study.sweep.train import train
 
@@ -215,8 +216,9 @@ def test_a_long_command_line_makes_a_name_that_a_folder_can_have(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so nothing is refused")
 def test_a_cluster_may_have_the_gpu_that_this_machine_lacks(tmp_path):
     jobs = compose_jobs([*TINY, "device=cuda", f"output_dir='{tmp_path}'"])
+    plains = [check_plain(job.config) for job in jobs]
     with pytest.raises(ConfigError, match="torch finds no CUDA device here"):
-        check_all(jobs, is_sweep=True)
-    assert len(check_all(jobs, is_sweep=True, elsewhere=True)) == 1
+        plan_all(jobs, plains, is_sweep=True)
+    assert len(plan_all(jobs, plains, is_sweep=True, elsewhere=True)) == 1
     with pytest.raises(ConfigError, match="device must be cpu, cuda"):
-        check_all(compose_jobs([*TINY, "device=gpu"]), is_sweep=True, elsewhere=True)
+        check(compose_jobs([*TINY, "device=gpu"])[0].config, elsewhere=True)

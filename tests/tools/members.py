@@ -16,9 +16,10 @@ from rnnstudy.config.members import members
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.groups import SINGLE
 from rnnstudy.runs.job import Job
-from rnnstudy.study.jobs.compose import CHOICES
-from rnnstudy.study.run.run import run
+from rnnstudy.study.jobs.check import plan_job
+from rnnstudy.study.run.run import do_run
 from rnnstudy.study.screen.progress import Screen
 
 SMALL = (
@@ -74,7 +75,7 @@ def _chosen(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
     """The configuration of some members and their names: Hydra takes a tenth of a second for it."""
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
-    names = {group: config.hydra.runtime.choices[group] for group in CHOICES}
+    names = {group: config.hydra.runtime.choices[group] for group in SINGLE}
     del config.hydra
     return config, names
 
@@ -88,15 +89,13 @@ def _parsed(override: str) -> tuple[str, Any]:
 
 def plan(*overrides: str) -> Plan:
     """The settings of a small run, built."""
-    config = compose(*SMALL, *overrides)
-    del config["choices"]
-    return plan_run(config)
+    return plan_run(compose(*SMALL, *overrides))
 
 
 def run_small(folder: Path, *overrides: str) -> RunFolder:
     """Train a small run in this process, without any output on the screen."""
     config = compose(*SMALL, f"run_dir='{folder}'", *overrides)
-    return run(Job(config=config, overrides=[], label="test"), Screen(Console(quiet=True)))
+    return do_run(plan_job(Job(config=config, overrides=[], label="test")), Screen(Console(quiet=True)))
 
 
 @functools.cache

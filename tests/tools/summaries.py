@@ -6,12 +6,12 @@ from pathlib import Path
 
 from tools.synthetic_runs import Synthetic, write_run
 
+from rnnstudy.core.criterion import Criterion
 from rnnstudy.report.analysis.naming import name_runs
 from rnnstudy.report.analysis.paired import Comparison, compare_all
 from rnnstudy.report.analysis.summary import Summary, read_logs, summarise
 from rnnstudy.runs.collection import read_sweep
-from rnnstudy.runs.outcome import Criterion
-from rnnstudy.runs.run import Facts
+from rnnstudy.runs.run import TaskFacts
 
 Values = Sequence[float | None]
 
@@ -48,7 +48,7 @@ def make_summary(
         fingerprint=None,
         choices={},
         settings={},
-        facts=Facts(
+        facts=TaskFacts(
             chance_loss=None,
             chance_accuracy=None,
             memoryless_loss=None,

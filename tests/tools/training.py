@@ -53,7 +53,7 @@ def batch_of(settings: Plan, replicas: int = 3, seed: int = 0) -> Batch:
 def planned(config: Mapping[str, Any], **sections: Any) -> Plan | None:
     """The plan of a configuration with some sections replaced; None if it is refused."""
     try:
-        return plan_run({**{key: value for key, value in config.items() if key != "choices"}, **sections})
+        return plan_run({**config, **sections})
     except ConfigError:
         return None
 

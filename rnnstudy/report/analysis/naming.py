@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnnstudy.runs.labels import IN_SHORT, short_labels
+from rnnstudy.runs.groups import IN_SHORT
+from rnnstudy.runs.labels import short_labels
 from rnnstudy.runs.run import Run
 from rnnstudy.runs.settings import NO_MITIGATION
 

@@ -15,7 +15,7 @@ from rnnstudy.runs.digest import PerReplica, top_track
 from rnnstudy.runs.failure import FAILED, PRUNED, read_failure
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.outcome import last_values
-from rnnstudy.runs.run import Facts, Run
+from rnnstudy.runs.run import Run, TaskFacts
 
 _EVALUATED = (tags.LOSS, tags.ANSWER_LOSS, tags.ACCURACY)
 
@@ -101,7 +101,7 @@ class Summary:
     fingerprint: str | None
     choices: dict[str, str]
     settings: dict[str, str]
-    facts: Facts
+    facts: TaskFacts
     state: str
     wall_seconds: float | None
     has_metrics: bool

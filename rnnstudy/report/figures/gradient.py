@@ -15,7 +15,7 @@ from rnnstudy.report.analysis.statistics import ordered_median
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.figures.panels import Layout, Line, columns_of, panel_figures
 from rnnstudy.report.figures.training import draw_median, without_numbers
-from rnnstudy.runs.run import Facts
+from rnnstudy.runs.run import TaskFacts
 
 _MOST_MARKS = 4  # lags that can be told apart in a small figure
 _MOST_MAPS = 12  # heatmaps that one figure still shows well
@@ -102,7 +102,7 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
     return not empty and _mark_information(axes, lines[0].summary.facts)
 
 
-def _mark_information(axes: Axes, facts: Facts) -> bool:
+def _mark_information(axes: Axes, facts: TaskFacts) -> bool:
     """Return whether the lags that carry the information were marked: they are, unless they are many."""
     if not 0 < len(facts.informative_steps) <= _MOST_MARKS:
         return False

@@ -8,7 +8,8 @@ from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, mean_active, median_ratio
 from rnnstudy.report.analysis.survival import median_steps_to_solve
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule, show_number
-from rnnstudy.runs.labels import IN_SHORT, short_labels
+from rnnstudy.runs.groups import IN_SHORT
+from rnnstudy.runs.labels import short_labels
 
 
 def columns(summaries: Sequence[Summary]) -> list[Column]:

@@ -1,112 +1,118 @@
-"""The runs of a command line, checked: all that can be wrong before a run begins."""
+"""The runs of a command line, checked and planned: all that can be wrong before a run begins."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rnnstudy.config.plain import PlainSettings
 from rnnstudy.config.schema import Plan, plan_run
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.core.numerics import require_device_name, select_device
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.identity import are_same, find_run_folder, folders_by_fingerprint
 from rnnstudy.runs.job import Config, Job
-from rnnstudy.runs.untrusted import read_json
 from rnnstudy.runs.usable import require_fit
 from rnnstudy.study.jobs.labels import labelled, naming_the_run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """A job that can be done.
+class PlannedRun:
+    """A run that can be done, planned once and carried to where it is done.
 
     Args:
-        job: The job.
-        plan: What its configuration asks for.
-        folder: Where it is, or is to be.
+        job: The run as it was asked for.
+        plan: Everything built from its configuration.
+        folder: Where it is, or will be.
     """
 
     job: Job
     plan: Plan
     folder: RunFolder
 
+    def located_again(self) -> "PlannedRun":
+        """Return the run with the folder that it has now; raise ConfigError if it cannot be done there any more."""
+        return replace(self, folder=_usable_folder(self.job, self.plan))
 
-def check(config: Config, *, elsewhere: bool = False) -> Plan:
-    """Check everything that can be checked before training.
+
+def check(config: Config, plain: PlainSettings | None = None, *, elsewhere: bool = False) -> Plan:
+    """Check everything in a configuration that can be checked before training.
 
     Args:
-        config: Of a run.
-        elsewhere: Whether it is done on another machine, which may have a GPU though this one has none.
+        config: The resolved configuration of a run.
+        plain: What `check_plain` returned for it; checked here if None.
+        elsewhere: Whether another machine does the run. It may have a GPU although this one has none.
 
     Returns:
-        What the configuration asks for.
+        Everything that the configuration asks for.
 
     Raises:
-        ConfigError: What is wrong.
+        ConfigError: The first thing that is wrong.
     """
-    plan = plan_run({key: value for key, value in config.items() if key != "choices"})
+    plan = plan_run(config, plain)
     require_device_name(plan.run.device)
     if not elsewhere:
         select_device(plan.run.device)
     return plan
 
 
-def require_same_data(folder: RunFolder, plan: Plan) -> None:
-    """Refuse to go on with a run on other data than it was begun with.
-
-    Raises:
-        ConfigError: The user's data has changed.
-    """
-    if not folder.manifest.exists():
-        return
-    begun_with = read_json(folder.manifest).get("data_digest")
-    if begun_with != plan.task.data_digest:
-        raise ConfigError(
-            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
-            "run_dir for the new one, or move the folder away."
-        )
+def plan_job(job: Job) -> PlannedRun:
+    """Plan a single run for this process; raise ConfigError if it cannot be done."""
+    plan = check(job.config)
+    return PlannedRun(job=job, plan=plan, folder=_usable_folder(job, plan))
 
 
-def check_all(
+def plan_all(
     jobs: Sequence[Job],
+    plains: Sequence[PlainSettings],
     *,
     is_sweep: bool,
     elsewhere: bool = False,
     tell: Callable[[int, int], None] = lambda done, count: None,
-) -> list[Checked]:
-    """Check all jobs; of those that ask for the same run only the first is kept.
+) -> list[PlannedRun]:
+    """Plan all jobs; of those that ask for the same run only the first is kept.
 
     Args:
         jobs: The jobs.
+        plains: What `check_plain` returned for each.
         is_sweep: Whether an error names its job.
-        elsewhere: Whether they are done on other machines.
-        tell: Told before each job how many are checked, and of how many.
+        elsewhere: Whether other machines do the runs.
+        tell: Receives, before each job, how many are planned and of how many.
 
     Returns:
-        They.
+        The runs, labelled, in the order of the jobs.
 
     Raises:
-        ConfigError: What is wrong, and in a sweep with which job.
+        ConfigError: The first thing that is wrong, and in a sweep with which job.
     """
     known: dict[str, dict[str, str]] = {}
-    checked: dict[Path, Checked] = {}
-    for done, job in enumerate(jobs):
+    planned: dict[Path, PlannedRun] = {}
+    for done, (job, plain) in enumerate(zip(jobs, plains, strict=True)):
         tell(done, len(jobs))
         with naming_the_run(job, is_sweep=is_sweep):
-            plan = check(job.config, elsewhere=elsewhere)
+            plan = check(job.config, plain, elsewhere=elsewhere)
             output_dir = plan.run.output_dir
             if output_dir not in known:
                 known[output_dir] = folders_by_fingerprint(Path(output_dir))
-            folder = find_run_folder(job.config, job.overrides, known[output_dir])
-            require_fit(folder, job.config)
-            require_same_data(folder, plan)
-            known_as = checked.setdefault(folder.lock, Checked(job=job, plan=plan, folder=folder))
-            if not are_same(known_as.job.config, job.config):
-                names = f"{folder.path.name} and {known_as.folder.path.name}"
-                if job.config["run_dir"] is not None:
-                    raise ConfigError(f"run_dir: {names} end in what counts as one hash; choose other names.")
-                raise ConfigError(
-                    f"{names} are two runs with one hash, by chance. Choose another seed for one of them, or another "
-                    "study."
-                )
-    jobs = labelled([one.job for one in checked.values()])
-    return [replace(one, job=job) for one, job in zip(checked.values(), jobs, strict=True)]
+            run = PlannedRun(job=job, plan=plan, folder=_usable_folder(job, plan, known[output_dir]))
+            _require_one_run(planned.setdefault(run.folder.lock, run), run)
+    jobs = labelled([run.job for run in planned.values()])
+    return [replace(run, job=job) for run, job in zip(planned.values(), jobs, strict=True)]
+
+
+def _require_one_run(one: PlannedRun, other: PlannedRun) -> None:
+    """Raise ConfigError if two different configurations share a lock."""
+    if are_same(one.job.config, other.job.config):
+        return
+    names = f"{other.folder.path.name} and {one.folder.path.name}"
+    if other.job.config["run_dir"] is not None:
+        raise ConfigError(f"run_dir: {names} end in what counts as one hash; choose other names.")
+    raise ConfigError(
+        f"{names} are two runs with one hash, by chance. Choose another seed for one of them, or another study."
+    )
+
+
+def _usable_folder(job: Job, plan: Plan, known: Mapping[str, str] | None = None) -> RunFolder:
+    """Find the folder of a run; raise ConfigError if the run cannot be done or resumed there."""
+    folder = find_run_folder(job.config, job.overrides, known)
+    require_fit(folder, job.config, plan.task.data_digest)
+    return folder

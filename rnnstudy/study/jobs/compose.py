@@ -1,5 +1,6 @@
 """From a command line to the configurations of the runs it asks for, through Hydra; each is composed once."""
 
+import itertools
 import os
 import sys
 import warnings
@@ -10,11 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,14 +22,15 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.runs.identity import flatten
+from rnnstudy.runs.groups import SINGLE
 from rnnstudy.runs.job import Job
+from rnnstudy.runs.settings import walk
 from rnnstudy.study.jobs.hydra_errors import explain, explain_missing
-
-CHOICES = ("task", "model", "optimizer", "schedule")
-"""Groups of one member each; what was chosen is kept with the run, and so are mitigations and initialisations."""
+from rnnstudy.study.jobs.hydra_internals import make_context, make_loader, parse_arguments
 
 CONFIG = "config"
+
+_TO_SEARCH = "To search, see rnnstudy tune --help."
 
 Telling = Callable[[int, int], None]
 """Is told how many runs are done with, and of how many."""
@@ -63,19 +61,14 @@ class Composition:
 
 
 def wants_information(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks Hydra about the configuration, and for no run."""
+    """Return whether a command line asks Hydra about the configuration, and for no run."""
     return not _INFORMATION_FLAGS.isdisjoint(argument.partition("=")[0] for argument in arguments)
 
 
 def inform(arguments: Sequence[str]) -> None:
-    """Let Hydra answer a command line that asks about the configuration.
-
-    Raises:
-        ConfigError: What Hydra finds wrong.
-        SystemExit: Hydra has answered.
-    """
+    """Let Hydra answer a command line about the configuration, and exit; raise ConfigError for what is wrong."""
     main = hydra.main(config_path=str(conf_folder()), config_name=CONFIG, version_base="1.3")(lambda config: None)
-    with _surroundings(arguments), _in_one_line(arguments):
+    with _surroundings(arguments), _explaining_errors(arguments):
         main()
 
 
@@ -94,33 +87,23 @@ def composing(arguments: Sequence[str], tell: Telling = lambda done, count: None
         ConfigError: What is wrong.
     """
     with _surroundings(arguments):
-        with _in_one_line(arguments):
+        with _explaining_errors(arguments):
             composition = _compose(arguments, tell)
         yield composition
 
 
 def compose_jobs(arguments: Sequence[str]) -> list[Job]:
-    """The runs that a command line asks for; nothing of them is checked yet.
-
-    Args:
-        arguments: Overrides and flags of Hydra.
-
-    Returns:
-        The runs.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the unchecked runs that overrides and flags of Hydra ask for; raise ConfigError for what is wrong."""
     with composing(arguments) as composition:
         return composition.jobs
 
 
 def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
-    asked = get_args_parser().parse_args(_flags_first(arguments))
+    asked = parse_arguments(_flags_first(arguments))
     for flag in ("config_path", "experimental_rerun", "resolve", "package"):
         if getattr(asked, flag):
             raise ConfigError(f"--{flag.replace('_', '-')} is not supported; --config-dir adds a folder to conf.")
-    loader = _loader(asked.config_dir).config_loader
+    loader = _loader(asked.config_dir)
     name = asked.config_name or CONFIG
     mode = ["hydra.mode=MULTIRUN"] if asked.multirun else []
     sweep = loader.load_configuration(name, [*asked.overrides, *mode], RunMode.MULTIRUN, validate_sweep_overrides=False)
@@ -133,73 +116,60 @@ def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
         jobs=[_job(config) for config in configs],
         is_sweep=is_sweep,
         config=sweep,
-        context=HydraContext(config_loader=loader, callbacks=Callbacks(sweep)),
+        context=make_context(loader, sweep),
     )
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Put the flag of a sweep in front: Hydra knows it between overrides no more."""
+    """Put the flag of a sweep in front: Hydra does not know it between overrides."""
     flags = [argument for argument in arguments if argument in {"-m", "--multirun"}]
     return flags[:1] + [argument for argument in arguments if argument not in flags]
 
 
-def _loader(config_dir: str | None) -> Hydra:
-    search_path = create_config_search_path(str(conf_folder()))
-    if config_dir is not None:
-        folder = Path(config_dir).absolute()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir {config_dir} is no folder.")
-        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    return Hydra.create_main_hydra2(task_name="rnnstudy", config_search_path=search_path)
+def _loader(config_dir: str | None) -> ConfigLoader:
+    further = None if config_dir is None else Path(config_dir).absolute()
+    if further is not None and not further.is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is no folder.")
+    return make_loader(conf_folder(), further)
 
 
 def _require_ours(config: DictConfig, *, is_sweep: bool) -> None:
-    """Refuse what would not be done as asked.
-
-    Raises:
-        ConfigError: Another sweeper, or a launcher for a single run.
-    """
+    """Raise ConfigError for another sweeper, or a launcher for a single run: neither would do as asked."""
     choices = config.hydra.runtime.choices
     if is_sweep and choices["hydra/sweeper"] != "basic":
         raise ConfigError(
             f"hydra/sweeper={choices['hydra/sweeper']} is not supported: runs are listed before the first one starts. "
-            "To search, see rnnstudy tune --help."
+            f"{_TO_SEARCH}"
         )
     if not is_sweep and choices["hydra/launcher"] != "basic":
         raise ConfigError(f"hydra/launcher={choices['hydra/launcher']} launches sweeps: add -m.")
 
 
-def _each(loader: Any, sweep: DictConfig, tell: Telling) -> Iterator[DictConfig]:
-    """Compose the runs of a sweep.
-
-    Yields:
-        Their configurations.
-
-    Raises:
-        ConfigError: There are none.
-    """
+def _each(loader: ConfigLoader, sweep: DictConfig, tell: Telling) -> Iterator[DictConfig]:
+    """Yield the configuration of every combination in a sweep; raise ConfigError if there is none."""
     # What refers to other values is resolved in each run, not here with their defaults.
     params = cast(dict[str, Any], OmegaConf.to_container(sweep.hydra.sweeper.params or OmegaConf.create()))
     given = cast(list[str], OmegaConf.to_container(sweep.hydra.overrides.task))
     given = [*(f"{key}={value}" for key, value in params.items()), *given]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(given)
-    batches = BasicSweeper.split_arguments(overrides, 1)
-    if not batches:
+    listed: dict[str, list[str]] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(given):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            listed[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            listed[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise ConfigError(f"{override.input_line} lists no values; give them, as in {key}=1,2. {_TO_SEARCH}")
+    combinations = list(itertools.product(*listed.values()))
+    if not combinations:
         raise ConfigError("The sweep has no runs: a range or a glob in it holds nothing.")
-    for done, (each,) in enumerate(batches):
-        tell(done, len(batches))
+    for done, each in enumerate(combinations):
+        tell(done, len(combinations))
         yield loader.load_sweep_config(sweep, list(each))
 
 
 def _job(config: DictConfig) -> Job:
-    """Read one job off its configuration.
-
-    Returns:
-        The job.
-
-    Raises:
-        ConfigError: A value that has no default is not given.
-    """
+    """Return the job that a configuration describes; raise ConfigError for a missing value without a default."""
     # What refers to Hydra's own settings is resolved there.
     HydraConfig.instance().set_config(config)
     chosen: Mapping[str, Any] = config.hydra.runtime.choices
@@ -214,18 +184,17 @@ def _job(config: DictConfig) -> Job:
     model = plain.get("model")
     inits = model.get("init") if isinstance(model, dict) else None
     inits = list(inits) if isinstance(inits, dict) else []
-    choices = {group: chosen.get(group) for group in CHOICES}
+    choices = {group: chosen.get(group) for group in SINGLE}
     plain = {"choices": {**choices, "init": inits, "mitigation": mitigations}, **plain}
     name = f"{choices['model']} ({', '.join(inits)})" if inits else str(choices["model"])
     label = " + ".join([name, *mitigations])
-    given = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
-    return Job(config=plain, overrides=[_resolved(each, plain) for each in given], label=label)
+    given, values = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task)), dict(walk(plain))
+    return Job(config=plain, overrides=[_resolved(each, values) for each in given], label=label)
 
 
-def _resolved(override: str, config: Mapping[str, Any]) -> str:
-    """An override with the value that it has in a run, where it refers to other values."""
+def _resolved(override: str, values: Mapping[str, Any]) -> str:
+    """Return an override with the value that it has in a run, where it refers to other values."""
     key, _, value = override.partition("=")
-    values = flatten(config)
     return f"{key}={values[key]}" if "$" in value and key in values else override
 
 
@@ -248,13 +217,8 @@ def _surroundings(arguments: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _in_one_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Have what Hydra refuses told in one line.
-
-    Raises:
-        ConfigError: It.
-        ValueError: Something else, of nobody's intention.
-    """
+def _explaining_errors(arguments: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra refuses into a ConfigError of one line; a ValueError of any other kind stays."""
     try:
         yield
     except MissingConfigException as error:
@@ -272,17 +236,7 @@ def _in_one_line(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def first_job(arguments: Sequence[str]) -> Job:
-    """The run that overrides ask for, not checked; of a sweep the first.
-
-    Args:
-        arguments: Overrides, such as "task=adding".
-
-    Returns:
-        The job.
-
-    Raises:
-        ConfigError: Something about the configuration is wrong.
-    """
+    """Return the unchecked run that overrides ask for, of a sweep the first; raise ConfigError for what is wrong."""
     for argument in arguments:
         if argument.startswith("-"):
             raise ConfigError(f"{argument} is not known here: there is one run, and overrides.")

@@ -14,10 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rnnstudy.config.folder import conf_folder
 from rnnstudy.core.errors import suggest
 from rnnstudy.core.text import override as as_override
-from rnnstudy.runs.identity import flatten
-
-_GROUPS = ("task", "model", "mitigation", "instrument", "optimizer", "train", "experiment", "init", "schedule")
-
+from rnnstudy.runs.groups import FILES, SEVERAL
+from rnnstudy.runs.settings import walk
 
 _LAUNCHERS = ("basic", "joblib", "submitit_slurm")
 
@@ -31,7 +29,7 @@ def explain_missing(error: MissingConfigException) -> str:
     """Say which members there are in place of one that there is not."""
     name = error.missing_cfg_file or ""
     group, _, member = name.rpartition("/")
-    members = [path.stem for path in (conf_folder() / group).glob("*.yaml")] if group in _GROUPS else []
+    members = [path.stem for path in (conf_folder() / group).glob("*.yaml")] if group in FILES else []
     if group == "hydra/launcher":
         near = difflib.get_close_matches(member, _LAUNCHERS, 1)
         meant = f"Did you mean {near[0]}? " if near and near[0] != member else ""
@@ -59,7 +57,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _quoted(override: str) -> str:
-    """Say how to write a value with letters that Hydra has no other way for, such as ü, ~ or a blank."""
+    """Say how to write a value with letters that Hydra cannot read otherwise, such as ü, ~ or a blank."""
     key, _, value = override.partition("=")
     if not value or re.fullmatch(r"[\w./+,:\[\]{}()'\"=-]*", value, re.ASCII):
         return ""
@@ -68,8 +66,8 @@ def _quoted(override: str) -> str:
 
 def _elsewhere(key: str, config: DictConfig) -> str:
     """Say where a key of this name is, if it is further in."""
-    known = flatten(cast(dict[str, Any], OmegaConf.to_container(config)))
-    places = [place for place in known if place.endswith(f".{key}")]
+    known = walk(cast(dict[str, Any], OmegaConf.to_container(config)))
+    places = [place for place, _ in known if place.endswith(f".{key}")]
     return f"Did you mean {' or '.join(places)}? " if places else ""
 
 
@@ -78,7 +76,7 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
     others = [
         argument for argument in arguments if not argument.startswith("-") and not argument.lstrip("+~").startswith(key)
     ]
-    chosen_groups = (*_GROUPS, "hydra/launcher")
+    chosen_groups = (*FILES, "hydra/launcher")
     groups = [argument for argument in others if argument.partition("=")[0] in chosen_groups and "," not in argument]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -86,7 +84,7 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
     if not key.startswith("hydra"):
         del config.hydra
     parts, known = key.split("."), ""
-    for group, place in (("init", "model.init"), ("mitigation", "mitigation"), ("instrument", "instrument")):
+    for group, place in SEVERAL.items():
         member = key.removeprefix(f"{place}.").partition(".")[0]
         chosen = any(argument.startswith(f"{group}=") and member in argument for argument in arguments)
         if key.startswith(f"{place}.") and not chosen and (conf_folder() / group / f"{member}.yaml").exists():

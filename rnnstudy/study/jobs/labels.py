@@ -5,16 +5,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rnnstudy.core.errors import ConfigError
+from rnnstudy.runs.groups import IN_SHORT
 from rnnstudy.runs.job import Job
-from rnnstudy.runs.labels import IN_SHORT, short_labels
+from rnnstudy.runs.labels import short_labels
 
 
 def labelled(jobs: Sequence[Job]) -> list[Job]:
-    """Number the jobs of a sweep, and have their labels tell what they do not share with all others.
-
-    Returns:
-        The jobs; a single one as it is.
-    """
+    """Number the jobs of a sweep, and add to their labels what they do not share; a single job stays as it is."""
     if len(jobs) == 1:
         return list(jobs)
     shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
@@ -29,11 +26,7 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
 
 @contextmanager
 def naming_the_run(job: Job, *, is_sweep: bool) -> Iterator[None]:
-    """Have what is wrong with a job of a sweep name the job.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Have a ConfigError about a job of a sweep name the job."""
     try:
         yield
     except ConfigError as error:

@@ -11,33 +11,28 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training.checkpoint import Checkpoints
 
 
+def _is_about_memory(error: Exception) -> bool:
+    # On the CPU torch says only in words that memory ran out.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 @contextmanager
 def advise_on_memory(folder: RunFolder) -> Iterator[None]:
-    """Say what to do when memory runs out.
-
-    Raises:
-        RnnstudyError: Memory ran out.
-        RuntimeError: Something else that torch found wrong.
-    """
-    advice = "lower model.hidden_size, train.batch_size, replicas or the length of the sequences."
+    """Turn an error of too little memory into a RnnstudyError that says what to lower."""
     try:
         yield
-    except MemoryError:
-        raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {advice}") from None
-    except RuntimeError as error:
-        # On the CPU torch says only in words that memory ran out.
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not _is_about_memory(error):
             raise
-        raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {advice}") from None
+        raise RnnstudyError(
+            f"{folder.path}: there is not enough memory for this run; "
+            "lower model.hidden_size, train.batch_size, replicas or the length of the sequences."
+        ) from None
 
 
 @contextmanager
 def advise_on_disk(folder: RunFolder) -> Iterator[None]:
-    """Say what to do when a run cannot be written.
-
-    Raises:
-        RnnstudyError: The disk is full, or the folder cannot be written to any more.
-    """
+    """Turn an error in writing a run into a RnnstudyError that says what is intact and what to do."""
     try:
         yield
     except OSError as error:
@@ -52,17 +47,11 @@ def advise_on_disk(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def advise_on_misfit(folder: RunFolder) -> Iterator[None]:
-    """Say what to do about a checkpoint that is whole, but not one of this run.
-
-    Raises:
-        RnnstudyError: It is not.
-        Exception: Something else is wrong: the log, the disk or the memory.
-    """
+    """Turn what a whole checkpoint of another run causes into a RnnstudyError; other errors stay."""
     try:
         yield
     except Exception as error:
-        others = RnnstudyError | OSError | MemoryError | torch.OutOfMemoryError
-        if isinstance(error, others) or "allocate memory" in str(error):
+        if isinstance(error, RnnstudyError | OSError) or _is_about_memory(error):
             raise
         raise RnnstudyError(
             f"{folder.checkpoints}: the last checkpoint is not one of this run ({type(error).__name__}). Remove it to "

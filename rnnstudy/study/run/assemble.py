@@ -10,7 +10,7 @@ from rnnstudy.training.loop import Parts
 
 
 def interface_of(task: Task) -> Interface:
-    """What a task asks of a network."""
+    """Return what a task asks of a network."""
     facts = task.facts
     return Interface(
         input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len

@@ -5,25 +5,17 @@ from typing import Any
 
 from rnnstudy.config.schema import Plan
 from rnnstudy.models.base import Network
-from rnnstudy.runs.identity import UNESSENTIAL, flatten
+from rnnstudy.runs.groups import CHOSEN
+from rnnstudy.runs.identity import UNESSENTIAL
+from rnnstudy.runs.settings import walk
 from rnnstudy.writers.hparams import Hyperparameters
 from rnnstudy.writers.overview import RunFacts
 
-_CHOICES = ("task", "model", "init", "mitigation", "optimizer", "schedule")
 _ALWAYS = ("seed", "replicas", "model.hidden_size", "optimizer.lr", "train.batch_size")
 
 
 def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFacts:
-    """What the view of a run needs to know beforehand.
-
-    Args:
-        plan: Of the run.
-        mitigations: Their names.
-        network: Of the plan.
-
-    Returns:
-        The facts.
-    """
+    """Return what TensorBoard's view of a run needs to know beforehand."""
     facts = plan.task.facts
     layers = network.recurrent_layers
     scaling = [name for name, each in zip(mitigations, plan.mitigations, strict=True) if each.coefficient]
@@ -39,19 +31,16 @@ def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFa
 
 
 def hyperparameters(config: Mapping[str, Any], overrides: Sequence[str], seq_len: int) -> Hyperparameters:
-    """The columns of TensorBoard's HParams page: the chosen members, a few sizes, and all values set by hand.
+    """Return the columns of TensorBoard's HParams page: chosen members, a few sizes, all single values set by hand.
 
     Args:
         config: The resolved configuration, with `choices`.
         overrides: What was set by hand, such as "task.lag=40".
         seq_len: Greatest length of a sequence that is trained on, in time steps.
-
-    Returns:
-        Name to value; of what was set by hand, the single values alone.
     """
-    choices, flat = config["choices"], flatten(config)
+    choices, flat = config["choices"], dict(walk(config))
     columns: dict[str, str | float | bool] = {}
-    for name in _CHOICES:
+    for name in CHOSEN:
         chosen = choices[name]
         columns[name] = chosen if isinstance(chosen, str) else "+".join(chosen) or "none"
     for key in (*_ALWAYS, *_set_by_hand(overrides)):
@@ -62,7 +51,7 @@ def hyperparameters(config: Mapping[str, Any], overrides: Sequence[str], seq_len
 
 
 def chosen_columns(overrides: Sequence[str]) -> list[str]:
-    """The hyperparameters that tell the runs of a study apart: what was set by hand, or else model and mitigation."""
+    """Return the hyperparameters that tell runs apart: what was set by hand, or else model and mitigation."""
     return _set_by_hand(overrides) or ["model", "mitigation"]
 
 

@@ -10,7 +10,7 @@ from rnnstudy.config.schema import Plan
 from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.models.base import Network
 from rnnstudy.runs.folder import RunFolder
-from rnnstudy.runs.untrusted import read_json, read_yaml
+from rnnstudy.runs.untrusted import find_mapping, read_yaml
 from rnnstudy.study.jobs.check import check
 from rnnstudy.study.run.assemble import assemble
 from rnnstudy.training.checkpoint import Checkpoints
@@ -36,14 +36,11 @@ class Loaded:
 
 
 def load_run(path: Path, step: int | None = None) -> Loaded:
-    """Read a run's configuration and one of its checkpoints; no code in it is run.
+    """Return a run at one of its checkpoints, from its folder; no code in it is run.
 
     Args:
         path: The run folder.
         step: Optimizer steps after which the checkpoint was saved; the last one if None.
-
-    Returns:
-        The run.
 
     Raises:
         RnnstudyError: It is no run, has no such checkpoint, or one that does not fit its configuration.
@@ -60,15 +57,7 @@ def load_run(path: Path, step: int | None = None) -> Loaded:
 
 
 def _read_config(folder: RunFolder) -> tuple[Plan, str]:
-    """Build the settings of a run anew.
-
-    Returns:
-        The settings, and the name of the model.
-
-    Raises:
-        RnnstudyError: The file cannot be read.
-        ConfigError: It asks for something that there is not.
-    """
+    """Return the plan of a run and the name of its model; raise RnnstudyError if config.yaml cannot be used."""
     try:
         config = read_yaml(folder.config)
     except (OSError, ValueError) as error:
@@ -85,18 +74,10 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
 
 
 def _require_same_data(folder: RunFolder, plan: Plan) -> None:
-    """Refuse to look at a run over another file than it read: a stranger's may name any of this machine.
-
-    Raises:
-        RnnstudyError: It is another, or there is no telling.
-    """
+    """Raise RnnstudyError unless the run read this very file: a stranger's may name any of this machine."""
     if plan.task.data_digest is None:
         return
-    try:
-        manifest = read_json(folder.manifest)
-    except (OSError, ValueError):
-        manifest = None
-    if not isinstance(manifest, dict) or manifest.get("data_digest") != plan.task.data_digest:
+    if (find_mapping(folder.manifest) or {}).get("data_digest") != plan.task.data_digest:
         raise RnnstudyError(
             f"{folder.path}: the file that its task.path names on this machine is not the one that the run read. "
             "Put that one there to look at the run."
@@ -104,14 +85,7 @@ def _require_same_data(folder: RunFolder, plan: Plan) -> None:
 
 
 def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any], int]:
-    """Find a checkpoint.
-
-    Returns:
-        Its content, and the optimizer steps done by then.
-
-    Raises:
-        RnnstudyError: There is none, or not this one, or it is damaged.
-    """
+    """Return the content of a checkpoint and its step; raise RnnstudyError if it is missing or damaged."""
     checkpoints = Checkpoints(folder.checkpoints)
     saved = checkpoints.steps()
     if not saved:
@@ -133,11 +107,7 @@ def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any
 
 
 def _fill(network: Network, content: dict[str, Any], where: str) -> None:
-    """Put a checkpoint's weights into a network.
-
-    Raises:
-        RnnstudyError: They are those of another model.
-    """
+    """Put a checkpoint's weights into a network; raise RnnstudyError if they are those of another model."""
     state = content.get("network")
     own = network.state_dict()
     if not isinstance(state, dict) or not all(isinstance(weight, torch.Tensor) for weight in state.values()):

@@ -11,7 +11,7 @@ import rnnstudy
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes a run."""
+    """Return the versions of what computes a run."""
     packages = ("torch", "numpy", "tensorboard", "hydra-core")
     return {
         "rnnstudy": rnnstudy.__version__,
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout this package runs from, "-dirty" appended if it has changes; None outside of one."""
+    """Return the commit of the checkout this package runs from, "-dirty" appended if changed; None outside of one."""
     root = Path(rnnstudy.__file__).parent.parent
     if not (root / ".git").exists():
         return None
@@ -39,7 +39,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a person would call it."""
+    """Return the device as a person would call it."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({platform.machine()})"

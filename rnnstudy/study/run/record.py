@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from rnnstudy.config.schema import Plan
 from rnnstudy.core.seeding import make_generator
 from rnnstudy.runs.folder import FORMAT, RunFolder
 from rnnstudy.runs.identity import fingerprint, short_name
-from rnnstudy.runs.job import Job
 from rnnstudy.runs.run import read_run
+from rnnstudy.study.jobs.check import PlannedRun
 from rnnstudy.study.run.provenance import commit, device_name, versions
 from rnnstudy.tasks.base import Task
 from rnnstudy.training.loop import Training
@@ -20,8 +19,9 @@ from rnnstudy.training.replicas import NEVER
 from rnnstudy.writers.run_log import RunLog
 
 
-def manifest(job: Job, plan: Plan, device: torch.device) -> dict[str, Any]:
+def manifest(planned: PlannedRun, device: torch.device) -> dict[str, Any]:
     """Return the content of run.json: what is known of a run before it trains."""
+    job, plan = planned.job, planned.plan
     return {
         "format": FORMAT,
         "name": short_name(job.config, job.overrides),
@@ -59,8 +59,9 @@ def _facts(task: Task) -> dict[str, Any]:
     }
 
 
-def result_of(folder: RunFolder, plan: Plan, training: Training, device: torch.device) -> dict[str, Any]:
+def result_of(planned: PlannedRun, training: Training, device: torch.device) -> dict[str, Any]:
     """Return the content of result.json: how a run ended, one entry per replica."""
+    folder, run = planned.folder, planned.plan.run
     steps_to_solve = [None if steps == NEVER else steps for steps in training.states.steps_to_solve.tolist()]
     return {
         "format": FORMAT,
@@ -68,12 +69,12 @@ def result_of(folder: RunFolder, plan: Plan, training: Training, device: torch.d
         "steps_to_solve": steps_to_solve,
         "steps": training.step,
         "skipped": training.states.skipped.tolist(),
-        "final": _final_figures(folder, plan.run.replicas),
+        "final": _final_figures(folder, run.replicas),
         "config_sha256": hashlib.sha256(folder.config.read_bytes()).hexdigest(),
         "digest": read_run(folder, label=folder.path.name).digest.to_json(),
         "wall_seconds": round(training.seconds, 2),
         "phase_seconds": {phase: round(seconds, 3) for phase, seconds in training.phases.seconds.items()},
-        "seed": plan.run.seed,
+        "seed": run.seed,
         "device": device_name(device),
         "versions": versions(),
         "commit": commit(),
@@ -81,7 +82,7 @@ def result_of(folder: RunFolder, plan: Plan, training: Training, device: torch.d
 
 
 def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | None]]:
-    """The last logged figure of every tag and replica; None where there is none."""
+    """Return the last logged figure of every tag and replica; None where there is none."""
     final: dict[str, list[float | None]] = {}
     with closing(RunLog(folder)) as log:
         for record in log.metrics():

@@ -3,26 +3,21 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 
 import torch
 import yaml
 
-from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import select_device
 from rnnstudy.runs.failure import record_failure
 from rnnstudy.runs.folder import RunFolder, write_atomically, write_json
-from rnnstudy.runs.identity import find_run_folder
-from rnnstudy.runs.job import Job
 from rnnstudy.runs.lock import Lock, LostError
-from rnnstudy.runs.usable import require_fit
-from rnnstudy.study.jobs.check import check, require_same_data
+from rnnstudy.study.jobs.check import PlannedRun
 from rnnstudy.study.run.advice import advise_on_disk, advise_on_memory, advise_on_misfit
 from rnnstudy.study.run.assemble import assemble
 from rnnstudy.study.run.board_facts import chosen_columns, hyperparameters, run_facts
 from rnnstudy.study.run.record import manifest, result_of, summary_line
 from rnnstudy.study.run.signals import stop_requests
-from rnnstudy.study.screen.progress import RunProgress, Screen
+from rnnstudy.study.screen.progress import RunProgress, Screen, waiting
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.loop import Outlets, Training
 from rnnstudy.training.replicas import NEVER
@@ -31,13 +26,13 @@ from rnnstudy.writers.run_log import RunLog
 from rnnstudy.writers.tensorboard import TensorBoard
 
 
-def run(
-    job: Job, screen: Screen, *, views: Sequence[Writer] = (), stop: Callable[[], bool] = lambda: False
+def do_run(
+    planned: PlannedRun, screen: Screen, *, views: Sequence[Writer] = (), stop: Callable[[], bool] = lambda: False
 ) -> RunFolder:
     """Do a run, resume it, or find it finished.
 
     Args:
-        job: The run.
+        planned: The run.
         screen: Where it is shown.
         views: Are told every measurement, beside the run's own log.
         stop: Asked after every step; true saves a checkpoint and ends the run with `Interrupted`.
@@ -46,69 +41,27 @@ def run(
         The run folder.
 
     Raises:
-        ConfigError: The configuration is wrong, or the folder holds another one.
+        ConfigError: By now the folder holds something else.
         HeldError: Another process does this run.
         Interrupted: The run was told to stop; a checkpoint is saved.
         RnnstudyError: The run failed, for a reason that the user can do something about.
         Exception: It failed for another reason; either is kept in the run folder.
     """
-    with screen.run(job.label) as progress:
-        plan = check(job.config)
-        progress.describe(plan)
-        folder = _require_usable(job, plan)
-        if not folder.is_finished:
-            with _held(folder, progress) as lost:
+    with screen.follow(waiting(planned.job.label, planned.plan)) as progress:
+        if not planned.folder.is_finished:
+            with _held(planned.folder, progress) as lost:
                 # Another process may have named the folder, or done the run, until the lock was held.
-                folder = _require_usable(job, plan)
-                if not folder.is_finished:
-                    return _attempt(job, folder, plan, Attending(progress, views, lambda: lost() or stop()))
-        progress.find_finished(folder.result)
-        progress.say(f"finished already, nothing to do ({folder.path})")
-    return folder
-
-
-@dataclass(frozen=True)
-class Attending:
-    """Who follows a run while it is done.
-
-    Args:
-        progress: Shows it.
-        views: Are told every measurement.
-        stop: Asked after every step; true ends the run.
-    """
-
-    progress: RunProgress
-    views: Sequence[Writer]
-    stop: Callable[[], bool]
-
-
-def _require_usable(job: Job, plan: Plan) -> RunFolder:
-    """Find a run's folder, and refuse one in which it cannot be done.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ConfigError: It holds something else.
-    """
-    folder = find_run_folder(job.config, job.overrides)
-    require_fit(folder, job.config)
-    require_same_data(folder, plan)
-    return folder
+                planned = planned.located_again()
+                if not planned.folder.is_finished:
+                    return _attempt(planned, progress, views=views, stop=lambda: lost() or stop())
+        progress.state.take(planned.folder.result)
+        progress.say(f"finished already, nothing to do ({planned.folder.path})")
+    return planned.folder
 
 
 @contextmanager
 def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], bool]]:
-    """Hold the lock of a run.
-
-    Yields:
-        To be asked after every step; raises once the lock is lost.
-
-    Raises:
-        HeldError: Another process does the run.
-        LostError: The lock was lost.
-        RnnstudyError: It cannot be made.
-    """
+    """Hold the lock of a run; yield what to ask after every step, which raises LostError once the lock is lost."""
     lock = Lock(folder.lock, progress.told)
 
     def lost() -> bool:
@@ -123,24 +76,18 @@ def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], boo
         yield lost
 
 
-def _attempt(job: Job, folder: RunFolder, plan: Plan, attending: Attending) -> RunFolder:
-    """Do a run whose lock is held.
-
-    Returns:
-        The folder.
-
-    Raises:
-        Interrupted: The run was told to stop; a checkpoint is saved.
-        LostError: The lock was lost.
-        Exception: It failed; why is kept in the folder.
-    """
+def _attempt(
+    planned: PlannedRun, progress: RunProgress, *, views: Sequence[Writer], stop: Callable[[], bool]
+) -> RunFolder:
+    """Do a run whose lock is held, and return its folder; why it failed is kept there."""
+    folder, plan = planned.folder, planned.plan
     device = select_device(plan.run.device)
-    attending.progress.record_in(folder)
+    progress.record_in(folder)
     try:
         with advise_on_memory(folder), advise_on_disk(folder), plan.numerics.applied():
-            _prepare(folder, job, plan, device)
-            attending.progress.start()
-            _train(job, folder, plan, device=device, attending=attending)
+            _prepare(planned, device)
+            progress.start()
+            _train(planned, device, progress, views=views, stop=stop)
     except LostError:
         raise
     except Exception as error:
@@ -149,21 +96,25 @@ def _attempt(job: Job, folder: RunFolder, plan: Plan, attending: Attending) -> R
     return folder
 
 
-def _prepare(folder: RunFolder, job: Job, plan: Plan, device: torch.device) -> None:
-    """Make the folder with the configuration and what is known before training.
-
-    Raises:
-        OSError: The folder cannot be made or written to.
-    """
+def _prepare(planned: PlannedRun, device: torch.device) -> None:
+    """Make the folder with the configuration and what is known before training; an OSError if that fails."""
+    folder, config = planned.folder, dict(planned.job.config)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.failure.unlink(missing_ok=True)
-    write_atomically(folder.config, yaml.safe_dump(dict(job.config), sort_keys=False, allow_unicode=True).encode())
+    write_atomically(folder.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
     if not folder.manifest.exists():
-        write_json(folder.manifest, manifest(job, plan, device))
+        write_json(folder.manifest, manifest(planned, device))
 
 
-def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, attending: Attending) -> None:
-    progress = attending.progress
+def _train(
+    planned: PlannedRun,
+    device: torch.device,
+    progress: RunProgress,
+    *,
+    views: Sequence[Writer],
+    stop: Callable[[], bool],
+) -> None:
+    job, plan, folder = planned.job, planned.plan, planned.folder
     checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
     content, damaged = checkpoints.load()
     for path in damaged:
@@ -179,11 +130,11 @@ def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, att
     with (
         closing(RunLog(folder)) as log,
         closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
-        stop_requests(attending.stop) as stop_requested,
+        stop_requests(stop) as stop_requested,
     ):
         outlets = Outlets(
             log=log,
-            views=[board, progress, *attending.views],
+            views=[board, progress, *views],
             checkpoints=checkpoints,
             listener=progress,
             stop_requested=stop_requested,
@@ -204,9 +155,9 @@ def _train(job: Job, folder: RunFolder, plan: Plan, *, device: torch.device, att
             with training.phases.during("writers"):
                 _finish(board, training)
         training.save()
-    result = result_of(folder, plan, training, device)
+    result = result_of(planned, training, device)
     write_json(folder.result, result)
-    progress.finish(result)
+    progress.state.read(result)
     progress.say(summary_line(training, folder, judged=plan.task.facts.solved is not None))
 
 

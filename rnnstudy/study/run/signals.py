@@ -2,13 +2,25 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rnnstudy.core.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C, what `kill` and a closing terminal send, and what clusters send before they take a job from its node."""
+
+
+@contextmanager
+def handling(numbers: Iterable[signal.Signals], handle: Callable[[int, object], None]) -> Iterator[None]:
+    """Have signals handled until the end of the block; a closing terminal stays ignored where it is, as under nohup."""
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    previous = {number: signal.signal(number, handle) for number in numbers if number not in ignored}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -23,7 +35,6 @@ def stop_requests(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
 
     Raises:
         Interrupted: The run has stopped; tells the signal, if it was one.
-        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -35,14 +46,9 @@ def stop_requests(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested.append(number)
 
-    # Under nohup a closing terminal is to be survived.
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    previous = {number: signal.signal(number, handle) for number in STOP_SIGNALS if number not in ignored}
-    try:
-        yield lambda: bool(requested) or stop()
-    except Interrupted as interrupted:
-        interrupted.signal = requested[0] if requested else None
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with handling(STOP_SIGNALS, handle):
+        try:
+            yield lambda: bool(requested) or stop()
+        except Interrupted as interrupted:
+            interrupted.signal = requested[0] if requested else None
+            raise

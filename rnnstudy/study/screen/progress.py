@@ -50,25 +50,22 @@ class Screen:
     ) -> None:
         """Show nothing yet."""
         self.console, self.states, self.clock = console, list(states), clock
-        self._live = self._make_live() if _can_draw(console) else None
         self._entered = False
-
-    def _make_live(self) -> Live:
-        return Live(
-            console=self.console,
-            auto_refresh=False,
-            vertical_overflow="crop",
-            get_renderable=self._table,
-            redirect_stderr=sys.stderr.isatty(),
-        )
+        self._live = None
+        if _can_draw(console):
+            self._live = Live(
+                console=console,
+                auto_refresh=False,
+                vertical_overflow="crop",
+                get_renderable=self._table,
+                redirect_stderr=sys.stderr.isatty(),
+            )
 
     def __enter__(self) -> "Screen":
         self._entered = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the last table on the screen, and the terminal as it was."""
         self._entered = False
         for state in self.states:
@@ -82,20 +79,16 @@ class Screen:
         """Whether there is a table, or is to be once a run trains."""
         return self._live is not None and self._entered
 
-    def run(self, name: str) -> "RunProgress":
-        """What shows one run: the first of this name that waits."""
-        for state in self.states:
-            if state.name == name and state.stage is Stage.WAITING:
-                return RunProgress(self, state)
-        self.states.append(RunState(name=name, num_steps=0, replicas=0))
-        return RunProgress(self, self.states[-1])
+    def follow(self, state: RunState) -> "RunProgress":
+        """Return what shows a run that begins: the first of the same name that waits here, or else a new one."""
+        for own in self.states:
+            if own.name == state.name and own.stage is Stage.WAITING:
+                return RunProgress(self, own)
+        self.states.append(state)
+        return RunProgress(self, state)
 
     def draw(self) -> float:
-        """Draw the table anew, if there is one.
-
-        Returns:
-            When to draw the next, on the clock.
-        """
+        """Draw the table anew, if there is one; return when to draw the next, on the clock."""
         began = self.clock()
         if self._live is not None and self._entered:
             if not self._live.is_started:
@@ -124,16 +117,22 @@ class Screen:
         self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
+def waiting(name: str, plan: Plan) -> RunState:
+    """Return the state of a run that waits."""
+    facts = plan.task.facts
+    return RunState(
+        name=name,
+        num_steps=plan.train.num_steps,
+        replicas=plan.run.replicas,
+        seq_len=facts.seq_len,
+        judged=facts.solved is not None,
+    )
+
+
 def _can_draw(console: Console) -> bool:
     # Of the file itself, for FORCE_COLOR makes rich take a pipe for a terminal.
     in_terminal = console.is_interactive and console.file.isatty()
     return in_terminal and not console.quiet and console.encoding.startswith("utf")
-
-
-def _stage_after(error: type[BaseException]) -> Stage:
-    if issubclass(error, HeldError):
-        return Stage.ELSEWHERE
-    return Stage.STOPPED if issubclass(error, KeyboardInterrupt) else Stage.FAILED
 
 
 class RunProgress(Listener, Writer):
@@ -163,7 +162,8 @@ class RunProgress(Listener, Writer):
         if kind is None:
             self.state.stage = Stage.DONE
         else:
-            self.state.stage = _stage_after(kind)
+            stopped = Stage.STOPPED if issubclass(kind, KeyboardInterrupt) else Stage.FAILED
+            self.state.stage = Stage.ELSEWHERE if issubclass(kind, HeldError) else stopped
             self._take()
         if self.state.started is not None:
             self.state.ended = self._screen.clock()
@@ -175,18 +175,12 @@ class RunProgress(Listener, Writer):
             self._note(str(error) or "stopped")
         self._screen.redraw()
 
-    def describe(self, plan: Plan) -> None:
-        """Note what is known of the run before it is done."""
-        facts, state = plan.task.facts, self.state
-        state.num_steps, state.replicas, state.seq_len = plan.train.num_steps, plan.run.replicas, facts.seq_len
-        state.judged = facts.solved is not None
-
     def record_in(self, folder: RunFolder) -> None:
         """Keep what is said of the run from here on in its folder too."""
         self._history = folder.history
 
     def told(self) -> dict[str, Any]:
-        """What other processes may know of the run: JSON. Asked in a thread of its own."""
+        """Return what other processes may read about the run: JSON. Called in a thread of its own."""
         self._take()
         return self.state.told(self._screen.clock())
 
@@ -197,23 +191,10 @@ class RunProgress(Listener, Writer):
         self._screen.draw()
 
     def resume(self, step: int, states: ReplicaStates) -> None:
-        """Note where the run goes on from.
-
-        Args:
-            step: Optimizer steps done before.
-            states: What has become of each replica.
-        """
+        """Note the step after which the run resumes, and the state of each replica then."""
         self.state.resumed, self.state.step = True, step
         self._count(states)
         self.say(f"resumed after {step} steps")
-
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Note the figures of the finished run: what its `result.json` holds."""
-        self.state.read(result)
-
-    def find_finished(self, path: Path) -> None:
-        """Note the figures of a run that was finished before, as far as its `result.json` can be read."""
-        self.state.take(path)
 
     def say(self, text: str) -> None:
         """Print a line about the run."""

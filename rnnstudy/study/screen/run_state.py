@@ -64,20 +64,20 @@ class RunState:
     resumed: bool = False
 
     def seconds_taken(self, now: float) -> float | None:
-        """Seconds since it was started here, or that it took; None if it was not."""
+        """Return the seconds since the run was started here, or that it took; None if it was not."""
         if self.started is None:
             return None
         return (now if self.ended is None else self.ended) - self.started
 
     def seconds_left(self, now: float) -> float | None:
-        """The most seconds that are left of a run, at its speed so far; None before its second step here."""
+        """Return the most seconds left of a run, at its speed so far; None before its second step here."""
         if self.stage is not Stage.RUNNING or self.counted_from is None or self.step <= self.counted_from[0]:
             return None
         first, since = self.counted_from
         return (self.num_steps - self.step) * (now - since) / (self.step - first)
 
     def told(self, now: float) -> dict[str, Any]:
-        """What other processes may know of a run that is being done here: JSON, times as seconds ago."""
+        """Return what other processes may read about a run that is done here: JSON, times as seconds ago."""
         figures = {name: getattr(self, name) for name in _TOLD}
         figures["started"] = self.started and now - self.started
         figures["counted_from"] = self.counted_from and [self.counted_from[0], now - self.counted_from[1]]
@@ -111,7 +111,7 @@ _TOLD = ("num_steps", "replicas", "judged", "seq_len", "step", "loss", "solved",
 
 
 def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
-    """Seconds left for all runs, as many at once as are running now; None while that cannot be told.
+    """Return the seconds left for all runs, as many at once as are running now; None while unknown.
 
     A run that waits, or whose speed is not known yet, is taken to last as long as the mean of those that were done
     here from their first step to the end.
@@ -119,9 +119,6 @@ def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
     Args:
         states: Of all runs.
         now: In seconds of the monotonic clock.
-
-    Returns:
-        The seconds.
     """
     taken = [state.seconds_taken(now) for state in states if state.stage is Stage.DONE and not state.resumed]
     whole = [seconds for seconds in taken if seconds is not None]
@@ -135,6 +132,6 @@ def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
 
 
 def median(figures: Iterable[float | None]) -> float | None:
-    """The median of those figures that are numbers; None if none is."""
+    """Return the median of those figures that are numbers; None if none is."""
     numbers = [figure for figure in figures if figure is not None and not math.isnan(figure)]
     return statistics.median(numbers) if numbers else None

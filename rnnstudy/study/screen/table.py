@@ -29,7 +29,7 @@ _STYLES = {
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a clock shows them: 0:54, 12:30, 1:04:22, 2 d 3:04:22."""
+    """Return seconds as a clock shows them: 0:54, 12:30, 1:04:22, 2 d 3:04:22."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -38,17 +38,8 @@ def duration(seconds: float) -> str:
 
 
 def line(state: RunState, now: float) -> str:
-    """A run in one line, what is not known left out.
-
-    Args:
-        state: Of the run.
-        now: In seconds of the monotonic clock.
-
-    Returns:
-        Such as "lstm  step 812/2000  loss 0.931  solved 3/8  horizon 45/100  time left <= 0:54".
-    """
-    figures = {"step": _step, "loss": _loss, "solved": _solved, "horizon": _horizon}
-    told = [f"{name} {text}" for name, figure in figures.items() if (text := figure(state)) != UNKNOWN]
+    """Return a run in one line, such as "lstm  step 812/2000  loss 0.931  time left <= 0:54"; leave out the unknown."""
+    told = [f"{name} {text}" for name, text in _figures(state).items() if text != UNKNOWN]
     if state.diverged:
         told.append(f"diverged {state.diverged}")
     if (left := state.seconds_left(now)) is not None:
@@ -57,25 +48,23 @@ def line(state: RunState, now: float) -> str:
 
 
 def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> RenderableType:
-    """Draw the table.
+    """Return a table of the runs for rich to print.
 
     Args:
         states: Of all runs, in their order.
         now: In seconds of the monotonic clock.
         width: Columns of the terminal.
         height: Lines of the terminal; the table leaves the last free, and the runs that have the least to tell out.
-
-    Returns:
-        What rich prints.
     """
     before, shown, after = select(states, max(1, height - 5))
+    figures = [_figures(state) for state in shown]
     cells: dict[str, list[str]] = {
-        "step": [_step(state) for state in shown],
+        "step": [each["step"] for each in figures],
         "bar": [" " * _BAR_WIDTH] * len(shown),
-        "loss": [_loss(state) for state in shown],
-        "solved": [_solved(state) for state in shown],
+        "loss": [each["loss"] for each in figures],
+        "solved": [each["solved"] for each in figures],
         "diverged": [str(state.diverged or UNKNOWN) for state in shown],
-        "horizon": [_horizon(state) for state in shown],
+        "horizon": [each["horizon"] for each in figures],
         "time left": [_time(state, now) for state in shown],
     }
     if not any(state.diverged for state in states):
@@ -91,8 +80,8 @@ def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> 
     if before:
         table.add_row(Text(names[0]), style="dim")
     for row, state in enumerate(shown):
-        figures = [_bar(state) if header == "bar" else Text(column[row]) for header, column in cells.items()]
-        table.add_row(Text(state.name, overflow="ellipsis"), *figures, style=_STYLES[state.stage])
+        texts = [_bar(state) if header == "bar" else Text(column[row]) for header, column in cells.items()]
+        table.add_row(Text(state.name, overflow="ellipsis"), *texts, style=_STYLES[state.stage])
     if after:
         table.add_row(Text(names[-1]), style="dim")
     return Group(table, Text(totals(states, now), no_wrap=True, overflow="ellipsis"))
@@ -128,7 +117,7 @@ def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], 
 
 
 def totals(states: Sequence[RunState], now: float) -> str:
-    """The sweep in one line: how many runs are done, how long it took so far and how long it will."""
+    """Return the sweep in one line: how many runs are done, how long it took so far and how long it will."""
     stages = [state.stage for state in states]
     told = f"{stages.count(Stage.DONE)} of {len(states)} run{'s' * (len(states) > 1)} done"
     for stage in (Stage.FAILED, Stage.STOPPED, Stage.ELSEWHERE, Stage.SKIPPED):
@@ -148,11 +137,7 @@ def totals(states: Sequence[RunState], now: float) -> str:
 
 
 def _fit(cells: dict[str, list[str]], longest_name: int, width: int) -> int:
-    """Drop columns until names have room.
-
-    Returns:
-        The columns of the terminal that are left for names.
-    """
+    """Drop columns until names have room; return the columns of the terminal that are left for names."""
 
     def room() -> int:
         taken = sum(_GAP + max(cell_len(text) for text in (header, *column)) for header, column in cells.items())
@@ -164,25 +149,19 @@ def _fit(cells: dict[str, list[str]], longest_name: int, width: int) -> int:
     return max(8, room())
 
 
-def _step(state: RunState) -> str:
-    return f"{state.step}/{state.num_steps}"
+def _figures(state: RunState) -> dict[str, str]:
+    """Return the figures of a run as text, by their names."""
+    return {
+        "step": f"{state.step}/{state.num_steps}",
+        "loss": UNKNOWN if state.loss is None else f"{state.loss:.3g}",
+        "solved": UNKNOWN if state.solved is None else f"{state.solved}/{state.replicas}",
+        "horizon": UNKNOWN if state.horizon is None else f"{state.horizon:g}/{state.seq_len}",
+    }
 
 
 def _bar(state: RunState) -> Text:
     done = round(_BAR_WIDTH * state.step / max(1, state.num_steps))
     return Text("━" * done, "cyan").append("─" * (_BAR_WIDTH - done), "dim")
-
-
-def _loss(state: RunState) -> str:
-    return UNKNOWN if state.loss is None else f"{state.loss:.3g}"
-
-
-def _solved(state: RunState) -> str:
-    return UNKNOWN if state.solved is None else f"{state.solved}/{state.replicas}"
-
-
-def _horizon(state: RunState) -> str:
-    return UNKNOWN if state.horizon is None else f"{state.horizon:g}/{state.seq_len}"
 
 
 def _time(state: RunState, now: float) -> str:

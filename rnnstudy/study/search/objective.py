@@ -22,19 +22,16 @@ class NoFigureError(ConfigError):
 
 
 def figure_of(folder: RunFolder, search: Search, num_steps: int) -> float:
-    """What a finished run is judged by.
+    """Return what a finished run is judged by.
 
     With "steps_to_solve": the restricted mean, over the replicas, of min(optimizer steps to solve, `num_steps`); one
     that never solved the task, or diverged, counts as `num_steps`. With a tag: the median over the replicas
     of its last figure; a replica that diverged, or whose figure is not a number, counts as infinitely bad.
 
     Args:
-        folder: Of the run.
-        search: Says which figure.
+        folder: Folder of the run.
+        search: Search that names the figure.
         num_steps: Steps that the run did at most.
-
-    Returns:
-        The figure.
 
     Raises:
         NoFigureError: No run has such a figure.
@@ -82,14 +79,7 @@ class Watching(Writer):
         self.is_hopeless, self.step = False, 0
 
     def catch_up(self, folder: RunFolder) -> None:
-        """Tell what the run has logged in earlier attempts.
-
-        Args:
-            folder: Of the run.
-
-        Raises:
-            RnnstudyError: The log is corrupt.
-        """
+        """Report to the trial what the run logged in earlier attempts; raise RnnstudyError if the log is corrupt."""
         track = read_metrics(folder.metrics, self._replicas).get(self._tag)
         if track is not None:
             for step, logged, values in zip(track.steps.tolist(), track.logged, track.values, strict=True):
@@ -129,7 +119,7 @@ class Watching(Writer):
 
 
 def falls_behind(own: Mapping[int, float], others: Sequence[Mapping[int, float]], search: Search) -> bool:
-    """Whether a run is to be given up: its best figure so far is worse than the median of what others had by then.
+    """Return whether to give a run up: its best figure so far is worse than the median of what others had by then.
 
     Unlike with Optuna's MedianPruner, a run that ended before that step keeps its last figure: else those that solved
     the task soonest would be left out, and the rest be compared with the slow ones alone.
@@ -140,10 +130,7 @@ def falls_behind(own: Mapping[int, float], others: Sequence[Mapping[int, float]]
     Args:
         own: Optimizer step to figure, of the run.
         others: Likewise, of the runs that came to their end.
-        search: Says which is worse, and how many runs it takes.
-
-    Returns:
-        Whether it is.
+        search: Search that names what is worse, and how many runs it takes.
     """
     step = max(own)
     had = [each[max(steps)] for each in others if (steps := [at for at in each if at <= step])]

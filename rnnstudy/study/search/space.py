@@ -136,7 +136,7 @@ class Tuning:
     overrides: Sequence[str]
 
     def arguments(self, values: Mapping[str, Value]) -> list[str]:
-        """The command line of the run with some values."""
+        """Return the command line of the run with some values."""
         return [*self.overrides, *(f"{key}={_written(value)}" for key, value in values.items())]
 
 
@@ -146,21 +146,18 @@ def _written(value: Value) -> str:
 
 
 def shown(value: object) -> str:
-    """A value for people."""
+    """Return a value for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def read_search(name: str) -> tuple[str, Search]:
-    """Read a search.
+    """Return the name of a search and the search.
 
     Args:
-        name: Of a file in conf/search, or the path of a yaml file.
-
-    Returns:
-        Its name, and the search.
+        name: Name of a file in conf/search, or the path of a yaml file.
 
     Raises:
-        ConfigError: There is no such file, or something in it is wrong.
+        ConfigError: The file is missing, or something in it is wrong.
     """
     own = conf_folder() / "search"
     path = Path(name) if name.endswith((".yaml", ".yml")) else own / f"{name}.yaml"
@@ -177,18 +174,7 @@ def read_search(name: str) -> tuple[str, Search]:
 
 
 def build_search(content: Any, path: str) -> Search:
-    """Check what a yaml file holds.
-
-    Args:
-        content: Of the file.
-        path: For messages.
-
-    Returns:
-        The search.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the search that the content of the yaml file at `path` describes; raise ConfigError for what is wrong."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} must be a mapping with the keys of a search, such as space.")
     space = content.get("space")

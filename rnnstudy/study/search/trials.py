@@ -27,15 +27,7 @@ _ABOUT, _INSTEAD_OF, _OWNER = "about", "instead_of", "owner"
 
 
 def open_study(tuning: Tuning, output_dir: Path) -> optuna.Study:
-    """Open the storage, or make it.
-
-    Returns:
-        Optuna's study in it.
-
-    Raises:
-        ConfigError: It holds another search.
-        RnnstudyError: It cannot be made.
-    """
+    """Return Optuna's study in the storage, made if missing; raise ConfigError if it holds another search."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = tuning.search
     path = (output_dir / STORAGE).absolute()
@@ -67,7 +59,7 @@ def open_study(tuning: Tuning, output_dir: Path) -> optuna.Study:
 
 
 def _distribution(values: Values) -> BaseDistribution:
-    """What one key may be, in Optuna's terms."""
+    """Return what one key may be, in Optuna's terms."""
     if values.choices is not None:
         return optuna.distributions.CategoricalDistribution(values.choices)
     low, high, step = values.low, values.high, values.step
@@ -95,14 +87,13 @@ def alone(locks: Path) -> Iterator[None]:
 
 
 def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> Trial | None:
-    """Choose the values of the next trial; those of a trial whose process died come first.
+    """Return the next trial, with its values; those of a trial whose process died come first.
 
-    Returns:
-        The trial; None if all that are asked for have ended, or are being done.
+    None if all trials that are asked for have ended, or are being done.
     """
     with alone(own.parent):
         _take_up_the_dead(study)
-        trials = standing(study)
+        trials = current_trials(study)
         begun = sum(trial.state is not TrialState.WAITING for trial in trials)
         if begun >= tuning.search.trials:
             return None
@@ -113,15 +104,15 @@ def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> 
         return trial
 
 
-def standing(study: optuna.Study) -> list[FrozenTrial]:
-    """All trials but those that others were begun instead of."""
+def current_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return all trials but those that others replace."""
     trials = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(_INSTEAD_OF) for trial in trials}
     return [trial for trial in trials if trial.number not in replaced]
 
 
 def _lives(owner: Path) -> bool:
-    """Whether the process of a trial lives; to be sure, one that seems dead is watched: clocks differ."""
+    """Return whether the process of a trial lives; one that seems dead is watched to be sure: clocks differ."""
     if holder_of(owner) is not None:
         return True
     if not owner.exists():
@@ -135,7 +126,7 @@ def _lives(owner: Path) -> bool:
 
 def _take_up_the_dead(study: optuna.Study) -> None:
     """Have the trials of processes that died, or were stopped, done again with the same values: their runs go on."""
-    current = {trial.number for trial in standing(study)}
+    current = {trial.number for trial in current_trials(study)}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get(_OWNER)
         if owner is not None and _lives(Path(owner)):

@@ -4,7 +4,7 @@ import secrets
 import shlex
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -18,16 +18,16 @@ from rnnstudy.core.text import printable
 from rnnstudy.runs import failure
 from rnnstudy.runs.failure import PRUNED, in_one_line, read_failure
 from rnnstudy.runs.folder import RECORDS
-from rnnstudy.runs.identity import UNESSENTIAL, find_run_folder
+from rnnstudy.runs.identity import UNESSENTIAL
 from rnnstudy.runs.job import Job
 from rnnstudy.runs.lock import HeldError, Lock
-from rnnstudy.study.jobs.check import check
+from rnnstudy.study.jobs.check import check, plan_job
 from rnnstudy.study.jobs.compose import compose_jobs
-from rnnstudy.study.run.run import run
+from rnnstudy.study.run.run import do_run
 from rnnstudy.study.screen.progress import Screen
 from rnnstudy.study.search.objective import NoFigureError, Watching, figure_of
 from rnnstudy.study.search.space import STEPS_TO_SOLVE, Tuning, shown
-from rnnstudy.study.search.trials import STORAGE, alone, next_trial, open_study, standing
+from rnnstudy.study.search.trials import STORAGE, alone, current_trials, next_trial, open_study
 
 MOST_SHOWN = 5
 """Best trials that are listed at the end."""
@@ -74,13 +74,7 @@ def tune(tuning: Tuning, console: Console) -> Path:
 
 
 def require_possible(tuning: Tuning) -> Job:
-    """Check all that can be checked before the first trial.
-
-    Args:
-        tuning: The search.
-
-    Returns:
-        The run with the first value of every key.
+    """Return the run with the first value of every key; check all that can be checked before the first trial.
 
     Raises:
         ConfigError: A key is not known, or searched and fixed; a value is not possible.
@@ -108,11 +102,7 @@ def require_possible(tuning: Tuning) -> Job:
 
 
 def _check_each(tuning: Tuning) -> None:
-    """Check every choice and the greatest number of every key, with the first values of the others.
-
-    Raises:
-        ConfigError: One is not possible.
-    """
+    """Raise ConfigError if a choice, or the greatest number, of a key cannot go with the first values of the others."""
     first = {key: values.first for key, values in tuning.search.space.items()}
     for key, values in tuning.search.space.items():
         for value in values.others:
@@ -125,18 +115,20 @@ def _check_each(tuning: Tuning) -> None:
                 raise ConfigError(f"space.{key} holds {shown(value)}: {error} (Tried{beside}.)") from None
 
 
+@dataclass(frozen=True)
 class _Trying:
     """One trial, from the values it has to what came of it."""
 
-    def __init__(self, tuning: Tuning, study: optuna.Study, trial: Trial, console: Console) -> None:
-        """Compose its run."""
-        self._tuning, self._study, self._trial, self._console = tuning, study, trial, console
+    _tuning: Tuning
+    _study: optuna.Study
+    _trial: Trial
+    _console: Console
 
     def do(self) -> None:
         """Do the run, and tell Optuna.
 
         Raises:
-            Interrupted: The user stopped; the trial is not told of it, and done again with the same values.
+            Interrupted: The user stopped; Optuna is not told, and the trial is done again with the same values.
             NoFigureError: There is no such figure.
             SQLAlchemyError: The storage cannot be used.
             StorageInternalError: Likewise.
@@ -165,20 +157,11 @@ class _Trying:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True, style="bold")
 
     def _figure(self) -> float | None:
-        """Do the run of a trial, wait for another process to do it, or find it done.
-
-        Returns:
-            The figure to search by; None if the run was given up.
-
-        Raises:
-            Interrupted: The user stopped.
-            Exception: The run failed.
-        """
+        """Return the figure of a trial, whose run is done here or elsewhere or was before; None if it was given up."""
         (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
-        job = replace(job, label=f"trial {self._trial.number}")
-        folder = find_run_folder(job.config, job.overrides)
+        planned = plan_job(replace(job, label=f"trial {self._trial.number}"))
+        plan, folder, search = planned.plan, planned.folder, self._tuning.search
         self._trial.set_user_attr(_FOLDER, str(folder.path.absolute()))
-        plan, search = check(job.config), self._tuning.search
         watching = Watching(self._trial, search, replicas=plan.run.replicas, num_steps=plan.train.num_steps)
         given_up = f"given up by the search '{self._tuning.name}'"
         while True:
@@ -188,7 +171,7 @@ class _Trying:
             if pruned and not folder.is_finished:
                 return None
             try:
-                done = run(job, Screen(self._console), views=[watching], stop=lambda: watching.is_hopeless)
+                done = do_run(planned, Screen(self._console), views=[watching], stop=lambda: watching.is_hopeless)
                 return figure_of(done, search, plan.train.num_steps)
             except HeldError:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -200,12 +183,8 @@ class _Trying:
 
 
 def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console: Console, seed: int) -> None:
-    """Show the best trials, and how to look further.
-
-    Raises:
-        RnnstudyError: There is none.
-    """
-    trials = standing(study)
+    """Show the best trials, and how to look further; raise RnnstudyError if there is none."""
+    trials = current_trials(study)
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     running = states[TrialState.RUNNING]

@@ -12,11 +12,11 @@ from rnnstudy.runs.failure import FAILED, UnfinishedError, in_one_line, read_fai
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.ledger import Ledger, LedgerEntry, write_ledger
 from rnnstudy.runs.lock import HeldError, holder_of
-from rnnstudy.study.jobs.check import Checked
+from rnnstudy.study.jobs.check import PlannedRun
 from rnnstudy.study.jobs.compose import Composition
-from rnnstudy.study.run.run import run
-from rnnstudy.study.screen.progress import Screen
-from rnnstudy.study.screen.run_state import RunState, Stage
+from rnnstudy.study.run.run import do_run
+from rnnstudy.study.screen.progress import Screen, waiting
+from rnnstudy.study.screen.run_state import Stage
 from rnnstudy.study.sweep.launch import launch_all
 from rnnstudy.study.sweep.settled import clear_lock, is_settled
 from rnnstudy.study.sweep.watch import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER, Watch
@@ -25,91 +25,57 @@ MOST_LISTED = 20
 """Failed runs whose errors are repeated at the end."""
 
 
-def execute(composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> list[RunFolder]:
-    """Do the runs that are not finished.
+def execute(composition: Composition, runs: Sequence[PlannedRun], command: str, console: Console) -> list[RunFolder]:
+    """Return the folders of all runs, once those that are not finished are done; errors as for `train`.
 
     Args:
         composition: What Hydra's launchers need.
-        checked: The runs.
-        command: The command line that asks for them.
+        runs: The runs.
+        command: Command line that asks for them.
         console: Where progress is shown.
-
-    Returns:
-        The run folders, in order.
-
-    Raises:
-        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
-        Interrupted: The user stopped; checkpoints are saved.
-        RnnstudyError: The run failed.
     """
     if not composition.is_sweep:
-        return [_do_one(checked[0], console)]
-    return _Sweep(composition, checked, command, console).do()
+        return [_do_one(runs[0], console)]
+    return _Execution(composition, runs, command, console).do()
 
 
-def _waiting(checked: Checked) -> RunState:
-    facts, plan = checked.plan.task.facts, checked.plan
-    return RunState(
-        name=checked.job.label,
-        num_steps=plan.train.num_steps,
-        replicas=plan.run.replicas,
-        seq_len=facts.seq_len,
-        judged=facts.solved is not None,
-    )
-
-
-def _do_one(checked: Checked, console: Console) -> RunFolder:
-    """Do a single run.
-
-    Returns:
-        Its folder.
-
-    Raises:
-        RnnstudyError: It failed, now or before, or another process does it.
-    """
-    failed = _left_failed(checked)
+def _do_one(planned: PlannedRun, console: Console) -> RunFolder:
+    """Do a single run and return its folder; raise RnnstudyError if it failed, now or before, or is held elsewhere."""
+    failed = _left_failed(planned)
     if failed is not None:
-        raise RnnstudyError(f"{checked.folder.path} failed before: {failed} retry_failed=true tries again.")
-    with Screen(console, [_waiting(checked)]) as screen:
-        return run(checked.job, screen)
+        raise RnnstudyError(f"{planned.folder.path} failed before: {failed} retry_failed=true tries again.")
+    with Screen(console, [waiting(planned.job.label, planned.plan)]) as screen:
+        return do_run(planned, screen)
 
 
-def _left_failed(checked: Checked) -> str | None:
-    """Why a run failed that is not to be tried again; None for any other."""
-    if checked.plan.run.retry_failed or checked.folder.is_finished:
+def _left_failed(planned: PlannedRun) -> str | None:
+    """Return why a run failed that is not to be tried again; None for any other."""
+    if planned.plan.run.retry_failed or planned.folder.is_finished:
         return None
-    failed = read_failure(checked.folder)
+    failed = read_failure(planned.folder)
     return failed.error if failed is not None and failed.kind == FAILED else None
 
 
-class _Sweep:
+class _Execution:
     """The runs of a command line, from the list that is written of them to what has become of each.
 
     Args:
         composition: What Hydra made of the command line.
-        checked: The runs, all of which can be done.
+        runs: The runs, all of which can be done.
         command: The command line.
         console: Where progress is shown.
     """
 
-    def __init__(self, composition: Composition, checked: Sequence[Checked], command: str, console: Console) -> None:
+    def __init__(self, composition: Composition, runs: Sequence[PlannedRun], command: str, console: Console) -> None:
         """Do nothing yet."""
         self._composition, self._console = composition, console
-        self._checked = {checked.folder.lock.absolute(): checked for checked in checked}
-        self._states = {place: _waiting(checked) for place, checked in self._checked.items()}
+        self._planned = {planned.folder.lock.absolute(): planned for planned in runs}
+        self._states = {place: waiting(planned.job.label, planned.plan) for place, planned in self._planned.items()}
         self._command = command
         self._errors: dict[Path, str] = {}
 
     def do(self) -> list[RunFolder]:
-        """Do the runs that are not finished.
-
-        Returns:
-            The run folders, in order.
-
-        Raises:
-            UnfinishedError: Runs failed, or other processes do them.
-            Interrupted: The user stopped.
-        """
+        """Do the runs that are not finished; return the folders of all, or raise UnfinishedError."""
         ledgers = self._write_ledgers()
         entries = [entry for ledger in ledgers for entry in ledger.entries()]
         with Screen(self._console, list(self._states.values())) as screen:
@@ -117,22 +83,15 @@ class _Sweep:
             if left:
                 self._launch(ledgers, left, screen)
         self._require_finished()
-        return [checked.folder for checked in self._checked.values()]
+        return [planned.folder for planned in self._planned.values()]
 
     def _write_ledgers(self) -> list[Ledger]:
-        """List the runs, in each folder those that are there.
-
-        Returns:
-            The lists.
-
-        Raises:
-            RnnstudyError: A folder cannot be written to.
-        """
+        """List the runs of each folder there; raise RnnstudyError if a folder cannot be written to."""
         ledgers = []
-        runs = sorted(self._checked.values(), key=lambda checked: str(_home(checked)))
-        for home, members in itertools.groupby(runs, _home):
+        by_home = sorted(self._planned.values(), key=lambda planned: str(_home(planned)))
+        for home, members in itertools.groupby(by_home, _home):
             try:
-                listed = [(checked.job, checked.folder) for checked in members]
+                listed = [(planned.job, planned.folder) for planned in members]
                 ledgers.append(write_ledger(home, listed, self._command))
             except OSError as error:
                 raise RnnstudyError(f"'{home}' cannot be written to: {error.strerror}.") from None
@@ -143,7 +102,7 @@ class _Sweep:
         left, finished = [], 0
         for entry in entries:
             place = entry.folder.lock
-            state, failed = self._states[place], _left_failed(self._checked[place])
+            state, failed = self._states[place], _left_failed(self._planned[place])
             if entry.folder.is_finished:
                 finished += 1
                 state.stage = Stage.DONE
@@ -179,7 +138,7 @@ class _Sweep:
             held = []
             for entry in left:
                 try:
-                    run(self._checked[entry.folder.lock].job, screen)
+                    do_run(self._planned[entry.folder.lock], screen)
                 except HeldError:
                     held.append(entry)
                 except Exception as error:
@@ -187,32 +146,28 @@ class _Sweep:
                     self._errors[entry.folder.lock] = in_one_line(error)
             left = [entry for entry in held if not is_settled(entry.folder)]
         for place, state in self._states.items():
-            if state.stage is Stage.ELSEWHERE and self._checked[place].folder.is_finished:
+            if state.stage is Stage.ELSEWHERE and self._planned[place].folder.is_finished:
                 state.stage = Stage.DONE
-                state.take(self._checked[place].folder.result)
+                state.take(self._planned[place].folder.result)
 
     def _require_finished(self) -> None:
-        """Say what is not finished, and why.
-
-        Raises:
-            UnfinishedError: There is something.
-        """
+        """Raise UnfinishedError that says what is not finished, and why."""
         elsewhere = 0
         failed: list[str] = []
-        for place, checked in self._checked.items():
-            if checked.folder.is_finished:
+        for place, planned in self._planned.items():
+            if planned.folder.is_finished:
                 # A process may have died between the end of its run and the release of the lock.
-                clear_lock(checked.folder)
+                clear_lock(planned.folder)
                 continue
-            failure = read_failure(checked.folder)
-            if holder_of(checked.folder.lock) is not None:
+            failure = read_failure(planned.folder)
+            if holder_of(planned.folder.lock) is not None:
                 elsewhere += 1
             elif place in self._errors or failure is not None:
                 error = self._errors.get(place) or (failure.error if failure is not None else "")
-                failed.append(f"  {checked.job.label}: {error}")
+                failed.append(f"  {planned.job.label}: {error}")
             else:
-                failed.append(f"  {checked.job.label}: stopped before its end; the same command goes on")
-        count, told = len(self._checked), []
+                failed.append(f"  {planned.job.label}: stopped before its end; the same command goes on")
+        count, told = len(self._planned), []
         if failed:
             more = [f"  and {len(failed) - MOST_LISTED} more"] if len(failed) > MOST_LISTED else []
             told.append("\n".join([f"{len(failed)} of {count} runs failed:", *failed[:MOST_LISTED], *more]))
@@ -221,9 +176,9 @@ class _Sweep:
                 f"{elsewhere} of {count} runs are being done by other processes: rnnstudy status tells by which."
             )
         if told:
-            raise UnfinishedError("\n".join(told), [checked.folder for checked in self._checked.values()])
+            raise UnfinishedError("\n".join(told), [planned.folder for planned in self._planned.values()])
 
 
-def _home(checked: Checked) -> Path:
-    """The folder whose list a run is in."""
-    return checked.folder.path.parent
+def _home(planned: PlannedRun) -> Path:
+    """Return the folder whose list holds a run."""
+    return planned.folder.path.parent

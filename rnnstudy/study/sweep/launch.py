@@ -19,6 +19,7 @@ from rnnstudy.runs.ledger import Ledger, LedgerEntry
 from rnnstudy.runs.lock import left_behind
 from rnnstudy.study.jobs.compose import Composition
 from rnnstudy.study.jobs.hydra_errors import install_launchers
+from rnnstudy.study.run.signals import handling
 from rnnstudy.study.sweep.settled import MOST_DEATHS, bury, is_settled
 from rnnstudy.study.sweep.worker import Worker
 
@@ -26,70 +27,40 @@ ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUM
 """What keeps the libraries of a worker to one thread; `numerics.threads` still counts for the run itself."""
 
 
-class Launching:
-    """One of Hydra's launchers, with a worker for the runs of a sweep.
-
-    Args:
-        composition: The sweep.
-        ledgers: Lists of its runs.
-        stop_file: Makes its workers stop.
-
-    Raises:
-        ConfigError: The launcher is not installed, or refuses its settings.
-    """
-
-    def __init__(self, composition: Composition, ledgers: Sequence[Ledger], stop_file: Path) -> None:
-        """Have Hydra make the launcher."""
-        config = copy.deepcopy(composition.config)
-        with open_dict(config):
-            # A worker composes only which run to do; the run's own configuration is in the ledger.
-            config.hydra.job.config_name = "job"
-            kept = [each for each in config.hydra.overrides.hydra if each.lstrip("+").startswith("hydra.job.")]
-            config.hydra.overrides.hydra = kept
-        self._ledgers = list(ledgers)
-        self.is_local = "joblib" in str(config.hydra.launcher.get("_target_", ""))
-        if config.hydra.launcher.get("n_jobs") == 0:
-            raise ConfigError("hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0.")
-        paths = tuple(ledger.path.absolute() for ledger in ledgers)
-        worker = Worker(ledgers=paths, stop_file=stop_file, parent=os.getpid() if self.is_local else None)
-        try:
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=composition.context, task_function=worker, config=config
-            )
-        except (ImportError, RuntimeError) as error:
-            raise ConfigError(
-                f"hydra/launcher={composition.launcher} cannot be used ({str(error).strip().splitlines()[0]}). "
-                f"{install_launchers()}"
-            ) from None
-        self._launcher = _made_patient(launcher)
-
-    def launch(self, entries: Sequence[LedgerEntry]) -> dict[LedgerEntry, str]:
-        """Have runs done, and wait for all of them.
-
-        Args:
-            entries: The runs, at least one.
-
-        Returns:
-            What went wrong with those that told so.
-
-        Raises:
-            Exception: A process died, or the launcher does not work.
-        """
-        places = {ledger.path: place for place, ledger in enumerate(self._ledgers)}
-        overrides = [[f"ledger={places[entry.ledger]}", f"at={entry.at}"] for entry in entries]
-        with _one_thread():
-            returns = self._launcher.launch(overrides, initial_job_idx=0)
-        told = {entry: done.return_value for entry, done in zip(entries, returns, strict=False) if done is not None}
-        return {entry: error for entry, error in told.items() if error is not None}
-
-
-def _made_patient(launcher: Launcher) -> Launcher:
-    """Have launchers of submitit wait for all jobs, whatever becomes of one."""
+def _make_launcher(composition: Composition, worker: Worker) -> Launcher:
+    """Return the launcher that was chosen; raise ConfigError if it is not installed, or refuses its settings."""
+    config = copy.deepcopy(composition.config)
+    with open_dict(config):
+        # A worker composes only which run to do; the run's own configuration is in the ledger.
+        config.hydra.job.config_name = "job"
+        kept = [each for each in config.hydra.overrides.hydra if each.lstrip("+").startswith("hydra.job.")]
+        config.hydra.overrides.hydra = kept
+    if config.hydra.launcher.get("n_jobs") == 0:
+        raise ConfigError("hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0.")
+    try:
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=composition.context, task_function=worker, config=config
+        )
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(
+            f"hydra/launcher={composition.launcher} cannot be used ({str(error).strip().splitlines()[0]}). "
+            f"{install_launchers()}"
+        ) from None
     if "submitit" not in type(launcher).__module__:
         return launcher
-    from rnnstudy.study.sweep.slurm import patient
+    from rnnstudy.study.sweep.slurm import PatientLauncher
 
-    return patient(launcher)
+    return PatientLauncher(launcher)
+
+
+def _launch(launcher: Launcher, ledgers: Sequence[Ledger], entries: Sequence[LedgerEntry]) -> dict[LedgerEntry, str]:
+    """Have runs done, and wait for all; return the errors of those that reported one."""
+    places = {ledger.path: place for place, ledger in enumerate(ledgers)}
+    overrides = [[f"ledger={places[entry.ledger]}", f"at={entry.at}"] for entry in entries]
+    with _one_thread():
+        returns = launcher.launch(overrides, initial_job_idx=0)
+    told = {entry: done.return_value for entry, done in zip(entries, returns, strict=False) if done is not None}
+    return {entry: error for entry, error in told.items() if error is not None}
 
 
 @contextmanager
@@ -112,31 +83,33 @@ def launch_all(
     Args:
         composition: The sweep.
         ledgers: Lists of its runs.
-        entries: Those that are to be done.
+        entries: The runs to do.
 
     Returns:
-        What went wrong with those that told so; what became of the others is in their folders.
+        Errors of the runs that reported one; the folders of the others say how they ended.
 
     Raises:
-        ConfigError: The launcher is not installed, or refuses its settings.
         Interrupted: The user stopped the sweep; the runs saved their checkpoints.
-        RnnstudyError: A run took longer than the launcher was told to wait.
+        RnnstudyError: A run took longer than the launcher waits, or the launcher refuses its settings.
         Exception: The launcher does not work.
     """
     errors: dict[LedgerEntry, str] = {}
     deaths: Counter[LedgerEntry] = Counter()
     with tempfile.TemporaryDirectory(prefix="rnnstudy_") as scratch:
         stop_file = Path(scratch) / "stop"
-        launching = Launching(composition, ledgers, stop_file)
+        is_local = "joblib" in str(composition.config.hydra.launcher.get("_target_", ""))
+        paths = tuple(ledger.path.absolute() for ledger in ledgers)
+        worker = Worker(ledgers=paths, stop_file=stop_file, parent=os.getpid() if is_local else None)
+        launcher = _make_launcher(composition, worker)
         pending = list(entries)
         while pending:
             suspects = [entry for entry in pending if deaths[entry]]
             # One that dies takes the others of its pool with it.
-            batch = [entry for entry in pending if not deaths[entry]] or suspects[: 1 if launching.is_local else None]
+            batch = [entry for entry in pending if not deaths[entry]] or suspects[: 1 if is_local else None]
             broken: Exception | None = None
-            with _stopping(stop_file, is_local=launching.is_local):
+            with _stopping(stop_file, is_local=is_local):
                 try:
-                    errors |= launching.launch(batch)
+                    errors |= _launch(launcher, ledgers, batch)
                 except Exception as error:
                     # Raised again below, unless processes that died explain it.
                     broken = error
@@ -160,7 +133,6 @@ def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
 
     Raises:
         Interrupted: There was such a request, and the workers have stopped.
-        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     if not is_local:
         yield
@@ -171,15 +143,7 @@ def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
             raise KeyboardInterrupt
         stop_file.touch()
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # A terminal that closes; under nohup it is to be survived.
-        numbers.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, handle) for number in numbers}
-    try:
+    with handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), handle):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if stop_file.exists():
         raise Interrupted("stopped; the runs that had begun have saved checkpoints")

@@ -24,6 +24,7 @@ from submitit.core.utils import FailedJobError
 from typing_extensions import override
 
 from rnnstudy.core.errors import ConfigError, Interrupted
+from rnnstudy.study.run.signals import handling
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_QUESTIONS = 10.0
@@ -33,28 +34,16 @@ MOST_IN_AN_ARRAY = 1000
 """Slurm's default for the size of a job array is 1001."""
 
 
-def patient(launcher: Launcher) -> Launcher:
-    """What launches like a launcher of submitit, but waits for every job.
-
-    Args:
-        launcher: As Hydra made it.
-
-    Returns:
-        The launcher.
-    """
-    assert isinstance(launcher, BaseSubmititLauncher), launcher
-    return PatientLauncher(launcher)
-
-
 class PatientLauncher(Launcher):
     """Submits jobs as an array, and waits until each has left a result or is gone from the queue.
 
     Args:
-        launcher: Has the settings, and is what runs in a job.
+        launcher: Launcher of submitit, as Hydra made it: has the settings, and is what runs in a job.
     """
 
-    def __init__(self, launcher: BaseSubmititLauncher) -> None:
+    def __init__(self, launcher: Launcher) -> None:
         """Submit nothing yet."""
+        assert isinstance(launcher, BaseSubmititLauncher), launcher
         self._launcher = launcher
 
     @override
@@ -79,7 +68,6 @@ class PatientLauncher(Launcher):
 
         Raises:
             ConfigError: There is no Slurm here, or it refuses the jobs.
-            KeyboardInterrupt: Ctrl-C was pressed.
         """
         executor = self._executor()
         for start in range(0, len(job_overrides), MOST_IN_AN_ARRAY):
@@ -104,14 +92,7 @@ class PatientLauncher(Launcher):
         return f"no longer waiting; the jobs go on. To see them: {see}; to stop them: {stop} {ids}"
 
     def _executor(self) -> submitit.AutoExecutor:
-        """Make what submits jobs.
-
-        Returns:
-            It.
-
-        Raises:
-            ConfigError: There is no Slurm here, or it has no such setting.
-        """
+        """Return what submits jobs; raise ConfigError if there is no Slurm here, or it has no such setting."""
         kind, params = self._launcher._EXECUTOR, dict(self._launcher.params)
         common = set(OmegaConf.structured(BaseQueueConf).keys())
         folder, timeouts = params.pop("submitit_folder"), params.pop("max_num_timeout", None)
@@ -132,17 +113,12 @@ class PatientLauncher(Launcher):
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """Have Ctrl-C wait for the end of the block: jobs half submitted would fail, and nobody could be told of them.
-
-    Raises:
-        KeyboardInterrupt: It was pressed.
-    """
+    """Have Ctrl-C wait for the end of the block: jobs half submitted would fail, and their numbers be lost."""
     pressed: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
-        yield
+        with handling((signal.SIGINT,), lambda number, _: pressed.append(number)):
+            yield
     finally:
-        signal.signal(signal.SIGINT, previous)
         if pressed:
             raise KeyboardInterrupt
 
@@ -173,7 +149,7 @@ def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:
 
 
 def queued_jobs() -> set[str] | None:
-    """The jobs of this user that wait or run, as `123_4`; None if Slurm does not answer."""
+    """Return the jobs of this user that wait or run, as `123_4`; None if Slurm does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -193,14 +169,11 @@ def _result(job: "submitit.Job[JobReturn]") -> JobReturn | None:
 
 
 def hand_on(interrupted: Interrupted) -> None:
-    """In a job whose run was interrupted by a signal and has saved its checkpoint: let the job be queued again.
+    """Let a job be queued again whose run was interrupted by a signal and has saved its checkpoint.
 
     Slurm itself queues a job again that it preempts; it sends SIGTERM first, and so does `scancel`. The signal before
     the time limit (and a preemption that a site announces by SIGUSR1) is ours to answer: submitit does, which has
     counted how often it may.
-
-    Args:
-        interrupted: Tells the signal.
 
     Raises:
         SystemExit: The job is over, or queued again.
@@ -214,12 +187,9 @@ def hand_on(interrupted: Interrupted) -> None:
 
 
 def _is_in_grace() -> bool:
-    """Find out whether Slurm preempts this job but waits for a while before it takes it away (GraceTime).
+    """Return whether Slurm preempts this job but waits for a while before it takes it away (GraceTime).
 
     A job that ends in that time counts as over: it is not queued again, unless it asks for that itself.
-
-    Returns:
-        Whether it does.
     """
     try:
         command = ["scontrol", "show", "job", "--oneliner", JobEnvironment().job_id]

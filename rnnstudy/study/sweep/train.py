@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 
-from rnnstudy.config.plain import check_plain
+from rnnstudy.config.plain import PlainSettings, check_plain
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.job import Job
@@ -41,28 +41,24 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
         with _counting(console) as tell:
             composition = stack.enter_context(composing(arguments, tell))
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
-        _check_plain(jobs, is_sweep=composition.is_sweep)
+        plains = _plain_settings(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
         # From here on torch is needed, which takes longer to import than all that may be wrong until here; and then
         # all that trains and measures.
-        from rnnstudy.study.jobs.check import check_all
+        from rnnstudy.study.jobs.check import plan_all
 
         with _counting(console) as tell:
             on_a_cluster = composition.launcher == "submitit_slurm"
-            checked = check_all(jobs, is_sweep=composition.is_sweep, elsewhere=on_a_cluster, tell=tell)
+            planned = plan_all(jobs, plains, is_sweep=composition.is_sweep, elsewhere=on_a_cluster, tell=tell)
 
         from rnnstudy.study.sweep.execute import execute
 
-        return execute(composition, checked, f"rnnstudy train {shlex.join(arguments)}", console)
+        return execute(composition, planned, f"rnnstudy train {shlex.join(arguments)}", console)
 
 
 @contextmanager
 def _counting(console: Console) -> Iterator[Telling]:
-    """Show, at a terminal, how many runs of a long sweep are prepared, until the end of the block.
-
-    Yields:
-        To be told.
-    """
+    """Show, at a terminal, how many runs of a long sweep are prepared; yield what to tell."""
     with ExitStack() as shown:
         status = console.status("")
 
@@ -76,27 +72,21 @@ def _counting(console: Console) -> Iterator[Telling]:
 
 
 def _is_wanted(job: Job, first: Job) -> bool:
-    """Whether a job of a sweep is to be done: of a sweep with one_at_a_time those near enough to its first job."""
+    """Return whether to do a job: in a sweep with one_at_a_time, if it is near enough to the first."""
     return job.config["one_at_a_time"] is not True or len(set(job.overrides) - set(first.overrides)) <= 1
 
 
-def _check_plain(jobs: Sequence[Job], *, is_sweep: bool) -> None:
-    """Check what can be checked at once.
-
-    Raises:
-        ConfigError: What is wrong, and in a sweep with which job.
-    """
+def _plain_settings(jobs: Sequence[Job], *, is_sweep: bool) -> list[PlainSettings]:
+    """Return the values that need no torch, checked; a ConfigError names, in a sweep, the job."""
+    plains = []
     for job in jobs:
         with naming_the_run(job, is_sweep=is_sweep):
-            check_plain({key: value for key, value in job.config.items() if key != "choices"})
+            plains.append(check_plain(job.config))
+    return plains
 
 
 def _require_folders_apart(jobs: Sequence[Job]) -> None:
-    """Refuse a sweep that would put different runs into one folder.
-
-    Raises:
-        ConfigError: `run_dir` is set, and there are several configurations.
-    """
+    """Raise ConfigError for a sweep that would put different runs into one `run_dir`."""
     asked = Counter(job.config["run_dir"] for job in jobs if job.config["run_dir"] is not None)
     for run_dir, count in asked.items():
         if count > 1:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from rnnstudy.runs.failure import read_failure
 from rnnstudy.runs.folder import RunFolder, open_unlinked
@@ -53,9 +52,7 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Look a last time."""
         self._ended.set()
         self._thread.join()
@@ -84,7 +81,7 @@ class Watch:
         self._active = [watched for watched in self._active if watched.state.stage not in {Stage.DONE, Stage.FAILED}]
 
     def _begun(self) -> list[Path]:
-        """The runs of which there is a folder by now."""
+        """Return the runs that have a folder by now."""
         found: list[Path] = []
         for parent in {path.parent for path in self._waiting}:
             with suppress(OSError), os.scandir(parent) as entries:

@@ -34,16 +34,14 @@ class Worker:
     parent: int | None
 
     def __call__(self, place: Any) -> str | None:
-        """Do a run; an error is kept with it.
-
-        Args:
-            place: Which one: `conf/job.yaml`, composed.
+        """Do the run at a place (`conf/job.yaml`, composed); its error is kept with it.
 
         Returns:
             What went wrong, in one line; None if nothing did.
         """
         # Imported where it is called: a launcher that only sends this needs no torch.
-        from rnnstudy.study.run.run import run
+        from rnnstudy.study.jobs.check import plan_job
+        from rnnstudy.study.run.run import do_run
         from rnnstudy.study.screen.progress import Screen
 
         if self._above is not None:
@@ -58,12 +56,15 @@ class Worker:
         entry = Ledger(self.ledgers[place.ledger]).read_at(place.at)
         try:
             with _busy:
-                run(entry.job, Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
+                do_run(plan_job(entry.job), Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
         except Interrupted as interrupted:
             if self.parent == os.getpid():
                 # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
                 self.stop_file.touch()
-            _hand_on(interrupted)
+            if "SUBMITIT_FOLDER" in os.environ:
+                from rnnstudy.study.sweep.slurm import hand_on
+
+                hand_on(interrupted)
         except HeldError:
             return None
         except Exception as error:
@@ -76,7 +77,7 @@ class Worker:
 
     @property
     def _above(self) -> int | None:
-        """The sweep's process, if it has started this one; None where that is the same, or on another machine."""
+        """Process of the sweep, if it started this one; None where that is the same, or on another machine."""
         return None if self.parent == os.getpid() else self.parent
 
 
@@ -95,11 +96,3 @@ def _end_with(parent: int) -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _hand_on(interrupted: Interrupted) -> None:
-    """Let the cluster know that a run has stopped as it asked for."""
-    if "SUBMITIT_FOLDER" in os.environ:
-        from rnnstudy.study.sweep.slurm import hand_on
-
-        hand_on(interrupted)
