@@ -10,7 +10,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Two threads inside operations this small are slower than one, and far slower on a busy machine.
 torch.set_num_threads(1)
 
-# No test may depend on how fast the machine is.
+# Tests must not depend on how fast the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 

@@ -112,7 +112,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def beats(path: Path) -> int:
-    """How often the holder of a lock has beaten."""
+    """Count the beats of the holder of a lock."""
     holder = holder_of(path)
     return 0 if holder is None else holder.beat
 
@@ -359,7 +359,7 @@ def test_a_holder_that_died_on_another_host_is_waited_for_and_then_replaced(path
 
 @contextmanager
 def beating(path: Path) -> Iterator[None]:
-    """A holder on another machine, whose kernel's lock is not seen here, and whose clock is a year behind.
+    """Imitate a holder on another machine, whose kernel's lock is not seen here, and whose clock is a year behind.
 
     It beats far more often than it says, so that a busy machine does not make it look dead.
     """
@@ -403,7 +403,7 @@ def test_what_another_host_wrote_a_moment_ago_counts_as_held_and_what_is_old_as_
 
 @needs_seccomp
 def test_without_kernel_locks_a_holder_is_respected_and_replaced_once_dead(path: Path, start) -> None:
-    # It is to be seen to beat, whatever else the machine does.
+    # Its beats must be seen, however busy the machine.
     slowly = WITHOUT_KERNEL_LOCKS + HOLD.replace(f"every={BEAT}", "every=0.5")
     first = start(slowly, path)
     assert first.told() == "acquired"

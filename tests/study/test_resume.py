@@ -75,7 +75,7 @@ def reference(tmp_path_factory) -> RunFolder:
 
 
 def test_killed_at_any_moment(tmp_path, reference):
-    """Killed with SIGKILL again and again, whatever it is at by then."""
+    """SIGKILL at random moments, again and again."""
     folder, moments = RunFolder(tmp_path / "run"), random.Random(0)
     for kill in range(6):
         process = start(folder.path)

@@ -1,14 +1,22 @@
+import itertools
 import json
 import math
 import shutil
 
 import pytest
 import torch
-from tools.members import compose, members, run_small
+from rich.console import Console
+from tools.members import SMALL, compose, members, run_small
 from tools.training import content, same_logs, same_weights
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
+from rnnstudy.runs import lock
 from rnnstudy.runs.folder import RunFolder
+from rnnstudy.runs.job import Job
+from rnnstudy.runs.lock import LostError
+from rnnstudy.study.jobs.check import plan_job
+from rnnstudy.study.run.run import do_run
+from rnnstudy.study.screen.progress import Screen
 from rnnstudy.writers.run_log import RunLog
 
 EAGER = ("task.lag=19", "model.hidden_size=64", "optimizer.lr=0.01", "train.batch_size=32", "model=gru")
@@ -23,7 +31,7 @@ def trained(tmp_path_factory) -> RunFolder:
 
 @pytest.fixture
 def copied(trained, tmp_path) -> RunFolder:
-    """A copy of it, to go on with or to damage."""
+    """A copy of it, to resume or to damage."""
     return RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
 
 
@@ -197,3 +205,23 @@ def test_a_run_on_cuda_is_that_on_the_cpu_to_rounding(tmp_path, model):
         assert one.keys() == other.keys()
         for tag in ("train/loss", "eval/loss", "grad_norm/raw"):
             assert one.get(tag, 0) == pytest.approx(other.get(tag, 0), rel=1e-3)
+
+
+def test_a_run_whose_lock_was_removed_stops_without_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "SECONDS_BETWEEN_BEATS", 0.05)
+    endless = ("train.num_steps=100000", "train.checkpoint_interval=100000")
+    config = compose(*SMALL, *endless, f"run_dir='{tmp_path / 'run'}'")
+    planned = plan_job(Job(config=config, overrides=[], label="test"))
+    steps = itertools.count()
+
+    def remove_lock() -> bool:
+        step = next(steps)
+        assert step < 20_000, "the run continues without its lock"
+        planned.folder.lock.unlink(missing_ok=step > 0)
+        return False
+
+    with pytest.raises(LostError, match="was removed"):
+        do_run(planned, Screen(Console(quiet=True)), stop=remove_lock)
+    assert not list(planned.folder.checkpoints.glob("*"))
+    assert not planned.folder.is_finished
+    assert not planned.folder.failure.exists()

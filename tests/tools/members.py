@@ -66,13 +66,13 @@ def compose(*overrides: str) -> dict[str, Any]:
 
 
 def _sets_a_value(override: str) -> bool:
-    """Whether an override sets a value in place, and chooses, adds and removes nothing."""
+    """Return whether an override sets a value in place, and chooses, adds and removes nothing."""
     return override[0] not in "+~" and not (conf_folder() / override.partition("=")[0]).is_dir()
 
 
 @functools.cache
 def _chosen(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
-    """The configuration of some members and their names: Hydra takes a tenth of a second for it."""
+    """Compose the configuration of some members, with their names: Hydra takes a tenth of a second for it."""
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
     names = {group: config.hydra.runtime.choices[group] for group in SINGLE}
@@ -82,7 +82,7 @@ def _chosen(*overrides: str) -> tuple[DictConfig, dict[str, str]]:
 
 @functools.cache
 def _parsed(override: str) -> tuple[str, Any]:
-    """The key and the value of an override."""
+    """Split an override into its key and its value."""
     (parsed,) = OverridesParser.create().parse_overrides([override])
     return parsed.key_or_group, parsed.value()
 

@@ -116,7 +116,7 @@ def same_logs(one: RunFolder, other: RunFolder) -> bool:
 
 
 def runs_in(folder: Path) -> dict[str, RunFolder]:
-    """The runs of a sweep, by what their folders' names begin with: the model, and what is done to it."""
+    """Find the runs of a sweep by the beginning of their folders' names: model and mitigations."""
     return {path.parent.name.partition("_")[0]: RunFolder(path.parent) for path in folder.glob("*/config.yaml")}
 
 
