@@ -24,7 +24,7 @@ def quick(chosen, names):
     return [name if name == chosen else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("task", ["end", "every"])
+@pytest.mark.parametrize("task", quick("end", ["end", "every"]))
 @pytest.mark.parametrize("model", quick("lstm", members("model")))
 def test_every_model_has_its_topics(trained, model, task):
     for topic in assert_all_fit(trained(model, task, replica=2)):
@@ -53,6 +53,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("subject", quick("one step", ODD))
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", ODD)
 def test_odd_subjects_have_their_topics(subject):
     assert_all_fit(ODD[subject](), point=30.0)
