@@ -1,4 +1,4 @@
-"""What the jobs of a sweep are called, on the screen and in errors."""
+"""Names of a sweep's jobs on the screen and in errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rnnstudy.runs.labels import short_labels
 
 
 def labelled(jobs: Sequence[Job]) -> list[Job]:
-    """Number the jobs of a sweep, and add to their labels what they do not share; a single job stays as it is."""
+    """Number the jobs of a sweep, and add to their labels the overrides that they do not share; keep a single job."""
     if len(jobs) == 1:
         return list(jobs)
     shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))
@@ -26,7 +26,7 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
 
 @contextmanager
 def naming_the_run(job: Job, *, is_sweep: bool) -> Iterator[None]:
-    """Have a ConfigError about a job of a sweep name the job."""
+    """Make a ConfigError about a job of a sweep name the job."""
     try:
         yield
     except ConfigError as error:
