@@ -22,16 +22,14 @@ _WORD = re.compile(r"(?!(?:null|true|false|inf|nan)$)[a-z_][\w.-]*", re.IGNORECA
 
 
 def overrides_of(settings: Mapping[str, Any]) -> list[str]:
-    """Spell settings as overrides, such as "task=adding" and "task.seq_len=20".
-
-    A member's value needs no override where it is that of its yaml file.
+    """Spell settings as overrides.
 
     Args:
         settings: Key of the configuration to its value: a plain value, a mapping of keys below it, a member such as
             `rnnstudy.tasks.Adding(seq_len=20)`, or a list of members or their names.
 
     Returns:
-        The overrides.
+        Overrides such as "task=adding" and "task.seq_len=20"; values as in a member's yaml file need none.
 
     Raises:
         ConfigError: A value is something else, or a member has no yaml file.

@@ -27,7 +27,7 @@ class Sweep:
     Args:
         directories: The folders.
         runs: Runs that could be read, each once. With several folders, labels begin with the name of the folder.
-        unusable: One line for each of the folders that does not exist, is a file, or holds no run.
+        unusable: One line for each of the folders that is missing or a file, or holds no run.
         unreadable: One line for each folder below them that could not be read, with its name and why.
     """
 

@@ -82,7 +82,7 @@ def read_per_replica(fields: Fields, key: str, replicas: int) -> PerReplica:
 
 
 def per_replica(track: Track, reduce: Callable[[np.ndarray], np.floating], *, replicas: int) -> PerReplica:
-    """Return the reduced values of each replica; None for one that logged none."""
+    """Return the reduction of each replica's values; None for one that logged none."""
     logged = [track.of_replica(replica) for replica in range(replicas)]
     return tuple(float(reduce(values)) if values.size else None for values in logged)
 

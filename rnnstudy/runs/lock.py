@@ -27,7 +27,7 @@ from rnnstudy.core.errors import RnnstudyError
 
 SECONDS_BETWEEN_BEATS = 2.0
 SECONDS_BETWEEN_BEATS_ON_A_CLUSTER = 10.0
-"""Fewer, because many runs write to one file server."""
+"""Longer, because many runs write to one file server there."""
 
 BEATS_UNTIL_DEAD = 4
 MOST_WATCHING = 60.0

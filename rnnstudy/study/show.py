@@ -162,7 +162,7 @@ def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
 
 
 def _asked(facts: Facts, batch: Batch) -> tuple[list[str], list[str]]:
-    """Return the target at each time step, empty where no output is read, and a mark if it is the answer."""
+    """Return the target at each time step, and a mark where it is the answer; empty where no output is read."""
     targets, judged = [""] * len(batch.inputs), [""] * len(batch.inputs)
     for index, step in enumerate(batch.loss_steps.tolist()):
         target = batch.targets[index, 0]

@@ -144,7 +144,11 @@ def _num_steps(folder: RunFolder) -> int | None:
 
 
 def list_runs(directories: Iterable[Path]) -> Listing:
-    """Return the state of all runs found or asked for in or below some folders; raise ConfigError if there are none."""
+    """Return the state of all runs in or below some folders, and of those that were asked for there.
+
+    Raises:
+        ConfigError: A folder does not exist, or there is no run.
+    """
     directories = list(directories)
     for directory in directories:
         if not directory.is_dir():
@@ -173,7 +177,7 @@ def list_runs(directories: Iterable[Path]) -> Listing:
 
 
 def _take(ledger: Ledger, statuses: dict[Path, RunStatus], commands: dict[Path, str]) -> None:
-    """Add the runs of a ledger that have no folder, and the command that resumes each."""
+    """Add the runs of a ledger that have no folder, and the command that resumes any of its runs."""
     command = _harmless(ledger.command)
     for entry in ledger.entries():
         # Only runs beside the ledger: it may come from another machine, with other paths.

@@ -60,7 +60,7 @@ def plan_all(
     elsewhere: bool = False,
     tell: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[PlannedRun]:
-    """Return the planned runs of all jobs, labelled and in order; of jobs that ask for the same run, the first counts.
+    """Return the planned runs of all jobs, labelled and in order; of those for the same run, only the first.
 
     Args:
         jobs: The jobs.

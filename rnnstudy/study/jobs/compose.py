@@ -46,7 +46,7 @@ class Composition:
         jobs: The runs, in order.
         is_sweep: Whether several may be asked for: with -m, or by an experiment that is a sweep.
         config: Hydra's configuration of the sweep, or of the single run.
-        context: Further needs of Hydra's launchers.
+        context: Context that Hydra's launchers need beside it.
     """
 
     jobs: list[Job]
@@ -123,7 +123,7 @@ def _loader(config_dir: str | None) -> ConfigLoader:
 
 
 def _require_ours(config: DictConfig, *, is_sweep: bool) -> None:
-    """Raise ConfigError for another sweeper, or a launcher for a single run: they would not work."""
+    """Raise ConfigError for another sweeper, or a launcher for a single run: neither would do as asked."""
     choices = config.hydra.runtime.choices
     if is_sweep and choices["hydra/sweeper"] != "basic":
         raise ConfigError(
@@ -217,7 +217,7 @@ def _explaining_errors(arguments: Sequence[str]) -> Iterator[None]:
     except ValueError as error:
         if str(error).startswith("Only one of"):
             raise ConfigError(f"{error}.") from None
-        # This error alone has no class of Hydra's.
+        # Of Hydra's errors, this one alone has no class of its own.
         if isinstance(error, ConfigError) or "Config group override must be" not in str(error):
             raise
         wrong = " ".join(each for each in arguments if each.partition("=")[2] in {"null", "true", "false"})

@@ -40,7 +40,7 @@ def explain_missing(error: MissingConfigException) -> str:
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> str:
-    """Return in one line what Hydra says in several."""
+    """Return Hydra's error in one line instead of several."""
     if isinstance(error, OverrideParseException):
         reason = (error.message or "").partition("\n")[0]
         quotes = _quoted(str(error.override))

@@ -30,5 +30,5 @@ def make_loader(folder: Path, further: Path | None) -> ConfigLoader:
 
 
 def make_context(loader: ConfigLoader, config: DictConfig) -> HydraContext:
-    """Make what Hydra's launchers need beside a configuration."""
+    """Make the context that Hydra's launchers need beside a configuration."""
     return HydraContext(config_loader=loader, callbacks=Callbacks(config))

@@ -11,7 +11,7 @@ from rnnstudy.runs.labels import short_labels
 
 
 def labelled(jobs: Sequence[Job]) -> list[Job]:
-    """Number the jobs of a sweep, and add to their labels the overrides that they do not share; keep a single job."""
+    """Number the jobs of a sweep, and add to their labels what they do not share; a single job stays as it is."""
     if len(jobs) == 1:
         return list(jobs)
     shared = set(jobs[0].overrides).intersection(*(other.overrides for other in jobs))

@@ -31,7 +31,7 @@ def stop_requests(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
         Whether to stop, on a signal or by `stop`; call it after every step.
 
     Raises:
-        Interrupted: The run has stopped; its `signal` is the number, if it was a signal.
+        Interrupted: The run has stopped; `signal` is the number of the signal that stopped it, if any.
     """
     if threading.current_thread() is not threading.main_thread():
         yield stop

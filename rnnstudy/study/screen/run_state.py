@@ -113,8 +113,7 @@ _TOLD = ("num_steps", "replicas", "judged", "seq_len", "step", "loss", "solved",
 def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
     """Return the seconds left for all runs, as many at once as are running now; None while unknown.
 
-    A run that waits, or whose speed is unknown yet, counts as long as the mean of those done here from first step to
-    end.
+    A run that waits, or whose speed is unknown, is assumed to last the mean of those done here from start to end.
     """
     taken = [state.seconds_taken(now) for state in states if state.stage is Stage.DONE and not state.resumed]
     whole = [seconds for seconds in taken if seconds is not None]

@@ -84,7 +84,9 @@ def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> 
 
 
 def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], int]:
-    """Choose the runs to show in `most` rows, at least 1: running ones, failures, the last done and the next ones.
+    """Choose the runs to show where not all fit: those that run, failures, the last done, the next ones.
+
+    They take `most` rows, at least 1, with the rows that count the others.
 
     Returns:
         How many that have ended are not shown, the states to show in their order, how many others are not shown.

@@ -26,8 +26,7 @@ def figure_of(folder: RunFolder, search: Search, num_steps: int) -> float:
 
     With "steps_to_solve": the restricted mean, over the replicas, of min(optimizer steps to solve, `num_steps`); one
     that never solved the task, or diverged, counts as `num_steps`, the most steps of the run. With a tag: the median
-    over the replicas of its last figure; a replica that diverged, or whose figure is not a number, counts as infinitely
-    bad.
+    over the replicas of its last figure; a replica that diverged, or has no number, counts as infinitely bad.
 
     Raises:
         NoFigureError: No run has such a figure.
@@ -112,7 +111,7 @@ def falls_behind(own: Mapping[int, float], others: Sequence[Mapping[int, float]]
 
     `own` and each of the `others`, which are finished runs, map optimizer step to figure. Unlike with Optuna's
     MedianPruner, a run that ended before that step keeps its last figure: otherwise those that solved the task soonest
-    would be left out, and only the slow ones compared.
+    would be left out, and the rest compared with the slow ones alone.
 
     References:
         Golovin et al., Google Vizier, 2017, section 3.2.2: the rule, there with the mean of each run's figures so far.

@@ -151,7 +151,11 @@ def shown(value: object) -> str:
 
 
 def read_search(name: str) -> tuple[str, Search]:
-    """Return the name of a search in conf/search, or of a yaml path, and the search; raise ConfigError for a fault."""
+    """Return the name of a search and the search, from a file in conf/search or the path of a yaml file.
+
+    Raises:
+        ConfigError: The file is missing, or something in it is wrong.
+    """
     own = conf_folder() / "search"
     path = Path(name) if name.endswith((".yaml", ".yml")) else own / f"{name}.yaml"
     try:

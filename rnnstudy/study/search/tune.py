@@ -30,7 +30,7 @@ from rnnstudy.study.search.space import STEPS_TO_SOLVE, Tuning, shown
 from rnnstudy.study.search.trials import STORAGE, alone, current_trials, next_trial, open_study
 
 MOST_SHOWN = 5
-"""Most trials that are listed at the end."""
+"""Number of best trials that are listed at the end."""
 
 CONFIRM_AT = 1000
 """Distance from the search's seed to the one that confirms its best trial."""
@@ -149,7 +149,7 @@ class _Trying:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True, style="bold")
 
     def _figure(self) -> float | None:
-        """Return the figure of a trial, whose run is done now, elsewhere or was before; None if it was given up."""
+        """Return the figure of a trial, whose run is done here, elsewhere or earlier; None if it was given up."""
         (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
         planned = plan_job(replace(job, label=f"trial {self._trial.number}"))
         plan, folder, search = planned.plan, planned.folder, self._tuning.search

@@ -35,7 +35,7 @@ MOST_IN_AN_ARRAY = 1000
 
 
 class PatientLauncher(Launcher):
-    """Launcher around submitit's that submits jobs as arrays, and waits until each has left a result or the queue."""
+    """Launcher around submitit's that submits arrays of jobs, and waits until each has a result or is not queued."""
 
     def __init__(self, launcher: Launcher) -> None:
         """Wrap submitit's launcher, which has the settings and runs in the jobs; submit nothing yet."""

@@ -29,8 +29,7 @@ class _Watched:
 class Watch:
     """Thread that keeps the states of runs up to date and shows them until the end of the `with` block.
 
-    It looks only at runs that have a folder and have not ended: the cost does not grow with the number of runs that
-    wait.
+    It looks only at runs that have a folder and have not ended: its cost does not grow with the number of waiting runs.
 
     Args:
         screen: Screen that shows them.
