@@ -29,12 +29,9 @@ _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 def build(node: Any, base: type[T], *, path: str) -> T:
-    """Return the object that a node describes.
+    """Return the object that a node describes: `_target_` names its class, a kind of `base`; other keys are its fields.
 
-    Args:
-        node: Mapping with `_target_` and the fields of the class it names.
-        base: Base of that class.
-        path: Place of the node in the configuration, for error messages.
+    `path` is the place of the node in the configuration, for error messages.
 
     Raises:
         ConfigError: The node names no such class, has an unknown key or lacks a required one, or a value has the wrong

@@ -59,9 +59,7 @@ M = TypeVar("M")
 def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> Plan:
     """Return everything that a resolved configuration asks for, checked and built; nothing is computed yet.
 
-    Args:
-        config: The configuration, with or without `choices`, the names of its members.
-        plain: Result of `check_plain` for it; None checks it here.
+    The configuration may hold `choices`, the names of its members. `plain` is the result of `check_plain`, if known.
 
     Raises:
         ConfigError: The first fault, with its configuration path, the rule, the value and what is allowed.

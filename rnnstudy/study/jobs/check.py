@@ -62,15 +62,11 @@ def plan_all(
 ) -> list[PlannedRun]:
     """Return the planned runs of all jobs, labelled and in order; of those for the same run, only the first.
 
-    Args:
-        jobs: The jobs.
-        plains: Result of `check_plain` for each.
-        is_sweep: Whether an error names its job.
-        elsewhere: Whether other machines do the runs.
-        tell: Called before each job with the numbers of planned jobs and of all.
+    `plains` holds the result of `check_plain` for each job. With `elsewhere`, other machines do the runs. `tell` is
+    called before each job with the number of jobs planned and of all.
 
     Raises:
-        ConfigError: The first fault, and in a sweep its job.
+        ConfigError: The first fault; with `is_sweep` it names the job.
     """
     known: dict[str, dict[str, str]] = {}
     planned: dict[Path, PlannedRun] = {}
