@@ -1,8 +1,7 @@
-"""From configuration nodes to objects: the one place where a configuration names code.
+"""From configuration nodes to objects: the only place where a configuration names code.
 
-A node names its class in `_target_`; its other keys are the class's fields. Only members of this package and
-optimizers of torch.optim can be named, no other module is even imported, and every key is checked before anything is
-made.
+A node names its class in `_target_`; its other keys are the fields of the class. It can only name members of this
+package and optimizers of torch.optim. No other module is imported, and every key is checked before any object is made.
 """
 
 import importlib
@@ -23,22 +22,19 @@ Node = Mapping[str, Any]
 TARGET = "_target_"
 
 MEMBERS = ("core.schedule", "inits", "instruments", "mitigations", "models", "schedules", "tasks")
-"""Modules of rnnstudy, or groups of them, whose classes a configuration may name: importing these does nothing else."""
+"""Modules of rnnstudy, or groups of them, whose classes a configuration may name: importing them does nothing else."""
 
 _NAMEABLE = re.compile(rf"rnnstudy\.({'|'.join(map(re.escape, MEMBERS))})(\.[A-Za-z]\w*)*|torch\.optim", re.ASCII)
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 def build(node: Any, base: type[T], *, path: str) -> T:
-    """Return the object that a node describes.
+    """Return the object that a node describes: `_target_` names its class, a kind of `base`; other keys are its fields.
 
-    Args:
-        node: A mapping with `_target_` and the fields of the class it names.
-        base: What the class must derive from.
-        path: Where the node stands in the configuration, for error messages.
+    `path` is the place of the node in the configuration, for error messages.
 
     Raises:
-        ConfigError: The node names no such class, has an unknown or lacks a required key, or a value has the wrong
+        ConfigError: The node names no such class, has an unknown key or lacks a required one, or a value has the wrong
             type or is out of range.
     """
     cls = find_class(node, base, path=path)
@@ -46,7 +42,7 @@ def build(node: Any, base: type[T], *, path: str) -> T:
 
 
 def find_class(node: Any, base: type[T], *, path: str) -> type[T]:
-    """Return the class that a node names in `_target_`; raise ConfigError unless it is a kind of `base`."""
+    """Return the class that a node names in `_target_`; raise ConfigError unless it is a concrete kind of `base`."""
     target = require_mapping(node, path).get(TARGET)
     cls = locate(target, f"{path}.{TARGET}")
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
@@ -75,18 +71,18 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
 
 
 def require_mapping(node: Any, path: str) -> Node:
-    """Raise ConfigError unless a node is a mapping; return it."""
+    """Return a node; raise ConfigError unless it is a mapping."""
     if not isinstance(node, Mapping):
         raise ConfigError(f"{path} must be a mapping of keys to values, got {node!r}.")
     return node
 
 
 def locate(target: Any, path: str) -> Any:
-    """Return what a dotted name names.
+    """Return the object of a dotted name.
 
     Raises:
-        ConfigError: The name is not one that a configuration may use, or there is no such thing.
-        ModuleNotFoundError: The module is there, but something that it imports is not.
+        ConfigError: A configuration cannot use the name, or it does not exist.
+        ModuleNotFoundError: The module exists, but one that it imports does not.
     """
     if not isinstance(target, str):
         raise ConfigError(f"{path} must name a class, such as rnnstudy.models.lstm.LSTM, got {target!r}.")
@@ -108,7 +104,7 @@ def locate(target: Any, path: str) -> Any:
 
 
 def check_keys(node: Node, known: list[str], required: set[str], path: str) -> None:
-    """Raise ConfigError for a key that is not known, or a required one that is missing."""
+    """Raise ConfigError for an unknown key, or a required one that is missing."""
     for key in node:
         if key not in known:
             raise ConfigError(f"{path}.{key} is not a known key. {suggest(str(key), known)}")
@@ -117,7 +113,7 @@ def check_keys(node: Node, known: list[str], required: set[str], path: str) -> N
 
 
 def _convert(value: Any, hint: Any, *, path: str) -> Any:
-    """Return a value that fits a field's type, with objects for the nodes in it; raise ConfigError for any other."""
+    """Return a value that fits a field's type, with objects for the nodes in it; raise ConfigError if it cannot fit."""
     if isinstance(value, Mapping) and isinstance(hint, type) and not issubclass(hint, Mapping):
         return build(value, hint, path=path)
     if isinstance(value, Mapping) and get_origin(hint) is Mapping and isinstance(get_args(hint)[1], type):

@@ -1,4 +1,4 @@
-"""Where the configuration files are."""
+"""Place of the configuration files."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import rnnstudy
 
 
 def conf_folder() -> Path:
-    """The folder of the configuration files: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the configuration files: inside the installed package, or beside it in a checkout."""
     package = Path(rnnstudy.__file__).parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"

@@ -1,4 +1,4 @@
-"""The members of a group, as their yaml files have them."""
+"""Members of a group, as their yaml files have them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from rnnstudy.models.base import Model
 
 
 def members(group: str) -> list[str]:
-    """Return the names of a group's members, in alphabetical order."""
+    """Return the names of a group's members in alphabetical order."""
     return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
 
 
@@ -24,14 +24,7 @@ def member(group: str, name: str) -> dict[str, Any]:
 
 
 def suited_models(require_suits: Callable[[Model], None]) -> str:
-    """Name the models that something can be applied to, each with the arguments of its yaml file.
-
-    Args:
-        require_suits: Raises ConfigError for a model that does not suit.
-
-    Returns:
-        Such as "gru and lstm", or "all models but lru".
-    """
+    """Name the models, as in their yaml files, for which a function raises no ConfigError: "all models but lru"."""
     suited, others = [], []
     for name in members("model"):
         try:

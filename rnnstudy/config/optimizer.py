@@ -13,11 +13,7 @@ from rnnstudy.training.optimizer import ELEMENTWISE, ReplicaOptimizer
 
 
 def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaOptimizer]:
-    """Return what makes an optimizer for a network, with its settings checked.
-
-    Args:
-        node: A mapping with `_target_`, an optimizer of torch.optim, and its arguments.
-        path: Where the node stands in the configuration, for error messages.
+    """Return a function that makes the optimizer of a network, as the node at `path` describes it.
 
     Raises:
         ConfigError: As for `build`, or the optimizer would couple the replicas.
@@ -56,7 +52,7 @@ def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaO
 
 
 def _check_like(value: Any, default: Any, path: str) -> None:
-    """Raise ConfigError unless a value is of its default's kind; torch.optim itself checks its range."""
+    """Raise ConfigError unless a value has the type of its default; torch.optim itself checks the range."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(default, bool):
         if not isinstance(value, bool):

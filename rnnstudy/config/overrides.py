@@ -1,4 +1,4 @@
-"""Settings given as Python objects, spelled as overrides, so that Python and the command line ask for the same run."""
+"""Overrides spelled from Python objects, so that Python and the command line ask for the same run."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from rnnstudy.core.errors import ConfigError
 from rnnstudy.models.base import Model
 
 LISTS = ("init", "mitigation", "instrument")
-"""Groups with any number of members in a run."""
+"""Groups that give a run any number of members."""
 
 _WORD = re.compile(r"(?!(?:null|true|false|inf|nan)$)[a-z_][\w.-]*", re.IGNORECASE | re.ASCII)
 
@@ -29,8 +29,7 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
             `rnnstudy.tasks.Adding(seq_len=20)`, or a list of members or their names.
 
     Returns:
-        Overrides such as "task=adding" and "task.seq_len=20". Where a member has the values of its yaml file, it needs
-        none.
+        Overrides such as "task=adding" and "task.seq_len=20"; values as in a member's yaml file need none.
 
     Raises:
         ConfigError: A value is something else, or a member has no yaml file.
@@ -43,7 +42,7 @@ def ask_for_several(overrides: Sequence[str]) -> bool:
     try:
         return any(each.is_sweep_override() for each in OverridesParser.create().parse_overrides(list(overrides)))
     except OverrideParseException:
-        return False  # composing them says what is wrong
+        return False  # composing them reports the fault
 
 
 def _spell_setting(key: str, value: Any) -> Iterator[str]:
@@ -68,11 +67,7 @@ def _spell_setting(key: str, value: Any) -> Iterator[str]:
 
 
 def _unnamed(inits: Mapping[str, Any]) -> list[Any]:
-    """Return the initialisations of a model as a list.
-
-    Raises:
-        ConfigError: One has another name than its file, on which its random numbers depend.
-    """
+    """Return a model's initialisations as a list; raise ConfigError unless each has its file's name, which seeds it."""
     for given, init in inits.items():
         if given != (name := _name("init", init)):
             raise ConfigError(f"model.init must name each initialisation as its file: '{name}', got '{given}'.")
@@ -80,11 +75,7 @@ def _unnamed(inits: Mapping[str, Any]) -> list[Any]:
 
 
 def _name(group: str, value: object) -> str:
-    """Return the name of a member in its group.
-
-    Raises:
-        ConfigError: It has no yaml file.
-    """
+    """Return the name of a member in its group; raise ConfigError if it has no yaml file."""
     package, _, name = type(value).__module__.rpartition(".")
     if not package.startswith("rnnstudy.") or name not in members(group):
         raise ConfigError(f"{group} must be a member that has a yaml file in conf/{group}, got {value!r:.80}.")
@@ -92,13 +83,13 @@ def _name(group: str, value: object) -> str:
 
 
 def _changes(path: str, default: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the overrides that turn one node into another of the same class."""
+    """Yield the overrides that change one node into another of the same class."""
     for key, value in node.items():
         given = default[key]
         if isinstance(value, dict) and isinstance(given, dict) and value.get(TARGET) == given.get(TARGET):
             yield from _changes(f"{path}.{key}", given, value)
         elif isinstance(given, dict) and value != given:
-            # Hydra merges mappings; what belongs to the other class has to go first.
+            # Hydra merges mappings; the keys of the other class must be removed first.
             yield f"~{path}.{key}"
             yield f"+{path}.{key}={_spell(value)}"
         elif value != given:
@@ -106,11 +97,7 @@ def _changes(path: str, default: Mapping[str, Any], node: Mapping[str, Any]) -> 
 
 
 def _plain(key: str, value: Any) -> Any:
-    """Return a value as a yaml file would hold it.
-
-    Raises:
-        ConfigError: No yaml file could.
-    """
+    """Return a value as a yaml file would hold it; raise ConfigError if none could."""
     match value:
         case None | bool() | int() | float() | str():
             return value

@@ -1,4 +1,4 @@
-"""The plain values of a configuration, which can be checked without torch: before it is imported."""
+"""The plain values of a configuration, which can be checked before torch is imported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from rnnstudy.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The plain values of a run.
+    """Plain values of a run.
 
     Args:
         seed: Replica r draws everything from `seed + r`; at least 0.
         replicas: Networks trained side by side, at least 1.
         device: cpu, cuda, cuda:N or auto.
         study: Folder name of the study.
-        output_dir: Where run folders go.
+        output_dir: Folder of the run folders.
         run_dir: Folder of this run; null names it by its configuration.
         one_at_a_time: Whether a sweep leaves out the runs that differ from its first in more than one value.
         retry_failed: Whether runs that failed before are tried again.
@@ -45,7 +45,7 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainSettings:
-    """The values of a configuration that no task, model or other member takes.
+    """Values of a configuration that no task, model or other member takes.
 
     Args:
         run: Values of the run.
@@ -60,7 +60,7 @@ _SETTINGS = tuple(RunSettings.__dataclass_fields__)
 
 
 def check_plain(config: Mapping[str, Any]) -> PlainSettings:
-    """Return the plain values of a configuration, its keys checked; raise ConfigError for what is wrong first."""
+    """Return the plain values of a configuration; raise ConfigError for the first fault in them or in its keys."""
     known = SECTIONS + _SETTINGS
     for key in config:
         if key not in {*known, "choices"}:

@@ -1,4 +1,4 @@
-"""The configuration of a run, checked: what is built from it before anything is computed."""
+"""The checked configuration of a run: everything that is built from it before anything is computed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ from rnnstudy.training.settings import EvalSettings, TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that a configuration asks for, checked.
+    """Everything that a configuration asks for, checked.
 
     Args:
-        task: With the longest sequences that are trained on.
-        seq_lens: Least and most time steps of a sequence to train on.
-        model: Of the network.
-        mitigations: In the order in which they act.
-        instruments: What is measured.
-        make_optimizer: For a network.
-        schedule: Of the optimizer's learning rate.
-        train: How long and how often.
-        eval: What else is evaluated.
-        numerics: How numbers are treated.
-        run: The plain values.
+        task: Task at the longest sequences of training.
+        seq_lens: Least and most time steps of a training sequence.
+        model: Model to build the network from.
+        mitigations: Mitigations in the order in which they act.
+        instruments: Instruments to measure with.
+        make_optimizer: Makes the optimizer of a network.
+        schedule: Schedule of the learning rate.
+        train: Duration and intervals of training.
+        eval: Further evaluations.
+        numerics: Treatment of numbers.
+        run: Plain values of the run.
     """
 
     task: Task
@@ -59,12 +59,10 @@ M = TypeVar("M")
 def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> Plan:
     """Return everything that a resolved configuration asks for, checked and built; nothing is computed yet.
 
-    Args:
-        config: The configuration; `choices`, the names of its members, may be there too.
-        plain: What `check_plain` returned for it; checked here if None.
+    The configuration may hold `choices`, the names of its members. `plain` is the result of `check_plain`, if known.
 
     Raises:
-        ConfigError: The first thing that is wrong: the configuration path, the rule, the value, what is allowed.
+        ConfigError: The first fault, with its configuration path, the rule, the value and what is allowed.
     """
     plain = plain or check_plain(config)
     task, seq_lens = _build_task(config["task"])
@@ -85,7 +83,7 @@ def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> P
 
 
 def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
-    """Return the task at its longest, and the least and most time steps; its length may be those two numbers."""
+    """Return the longest task, and the least and most time steps; a node gives one length, or those two."""
     name = find_class(node, Task, path="task").length_field
     lengths = node.get(name)
     if not isinstance(lengths, list):
@@ -113,14 +111,7 @@ def _build_eval(node: Any, task: Task) -> EvalSettings:
 
 
 def _build_model(node: Any) -> Model:
-    """Build the model with its initialisations, each of which must suit it.
-
-    Returns:
-        The model.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Return the model with its initialisations; raise ConfigError if one of them does not suit it."""
     try:
         return build(node, Model, path="model")
     except UnsuitedError as error:

@@ -11,13 +11,13 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.run import Run, read_run
 
 MAX_CHECKED = 200
-"""Runs whose logs are all read, so that a corrupt one is found; of more, those that are drawn or have no digest."""
+"""Most runs whose logs are all read to find corrupt ones; of more, only those that are drawn or have no digest."""
 
 MAX_HELD = 60
-"""Runs whose logs are held in memory."""
+"""Most runs whose logs are held in memory."""
 
 MAX_TOLD = 5
-"""Folders that are named where none can be read."""
+"""Most folders named in the error where none can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class Sweep:
 
     Args:
         directories: The folders.
-        runs: Those that could be read.
-        unusable: One line for each of the folders asked for that is none, or holds no run.
-        unreadable: One line for each folder below them that could not be read, naming it and why.
+        runs: Runs that could be read, each once. With several folders, labels begin with the name of the folder.
+        unusable: One line for each of the folders that is missing or a file, or holds no run.
+        unreadable: One line for each folder below them that could not be read, with its name and why.
     """
 
     directories: tuple[Path, ...]
@@ -38,13 +38,7 @@ class Sweep:
 
 
 def read_sweep(*directories: Path) -> Sweep:
-    """Return every run at or below some folders; unreadable ones are listed, not fatal.
-
-    A run that is reached twice counts once. With several folders, labels begin with the name of the folder.
-
-    Raises:
-        RnnstudyError: There is nothing to compare.
-    """
+    """Return every run at or below some folders, and list unreadable ones; raise RnnstudyError if no run is left."""
     unusable: list[str] = []
     problems: list[str] = []
     folders: dict[Path, tuple[RunFolder, str]] = {}
@@ -67,7 +61,7 @@ def _nothing(problems: Sequence[str]) -> str:
 
 
 def _prefixes(directories: Sequence[Path]) -> list[str]:
-    """Return what tells the folders apart: nothing for one, their names, or as much of their paths as it takes."""
+    """Return the shortest ends of the paths that distinguish the folders; for a single folder an empty one."""
     if len(directories) == 1:
         return [""]
     parts = [directory.resolve().parts for directory in directories]

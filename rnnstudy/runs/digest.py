@@ -1,4 +1,4 @@
-"""What a table needs of a run's logs, in a few numbers, so that a finished run need not be read whole again."""
+"""A run's logs in a few numbers for tables, so that a finished run need not be read whole again."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rnnstudy.runs.fields import Fields, UnreadableRunError, is_number
 from rnnstudy.runs.logs import Track
 
 PerReplica = tuple[float | None, ...]
-"""A figure of each replica; None where it was not logged."""
+"""Figure of each replica; None where it was not logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,7 @@ class Digest:
 def make_digest(
     metrics: Mapping[str, Track], curves: Mapping[str, Track], *, replicas: int, step: int | None
 ) -> Digest:
-    """Return the figures of a run's logs.
-
-    Args:
-        metrics: Tag to scalars.
-        curves: Tag to curves over time steps.
-        replicas: How many.
-        step: The time step that the gradient must reach; None if the loss is not at the last step alone.
-    """
+    """Return the figures of logs; `step` is the time step that the gradient must reach, None for no ratios."""
     curve = top_track(curves)
 
     def ratios(probe: int) -> PerReplica:
@@ -65,13 +58,13 @@ def make_digest(
 
 
 def _mean(values: np.ndarray) -> np.floating:
-    """Return the mean of the values that are numbers; NaN if none is."""
+    """Return the mean without the NaN; NaN if nothing is left."""
     numbers = values[~np.isnan(values)]
     return numbers.mean() if numbers.size else np.float64(np.nan)
 
 
 def read_digest(fields: Fields, replicas: int) -> Digest:
-    """Return the digest in result.json; raise UnreadableRunError for what is wrong in it."""
+    """Return the digest in result.json; raise UnreadableRunError if it is malformed."""
     active = fields.nested("active")
     return Digest(
         active={str(name): read_per_replica(active, name, replicas) for name in active.content},
@@ -89,26 +82,18 @@ def read_per_replica(fields: Fields, key: str, replicas: int) -> PerReplica:
 
 
 def per_replica(track: Track, reduce: Callable[[np.ndarray], np.floating], *, replicas: int) -> PerReplica:
-    """Return what each replica's values reduce to; None for one that logged none."""
+    """Return the reduction of each replica's values; None for one that logged none."""
     logged = [track.of_replica(replica) for replica in range(replicas)]
     return tuple(float(reduce(values)) if values.size else None for values in logged)
 
 
 def top_track(curves: Mapping[str, Track], *, state: str = "h", part: str = "total") -> Track | None:
-    """Return the gradient norms over time steps of the top layer's state; None if not logged."""
+    """Return the gradient norms over time steps of the top layer's state; None if they were not logged."""
     tag = tags.top(tags.HIDDEN_GRAD_NORM, curves, state=state, part=part)
     return None if tag is None else curves[tag]
 
 
 def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
-    """Return `log10(norm at a time step / norm at the last)` of each row.
-
-    Args:
-        norms: Shape `(replica, time)`.
-        step: The time step.
-
-    Returns:
-        Shape `(replica,)`; `-inf` where the gradient at the time step is exactly zero.
-    """
+    """Return `log10(norms[:, step] / norms[:, -1])` of norms `(replica, time)`; `-inf` where the former is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log10(norms[:, step]) - np.log10(norms[:, -1])

@@ -1,4 +1,4 @@
-"""Why a run failed: kept in its folder until it is tried again."""
+"""Causes of failed runs, each kept in the run's folder until it is tried again."""
 
 import os
 import socket
@@ -16,15 +16,15 @@ FAILED, PRUNED = "failed", "pruned"
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What `failure.json` holds.
+    """Content of `failure.json`.
 
     Args:
         kind: "failed", or "pruned" for a run that a search gave up.
-        error: What went wrong, in one line.
-        traceback: Where, as Python prints it; empty where nothing is known of it.
-        when: ISO 8601, UTC.
-        host: Where it ran.
-        pid: Of the process that noted it.
+        error: Error in one line.
+        traceback: Traceback as Python prints it; empty if unknown.
+        when: Time in UTC, ISO 8601.
+        host: Name of the machine.
+        pid: Id of the process that wrote it.
         format: Version of the layout.
     """
 
@@ -38,12 +38,7 @@ class Failure:
 
 
 class UnfinishedError(RnnstudyError):
-    """Not every run of a sweep is finished.
-
-    Args:
-        message: Which are not, and why.
-        runs: All runs that were asked for, in order.
-    """
+    """Not every run of a sweep is finished; the message says which and why. `runs` holds all its folders, in order."""
 
     def __init__(self, message: str, runs: list[RunFolder]) -> None:
         """Keep the runs."""
@@ -52,7 +47,7 @@ class UnfinishedError(RnnstudyError):
 
 
 def record(folder: RunFolder, error: str, *, kind: str = FAILED, trace: str = "") -> None:
-    """Keep why a run ended early; raise OSError if the folder cannot be written to."""
+    """Record why a run ended early; raise OSError if the folder cannot be written to."""
     folder.path.mkdir(parents=True, exist_ok=True)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     failure = Failure(kind=kind, error=error, traceback=trace, when=when, host=socket.gethostname(), pid=os.getpid())
@@ -60,13 +55,13 @@ def record(folder: RunFolder, error: str, *, kind: str = FAILED, trace: str = ""
 
 
 def record_failure(folder: RunFolder, error: Exception) -> None:
-    """Keep an exception with its run, if the folder can be written to at all."""
+    """Record an exception with its run, if the folder can be written to."""
     with suppress(OSError):
         record(folder, in_one_line(error), trace="".join(traceback.format_exception(error)))
 
 
 def in_one_line(error: Exception) -> str:
-    """Return an error as people read it: one of the user's as it is, any other with its class."""
+    """Return an error in one line for people: one of rnnstudy as it is, any other with its class."""
     if isinstance(error, RnnstudyError):
         return str(error)
     lines = str(error).strip().splitlines()
@@ -74,7 +69,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def read_failure(folder: RunFolder) -> Failure | None:
-    """Return why a run failed; None if it did not, or if that cannot be read."""
+    """Return why a run failed; None if it did not, or its record cannot be read."""
     with suppress(OSError, ValueError, TypeError, RecursionError):
         content = read_json(folder.failure)
         return Failure(**{name: content[name] for name in Failure.__dataclass_fields__ if name in content})

@@ -1,4 +1,4 @@
-"""Checked access to what was read from a run's files."""
+"""Checked access to the content of a run's files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any
 from rnnstudy.core.errors import RnnstudyError
 
 MOST = 10**18
-"""The largest whole number in a file of a run; far above any count, and within what arrays hold."""
+"""Largest whole number in a file of a run: far above any count, and within what arrays hold."""
 
 
 class UnreadableRunError(RnnstudyError):
-    """A run folder that cannot be compared; the message says which file and why."""
+    """A run folder cannot be compared; the message says which file and why."""
 
 
 def is_number(value: object) -> bool:
@@ -21,14 +21,11 @@ def is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Fields:
-    """A mapping from a file, each entry checked as it is taken: an UnreadableRunError names the file and the key.
+    """Mapping from a file that checks each entry as it is taken; UnreadableRunError names the file and the key.
 
     Args:
-        content: What was read.
-        source: Named in errors, e.g. "run.json".
-
-    Raises:
-        UnreadableRunError: `content` is not a mapping.
+        content: Content of the file; anything but a mapping raises UnreadableRunError.
+        source: Name in errors, e.g. "run.json".
     """
 
     content: Any
@@ -39,13 +36,13 @@ class Fields:
             raise UnreadableRunError(f"{self.source} holds no mapping")
 
     def take(self, key: str) -> Any:
-        """Return any entry; raise UnreadableRunError if there is none."""
+        """Return any entry; raise UnreadableRunError if it is missing."""
         if key not in self.content:
             raise UnreadableRunError(f"{self.source} has no '{key}'")
         return self.content[key]
 
     def _take_if(self, fits: Callable[[object], bool], key: str, rule: str) -> Any:
-        """Return an entry that fits; raise UnreadableRunError, which names the rule, for any other."""
+        """Return an entry that fits; raise UnreadableRunError, with the rule, for any other."""
         value = self.take(key)
         if not fits(value):
             raise UnreadableRunError(f"{self.source}: '{key}' must be {rule}, is {value!r:.60}")
@@ -56,7 +53,7 @@ class Fields:
         return Fields(self.take(key), f"{self.source}, '{key}'")
 
     def integer(self, key: str, *, minimum: int = 0) -> int:
-        """Return a whole number that is not below `minimum`."""
+        """Return a whole number of at least `minimum`."""
 
         def fits(value: object) -> bool:
             return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= MOST
@@ -80,7 +77,7 @@ class Fields:
         return self._take_if(lambda value: isinstance(value, str), key, "a string")
 
     def items(self, key: str, *, length: int | None = None) -> list[Any]:
-        """Return a list; raise UnreadableRunError too if it has not `length` entries, where that is given."""
+        """Return a list; raise UnreadableRunError unless it has `length` entries (None: any number)."""
         value = self._take_if(lambda value: isinstance(value, list), key, "a list")
         if length is not None and len(value) != length:
             raise UnreadableRunError(f"{self.source}: '{key}' has {len(value)} entries for {length} replicas")

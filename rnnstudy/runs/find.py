@@ -1,4 +1,4 @@
-"""Run folders, found."""
+"""Search for run folders."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -13,15 +13,10 @@ REPORT = "report"
 def find_run_folders(
     directory: Path, unseen: list[str], *, skipped: Collection[str] = (REPORT,)
 ) -> Iterator[RunFolder]:
-    """Yield the run folders at or below `directory`, in the order of their names.
+    """Yield the run folders at or below `directory`, by name, without the folders in it that are named in `skipped`.
 
-    A folder with at least one file of a run is one. Hidden folders are passed over: Hydra keeps a `config.yaml` of its
-    own in `.hydra`.
-
-    Args:
-        directory: Where to look.
-        unseen: Receives a line on every folder that cannot be looked into.
-        skipped: Names of folders in `directory` to pass over.
+    A folder with at least one file of a run is one. Hidden folders are skipped: Hydra keeps a `config.yaml` of its own
+    in `.hydra`. `unseen` receives a line on every folder that cannot be read.
     """
     try:
         with os.scandir(directory) as found:

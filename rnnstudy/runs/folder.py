@@ -1,4 +1,4 @@
-"""The layout of a run folder: who writes a run and who reads one agree here, and nowhere else."""
+"""The layout of a run folder: the one place on which writers and readers of runs agree."""
 
 import json
 import os
@@ -13,17 +13,17 @@ FORMAT = 1
 """Version of the layout; raised when a reader of the old one would misread the new one."""
 
 SUB_RUN = "at_step_"
-"""How folders within a run folder begin that hold a view of one training step for TensorBoard, and nothing else."""
+"""Prefix of folders within a run folder that only hold a view of one training step for TensorBoard."""
 
 RECORDS = ".rnnstudy"
-"""Folder beside the run folders that holds the locks of the runs being done and the lists of the sweeps."""
+"""Folder beside the run folders that holds the locks of the runs being done and the ledgers of the sweeps."""
 
 _HASHED = re.compile(r"_([0-9a-f]{8})")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run.
+    """Files of one run.
 
     Args:
         path: The folder; it need not exist yet.
@@ -33,12 +33,12 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The resolved configuration, YAML."""
+        """Resolved configuration, YAML."""
         return self.path / "config.yaml"
 
     @property
     def manifest(self) -> Path:
-        """Written at the start: format, versions, commit, device, seed, the task's facts; JSON."""
+        """Format, versions, commit, device, seed and the task's facts, written at the start; JSON."""
         return self.path / "run.json"
 
     @property
@@ -58,22 +58,22 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        """Written at the end, and only then: status and final figures per replica; JSON."""
+        """Status and final figures per replica, written at the end only; JSON."""
         return self.path / "result.json"
 
     @property
     def failure(self) -> Path:
-        """Why the last attempt to do the run failed, and when; JSON. A new attempt removes it."""
+        """Error and time of the last failed attempt; JSON. A new attempt removes it."""
         return self.path / "failure.json"
 
     @property
     def history(self) -> Path:
-        """What was said about the run while it was done; a line each, with the time."""
+        """Messages about the run while it was done: one line each, with the time."""
         return self.path / "history.log"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that does the run: one a configuration, whatever the folder is called before the hash."""
+        """Lock of the process that does the run, named by the hash alone, so that a configuration has one."""
         hashed = _HASHED.fullmatch(self.path.name[-9:])
         return self.path.parent / RECORDS / "locks" / hashed[1] if hashed else self.path / "lock"
 
@@ -94,21 +94,17 @@ class RunFolder:
 
 
 def open_unlinked(path: str | Path, flags: int) -> int:
-    """Open a file of a run folder for writing, as `open(opener=...)` asks; an OSError if it is a link or a pipe."""
+    """Open a file of a run folder for writing, as `open(opener=...)` asks; raise OSError if it is a link or a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
 
 
 def partial_of(path: Path) -> Path:
-    """What a file is called until it is whole."""
+    """Return the path of a file until it is whole."""
     return path.with_name(path.name + ".part")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and flush it to the disk.
-
-    Raises:
-        OSError: The disk is full or the folder read-only; an older `path` is then untouched.
-    """
+    """Write a file whole or not at all, and flush it to the disk; raise OSError if that fails: an older file stays."""
     partial = partial_of(path)
     try:
         with open(partial, "wb", opener=open_unlinked) as file:
@@ -123,7 +119,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Have the names in a folder on the disk, where a file system can."""
+    """Flush the names in a folder to the disk, where the file system can."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

@@ -13,7 +13,7 @@ SECTIONS = (*SINGLE, "mitigation", "instrument", "train", "eval", "numerics")
 """Keys of a configuration that hold more keys."""
 
 CHOSEN = ("task", "model", "init", "mitigation", "optimizer", "schedule")
-"""Groups whose chosen members are kept with the run, in the order in which people read them."""
+"""Groups whose chosen members are stored with the run, in the order for people."""
 
 IN_SHORT = ("model", "init", "mitigation")
 """Groups whose members make the short name of a run."""

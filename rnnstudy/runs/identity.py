@@ -1,4 +1,4 @@
-"""What makes a run this run: the part of its configuration that can change its figures."""
+"""Identity of a run: the part of its configuration that can change its figures."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ UNESSENTIAL = (
 """Keys that change no figure of a run."""
 
 _MOST_TOLD = 180
-"""Bytes of a folder's name before the hash: a file system has room for 255."""
+"""Most bytes of a folder's name before the hash: a file system has room for 255."""
 
 DIGITS = 8
 """Hexadecimal digits of the hash in a folder's name."""
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what can change the figures, flat, in the order given (that of mitigations and initialisations counts)."""
+    """Return what can change the figures, flat, in the given order (that of mitigations and initialisations counts)."""
     return {
         key: _one_spelling(value)
         for key, value in walk(config)
@@ -41,7 +41,7 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _one_spelling(value: Any) -> Any:
-    """Return the same for 1 and 1.0, alone and in lists: no key takes both for different things."""
+    """Return 1 for 1.0, also in lists: no key distinguishes the two."""
     if isinstance(value, list):
         return [_one_spelling(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -53,27 +53,19 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 
 def are_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two configurations have the same figures; two that have not may share a fingerprint by chance."""
+    """Return whether two configurations have the same figures; different ones may share a fingerprint by chance."""
     return whole_essence(one) == whole_essence(other)
 
 
 def whole_essence(config: Mapping[str, Any]) -> str:
-    """Return the text that is hashed: all that can change the figures."""
+    """Return the text that is hashed: everything that can change the figures."""
     inits = config.get("model", {}).get("init")
     inits = list(inits) if isinstance(inits, Mapping) else []
     return json.dumps([list(config.get("mitigation", {})), inits, sorted(essence(config).items())])
 
 
 def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
-    """Name a run by model, initialisations, mitigations and the values set by hand, then its hash.
-
-    Args:
-        config: The resolved configuration, with `choices`.
-        overrides: What was set by hand, such as "task.lag=40".
-
-    Returns:
-        A folder's name, such as "lstm+clip_norm_lag=40_1a2b3c4d".
-    """
+    """Name a run by model, inits, mitigations, overrides and hash, such as "lstm+clip_norm_lag=40_1a2b3c4d"."""
     told = "_".join(_told(config, overrides)).encode()[:_MOST_TOLD].decode(errors="ignore")
     return f"{told}_{fingerprint(config)}"
 
@@ -101,26 +93,20 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
 def find_run_folder(
     config: Mapping[str, Any], overrides: list[str], known: Mapping[str, str] | None = None
 ) -> RunFolder:
-    """Return where a configuration runs: the folder it has already, or a new one of a telling name.
-
-    Args:
-        config: The resolved configuration, with `choices`.
-        overrides: What was set by hand.
-        known: What `folders_by_fingerprint` gave for `output_dir`; looked up if None.
-    """
+    """Return a configuration's folder: `run_dir`, the one it has (from `known`, else looked up), or a new one."""
     if config["run_dir"] is not None:
         return RunFolder(Path(config["run_dir"]))
     parent = Path(config["output_dir"])
     own = parent / telling_name(config, overrides)
     if own.is_dir():
-        # Others of its hash are copies.
+        # Other folders with its hash are copies.
         return RunFolder(own)
     known = folders_by_fingerprint(parent) if known is None else known
     return RunFolder(parent / known.get(fingerprint(config), own.name))
 
 
 def folders_by_fingerprint(parent: Path) -> dict[str, str]:
-    """Map the hash at the end of the names of run folders to the name; of several the shortest, then the first."""
+    """Map the hash at the end of each run folder's name to the name; of several, the shortest, then the first, wins."""
     try:
         with os.scandir(parent) as entries:
             names = sorted((each.name for each in entries if each.is_dir()), key=lambda it: (len(it), it), reverse=True)

@@ -1,4 +1,4 @@
-"""A run to do, before anything of it is built."""
+"""A run to do, before anything is built."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run to do.
+    """Run to do.
 
     Args:
-        config: The resolved configuration, with `choices`, the names of the chosen group members.
-        overrides: What was set by hand; names the run.
-        label: What the run is called on the screen.
+        config: Resolved configuration, with `choices`, the names of the chosen group members.
+        overrides: Settings given by hand; they name the run.
+        label: Name of the run on the screen.
     """
 
     config: Config

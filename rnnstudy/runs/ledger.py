@@ -1,4 +1,4 @@
-"""The list of the runs that were asked for together, beside their folders: what is missing is known from it."""
+"""Ledger of the runs asked for together, kept beside their folders: it shows which are missing."""
 
 import hashlib
 import json
@@ -17,13 +17,13 @@ from rnnstudy.runs.untrusted import find_mapping
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """One line of a ledger, known by its place.
+    """One line of a ledger, identified by its place.
 
     Args:
-        folder: Where the run is, or is to be.
+        folder: Folder of the run; it need not exist yet.
         job: The run.
-        ledger: The file.
-        at: Where the line begins in it, in bytes.
+        ledger: Path of the ledger.
+        at: Offset of the line in it, in bytes.
     """
 
     folder: RunFolder = field(compare=False)
@@ -34,26 +34,22 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The runs of one sweep in one folder. The file is named by what it holds, so that it never changes.
-
-    Args:
-        path: Of the JSON lines.
-    """
+    """Runs of one sweep in one folder, as JSON lines at `path`. Their hash names the file, so that it never changes."""
 
     path: Path
 
     @property
     def command(self) -> str:
-        """The command line that asked for the runs last; empty if it cannot be read."""
+        """Command line that last asked for the runs; empty if it cannot be read."""
         return str(self._about.get("command", ""))
 
     @property
     def started(self) -> str:
-        """When that was, ISO 8601; empty if it cannot be read."""
+        """When `command` was given, ISO 8601; empty if it cannot be read."""
         return str(self._about.get("started", ""))
 
     def entries(self) -> Iterator[LedgerEntry]:
-        """Yield the runs in their order; raise RnnstudyError if the file is damaged."""
+        """Yield the runs in order; raise RnnstudyError if the file is damaged."""
         with open(self.path, "rb", opener=open_unlinked) as file:
             at = 0
             for line in file:
@@ -83,13 +79,7 @@ class Ledger:
 
 
 def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], command: str) -> Ledger:
-    """Return a new list of runs that are asked for together; raise OSError if it cannot be written.
-
-    Args:
-        output_dir: Folder of the run folders.
-        jobs: The runs with their folders.
-        command: Command line that asks for them.
-    """
+    """Write a new ledger of runs that `command` asks for together, and return it; raise OSError if that fails."""
     lines = "".join(
         json.dumps(
             {
@@ -106,7 +96,7 @@ def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], comman
     folder = output_dir / RECORDS / "sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder / f"{hashlib.sha256(lines).hexdigest()[:16]}.jsonl")
-    # Whatever has that name already: workers do what it says.
+    # Replace any file of that name: workers do what the ledger says.
     write_atomically(ledger.path, lines)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     about = {"format": FORMAT, "command": command, "started": started, "runs": len(jobs)}
@@ -115,6 +105,6 @@ def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], comman
 
 
 def find_ledgers(output_dir: Path) -> list[Ledger]:
-    """Return the ledgers beside the run folders of a study, the one used last at the end."""
+    """Return the ledgers beside the run folders of a study, the last used at the end."""
     found = [Ledger(path) for path in (output_dir / RECORDS / "sweeps").glob("*.jsonl")]
     return sorted(found, key=lambda ledger: (ledger.started, ledger.path.name))

@@ -1,8 +1,8 @@
 """A lock that dies with its process, on local and on shared file systems.
 
-Two things together make it. The kernel's lock on the file (`flock`) is let go of when the process ends, however it
-ends. And the holder rewrites the file every few seconds: where the kernel's lock is not shared between machines, others
-see from the beats that somebody lives. No clocks of two machines are compared: who doubts watches for a while.
+It has two parts. The kernel's lock on the file (`flock`) ends with the process, however that ends. And the holder
+rewrites the file every few seconds: where machines do not share the kernel's lock, these beats show that it lives. No
+clocks of two machines are compared: a process in doubt watches for several beats.
 """
 
 import errno
@@ -27,36 +27,36 @@ from rnnstudy.core.errors import RnnstudyError
 
 SECONDS_BETWEEN_BEATS = 2.0
 SECONDS_BETWEEN_BEATS_ON_A_CLUSTER = 10.0
-"""Many runs write to one file server there."""
+"""Longer, because many runs write to one file server there."""
 
 BEATS_UNTIL_DEAD = 4
 MOST_WATCHING = 60.0
-"""Seconds after which a holder on another machine that has not beaten is taken for dead."""
+"""Most seconds to wait for a beat before a holder on another machine counts as dead."""
 
 _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-"""A stranger's folder may hold a link or a pipe in place of a lock."""
+"""Flags for a folder from a stranger, which may hold a link or a pipe in place of a lock."""
 
 _SIZE = 4096
-"""Bytes of the file; all of them are written at once, so that a reader sees one beat or another."""
+"""Bytes of the file, all written at once, so that a reader sees one whole beat."""
 
 _TRIES, _SECONDS_BETWEEN_TRIES = 8, 0.05
-"""Who only looks holds the kernel's lock for an instant."""
+"""Retries: a process that only looks holds the kernel's lock for an instant."""
 
 _SECONDS_UNTIL_WRITTEN = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lock, or held it when its process died.
+    """Holder of a lock, alive or dead.
 
     Args:
-        host: The machine.
-        pid: The process.
+        host: Name of its machine.
+        pid: Process id.
         since: When it took the lock, ISO 8601.
-        heard: Seconds since its last beat, by the file's time; for people only.
+        heard: Seconds since its last beat, by the file's time; for display only.
         every: Seconds between its beats.
-        beat: How many there were.
-        state: What it told of itself.
+        beat: Number of its beats.
+        state: What it reports about itself.
     """
 
     host: str
@@ -69,15 +69,10 @@ class Holder:
 
 
 class HeldError(RnnstudyError):
-    """Another process holds the lock.
-
-    Args:
-        path: Of the lock.
-        holder: Who it is.
-    """
+    """Another process, `holder`, holds the lock at `path`."""
 
     def __init__(self, path: Path, holder: Holder) -> None:
-        """Say who it is."""
+        """Name the holder in the message."""
         super().__init__(
             f"this run is being done by process {holder.pid} on {holder.host} since {holder.since} (lock: {path})"
         )
@@ -89,15 +84,15 @@ class HeldError(RnnstudyError):
 
 
 class LostError(RnnstudyError):
-    """A lock was lost while it was held: another process may hold it by now."""
+    """A lock was lost before its release: another process may hold it by now."""
 
 
 class Lock:
-    """Held from `acquire` to `release`, or for a `with` block, or until the process dies.
+    """Lock that is held from `acquire` to `release`, for a `with` block, or until the process dies.
 
     Args:
-        path: Of the file; its folder is made if missing. It is removed on release.
-        describe: Gives what others may read of the holder, JSON; called in a thread.
+        path: Path of the file; a missing folder is made. `release` removes the file.
+        describe: Returns what others may read about the holder, as JSON; called in a thread.
         every: Seconds between beats; None chooses.
     """
 
@@ -114,12 +109,12 @@ class Lock:
         self._thread: threading.Thread | None = None
         self._beat = 0
         self._since = ""
-        # Kept: a laptop may change its name.
+        # Kept, because a laptop may change its name.
         self._host = socket.gethostname()
 
     @property
     def lost(self) -> bool:
-        """Whether it is held no longer though not released: its file is gone, another's, or cannot be written."""
+        """Whether it was lost before its release: its file is gone, another's, or cannot be written."""
         return self._lost.is_set()
 
     def acquire(self) -> None:
@@ -152,15 +147,7 @@ class Lock:
             raise HeldError(self._path, now or _UNKNOWN)
 
     def _open_and_lock(self) -> tuple[int, bool]:
-        """Take the kernel's lock on the file that has the path now, once nobody on another machine holds it.
-
-        Returns:
-            The open file, and whether the kernel has locks there.
-
-        Raises:
-            HeldError: Another process holds it.
-            OSError: The file cannot be made.
-        """
+        """Return the locked file and whether the kernel locks here; raise HeldError, or OSError without a file."""
         for _ in range(_TRIES):
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
             try:
@@ -176,7 +163,7 @@ class Lock:
         raise HeldError(self._path, _read(self._path) or _UNKNOWN)
 
     def _require_nobody_elsewhere(self, taken: "_Taken") -> None:
-        """Raise HeldError if a writer that the kernel cannot answer for still beats; watch it until that is sure."""
+        """Watch a writer that the kernel cannot answer for until its state is sure; raise HeldError if it beats."""
         seen = _read(self._path)
         if seen is None or not _may_live(seen, taken):
             return
@@ -189,7 +176,7 @@ class Lock:
 
     def _keep_beating(self) -> None:
         failed = 0
-        # Two machines may take a free file at once where the kernel's locks are not shared; the last to write has it.
+        # Where machines do not share the kernel's locks, two may take a free file at once; the last to write has it.
         wait = min(_SECONDS_UNTIL_WRITTEN, self._every)
         while not self._released.wait(wait):
             wait = self._every
@@ -222,7 +209,7 @@ class Lock:
         os.pwrite(self._file, line.ljust(_SIZE - 1) + b"\n", 0)
 
     def _described(self) -> Mapping[str, Any]:
-        # Whatever goes wrong in what is told must not end the beat.
+        # An error in the description must not end the beat.
         with suppress(Exception):
             described = dict(self._describe())
             json.dumps(described)
@@ -230,7 +217,7 @@ class Lock:
         return {}
 
     def release(self) -> None:
-        """Let go of the lock, and remove its file unless it is another's by now."""
+        """Release the lock, and remove its file unless that is another's by now."""
         if self._file is None:
             return
         self._released.set()
@@ -243,7 +230,7 @@ class Lock:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Close the file; with its last descriptor the kernel's lock goes."""
+        """Close the file; closing its last descriptor ends the kernel's lock."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -253,15 +240,14 @@ class Lock:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Release it."""
         self.release()
 
 
 def holder_of(path: Path) -> Holder | None:
     """Return the holder of a lock; None if it is free.
 
-    A holder on another machine, whose kernel's lock may not be seen here, counts as long as its last beat is recent by
-    the clock of this one: to show, not to decide by. `Lock.acquire` compares no clocks.
+    For display, not for decisions: a holder on another machine, whose kernel's lock is perhaps not seen here, counts
+    while its last beat is recent by the clock of this one. `Lock.acquire` compares no clocks.
     """
     seen, alive = _look(path)
     return seen if alive else None
@@ -299,7 +285,7 @@ _UNKNOWN = Holder(host="unknown", pid=0, since="a moment ago", heard=0.0)
 
 
 def _read(path: Path) -> Holder | None:
-    """Return what the file of a lock says; None if it says nothing."""
+    """Return the holder that the file of a lock describes; None if it describes none."""
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         file = os.open(path, os.O_RDONLY | _SAFELY)
         try:
@@ -321,19 +307,19 @@ def _read(path: Path) -> Holder | None:
 
 
 class _Taken(Enum):
-    """What the kernel says when asked for a lock."""
+    """Answer of the kernel to a request for a lock."""
 
     HERE = auto()
     BY_ANOTHER = auto()
     UNKNOWN = auto()
-    """There are no locks on this file system."""
+    """This file system has no locks."""
 
 
 _NO_KERNEL_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def _flock(file: int, *, shared: bool = False) -> _Taken:
-    """Ask for the kernel's lock on a file, without waiting; raise OSError if something else is wrong with the file."""
+    """Request the kernel's lock on a file without waiting; raise OSError for any other fault of the file."""
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -349,7 +335,7 @@ def _may_live(seen: Holder, taken: _Taken) -> bool:
     """Return whether the writer of a file may live though the kernel reports no lock."""
     if seen.host != socket.gethostname():
         return True
-    # Its number may be another's by now; whether it beats tells.
+    # Another process may have its id by now; its beats decide.
     return taken is _Taken.UNKNOWN and is_alive(seen.pid)
 
 
@@ -364,7 +350,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether this machine has a process of this number."""
+    """Return whether this machine has a process with this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -19,8 +19,7 @@ class Track:
     Args:
         steps: Optimizer steps at which any replica logged it, ascending; shape `(step,)`.
         values: Shape `(step, replica)`, or `(step, replica, time)` for a curve.
-        logged: Whether that replica logged it at that step; shape `(step, replica)`. It tells a
-            missing value from a logged NaN.
+        logged: Whether that replica logged it at that step (a missing value is not a NaN); shape `(step, replica)`.
     """
 
     steps: np.ndarray
@@ -48,13 +47,13 @@ class Track:
         return self.carried()[-1, self.logged_replicas()]
 
     def of_replica(self, replica: int) -> np.ndarray:
-        """Return what one replica logged, in the order of the steps; may be empty."""
+        """Return the values of one replica in the order of the steps; may be empty."""
         return self.values[self.logged[:, replica], replica]
 
 
 @dataclass(frozen=True)
 class _Column:
-    """The entries of one tag, in the order of the file."""
+    """Entries of one tag, in the order of the file."""
 
     steps: list[int] = field(default_factory=list)
     replicas: list[int] = field(default_factory=list)
@@ -70,7 +69,7 @@ class _Column:
         entries = np.array(self.values, dtype=np.float64)
         values = np.full((len(steps), replicas, *entries.shape[1:]), np.nan)
         logged = np.zeros((len(steps), replicas), dtype=bool)
-        # A resumed run repeats steps: numpy keeps the later entry, which is the one that counts.
+        # A resumed run repeats steps: numpy keeps the later entry, which is the valid one.
         values[rows, self.replicas] = entries
         logged[rows, self.replicas] = True
         return Track(steps=steps, values=values, logged=logged)
@@ -78,16 +77,16 @@ class _Column:
 
 _Row = dict[str, Any]
 _TakeEntries = Callable[[_Row, str], Iterable[tuple[str, Any]]]
-"""From a line and its name in errors to what it holds: tag and value."""
+"""Function from a line and its name in errors to the tags and values in it."""
 
 
 def read_metrics(path: Path, replicas: int) -> dict[str, Track]:
-    """Return the scalars of a run, tag to track; empty without a file, UnreadableRunError for a corrupt one."""
+    """Return the scalars of a run, tag to track, empty without a file; raise UnreadableRunError if it is corrupt."""
     return _read(path, replicas, _scalars)
 
 
 def read_curves(path: Path, replicas: int) -> dict[str, Track]:
-    """Return a run's curves, tag to track; empty without a file, UnreadableRunError for a corrupt one."""
+    """Return the curves of a run, tag to track, empty without a file; raise UnreadableRunError if it is corrupt."""
     lengths: dict[str, int] = {}
 
     def curve(row: _Row, source: str) -> Iterable[tuple[str, np.ndarray]]:
@@ -112,7 +111,7 @@ def _read(path: Path, replicas: int, take_entries: _TakeEntries) -> dict[str, Tr
 
 
 def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
-    """Yield the lines of a file of JSON mappings, each with its name for errors; pass over a torn last line only."""
+    """Yield the lines of a file of JSON mappings, each with its name for errors; skip a torn last line only."""
     if not path.exists():
         return
     lines = read_regular(path, most=None).split(b"\n")
@@ -123,7 +122,7 @@ def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
         try:
             content = parse_json(line)
         except ValueError as error:
-            # Only the last line can be torn by a kill, and then its line end is missing.
+            # A kill can tear only the last line, whose line end is then missing.
             if number == len(lines):
                 return
             raise UnreadableRunError(f"corrupt: {source} is no JSON") from error

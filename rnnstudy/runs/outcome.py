@@ -1,4 +1,4 @@
-"""How far a run is: as its result says, or, while there is none, as its log so far does."""
+"""Progress of a run: by its result or, without one, by its log so far."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from rnnstudy.runs.logs import Track
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where the replicas of a run stand; lists have one entry per replica.
+    """State of a run's replicas; lists have one entry per replica.
 
     Args:
-        status: "solved", "diverged", "finished" without having solved the task, or "unfinished" while it may yet.
+        status: "solved", "diverged", "finished" without having solved the task, or "unfinished" while it still may.
         steps_to_solve: Optimizer steps; None where not solved.
-        last_step: Optimizer steps done, as far as is known.
+        last_step: Last optimizer step that is known to be done.
         final: Metric to last values; None where a replica has none.
     """
 
@@ -32,7 +32,7 @@ def last_values(metrics: Mapping[str, Track], replicas: int) -> dict[str, PerRep
 
 
 def standing_so_far(metrics: Mapping[str, Track], criterion: Criterion | None, replicas: int) -> Standing:
-    """Return the standing of a run that has not ended, by its log.
+    """Return the standing of a run that has not ended, from its log.
 
     A replica has solved the task at the first evaluation that meets the criterion. One that has not, and that has no
     count of skipped steps at the last two steps at which others have one, stopped: it diverged.

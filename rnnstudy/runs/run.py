@@ -18,28 +18,28 @@ from rnnstudy.runs.settings import flatten, read_choices
 from rnnstudy.runs.untrusted import read_json, read_regular, read_yaml
 
 NO_CRITERION = "no criterion"
-"""Shown for a task without a criterion."""
+"""Text for a task without a criterion."""
 
 EDITED_ADJOINTS = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
-"""Mitigations that edit adjoints, of the versions that did not store which do."""
+"""Mitigations that edit adjoints, for runs of versions that did not store this."""
 
 MOST_REPLICAS = 100_000
-"""Of one run: far more than are trained side by side, few enough that a line of its log does not fill the memory."""
+"""Most replicas of a run: far more than anyone trains, few enough for a line of its log to fit into the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:
-    """What a run's task said of itself.
+    """Facts about its task that a run stored.
 
     Args:
-        chance_loss: Loss at the answer of the best guess that does not know what it depends on; None if unknown.
+        chance_loss: Loss at the answer of the best guess that does not know the informative inputs; None if unknown.
         chance_accuracy: Likewise, from 0 to 1; None if the task has no accuracy.
         memoryless_loss: Loss as trained on of the best guess that remembers nothing; None if unknown.
-        criterion: When a replica has solved the task; None if nobody has said.
+        criterion: When a replica has solved the task; None without a criterion.
         seq_len: Time steps per sequence.
         informative_steps: Time steps that hold what the answer depends on.
-        loss_at_end: Whether the loss is at the last time step alone; elsewhere the gradient at a time step is also that
-            of the outputs around it, and does not tell how far the gradient of the answer reaches.
+        loss_at_end: Whether only the last time step has a loss. Otherwise the gradient at a time step includes that of
+            the outputs around it, and does not show how far the gradient of the answer reaches.
     """
 
     chance_loss: float | None
@@ -52,26 +52,26 @@ class TaskFacts:
 
     @property
     def solved_when(self) -> str:
-        """The criterion for people, e.g. "accuracy at least 0.99"."""
+        """Criterion for people, e.g. "accuracy at least 0.99"."""
         return self.criterion.rule if self.criterion else NO_CRITERION
 
     @property
     def reference_step(self) -> int:
-        """The time step that the gradient must reach: the earliest that can carry the information, or the first."""
+        """Time step that the gradient must reach: the earliest that can carry the information, or the first."""
         return min((step for step in self.informative_steps if 0 <= step < self.seq_len), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a run ended; lists have one entry per replica.
+    """Outcome of a run; lists have one entry per replica.
 
     Args:
         status: "solved", "finished" or "diverged".
-        steps_to_solve: Optimizer steps; None where a replica was not solved.
-        steps: Optimizer steps run.
+        steps_to_solve: Optimizer steps; None where a replica never solved the task.
+        steps: Optimizer steps done.
         final: Metric to last values; None where a replica has none.
         wall_seconds: Duration of the run.
-        digest: Of its logs; None in the results of older versions.
+        digest: Digest of its logs; None in the results of older versions.
     """
 
     status: tuple[str, ...]
@@ -84,18 +84,18 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run folder; its logs are read when they are asked for, and what is wrong in them is told then.
+    """One run folder. Its logs are read, and their faults raised, when they are first used.
 
     Args:
         folder: The folder.
-        label: Its path from the compared folder, for people.
-        config: The resolved configuration.
+        label: Path from the compared folder, for people.
+        config: Resolved configuration.
         replicas: Networks trained side by side.
         seed: Seed of the first replica.
         device: E.g. "cpu".
         fingerprint: Hash of what can change the figures; None in the folders of older versions.
-        facts: What the task says of itself.
-        edits_adjoints: Names of the mitigations that change gradients on their way back through time. The recorded
+        facts: Facts about the task.
+        edits_adjoints: Names of the mitigations that change gradients on their way back through time: the recorded
             gradients are the changed ones, not the task's.
         result: None for a run that has not ended.
     """
@@ -113,17 +113,17 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """Path of the folder."""
         return self.folder.path
 
     @property
     def seeds(self) -> range:
-        """The seed of each replica: those of the run, counted on."""
+        """Seed of each replica, counted up from the run's."""
         return range(self.seed, self.seed + self.replicas)
 
     @cached_property
     def choices(self) -> dict[str, str]:
-        """The chosen members, by group."""
+        """Chosen members, by group."""
         return read_choices(self.config)
 
     @cached_property
@@ -151,7 +151,7 @@ class Run:
 
     @cached_property
     def standing(self) -> Standing:
-        """How far the run is."""
+        """Progress or outcome of the run."""
         if self.result is None:
             return standing_so_far(self.metrics, self.facts.criterion, self.replicas)
         logged = {} if self.result.digest else last_values(self.metrics, self.replicas)
@@ -168,17 +168,13 @@ class Run:
         return self.result is None and holder_of(self.folder.lock) is not None
 
     def forget_logs(self) -> None:
-        """Free the memory of the logs; they are read anew when asked for again."""
+        """Free the memory of the logs; the next use reads them anew."""
         for name in ("metrics", "curves"):
             self.__dict__.pop(name, None)
 
 
 def read_run(folder: RunFolder, *, label: str) -> Run:
-    """Return the run in a folder; without `result.json` it has no result.
-
-    Raises:
-        UnreadableRunError: A file is missing, corrupt or of a newer format.
-    """
+    """Return the run in a folder; raise UnreadableRunError if a file is missing, corrupt or of a newer format."""
     manifest = _fields(folder.manifest, read_json, "JSON")
     _check_format(manifest)
     replicas = manifest.integer("replicas", minimum=1)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 NO_MITIGATION = "none"
-"""Shown where no member of a group is chosen."""
+"""Text for a group without a chosen member."""
 
 
 def show_value(value: Any) -> str:
-    """Return a config value as people write it: numbers short, but never so short that two look the same."""
+    """Return a config value as people write it; numbers are short, but two different ones never look the same."""
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value or value != value else repr(value)
@@ -24,7 +24,7 @@ def show_members(value: Any) -> str:
 
 
 def read_choices(config: dict[str, Any]) -> dict[str, str]:
-    """Return the chosen members by group; empty if the configuration does not say."""
+    """Return the chosen members by group; empty if the configuration does not list them."""
     found = config.get("choices")
     if not isinstance(found, dict):
         return {}

@@ -1,8 +1,8 @@
-"""Every log tag that more than one module knows: its meaning, its unit and its readers.
+"""Every log tag that more than one module uses: its meaning, its unit and its readers.
 
 A tag names a series of the log: a scalar per replica in metrics.jsonl, a value per time step in curves.jsonl, counts in
-histograms.jsonl. A tag with fields, such as `{layer}`, names a family. A tag that only its own instrument or mitigation
-knows begins with that member's name and is spelled in its file.
+histograms.jsonl. A tag with fields, such as `{layer}`, names a family. A tag that only one instrument or mitigation
+uses begins with that member's name and is spelled in its file.
 """
 
 import re
@@ -48,7 +48,7 @@ DECAY = "horizon/{state}/layer_{layer}/decay"
 DECAY_ERROR = "horizon/{state}/layer_{layer}/decay_error"
 GAIN_BOUND = "gain_bound/layer_{layer}"
 
-# TensorBoard's own, computed from the log's.
+# Tags of TensorBoard alone, computed from those of the log.
 AT_A_GLANCE = "at_a_glance/{figure}"
 SPREAD = "spread/{figure}/{end}"
 GRADIENT_BY_LAG = "gradient_by_lag/lag_{lag}"
@@ -120,7 +120,7 @@ TAGS: Mapping[str, Meaning] = {
         read_by=("gradient_by_lag",),
     ),
 }
-"""The tags of this module."""
+"""Tags of this module."""
 
 _NUMBERED = {"layer", "lag", "seq_len"}
 _NUMBER, _WORD = r"\d+", "[^/]+"
@@ -137,27 +137,18 @@ def _pattern(family: str) -> re.Pattern[str]:
 
 
 def fields(family: str, tag: str) -> dict[str, str] | None:
-    """Return the fields of a tag, by name; None if it is not of the family."""
+    """Return the fields of a tag by name; None if it is not in the family."""
     match = _pattern(family).fullmatch(tag)
     return match.groupdict() if match else None
 
 
 def group(tag: str) -> str:
-    """Return what stands before the first slash: for a measurement, the name of its instrument."""
+    """Return the part before the first slash: for a measurement, the name of its instrument."""
     return tag.partition("/")[0]
 
 
 def top(family: str, tags: Iterable[str], **wanted: str) -> str | None:
-    """Return the tag of the highest layer among those of a family.
-
-    Args:
-        family: With a field `{layer}`.
-        tags: To choose from.
-        wanted: Values of its other fields.
-
-    Returns:
-        The tag; None if none matches.
-    """
+    """Return the tag of the highest `{layer}` in a family whose other fields are as `wanted`; None if none matches."""
     layers = {
         int(found["layer"]): tag for tag in tags if (found := fields(family, tag)) and wanted.items() <= found.items()
     }

@@ -11,27 +11,19 @@ from typing import Any
 import yaml
 
 MOST_BYTES = 256 * 2**20
-"""The largest file that is read whole: far above any configuration or result, and within a laptop's memory."""
+"""Most bytes of a file that is read whole: far above any configuration or result, and within a laptop's memory."""
 
 MOST_DEPTH = 50
-"""The most levels of a YAML file. libyaml's loader crashes the process at some tens of thousands."""
+"""Most levels of a YAML file. libyaml's loader crashes the process at some tens of thousands."""
 
 MOST_CHARACTERS = 3500
-"""The most of one value in a YAML file: a path may be long, but Python refuses to print numbers that are."""
+"""Most characters of a value in a YAML file: enough for a long path, and few enough for Python to print a number."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C; not every build of yaml has it
 
 
 def read_regular(path: Path, most: int | None = MOST_BYTES) -> bytes:
-    """Return the content of a file, never of a pipe or a device: reading those could take for ever.
-
-    Args:
-        path: The file, or a link to one.
-        most: The most bytes; None reads any number.
-
-    Raises:
-        OSError: It cannot be read, is no regular file, or too large.
-    """
+    """Return a file's content, through a link too; raise OSError above `most` bytes, or for a pipe or device."""
     # Opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -49,7 +41,7 @@ def read_regular(path: Path, most: int | None = MOST_BYTES) -> bytes:
 
 
 def parse_json(text: bytes) -> Any:
-    """Return the value that JSON stands for; raise ValueError if it is malformed or nested too deeply."""
+    """Return the value of a JSON text; raise ValueError if it is malformed or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -57,11 +49,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def parse_yaml(text: bytes) -> Any:
-    """Return the content of YAML that holds plain values alone, as `rnnstudy train` writes it.
-
-    Raises:
-        ValueError: It is malformed, or has tags, which name types, or aliases, by which a few lines stand for billions.
-    """
+    """Return the content of YAML of plain values, as `rnnstudy train` writes it; raise ValueError for any other."""
     try:
         _require_plain(text)
         return yaml.load(text, Loader=_Loader)
@@ -70,7 +58,7 @@ def parse_yaml(text: bytes) -> Any:
 
 
 def _require_plain(text: bytes) -> None:
-    """Raise ValueError for YAML with a tag, an alias, too many levels or too long a value."""
+    """Raise ValueError for a tag (names a type), an alias (multiplies content), too many levels or too long a value."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
@@ -96,5 +84,5 @@ def find_mapping(path: Path) -> dict[str, Any] | None:
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a file of plain YAML; raise OSError or ValueError likewise."""
+    """Return the content of a file of plain YAML; raise OSError if it cannot be read, ValueError if malformed."""
     return parse_yaml(read_regular(path))

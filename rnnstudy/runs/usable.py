@@ -1,4 +1,4 @@
-"""Whether a folder can take a run: empty, or holding that very run, undamaged."""
+"""Whether a folder can take a run: it must be empty, or hold that very run, undamaged."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +13,11 @@ from rnnstudy.runs.untrusted import read_json, read_yaml
 
 
 def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str | None) -> None:
-    """Refuse a folder in which a configuration cannot be run or resumed.
-
-    Args:
-        folder: The folder; it need not exist.
-        config: The configuration.
-        data_digest: Digest of the user's data that the task reads; None if it reads none.
+    """Refuse a folder in which a configuration cannot be run or resumed; it need not exist.
 
     Raises:
-        ConfigError: It is a file, is damaged, or holds something else, another run, or this one on other data.
+        ConfigError: It is a file, is damaged, or holds something else, another run, or this one on data with another
+            digest than `data_digest` (None without data).
     """
     if not folder.path.exists():
         return
@@ -32,7 +28,7 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str |
         raise ConfigError(
             f"{folder.path / linked[0]} is a link, and would be written through; put what it names in its place."
         )
-    # Listed before: another process may begin the same run between the two.
+    # Listed first: another process may begin the same run between the two.
     others = set(folder.path.iterdir()) - _left_of_a_start(folder)
     if folder.config.exists():
         _require_same(folder, config)
@@ -50,7 +46,7 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str |
 
 
 def _require_whole(folder: RunFolder) -> dict[str, Any] | None:
-    """Return run.json, None if it is not written yet; raise ConfigError for a damaged file, also of the result."""
+    """Return run.json, None if it is not written yet; raise ConfigError if it or the result is damaged."""
     anew = "Move the folder away to run it anew."
     if not folder.manifest.exists() and not folder.is_finished:
         return None
@@ -78,7 +74,7 @@ def _left_of_a_start(folder: RunFolder) -> set[Path]:
 
 
 def _require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a folder with the run of another configuration, and say what differs."""
+    """Raise ConfigError, with the differences, for a folder with the run of another configuration."""
     try:
         other = read_yaml(folder.config)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`rnnstudy show`: a task and one of its sequences, in words a person can read."""
+"""`rnnstudy show`: a task and one of its sequences, in words for people."""
 
 import inspect
 from bisect import bisect
@@ -16,16 +16,16 @@ from rnnstudy.tasks.base import Batch, Facts, RegressionTask, Task
 from rnnstudy.training.data import TrainingData
 
 LONG = 40
-"""Sequences of more time steps have the stretches left out where nothing happens."""
+"""Most time steps of a sequence that is shown without leaving out stretches in which nothing happens."""
 
 QUIET = 8
-"""Such a stretch is at least so long; a little of it stays at both ends."""
+"""Least length of such a stretch; a little of it stays at both ends."""
 
 MOST = 240
-"""Time steps shown of a sequence in which much happens; the middle is left out."""
+"""Most time steps shown of a sequence in which much happens; its middle is left out."""
 
 LABEL = 13
-"""Width of the column on the left."""
+"""Width of the left column."""
 
 INFORMATIVE, JUDGED, UNASKED = "^", "*", "\N{MIDDLE DOT}"
 
@@ -35,9 +35,7 @@ WHITE_SPACE = {" ": "\N{OPEN BOX}", "\n": "\N{RETURN SYMBOL}", "\t": "\N{RIGHTWA
 def show(arguments: Sequence[str], console: Console) -> None:
     """Print what a task is, and the first sequence that replica 0 would train on; the longest, if lengths vary.
 
-    Args:
-        arguments: Overrides, as for `rnnstudy train`; a ConfigError says what is wrong with them.
-        console: Where to print.
+    The arguments are overrides, as for `rnnstudy train`; a ConfigError reports their faults.
     """
     job = first_job(arguments)
     plan = check(job.config)
@@ -106,13 +104,13 @@ def _fact(name: str, text: str) -> str:
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names in a row, the middle ones left out if there are many."""
+    """Return names in a row, with the middle ones left out if there are many."""
     shown = [_visible(name) for name in names]
     return " ".join(shown if len(shown) <= most else [*shown[: most - 3], "...", *shown[-2:]])
 
 
 def _visible(name: str) -> str:
-    """Return a name that can be seen: white space has signs of its own, and what a screen cannot show is spelt out."""
+    """Return a name with signs for white space, and escapes for what a screen cannot show."""
     if name in WHITE_SPACE:
         return WHITE_SPACE[name]
     return "".join(
@@ -131,13 +129,13 @@ def _ranges(steps: Sequence[int]) -> str:
 
 
 def _column(cells: Sequence[str]) -> list[str]:
-    """Return the cells of one time step, set to the right; letters of double width count twice."""
+    """Return the cells of one time step, right-aligned; letters of double width count twice."""
     width = max(map(cell_len, cells))
     return [" " * (width - cell_len(cell)) + cell for cell in cells]
 
 
 def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
-    """Yield the first sequence of a batch, as rows of a table that is cut into pieces of the screen's width."""
+    """Yield the first sequence of a batch as the rows of a table, cut into pieces of the screen's width."""
     if facts.encoding == "features":
         labels = list(facts.input_names)
         inputs = [[_number(value) for value in batch.inputs[:, 0, index].tolist()] for index in range(len(labels))]
@@ -164,7 +162,7 @@ def _sequence(facts: Facts, batch: Batch, width: int) -> Iterator[str]:
 
 
 def _asked(facts: Facts, batch: Batch) -> tuple[list[str], list[str]]:
-    """Return the target at each time step, and whether it is the answer; empty where nothing is read."""
+    """Return the target at each time step, and a mark where it is the answer; empty where no output is read."""
     targets, judged = [""] * len(batch.inputs), [""] * len(batch.inputs)
     for index, step in enumerate(batch.loss_steps.tolist()):
         target = batch.targets[index, 0]
@@ -181,7 +179,7 @@ def _number(value: float) -> str:
 
 
 def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
-    """Yield the time steps to show in order; None stands for a stretch that is left out."""
+    """Yield the time steps to show in order; None marks a stretch that is left out."""
     steps = len(busy)
     kept = [True] * steps
     if steps > LONG:
@@ -197,7 +195,7 @@ def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
 
 
 def _around(sorted_steps: Sequence[int], step: int) -> Sequence[int]:
-    """Return the nearest of some time steps on either side."""
+    """Return the nearest time steps on either side."""
     place = bisect(sorted_steps, step)
     return sorted_steps[max(place - 1, 0) : place + 1]
 

@@ -1,4 +1,4 @@
-"""What has become of every run in a folder, from what is on the disk alone; needs no torch."""
+"""State of every run in a folder, from the disk alone; needs no torch."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from rnnstudy.runs.untrusted import find_mapping, read_regular, read_yaml
 
 
 class Condition(StrEnum):
-    """What a run is; in the order in which a person wants to see them."""
+    """Condition of a run, in the order of interest to the user."""
 
     RUNNING = "running"
     FAILED = "failed"
@@ -34,14 +34,14 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """What has become of one run.
+    """State of one run.
 
     Args:
-        folder: Where it is, or is to be.
-        condition: What it is.
-        step: Optimizer steps done; None if that is not known.
-        num_steps: Steps it is to do at most; None if that is not known.
-        detail: Why it failed, who does it, or the like; empty if there is nothing to say.
+        folder: Folder of the run; it need not exist yet.
+        condition: Condition of the run.
+        step: Optimizer steps done; None if unknown.
+        num_steps: Most optimizer steps of the run; None if unknown.
+        detail: Why it failed, which process does it, or the like; empty if there is nothing to add.
     """
 
     folder: RunFolder
@@ -53,11 +53,11 @@ class RunStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The runs below some folders.
+    """Runs below some folders.
 
     Args:
-        runs: In the order of their conditions.
-        commands: Command lines that go on with what is not finished, each with the number of runs it is for.
+        runs: Runs in the order of their conditions.
+        commands: Command lines that resume what is not finished, each with its number of runs.
     """
 
     runs: list[RunStatus]
@@ -65,11 +65,11 @@ class Listing:
 
     @property
     def counts(self) -> Mapping[Condition, int]:
-        """How many runs there are of each condition."""
+        """Number of runs per condition."""
         return Counter(run.condition for run in self.runs)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the same as plain data."""
         runs = [{**asdict(run), "folder": str(run.folder.path)} for run in self.runs]
         return {"runs": runs, "commands": self.commands}
 
@@ -79,7 +79,7 @@ def status_of(folder: RunFolder) -> RunStatus:
     holder = holder_of(folder.lock)
     if holder is not None:
         return _running(folder, holder)
-    # `os.path.exists`, unlike that of a Path, is no error where a folder may not be entered.
+    # `os.path.exists`, unlike that of a Path, raises no error in a folder without permission.
     if os.path.exists(folder.result):
         result = find_mapping(folder.result)
         if result is None or not isinstance(result.get("steps"), int):
@@ -136,7 +136,7 @@ _NUM_STEPS = re.compile(r"^train:\n(?:  .*\n)*?  num_steps: (\d+)$", re.MULTILIN
 
 
 def _num_steps(folder: RunFolder) -> int | None:
-    """Return the steps that a run is to do, without reading all of its configuration: there may be thousands."""
+    """Return the most steps of a run without parsing its whole configuration: there may be thousands of runs."""
     with suppress(OSError, ValueError):
         found = _NUM_STEPS.search(read_regular(folder.config).decode())
         return int(found[1]) if found else None
@@ -144,10 +144,7 @@ def _num_steps(folder: RunFolder) -> int | None:
 
 
 def list_runs(directories: Iterable[Path]) -> Listing:
-    """Return the state of all runs below some folders, and of those that were asked for there.
-
-    Args:
-        directories: Folders with runs at any depth, or runs themselves.
+    """Return the state of all runs in or below some folders, and of those that were asked for there.
 
     Raises:
         ConfigError: A folder does not exist, or there is no run.
@@ -162,7 +159,7 @@ def list_runs(directories: Iterable[Path]) -> Listing:
     for parent, folders in _found(directories):
         for folder in folders:
             statuses[folder.lock.absolute()] = status_of(folder)
-        # The list used last says how to go on.
+        # The ledger used last gives the command that resumes a run.
         for ledger in find_ledgers(parent):
             try:
                 _take(ledger, statuses, commands)
@@ -180,10 +177,10 @@ def list_runs(directories: Iterable[Path]) -> Listing:
 
 
 def _take(ledger: Ledger, statuses: dict[Path, RunStatus], commands: dict[Path, str]) -> None:
-    """Add the runs of a list that have no folder, and how to go on with any of them."""
+    """Add the runs of a ledger that have no folder, and the command that resumes any of its runs."""
     command = _harmless(ledger.command)
     for entry in ledger.entries():
-        # Only runs beside the list: it may come from another machine, with other paths.
+        # Only runs beside the ledger: it may come from another machine, with other paths.
         folder = RunFolder(ledger.path.parents[2] / entry.folder.path.name)
         place = folder.lock.absolute()
         if place not in statuses:
@@ -192,16 +189,7 @@ def _take(ledger: Ledger, statuses: dict[Path, RunStatus], commands: dict[Path, 
 
 
 def _led_to(folder: RunFolder, command: str, config: Mapping[str, Any]) -> str:
-    """Have a command go on with the run in a folder, though that was moved, or the command was given elsewhere.
-
-    Args:
-        folder: Folder of the run.
-        command: Command line; empty if it is not known.
-        config: Configuration of the run when the command was given.
-
-    Returns:
-        The command, with the place added if from here it would lead to another.
-    """
+    """Return a known command, with the folder's place added if the command would not lead to it from here."""
     key, place = ("output_dir", folder.path.parent) if config.get("run_dir") is None else ("run_dir", folder.path)
     there = config.get(key)
     if not command or not isinstance(there, str) or os.path.abspath(there) == os.path.abspath(place):
@@ -210,14 +198,14 @@ def _led_to(folder: RunFolder, command: str, config: Mapping[str, Any]) -> str:
 
 
 def _retrying(command: str, run: RunStatus) -> str:
-    """Have a command that leaves out what has failed try it again, for a run that has."""
+    """Return a command that retries a failed run even where the original one leaves such runs out."""
     if run.condition is not Condition.FAILED or "retry_failed=false" not in command:
         return command
     return f"{command} retry_failed=true"
 
 
 def _harmless(command: str) -> str:
-    """Return a command line if it does nothing but call rnnstudy, as the list of a stranger need not; else ""."""
+    """Return a command line, perhaps a stranger's, if it does nothing but call rnnstudy; else ""."""
     with suppress(ValueError):
         words = shlex.split(command)
         if words[:1] == ["rnnstudy"] and shlex.join(words) == command and not _names_code(words):
@@ -226,7 +214,7 @@ def _harmless(command: str) -> str:
 
 
 def _names_code(words: Iterable[str]) -> bool:
-    """Return whether words could have Hydra call any function: its own nodes and folders are not guarded."""
+    """Return whether words could make Hydra call any function: its own nodes and folders are not guarded."""
     return any(
         "_target_" in word
         or word.startswith(("-c", "--c", "-p", "--p"))
@@ -236,7 +224,7 @@ def _names_code(words: Iterable[str]) -> bool:
 
 
 _LAUNCHER = re.compile(r"hydra/launcher=\w+|\+?hydra\.launcher\.[a-z]\w*=[\w.:/-]*", re.ASCII)
-"""What a command line may say of Hydra: which launcher, and plain values of its settings."""
+"""Words about Hydra that are allowed: the choice of a launcher, and plain values of its settings."""
 
 
 def _own_command(folder: RunFolder) -> str:
@@ -252,10 +240,10 @@ def _own_command(folder: RunFolder) -> str:
 
 
 def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]]:
-    """Yield the folders that hold runs or lists of runs, each with its runs."""
+    """Yield the folders that hold runs or ledgers, each with its runs."""
     for directory in directories:
         if _is_run(directory):
-            # The name of a run's folder tells where its lock is, and "." or "x/.." is not its name.
+            # The lock's path depends on the name of the run's folder, which "." and "x/.." hide.
             run = directory.resolve() if directory.name in {"", ".."} else directory
             yield run / RECORDS, [RunFolder(run)]
             continue
@@ -263,7 +251,7 @@ def _found(directories: Iterable[Path]) -> Iterator[tuple[Path, list[RunFolder]]
             parent = Path(place)
             runs = sorted(name for name in names if _is_run(parent / name))
             has_lists = RECORDS in names
-            # Nothing within a run, nor within the records, is a run.
+            # Nothing within a run or the records is a run.
             names[:] = [name for name in names if name not in runs and name != RECORDS]
             if runs or has_lists:
                 yield parent, [RunFolder(parent / name) for name in runs]

@@ -1,4 +1,4 @@
-"""The runs of a command line, checked and planned: all that can be wrong before a run begins."""
+"""The runs of a command line, checked and planned: every fault that can show before a run begins."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ class PlannedRun:
     Args:
         job: The run as it was asked for.
         plan: Everything built from its configuration.
-        folder: Where it is, or will be.
+        folder: Folder of the run; it need not exist yet.
     """
 
     job: Job
@@ -30,23 +30,14 @@ class PlannedRun:
     folder: RunFolder
 
     def located_again(self) -> "PlannedRun":
-        """Return the run with the folder that it has now; raise ConfigError if it cannot be done there any more."""
+        """Return the run with its present folder; raise ConfigError if it cannot be done there any more."""
         return replace(self, folder=_usable_folder(self.job, self.plan))
 
 
 def check(config: Config, plain: PlainSettings | None = None, *, elsewhere: bool = False) -> Plan:
-    """Check everything in a configuration that can be checked before training.
+    """Return the plan of a configuration, after all checks that can precede training; raise ConfigError for a fault.
 
-    Args:
-        config: The resolved configuration of a run.
-        plain: What `check_plain` returned for it; checked here if None.
-        elsewhere: Whether another machine does the run. It may have a GPU although this one has none.
-
-    Returns:
-        Everything that the configuration asks for.
-
-    Raises:
-        ConfigError: The first thing that is wrong.
+    With `elsewhere`, another machine does the run: it may have a GPU although this one has none.
     """
     plan = plan_run(config, plain)
     require_device_name(plan.run.device)
@@ -69,20 +60,13 @@ def plan_all(
     elsewhere: bool = False,
     tell: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[PlannedRun]:
-    """Plan all jobs; of those that ask for the same run only the first is kept.
+    """Return the planned runs of all jobs, labelled and in order; of those for the same run, only the first.
 
-    Args:
-        jobs: The jobs.
-        plains: What `check_plain` returned for each.
-        is_sweep: Whether an error names its job.
-        elsewhere: Whether other machines do the runs.
-        tell: Receives, before each job, how many are planned and of how many.
-
-    Returns:
-        The runs, labelled, in the order of the jobs.
+    `plains` holds the result of `check_plain` for each job. With `elsewhere`, other machines do the runs. `tell` is
+    called before each job with the number of jobs planned and of all.
 
     Raises:
-        ConfigError: The first thing that is wrong, and in a sweep with which job.
+        ConfigError: The first fault; with `is_sweep` it names the job.
     """
     known: dict[str, dict[str, str]] = {}
     planned: dict[Path, PlannedRun] = {}

@@ -1,4 +1,4 @@
-"""From a command line to the configurations of the runs it asks for, through Hydra; each is composed once."""
+"""From a command line to the configurations of its runs, through Hydra; each is composed once."""
 
 import itertools
 import os
@@ -33,20 +33,20 @@ CONFIG = "config"
 _TO_SEARCH = "To search, see rnnstudy tune --help."
 
 Telling = Callable[[int, int], None]
-"""Is told how many runs are done with, and of how many."""
+"""Function called before each run with the number of runs done and of all."""
 
 _INFORMATION_FLAGS = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "--version"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """What a command line asks for.
+    """Runs that a command line asks for.
 
     Args:
-        jobs: The runs, in their order.
+        jobs: The runs, in order.
         is_sweep: Whether several may be asked for: with -m, or by an experiment that is a sweep.
-        config: Hydra's configuration of the sweep; of the run, if it is none.
-        context: What Hydra's launchers need beside it.
+        config: Hydra's configuration of the sweep, or of the single run.
+        context: Context that Hydra's launchers need beside it.
     """
 
     jobs: list[Job]
@@ -56,7 +56,7 @@ class Composition:
 
     @property
     def launcher(self) -> str:
-        """Name of the launcher that was chosen."""
+        """Name of the chosen launcher."""
         return str(self.config.hydra.runtime.choices["hydra/launcher"])
 
 
@@ -66,7 +66,7 @@ def wants_information(arguments: Sequence[str]) -> bool:
 
 
 def inform(arguments: Sequence[str]) -> None:
-    """Let Hydra answer a command line about the configuration, and exit; raise ConfigError for what is wrong."""
+    """Let Hydra answer a command line about the configuration, and exit; raise ConfigError for a fault."""
     main = hydra.main(config_path=str(conf_folder()), config_name=CONFIG, version_base="1.3")(lambda config: None)
     with _surroundings(arguments), _explaining_errors(arguments):
         main()
@@ -74,18 +74,7 @@ def inform(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def composing(arguments: Sequence[str], tell: Telling = lambda done, count: None) -> Iterator[Composition]:
-    """Compose what a command line asks for; Hydra can launch jobs until the end of the `with` block.
-
-    Args:
-        arguments: Overrides and flags of Hydra.
-        tell: Told before each run of a sweep is composed.
-
-    Yields:
-        The runs.
-
-    Raises:
-        ConfigError: What is wrong.
-    """
+    """Compose the runs of a command line, for Hydra to launch within the block; raise ConfigError for a fault."""
     with _surroundings(arguments):
         with _explaining_errors(arguments):
             composition = _compose(arguments, tell)
@@ -93,7 +82,7 @@ def composing(arguments: Sequence[str], tell: Telling = lambda done, count: None
 
 
 def compose_jobs(arguments: Sequence[str]) -> list[Job]:
-    """Return the unchecked runs that overrides and flags of Hydra ask for; raise ConfigError for what is wrong."""
+    """Return the unchecked runs that overrides and flags of Hydra ask for; raise ConfigError for a fault."""
     with composing(arguments) as composition:
         return composition.jobs
 
@@ -121,7 +110,7 @@ def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Put the flag of a sweep in front: Hydra does not know it between overrides."""
+    """Put the flag of a sweep in front: Hydra does not recognise it between overrides."""
     flags = [argument for argument in arguments if argument in {"-m", "--multirun"}]
     return flags[:1] + [argument for argument in arguments if argument not in flags]
 
@@ -147,7 +136,7 @@ def _require_ours(config: DictConfig, *, is_sweep: bool) -> None:
 
 def _each(loader: ConfigLoader, sweep: DictConfig, tell: Telling) -> Iterator[DictConfig]:
     """Yield the configuration of every combination in a sweep; raise ConfigError if there is none."""
-    # What refers to other values is resolved in each run, not here with their defaults.
+    # References to other values are resolved in each run, not here with their defaults.
     params = cast(dict[str, Any], OmegaConf.to_container(sweep.hydra.sweeper.params or OmegaConf.create()))
     given = cast(list[str], OmegaConf.to_container(sweep.hydra.overrides.task))
     given = [*(f"{key}={value}" for key, value in params.items()), *given]
@@ -169,8 +158,8 @@ def _each(loader: ConfigLoader, sweep: DictConfig, tell: Telling) -> Iterator[Di
 
 
 def _job(config: DictConfig) -> Job:
-    """Return the job that a configuration describes; raise ConfigError for a missing value without a default."""
-    # What refers to Hydra's own settings is resolved there.
+    """Return the job of a configuration; raise ConfigError for a missing value without a default."""
+    # References to Hydra's own settings are resolved there.
     HydraConfig.instance().set_config(config)
     chosen: Mapping[str, Any] = config.hydra.runtime.choices
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -193,20 +182,20 @@ def _job(config: DictConfig) -> Job:
 
 
 def _resolved(override: str, values: Mapping[str, Any]) -> str:
-    """Return an override with the value that it has in a run, where it refers to other values."""
+    """Return an override that refers to other values with its value in the run; any other as it is."""
     key, _, value = override.partition("=")
     return f"{key}={values[key]}" if "$" in value and key in values else override
 
 
 @contextmanager
 def _surroundings(arguments: Sequence[str]) -> Iterator[None]:
-    """Give Hydra its arguments, and have it raise errors rather than print them and exit."""
+    """Give Hydra its arguments, and make it raise errors instead of printing them and exiting."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = ["rnnstudy train", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with warnings.catch_warnings():
-            # The presets in conf/hydra/launcher have the plugins' names; that they are checked by them is welcome.
+            # The presets in conf/hydra/launcher have the plugins' names: that the plugins check them is intended.
             warnings.filterwarnings("ignore", "\n.*is validated against ConfigStore schema")
             yield
     finally:
@@ -218,7 +207,7 @@ def _surroundings(arguments: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _explaining_errors(arguments: Sequence[str]) -> Iterator[None]:
-    """Turn what Hydra refuses into a ConfigError of one line; a ValueError of any other kind stays."""
+    """Turn Hydra's errors into a ConfigError of one line; a ValueError of any other kind stays."""
     try:
         yield
     except MissingConfigException as error:
@@ -228,7 +217,7 @@ def _explaining_errors(arguments: Sequence[str]) -> Iterator[None]:
     except ValueError as error:
         if str(error).startswith("Only one of"):
             raise ConfigError(f"{error}.") from None
-        # Of all that Hydra refuses, this has no class of its own.
+        # Of Hydra's errors, this one alone has no class of its own.
         if isinstance(error, ConfigError) or "Config group override must be" not in str(error):
             raise
         wrong = " ".join(each for each in arguments if each.partition("=")[2] in {"null", "true", "false"})
@@ -236,7 +225,7 @@ def _explaining_errors(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def first_job(arguments: Sequence[str]) -> Job:
-    """Return the unchecked run that overrides ask for, of a sweep the first; raise ConfigError for what is wrong."""
+    """Return the unchecked (in a sweep, the first) run that overrides ask for; raise ConfigError for a fault."""
     for argument in arguments:
         if argument.startswith("-"):
             raise ConfigError(f"{argument} is not known here: there is one run, and overrides.")

@@ -1,4 +1,4 @@
-"""What Hydra refuses, told in one line that names the way out."""
+"""Hydra's errors in one line that names the way out."""
 
 import difflib
 import re
@@ -21,12 +21,12 @@ _LAUNCHERS = ("basic", "joblib", "submitit_slurm")
 
 
 def install_launchers() -> str:
-    """Say how to get the launchers that come with an extra."""
+    """Return how to install the launchers that come with an extra."""
     return "joblib (this machine's cores) and submitit_slurm (a cluster) come with: pip install 'rnnstudy[cluster]'"
 
 
 def explain_missing(error: MissingConfigException) -> str:
-    """Say which members there are in place of one that there is not."""
+    """Return which members exist in place of a missing one."""
     name = error.missing_cfg_file or ""
     group, _, member = name.rpartition("/")
     members = [path.stem for path in (conf_folder() / group).glob("*.yaml")] if group in FILES else []
@@ -40,7 +40,7 @@ def explain_missing(error: MissingConfigException) -> str:
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> str:
-    """Say in one line what Hydra says in several."""
+    """Return Hydra's error in one line instead of several."""
     if isinstance(error, OverrideParseException):
         reason = (error.message or "").partition("\n")[0]
         quotes = _quoted(str(error.override))
@@ -57,7 +57,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _quoted(override: str) -> str:
-    """Say how to write a value with letters that Hydra cannot read otherwise, such as ü, ~ or a blank."""
+    """Return how to write a value with letters that Hydra cannot read unquoted, such as ü, ~ or a blank."""
     key, _, value = override.partition("=")
     if not value or re.fullmatch(r"[\w./+,:\[\]{}()'\"=-]*", value, re.ASCII):
         return ""
@@ -65,14 +65,14 @@ def _quoted(override: str) -> str:
 
 
 def _elsewhere(key: str, config: DictConfig) -> str:
-    """Say where a key of this name is, if it is further in."""
+    """Return where a key of this name is, if it is nested deeper."""
     known = walk(cast(dict[str, Any], OmegaConf.to_container(config)))
     places = [place for place, _ in known if place.endswith(f".{key}")]
     return f"Did you mean {' or '.join(places)}? " if places else ""
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
-    """Say which keys there are in place of an unknown one."""
+    """Return which keys exist in place of an unknown one."""
     others = [
         argument for argument in arguments if not argument.startswith("-") and not argument.lstrip("+~").startswith(key)
     ]

@@ -1,4 +1,4 @@
-"""Everything that is used of Hydra beyond its public interface, and the versions for which it was tried."""
+"""Everything used of Hydra beyond its public interface, and the versions for which it was tested."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 TRIED = ("1.3.8",)
-"""Versions of Hydra that have what is imported here."""
+"""Versions of Hydra that have the imports above."""
 
 
 def parse_arguments(arguments: Sequence[str]) -> Namespace:
-    """Take a command line apart as Hydra's own programs do."""
+    """Parse a command line as Hydra's own programs do."""
     return get_args_parser().parse_args(list(arguments))
 
 
 def make_loader(folder: Path, further: Path | None) -> ConfigLoader:
-    """Make what composes configurations from the files of a folder, and of a further one if that is given."""
+    """Make a loader of configurations from the files of a folder, and of a further one if given."""
     search_path = create_config_search_path(str(folder))
     if further is not None:
         search_path.prepend("command-line", f"file://{further}", SearchPathQuery(provider="schema"))
@@ -30,5 +30,5 @@ def make_loader(folder: Path, further: Path | None) -> ConfigLoader:
 
 
 def make_context(loader: ConfigLoader, config: DictConfig) -> HydraContext:
-    """Make what Hydra's launchers need beside a configuration."""
+    """Make the context that Hydra's launchers need beside a configuration."""
     return HydraContext(config_loader=loader, callbacks=Callbacks(config))

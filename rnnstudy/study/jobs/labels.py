@@ -1,4 +1,4 @@
-"""What the jobs of a sweep are called, on the screen and in errors."""
+"""Names of a sweep's jobs on the screen and in errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def labelled(jobs: Sequence[Job]) -> list[Job]:
 
 @contextmanager
 def naming_the_run(job: Job, *, is_sweep: bool) -> Iterator[None]:
-    """Have a ConfigError about a job of a sweep name the job."""
+    """Make a ConfigError about a job of a sweep name the job."""
     try:
         yield
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What to do when memory, the disk or a checkpoint fails a run."""
+"""Advice for a run that fails for lack of memory or disk, or because of its checkpoint."""
 
 import errno
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def _is_about_memory(error: Exception) -> bool:
 
 @contextmanager
 def advise_on_memory(folder: RunFolder) -> Iterator[None]:
-    """Turn an error of too little memory into a RnnstudyError that says what to lower."""
+    """Turn an error of too little memory into a RnnstudyError that names what to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -32,7 +32,7 @@ def advise_on_memory(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def advise_on_disk(folder: RunFolder) -> Iterator[None]:
-    """Turn an error in writing a run into a RnnstudyError that says what is intact and what to do."""
+    """Turn an error in writing a run into a RnnstudyError that reports what is intact and what to do."""
     try:
         yield
     except OSError as error:
@@ -47,7 +47,7 @@ def advise_on_disk(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def advise_on_misfit(folder: RunFolder) -> Iterator[None]:
-    """Turn what a whole checkpoint of another run causes into a RnnstudyError; other errors stay."""
+    """Turn an error caused by an intact checkpoint of another run into a RnnstudyError; other errors stay."""
     try:
         yield
     except Exception as error:

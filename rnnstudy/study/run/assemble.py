@@ -10,7 +10,7 @@ from rnnstudy.training.loop import Parts
 
 
 def interface_of(task: Task) -> Interface:
-    """Return what a task asks of a network."""
+    """Return the interface that a task requires of a network."""
     facts = task.facts
     return Interface(
         input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
@@ -18,7 +18,7 @@ def interface_of(task: Task) -> Interface:
 
 
 def assemble(plan: Plan, device: torch.device) -> Parts:
-    """Build everything that a plan asks for, the network with its initial weights."""
+    """Build everything that a plan asks for, including the network with its initial weights."""
     generators = replica_generators(plan.run.seed, plan.run.replicas, "init")
     network = plan.model.build(interface_of(plan.task), generators)
     for mitigation in plan.mitigations:

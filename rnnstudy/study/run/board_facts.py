@@ -1,4 +1,4 @@
-"""What TensorBoard is told of a run."""
+"""Facts about a run for TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _ALWAYS = ("seed", "replicas", "model.hidden_size", "optimizer.lr", "train.batch
 
 
 def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFacts:
-    """Return what TensorBoard's view of a run needs to know beforehand."""
+    """Return the facts that TensorBoard's view of a run needs beforehand."""
     facts = plan.task.facts
     layers = network.recurrent_layers
     scaling = [name for name, each in zip(mitigations, plan.mitigations, strict=True) if each.coefficient]
@@ -33,10 +33,7 @@ def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFa
 def hyperparameters(config: Mapping[str, Any], overrides: Sequence[str], seq_len: int) -> Hyperparameters:
     """Return the columns of TensorBoard's HParams page: chosen members, a few sizes, all single values set by hand.
 
-    Args:
-        config: The resolved configuration, with `choices`.
-        overrides: What was set by hand, such as "task.lag=40".
-        seq_len: Greatest length of a sequence that is trained on, in time steps.
+    `seq_len` is the greatest length of a training sequence, in time steps.
     """
     choices, flat = config["choices"], dict(walk(config))
     columns: dict[str, str | float | bool] = {}
@@ -51,7 +48,7 @@ def hyperparameters(config: Mapping[str, Any], overrides: Sequence[str], seq_len
 
 
 def chosen_columns(overrides: Sequence[str]) -> list[str]:
-    """Return the hyperparameters that tell runs apart: what was set by hand, or else model and mitigation."""
+    """Return the hyperparameters that distinguish runs: those set by hand, or else model and mitigation."""
     return _set_by_hand(overrides) or ["model", "mitigation"]
 
 

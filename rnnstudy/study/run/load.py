@@ -1,4 +1,4 @@
-"""The network of a run, from its folder."""
+"""Network of a run, read from its folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,10 @@ class Loaded:
     """A run at one of its checkpoints.
 
     Attributes:
-        folder: Where it is.
-        plan: What its configuration asks for.
+        folder: Folder of the run.
+        plan: Plan of its configuration.
         model: Name of its model.
-        network: With the weights of the checkpoint, on the CPU.
+        network: Network with the weights of the checkpoint, on the CPU.
         step: Optimizer steps done by then.
     """
 
@@ -36,14 +36,10 @@ class Loaded:
 
 
 def load_run(path: Path, step: int | None = None) -> Loaded:
-    """Return a run at one of its checkpoints, from its folder; no code in it is run.
-
-    Args:
-        path: The run folder.
-        step: Optimizer steps after which the checkpoint was saved; the last one if None.
+    """Return a run from its folder, after `step` optimizer steps (None: the last checkpoint); run no code in it.
 
     Raises:
-        RnnstudyError: It is no run, has no such checkpoint, or one that does not fit its configuration.
+        RnnstudyError: It is not a run, has no such checkpoint, or one that does not fit its configuration.
     """
     folder = RunFolder(path)
     if not folder.config.is_file():
@@ -65,7 +61,7 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
     if not isinstance(config, dict):
         raise RnnstudyError(f"{folder.config} is not the configuration of a run.")
     try:
-        # Where it ran does not matter for looking at it.
+        # The device on which it ran does not matter here.
         plan = check({**config, "device": "cpu"})
     except ConfigError as error:
         raise ConfigError(f"{folder.config}: {error}") from None
@@ -74,7 +70,7 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
 
 
 def _require_same_data(folder: RunFolder, plan: Plan) -> None:
-    """Raise RnnstudyError unless the run read this very file: a stranger's may name any of this machine."""
+    """Raise RnnstudyError unless the run read this very file: a stranger's may name any file of this machine."""
     if plan.task.data_digest is None:
         return
     if (find_mapping(folder.manifest) or {}).get("data_digest") != plan.task.data_digest:
@@ -107,7 +103,7 @@ def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any
 
 
 def _fill(network: Network, content: dict[str, Any], where: str) -> None:
-    """Put a checkpoint's weights into a network; raise RnnstudyError if they are those of another model."""
+    """Load a checkpoint's weights into a network; raise RnnstudyError if they are those of another model."""
     state = content.get("network")
     own = network.state_dict()
     if not isinstance(state, dict) or not all(isinstance(weight, torch.Tensor) for weight in state.values()):

@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, commit, machine."""
+"""Provenance of a run: versions, commit, machine."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ import rnnstudy
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes a run."""
+    """Return the versions of the software that computes a run."""
     packages = ("torch", "numpy", "tensorboard", "hydra-core")
     return {
         "rnnstudy": rnnstudy.__version__,
@@ -39,7 +39,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the device as a person would call it."""
+    """Return the name of a device for people."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({platform.machine()})"

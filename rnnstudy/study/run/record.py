@@ -1,4 +1,4 @@
-"""What a run leaves beside its logs: manifest, result, a summary for people."""
+"""Records that a run leaves beside its logs: manifest, result, a summary for people."""
 
 import hashlib
 from contextlib import closing
@@ -20,7 +20,7 @@ from rnnstudy.writers.run_log import RunLog
 
 
 def manifest(planned: PlannedRun, device: torch.device) -> dict[str, Any]:
-    """Return the content of run.json: what is known of a run before it trains."""
+    """Return the content of run.json: everything known about a run before it trains."""
     job, plan = planned.job, planned.plan
     return {
         "format": FORMAT,
@@ -60,7 +60,7 @@ def _facts(task: Task) -> dict[str, Any]:
 
 
 def result_of(planned: PlannedRun, training: Training, device: torch.device) -> dict[str, Any]:
-    """Return the content of result.json: how a run ended, one entry per replica."""
+    """Return the content of result.json: the outcome of a run, one entry per replica."""
     folder, run = planned.folder, planned.plan.run
     steps_to_solve = [None if steps == NEVER else steps for steps in training.states.steps_to_solve.tolist()]
     return {
@@ -93,7 +93,7 @@ def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | N
 
 
 def summary_line(training: Training, folder: RunFolder, *, judged: bool) -> str:
-    """Return the line that ends a run on the screen and in its history."""
+    """Return the last line of a run on the screen and in its history."""
     names = training.states.names()
     told = [f"solved {names.count('solved')} of {len(names)} replicas" if judged else f"trained {len(names)} replicas"]
     steps = training.states.steps_to_solve

@@ -31,26 +31,23 @@ def do_run(
 ) -> RunFolder:
     """Do a run, resume it, or find it finished.
 
-    Args:
-        planned: The run.
-        screen: Where it is shown.
-        views: Are told every measurement, beside the run's own log.
-        stop: Asked after every step; true saves a checkpoint and ends the run with `Interrupted`.
+    `views` receive every measurement, beside the run's own log. `stop` is called after every step; true saves a
+    checkpoint and ends the run with `Interrupted`.
 
     Returns:
-        The run folder.
+        Folder of the run.
 
     Raises:
         ConfigError: By now the folder holds something else.
         HeldError: Another process does this run.
-        Interrupted: The run was told to stop; a checkpoint is saved.
+        Interrupted: The run was asked to stop; a checkpoint is saved.
         RnnstudyError: The run failed, for a reason that the user can do something about.
         Exception: It failed for another reason; either is kept in the run folder.
     """
     with screen.follow(waiting(planned.job.label, planned.plan)) as progress:
         if not planned.folder.is_finished:
             with _held(planned.folder, progress) as lost:
-                # Another process may have named the folder, or done the run, until the lock was held.
+                # Another process may have named the folder, or done the run, before the lock was held.
                 planned = planned.located_again()
                 if not planned.folder.is_finished:
                     return _attempt(planned, progress, views=views, stop=lambda: lost() or stop())
@@ -61,7 +58,7 @@ def do_run(
 
 @contextmanager
 def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], bool]]:
-    """Hold the lock of a run; yield what to ask after every step, which raises LostError once the lock is lost."""
+    """Hold the lock of a run; yield a check to call after every step, which raises LostError once the lock is lost."""
     lock = Lock(folder.lock, progress.told)
 
     def lost() -> bool:
@@ -79,7 +76,7 @@ def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], boo
 def _attempt(
     planned: PlannedRun, progress: RunProgress, *, views: Sequence[Writer], stop: Callable[[], bool]
 ) -> RunFolder:
-    """Do a run whose lock is held, and return its folder; why it failed is kept there."""
+    """Do a run whose lock is held, and return its folder; an error is recorded there."""
     folder, plan = planned.folder, planned.plan
     device = select_device(plan.run.device)
     progress.record_in(folder)
@@ -97,7 +94,7 @@ def _attempt(
 
 
 def _prepare(planned: PlannedRun, device: torch.device) -> None:
-    """Make the folder with the configuration and what is known before training; an OSError if that fails."""
+    """Make the folder with the configuration and all that is known before training; raise OSError if that fails."""
     folder, config = planned.folder, dict(planned.job.config)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.failure.unlink(missing_ok=True)
@@ -123,7 +120,7 @@ def _train(
         checkpoints.drop(path)
     with advise_on_misfit(folder):
         was_done = content is not None and content["done"] is True
-        # The step of a checkpoint is done again, unless the run had come to its end.
+        # The step of a checkpoint is repeated, unless the run had ended.
         purge_step = int(content["step"]) + was_done if content is not None else 0
     parts = assemble(plan, device)
     facts = run_facts(plan, job.config["choices"]["mitigation"], parts.network)

@@ -13,7 +13,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, si
 
 @contextmanager
 def handling(numbers: Iterable[signal.Signals], handle: Callable[[int, object], None]) -> Iterator[None]:
-    """Have signals handled until the end of the block; a closing terminal stays ignored where it is, as under nohup."""
+    """Handle signals until the end of the block; a closing terminal stays ignored where it was, as under nohup."""
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
     previous = {number: signal.signal(number, handle) for number in numbers if number not in ignored}
     try:
@@ -27,14 +27,11 @@ def handling(numbers: Iterable[signal.Signals], handle: Callable[[int, object], 
 def stop_requests(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     """Turn signals into a request to stop after the step; a second Ctrl-C stops at once.
 
-    Args:
-        stop: Another reason to stop.
-
     Yields:
-        Whether to stop, to be asked after every step.
+        Whether to stop, on a signal or by `stop`; call it after every step.
 
     Raises:
-        Interrupted: The run has stopped; tells the signal, if it was one.
+        Interrupted: The run has stopped; `signal` is the number of the signal that stopped it, if any.
     """
     if threading.current_thread() is not threading.main_thread():
         yield stop

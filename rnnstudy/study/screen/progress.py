@@ -1,4 +1,4 @@
-"""How the progress of runs is shown: one live table in a terminal, plain lines elsewhere."""
+"""Display of the progress of runs: one live table in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -27,22 +27,22 @@ from rnnstudy.writers.base import Entry, Scalar, Writer
 
 SECONDS_BETWEEN_TABLES = 0.5
 MOST_DRAWING = 0.01
-"""The share of the time that drawing may take: a long table is drawn less often."""
+"""Most of the time that drawing may take, as a fraction: a long table is drawn less often."""
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 class Screen:
-    """Shows the runs of a sweep, or a single one.
+    """Display of the runs of a sweep, or of a single one.
 
-    In a terminal it draws a table of all, from the first run that trains to the end of the `with` block; what is
-    printed on the same console, or written to stdout and stderr, appears above. Anywhere else, and outside of the
-    block, it prints a line per run now and then, without control codes.
+    In a terminal it draws a table of all, from the first run that trains to the end of the `with` block; text printed
+    on the same console, or written to stdout and stderr, appears above. Anywhere else, and outside of the block, it
+    prints a line per run at intervals, without control codes.
 
     Args:
-        console: Where to show them.
-        states: The runs to do, in their order; one that is not among them is added when it begins.
-        clock: Gives seconds that never go back.
+        console: Console to show them on.
+        states: The runs to do, in order; any other is added when it begins.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Screen:
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a table, or is to be once a run trains."""
+        """Whether there is a table, or will be once a run trains."""
         return self._live is not None and self._entered
 
     def follow(self, state: RunState) -> "RunProgress":
-        """Return what shows a run that begins: the first of the same name that waits here, or else a new one."""
+        """Return the progress of a run that begins: the first of its name that waits here, or else a new one."""
         for own in self.states:
             if own.name == state.name and own.stage is Stage.WAITING:
                 return RunProgress(self, own)
@@ -88,19 +88,19 @@ class Screen:
         return RunProgress(self, state)
 
     def draw(self) -> float:
-        """Draw the table anew, if there is one; return when to draw the next, on the clock."""
+        """Redraw the table, if there is one; return the clock time of the next drawing."""
         began = self.clock()
         if self._live is not None and self._entered:
             if not self._live.is_started:
                 self._live.start()
-                # Left visible, it need not be brought back should the process be killed.
+                # Left visible, it need not be restored if the process is killed.
                 self.console.show_cursor(True)
             self._live.refresh()
         ended = self.clock()
         return ended + max(SECONDS_BETWEEN_TABLES, (ended - began) / MOST_DRAWING)
 
     def redraw(self) -> None:
-        """Draw the table anew, if it is on the screen already."""
+        """Redraw the table, if it is on the screen already."""
         if self._live is not None and self._live.is_started:
             self._live.refresh()
 
@@ -109,7 +109,7 @@ class Screen:
         return draw(self.states, self.clock(), width=size.width, height=size.height)
 
     def say_line(self, state: RunState) -> None:
-        """Print a run as a line of its own."""
+        """Print the line of a run."""
         self.say(line(state, self.clock()))
 
     def say(self, text: str) -> None:
@@ -130,21 +130,16 @@ def waiting(name: str, plan: Plan) -> RunState:
 
 
 def _can_draw(console: Console) -> bool:
-    # Of the file itself, for FORCE_COLOR makes rich take a pipe for a terminal.
+    # Ask the file itself: FORCE_COLOR makes rich take a pipe for a terminal.
     in_terminal = console.is_interactive and console.file.isatty()
     return in_terminal and not console.quiet and console.encoding.startswith("utf")
 
 
 class RunProgress(Listener, Writer):
-    """Follows one run, from before its folder is looked at to its end, and has it shown.
-
-    Args:
-        screen: Where it is shown.
-        state: Of the run; kept up to date here.
-    """
+    """Progress of one run, from before a look at its folder to its end; keeps `state` current and has it shown."""
 
     def __init__(self, screen: Screen, state: RunState) -> None:
-        """The run has not begun."""
+        """Begin with a run that has not started."""
         self._screen, self.state = screen, state
         self._due = 0.0
         self._last: Progress | None = None
@@ -158,7 +153,7 @@ class RunProgress(Listener, Writer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Note how the run ended."""
+        """Record how the run ended."""
         if kind is None:
             self.state.stage = Stage.DONE
         else:
@@ -169,18 +164,18 @@ class RunProgress(Listener, Writer):
             self.state.ended = self._screen.clock()
         if isinstance(error, Exception):
             text = str(error) if isinstance(error, HeldError) else f"failed: {in_one_line(error)}"
-            # Whoever does a single run is told the error anyway.
+            # The caller of a single run gets the error anyway.
             (self.say if len(self._screen.states) > 1 else self._note)(text)
         elif kind is not None:
             self._note(str(error) or "stopped")
         self._screen.redraw()
 
     def record_in(self, folder: RunFolder) -> None:
-        """Keep what is said of the run from here on in its folder too."""
+        """Write messages about the run, from now on, to its folder too."""
         self._history = folder.history
 
     def told(self) -> dict[str, Any]:
-        """Return what other processes may read about the run: JSON. Called in a thread of its own."""
+        """Return what other processes may read about the run, as JSON; called in a thread of its own."""
         self._take()
         return self.state.told(self._screen.clock())
 
@@ -191,7 +186,7 @@ class RunProgress(Listener, Writer):
         self._screen.draw()
 
     def resume(self, step: int, states: ReplicaStates) -> None:
-        """Note the step after which the run resumes, and the state of each replica then."""
+        """Record the step after which the run resumes, and the state of each replica then."""
         self.state.resumed, self.state.step = True, step
         self._count(states)
         self.say(f"resumed after {step} steps")

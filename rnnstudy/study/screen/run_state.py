@@ -1,4 +1,4 @@
-"""Where the runs of a sweep stand, as plain data: whoever does a run fills it in, whoever shows it only reads."""
+"""State of a sweep's runs as plain data: the process that does a run fills it in, the screen only reads it."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ from rnnstudy.runs.untrusted import read_json
 
 
 class Stage(StrEnum):
-    """How far a run is."""
+    """Stage of a run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -27,14 +27,14 @@ class Stage(StrEnum):
 
 @dataclass(kw_only=True)
 class RunState:
-    """Where one run stands. None is what is not known, or what its task does not have.
+    """State of one run. None stands for what is unknown, or what its task does not have.
 
     Args:
-        name: What the run is called.
-        num_steps: Optimizer steps at most; a run whose replicas have all solved the task ends before.
-        replicas: How many networks train side by side.
-        stage: How far it is.
-        judged: Whether its task says when it is solved.
+        name: Name of the run.
+        num_steps: Most optimizer steps; a run whose replicas have all solved the task ends earlier.
+        replicas: Networks trained side by side.
+        stage: Stage of the run.
+        judged: Whether its task has a criterion for being solved.
         seq_len: Time steps of a sequence, the longest if they vary.
         step: Optimizer steps done.
         loss: Median training loss over the replicas: over those that train while it runs, over all once it is done.
@@ -43,8 +43,8 @@ class RunState:
         horizon: Median over the replicas of the last `horizon/h/layer_*/lag` of the top layer, in time steps.
         started: When it was started here, in seconds of the monotonic clock.
         ended: When it ended, likewise.
-        counted_from: Steps done, and when, at the first step done here: what its speed is measured from.
-        resumed: Whether it goes on from a checkpoint.
+        counted_from: Steps done, and when, at the first step done here: the origin for its speed.
+        resumed: Whether it resumed from a checkpoint.
     """
 
     name: str
@@ -64,7 +64,7 @@ class RunState:
     resumed: bool = False
 
     def seconds_taken(self, now: float) -> float | None:
-        """Return the seconds since the run was started here, or that it took; None if it was not."""
+        """Return the duration of the run here, until now or its end, in seconds; None if it was not started here."""
         if self.started is None:
             return None
         return (now if self.ended is None else self.ended) - self.started
@@ -77,14 +77,14 @@ class RunState:
         return (self.num_steps - self.step) * (now - since) / (self.step - first)
 
     def told(self, now: float) -> dict[str, Any]:
-        """Return what other processes may read about a run that is done here: JSON, times as seconds ago."""
+        """Return what other processes may read about a run that is done here, as JSON with times as seconds ago."""
         figures = {name: getattr(self, name) for name in _TOLD}
         figures["started"] = self.started and now - self.started
         figures["counted_from"] = self.counted_from and [self.counted_from[0], now - self.counted_from[1]]
         return figures
 
     def hear(self, figures: Mapping[str, Any], now: float) -> None:
-        """Take what `told` gave in another process a moment ago."""
+        """Take what `told` returned in another process a moment ago."""
         for name in _TOLD:
             setattr(self, name, figures[name])
         self.started = None if figures["started"] is None else now - figures["started"]
@@ -92,7 +92,7 @@ class RunState:
         self.counted_from = None if counted is None else (counted[0], now - counted[1])
 
     def read(self, result: Mapping[str, Any]) -> None:
-        """Take the figures of a finished run from what its `result.json` holds."""
+        """Take the figures of a finished run from the content of its `result.json`."""
         final, solved = result["final"], sum(steps is not None for steps in result["steps_to_solve"])
         tag = tags.top(tags.HORIZON, final, state="h")
         self.horizon = None if tag is None else median(final[tag])
@@ -102,7 +102,7 @@ class RunState:
         self.step = result["steps"]
 
     def take(self, path: Path) -> None:
-        """Take the figures of a finished run, as far as its `result.json` can be read."""
+        """Take the figures of a finished run, if its `result.json` can be read."""
         with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self.read(read_json(path))
 
@@ -113,12 +113,7 @@ _TOLD = ("num_steps", "replicas", "judged", "seq_len", "step", "loss", "solved",
 def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
     """Return the seconds left for all runs, as many at once as are running now; None while unknown.
 
-    A run that waits, or whose speed is not known yet, is taken to last as long as the mean of those that were done
-    here from their first step to the end.
-
-    Args:
-        states: Of all runs.
-        now: In seconds of the monotonic clock.
+    A run that waits, or whose speed is unknown, is assumed to last the mean of those done here from start to end.
     """
     taken = [state.seconds_taken(now) for state in states if state.stage is Stage.DONE and not state.resumed]
     whole = [seconds for seconds in taken if seconds is not None]
@@ -132,6 +127,6 @@ def sweep_seconds_left(states: Sequence[RunState], now: float) -> float | None:
 
 
 def median(figures: Iterable[float | None]) -> float | None:
-    """Return the median of those figures that are numbers; None if none is."""
+    """Return the median of the figures that are numbers; None if none is."""
     numbers = [figure for figure in figures if figure is not None and not math.isnan(figure)]
     return statistics.median(numbers) if numbers else None

@@ -1,4 +1,4 @@
-"""How the runs of a sweep are drawn: a table of all, or a line of one."""
+"""Drawing of a sweep's runs: a table of all, or a line of one."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ UNKNOWN = "-"
 _BAR_WIDTH = 12
 _GAP = 2
 _WANTED = {"bar": 40, "diverged": 16, "loss": 16, "solved": 16, "horizon": 16}
-"""Columns that go, in this order, where the terminal is narrow, and the room for names that each gives way to."""
+"""Columns that a narrow terminal drops, in this order, and the room for names that each must leave."""
 
 _STYLES = {
     Stage.WAITING: "dim",
@@ -48,13 +48,9 @@ def line(state: RunState, now: float) -> str:
 
 
 def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> RenderableType:
-    """Return a table of the runs for rich to print.
+    """Return a table of the runs for a terminal of `width` columns and `height` lines; its last line stays free.
 
-    Args:
-        states: Of all runs, in their order.
-        now: In seconds of the monotonic clock.
-        width: Columns of the terminal.
-        height: Lines of the terminal; the table leaves the last free, and the runs that have the least to tell out.
+    It leaves out the least informative runs if not all fit.
     """
     before, shown, after = select(states, max(1, height - 5))
     figures = [_figures(state) for state in shown]
@@ -88,11 +84,9 @@ def draw(states: Sequence[RunState], now: float, *, width: int, height: int) -> 
 
 
 def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], int]:
-    """Choose the runs to show where there is no room for all: those that run, failures, the last done, the next ones.
+    """Choose the runs to show where not all fit: those that run, failures, the last done, the next ones.
 
-    Args:
-        states: Of all runs, in their order.
-        most: Rows there are, at least 1, those that say how many are not shown included.
+    They take `most` rows, at least 1, with the rows that count the others.
 
     Returns:
         How many that have ended are not shown, the states to show in their order, how many others are not shown.
@@ -107,7 +101,7 @@ def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], 
         key=lambda place: (states[place].stage is not Stage.DONE, states[place].ended or 0, place),
         reverse=True,
     )
-    # The last that ended, failures first, and those that come next take turns.
+    # Alternate between the last that ended, failures first, and those that come next.
     for last, following in itertools.zip_longest(ended, waiting):
         chosen += [place for place in (last, following) if place is not None]
     kept = set(chosen[: max(1, most - 2)])
@@ -117,7 +111,7 @@ def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], 
 
 
 def totals(states: Sequence[RunState], now: float) -> str:
-    """Return the sweep in one line: how many runs are done, how long it took so far and how long it will."""
+    """Return the sweep in one line: runs done, time taken so far and time left."""
     stages = [state.stage for state in states]
     told = f"{stages.count(Stage.DONE)} of {len(states)} run{'s' * (len(states) > 1)} done"
     for stage in (Stage.FAILED, Stage.STOPPED, Stage.ELSEWHERE, Stage.SKIPPED):
@@ -137,7 +131,7 @@ def totals(states: Sequence[RunState], now: float) -> str:
 
 
 def _fit(cells: dict[str, list[str]], longest_name: int, width: int) -> int:
-    """Drop columns until names have room; return the columns of the terminal that are left for names."""
+    """Drop columns until names have room; return the terminal's columns that are left for names."""
 
     def room() -> int:
         taken = sum(_GAP + max(cell_len(text) for text in (header, *column)) for header, column in cells.items())

@@ -1,4 +1,4 @@
-"""What a search judges a run by, at its end and while it is done."""
+"""Figure by which a search judges a run, at its end and while it trains."""
 
 import math
 import statistics
@@ -18,20 +18,15 @@ from rnnstudy.writers.run_log import shorten
 
 
 class NoFigureError(ConfigError):
-    """A finished run has no such figure: no run of the search will have."""
+    """A finished run has no such figure; no run of the search will have it."""
 
 
 def figure_of(folder: RunFolder, search: Search, num_steps: int) -> float:
-    """Return what a finished run is judged by.
+    """Return the figure by which a finished run is judged.
 
     With "steps_to_solve": the restricted mean, over the replicas, of min(optimizer steps to solve, `num_steps`); one
-    that never solved the task, or diverged, counts as `num_steps`. With a tag: the median over the replicas
-    of its last figure; a replica that diverged, or whose figure is not a number, counts as infinitely bad.
-
-    Args:
-        folder: Folder of the run.
-        search: Search that names the figure.
-        num_steps: Steps that the run did at most.
+    that never solved the task, or diverged, counts as `num_steps`, the most steps of the run. With a tag: the median
+    over the replicas of its last figure; a replica that diverged, or has no number, counts as infinitely bad.
 
     Raises:
         NoFigureError: No run has such a figure.
@@ -60,17 +55,10 @@ def _or_worst(figure: float, search: Search) -> float:
 
 
 class Watching(Writer):
-    """Tells a trial the figure of its run at every evaluation: what it would be, were nothing to change until the end.
-
-    Args:
-        trial: Is told.
-        search: Says which figure.
-        replicas: Of the run.
-        num_steps: Steps that the run does at most.
-    """
+    """Writer that reports to a trial at every evaluation: its run's figure, if nothing changed until `num_steps`."""
 
     def __init__(self, trial: Trial, search: Search, *, replicas: int, num_steps: int) -> None:
-        """Tell nothing yet."""
+        """Report nothing yet."""
         self._trial, self._search, self._replicas = trial, search, replicas
         self._to_solve = search.metric == STEPS_TO_SOLVE
         self._tag = tags.SOLVED if self._to_solve else search.metric
@@ -79,7 +67,7 @@ class Watching(Writer):
         self.is_hopeless, self.step = False, 0
 
     def catch_up(self, folder: RunFolder) -> None:
-        """Report to the trial what the run logged in earlier attempts; raise RnnstudyError if the log is corrupt."""
+        """Report what the run logged in earlier attempts; raise RnnstudyError if the log is corrupt."""
         track = read_metrics(folder.metrics, self._replicas).get(self._tag)
         if track is not None:
             for step, logged, values in zip(track.steps.tolist(), track.logged, track.values, strict=True):
@@ -92,7 +80,7 @@ class Watching(Writer):
         if entry is None or not isinstance(entry.measured, Scalar):
             return
         values = entry.measured.values
-        # As the log has them, which is where another attempt reads them.
+        # Shortened as in the log, from which another attempt reads them.
         self._take(step, {replica: shorten(float(values[replica])) for replica in entry.running})
         if self._search.prune is not None and step >= self._search.prune.after:
             own = {at: figure for at, figure in self._figures.items() if at <= step}
@@ -101,7 +89,7 @@ class Watching(Writer):
             self.is_hopeless = falls_behind(own, others, self._search)
 
     def _take(self, step: int, logged: Mapping[int, float]) -> None:
-        """Take what some replicas have logged; a step that is done again is told once."""
+        """Take the values that some replicas logged; report a step that is repeated only once."""
         if step in self._figures:
             return
         for replica, figure in logged.items():
@@ -121,16 +109,12 @@ class Watching(Writer):
 def falls_behind(own: Mapping[int, float], others: Sequence[Mapping[int, float]], search: Search) -> bool:
     """Return whether to give a run up: its best figure so far is worse than the median of what others had by then.
 
-    Unlike with Optuna's MedianPruner, a run that ended before that step keeps its last figure: else those that solved
-    the task soonest would be left out, and the rest be compared with the slow ones alone.
+    `own` and each of the `others`, which are finished runs, map optimizer step to figure. Unlike with Optuna's
+    MedianPruner, a run that ended before that step keeps its last figure: otherwise those that solved the task soonest
+    would be left out, and the rest compared with the slow ones alone.
 
     References:
         Golovin et al., Google Vizier, 2017, section 3.2.2: the rule, there with the mean of each run's figures so far.
-
-    Args:
-        own: Optimizer step to figure, of the run.
-        others: Likewise, of the runs that came to their end.
-        search: Search that names what is worse, and how many runs it takes.
     """
     step = max(own)
     had = [each[max(steps)] for each in others if (steps := [at for at in each if at <= step])]

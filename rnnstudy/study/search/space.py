@@ -1,4 +1,4 @@
-"""What `rnnstudy tune` searches: a yaml file of the configuration's keys with the values that may be tried."""
+"""Search space of `rnnstudy tune`: a yaml file with keys of the configuration and the values to try."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from rnnstudy.runs.untrusted import read_regular
 Value = bool | int | float | str
 
 STEPS_TO_SOLVE = "steps_to_solve"
-"""The one figure to search by that is no tag of the log."""
+"""The only figure to search by that is not a tag of the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
-    """What one key may be: a list of choices, or numbers from low to high.
+    """Values of one key: a list of choices, or numbers from low to high.
 
     Args:
-        choices: The values, as on the command line, such as "[clip_norm]".
-        low: The least number; whole numbers if this and `high` are.
-        high: The greatest.
-        step: Between two numbers; None for any (1 for whole numbers).
-        log: Whether to look at orders of magnitude alike.
+        choices: Values as on the command line, such as "[clip_norm]".
+        low: Least number; if this and `high` are whole numbers, so are all.
+        high: Greatest number.
+        step: Step between two numbers; None for any (1 for whole numbers).
+        log: Whether to sample orders of magnitude evenly.
     """
 
     choices: list[Value] | None = None
@@ -63,7 +63,7 @@ class Values:
 
     @property
     def others(self) -> list[Value]:
-        """The other choices, or the greatest number that may be tried."""
+        """Other choices, or the greatest number that may be tried."""
         if self.choices is not None:
             return self.choices[1:]
         assert self.low is not None
@@ -74,11 +74,11 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """When hopeless runs are given up: at an evaluation at which they are worse than the median of the runs before.
+    """Rule that gives up hopeless runs: those worse, at an evaluation, than the median of the runs before.
 
     Args:
-        after: Optimizer steps before which none is.
-        startup_trials: Runs that are finished before any is.
+        after: Optimizer steps before which no run is given up.
+        startup_trials: Finished runs before which no run is given up.
     """
 
     after: int = 0
@@ -91,14 +91,14 @@ class Pruning:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search.
+    """Search of a space.
 
     Args:
-        space: The keys of the configuration to try values of.
+        space: Keys of the configuration with the values to try.
         metric: "steps_to_solve", or a tag of the log, such as "eval/loss", whose last figure counts.
-        direction: Whether less or more of it is better.
-        trials: Runs in all, those given up included.
-        prune: When runs are given up; null: never.
+        direction: Whether to minimize or maximize it.
+        trials: Number of runs, those given up included.
+        prune: Rule for giving up runs; null for never.
     """
 
     space: dict[str, Values]
@@ -123,12 +123,12 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """A search, with what is the same in all its trials.
+    """Search, with what all its trials share.
 
     Args:
-        name: Of the search.
-        search: What is searched, and by what.
-        overrides: What is fixed, as on the command line of `rnnstudy train`.
+        name: Name of the search.
+        search: Its space and figure.
+        overrides: Fixed settings, as on the command line of `rnnstudy train`.
     """
 
     name: str
@@ -141,7 +141,7 @@ class Tuning:
 
 
 def _written(value: Value) -> str:
-    # Four digits are as good as seventeen, and a person can read them in the name of a folder.
+    # Four digits are as good as seventeen, and legible in the name of a folder.
     return str(value).lower() if isinstance(value, bool) else shown(value)
 
 
@@ -151,10 +151,7 @@ def shown(value: object) -> str:
 
 
 def read_search(name: str) -> tuple[str, Search]:
-    """Return the name of a search and the search.
-
-    Args:
-        name: Name of a file in conf/search, or the path of a yaml file.
+    """Return the name of a search and the search, from a file in conf/search or the path of a yaml file.
 
     Raises:
         ConfigError: The file is missing, or something in it is wrong.
@@ -174,7 +171,7 @@ def read_search(name: str) -> tuple[str, Search]:
 
 
 def build_search(content: Any, path: str) -> Search:
-    """Return the search that the content of the yaml file at `path` describes; raise ConfigError for what is wrong."""
+    """Return the search in the content of the yaml file at `path`; raise ConfigError for a fault."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} must be a mapping with the keys of a search, such as space.")
     space = content.get("space")

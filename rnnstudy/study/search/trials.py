@@ -1,4 +1,4 @@
-"""The trials of a search: kept in a file of the study's folder, and chosen so that several processes can share them."""
+"""The trials of a search, stored in the study's folder and chosen so that several processes can share them."""
 
 import sqlite3
 import time
@@ -16,10 +16,10 @@ from rnnstudy.runs.lock import HeldError, Lock, holder_of
 from rnnstudy.study.search.space import Tuning, Values
 
 STORAGE = "tune.db"
-"""The file in the study's folder that holds the trials."""
+"""File in the study's folder that holds the trials."""
 
 SECONDS_UNTIL_LOCKED = 60
-"""How long a process waits while another writes to it."""
+"""Most seconds that a process waits while another writes to it."""
 
 SECONDS_BETWEEN_TRIES = 0.05
 
@@ -31,7 +31,7 @@ def open_study(tuning: Tuning, output_dir: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = tuning.search
     path = (output_dir / STORAGE).absolute()
-    # A path may hold what means something else in a URL.
+    # A path may hold characters with a meaning in a URL.
     connect = partial(sqlite3.connect, path, timeout=SECONDS_UNTIL_LOCKED, check_same_thread=False)
     storage = optuna.storages.RDBStorage(f"sqlite:///{STORAGE}", engine_kwargs={"creator": connect})
     study = optuna.create_study(
@@ -59,7 +59,7 @@ def open_study(tuning: Tuning, output_dir: Path) -> optuna.Study:
 
 
 def _distribution(values: Values) -> BaseDistribution:
-    """Return what one key may be, in Optuna's terms."""
+    """Return the values of one key in Optuna's terms."""
     if values.choices is not None:
         return optuna.distributions.CategoricalDistribution(values.choices)
     low, high, step = values.low, values.high, values.step
@@ -87,17 +87,14 @@ def alone(locks: Path) -> Iterator[None]:
 
 
 def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> Trial | None:
-    """Return the next trial, with its values; those of a trial whose process died come first.
-
-    None if all trials that are asked for have ended, or are being done.
-    """
+    """Return the next trial, with its values, those of dead processes first; None if all are done or being done."""
     with alone(own.parent):
         _take_up_the_dead(study)
         trials = current_trials(study)
         begun = sum(trial.state is not TrialState.WAITING for trial in trials)
         if begun >= tuning.search.trials:
             return None
-        # What is suggested then depends on the trials so far, not on how many processes or sittings it took.
+        # The suggestion then depends on the trials so far, not on the number of processes or sessions.
         study.sampler = optuna.samplers.TPESampler(seed=seed + begun)
         trial = study.ask({key: _distribution(values) for key, values in tuning.search.space.items()})
         trial.set_user_attr(_OWNER, str(own))
@@ -105,14 +102,14 @@ def next_trial(tuning: Tuning, study: optuna.Study, *, own: Path, seed: int) -> 
 
 
 def current_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return all trials but those that others replace."""
+    """Return all trials except those that others replace."""
     trials = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(_INSTEAD_OF) for trial in trials}
     return [trial for trial in trials if trial.number not in replaced]
 
 
 def _lives(owner: Path) -> bool:
-    """Return whether the process of a trial lives; one that seems dead is watched to be sure: clocks differ."""
+    """Return whether the process of a trial lives; watch one that seems dead, because clocks differ."""
     if holder_of(owner) is not None:
         return True
     if not owner.exists():
@@ -125,7 +122,7 @@ def _lives(owner: Path) -> bool:
 
 
 def _take_up_the_dead(study: optuna.Study) -> None:
-    """Have the trials of processes that died, or were stopped, done again with the same values: their runs go on."""
+    """Enqueue the trials of dead or stopped processes again with the same values, so that their runs resume."""
     current = {trial.number for trial in current_trials(study)}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get(_OWNER)

@@ -1,4 +1,4 @@
-"""A search with Optuna, every trial of which is an ordinary run."""
+"""A search with Optuna whose trials are ordinary runs."""
 
 import secrets
 import shlex
@@ -30,10 +30,10 @@ from rnnstudy.study.search.space import STEPS_TO_SOLVE, Tuning, shown
 from rnnstudy.study.search.trials import STORAGE, alone, current_trials, next_trial, open_study
 
 MOST_SHOWN = 5
-"""Best trials that are listed at the end."""
+"""Number of best trials that are listed at the end."""
 
 CONFIRM_AT = 1000
-"""How far from the search's seed the one is that confirms its best trial."""
+"""Distance from the search's seed to the one that confirms its best trial."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -43,23 +43,19 @@ _FOLDER, _ERROR = "folder", "error"
 def tune(tuning: Tuning, console: Console) -> Path:
     """Search until as many trials have ended as are asked for, those of earlier times included.
 
-    Args:
-        tuning: The search.
-        console: Where trials are shown.
-
     Returns:
-        The folder that holds the run folders.
+        Folder of the run folders.
 
     Raises:
-        ConfigError: Something is wrong with the search or what is fixed; nothing was done.
-        Interrupted: The user stopped; the same command goes on.
+        ConfigError: The search or a fixed setting is wrong; nothing was done.
+        Interrupted: The user stopped; the same command resumes the search.
         RnnstudyError: No trial was successful, or the storage is damaged.
     """
     first = require_possible(tuning)
     output_dir, seed = Path(first.config["output_dir"]), int(first.config["seed"])
     locks = output_dir.absolute() / RECORDS / "locks"
     try:
-        # Others see from it that this process lives, and have its trials done again once it does not.
+        # It shows other processes that this one lives; once it does not, they repeat its trials.
         own = locks / f"tune_{secrets.token_hex(8)}"
         with Lock(own):
             with alone(locks):
@@ -74,11 +70,7 @@ def tune(tuning: Tuning, console: Console) -> Path:
 
 
 def require_possible(tuning: Tuning) -> Job:
-    """Return the run with the first value of every key; check all that can be checked before the first trial.
-
-    Raises:
-        ConfigError: A key is not known, or searched and fixed; a value is not possible.
-    """
+    """Return the run of every key's first value; raise ConfigError for any fault that shows before the first trial."""
     fixed = {override.lstrip("+~").partition("=")[0] for override in tuning.overrides}
     for key in tuning.search.space:
         if key in fixed:
@@ -102,7 +94,7 @@ def require_possible(tuning: Tuning) -> Job:
 
 
 def _check_each(tuning: Tuning) -> None:
-    """Raise ConfigError if a choice, or the greatest number, of a key cannot go with the first values of the others."""
+    """Raise ConfigError if a choice of a key, or its greatest number, cannot go with the first values of the others."""
     first = {key: values.first for key, values in tuning.search.space.items()}
     for key, values in tuning.search.space.items():
         for value in values.others:
@@ -117,7 +109,7 @@ def _check_each(tuning: Tuning) -> None:
 
 @dataclass(frozen=True)
 class _Trying:
-    """One trial, from the values it has to what came of it."""
+    """One trial, from its values to its outcome."""
 
     _tuning: Tuning
     _study: optuna.Study
@@ -125,10 +117,10 @@ class _Trying:
     _console: Console
 
     def do(self) -> None:
-        """Do the run, and tell Optuna.
+        """Do the run, and report its outcome to Optuna.
 
         Raises:
-            Interrupted: The user stopped; Optuna is not told, and the trial is done again with the same values.
+            Interrupted: The user stopped; Optuna gets no report, and the trial is repeated with the same values.
             NoFigureError: There is no such figure.
             SQLAlchemyError: The storage cannot be used.
             StorageInternalError: Likewise.
@@ -157,7 +149,7 @@ class _Trying:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True, style="bold")
 
     def _figure(self) -> float | None:
-        """Return the figure of a trial, whose run is done here or elsewhere or was before; None if it was given up."""
+        """Return the figure of a trial, whose run is done here, elsewhere or earlier; None if it was given up."""
         (job,) = compose_jobs(self._tuning.arguments(self._trial.params))
         planned = plan_job(replace(job, label=f"trial {self._trial.number}"))
         plan, folder, search = planned.plan, planned.folder, self._tuning.search
@@ -183,7 +175,7 @@ class _Trying:
 
 
 def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console: Console, seed: int) -> None:
-    """Show the best trials, and how to look further; raise RnnstudyError if there is none."""
+    """Show the best trials and the next commands; raise RnnstudyError if there is none."""
     trials = current_trials(study)
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
@@ -204,7 +196,7 @@ def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console
     for trial in best:
         values = "  ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
         lines += [f"  {shown(_figure(trial))}  {values}", f"      {trial.user_attrs[_FOLDER]}"]
-    # A run draws from its seed and as many after it as it has replicas.
+    # A run uses its seed and the following ones, one per replica.
     again = shlex.join(["rnnstudy", "train", *tuning.arguments(best[0].params), f"seed={seed + CONFIRM_AT}"])
     lines += [
         "",

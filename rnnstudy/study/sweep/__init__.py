@@ -1,1 +1,1 @@
-"""Many runs: which are left to do, who does them, what is left unfinished."""
+"""Many runs: which are left to do, which process does them, which stay unfinished."""

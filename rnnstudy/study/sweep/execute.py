@@ -1,4 +1,4 @@
-"""Doing the runs of a command line: those that are finished are left out, the others done."""
+"""Doing the runs of a command line except those that are finished."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,18 +22,11 @@ from rnnstudy.study.sweep.settled import clear_lock, is_settled
 from rnnstudy.study.sweep.watch import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LOOKS_AT_A_CLUSTER, Watch
 
 MOST_LISTED = 20
-"""Failed runs whose errors are repeated at the end."""
+"""Most failed runs whose errors are repeated at the end."""
 
 
 def execute(composition: Composition, runs: Sequence[PlannedRun], command: str, console: Console) -> list[RunFolder]:
-    """Return the folders of all runs, once those that are not finished are done; errors as for `train`.
-
-    Args:
-        composition: What Hydra's launchers need.
-        runs: The runs.
-        command: Command line that asks for them.
-        console: Where progress is shown.
-    """
+    """Do the unfinished runs of a command line; return the folders of all, and raise errors as `train` does."""
     if not composition.is_sweep:
         return [_do_one(runs[0], console)]
     return _Execution(composition, runs, command, console).do()
@@ -49,7 +42,7 @@ def _do_one(planned: PlannedRun, console: Console) -> RunFolder:
 
 
 def _left_failed(planned: PlannedRun) -> str | None:
-    """Return why a run failed that is not to be tried again; None for any other."""
+    """Return the error of a failed run that will not be retried; None for any other."""
     if planned.plan.run.retry_failed or planned.folder.is_finished:
         return None
     failed = read_failure(planned.folder)
@@ -57,14 +50,7 @@ def _left_failed(planned: PlannedRun) -> str | None:
 
 
 class _Execution:
-    """The runs of a command line, from the list that is written of them to what has become of each.
-
-    Args:
-        composition: What Hydra made of the command line.
-        runs: The runs, all of which can be done.
-        command: The command line.
-        console: Where progress is shown.
-    """
+    """The runs of a command line, from their ledgers to the outcome of each."""
 
     def __init__(self, composition: Composition, runs: Sequence[PlannedRun], command: str, console: Console) -> None:
         """Do nothing yet."""
@@ -86,7 +72,7 @@ class _Execution:
         return [planned.folder for planned in self._planned.values()]
 
     def _write_ledgers(self) -> list[Ledger]:
-        """List the runs of each folder there; raise RnnstudyError if a folder cannot be written to."""
+        """Write the ledger of each folder; raise RnnstudyError if a folder cannot be written to."""
         ledgers = []
         by_home = sorted(self._planned.values(), key=lambda planned: str(_home(planned)))
         for home, members in itertools.groupby(by_home, _home):
@@ -98,7 +84,7 @@ class _Execution:
         return ledgers
 
     def _left_to_do(self, entries: Sequence[LedgerEntry], screen: Screen) -> list[LedgerEntry]:
-        """Leave out what is finished, and what failed and is not to be tried again."""
+        """Leave out runs that are finished, and failed ones that will not be retried."""
         left, finished = [], 0
         for entry in entries:
             place = entry.folder.lock
@@ -117,7 +103,7 @@ class _Execution:
         return left
 
     def _launch(self, ledgers: Sequence[Ledger], left: Sequence[LedgerEntry], screen: Screen) -> None:
-        """Have runs done, here or by the launcher."""
+        """Do runs here or by the launcher."""
         if self._composition.launcher == "basic":
             self._do_here(left, screen)
             return
@@ -142,7 +128,7 @@ class _Execution:
                 except HeldError:
                     held.append(entry)
                 except Exception as error:
-                    # Whatever it is, it is kept with its run, and the others go on.
+                    # Any error is kept with its run, and the other runs continue.
                     self._errors[entry.folder.lock] = in_one_line(error)
             left = [entry for entry in held if not is_settled(entry.folder)]
         for place, state in self._states.items():
@@ -151,7 +137,7 @@ class _Execution:
                 state.take(self._planned[place].folder.result)
 
     def _require_finished(self) -> None:
-        """Raise UnfinishedError that says what is not finished, and why."""
+        """Raise UnfinishedError, with the reasons, unless all runs are finished."""
         elsewhere = 0
         failed: list[str] = []
         for place, planned in self._planned.items():
@@ -180,5 +166,5 @@ class _Execution:
 
 
 def _home(planned: PlannedRun) -> Path:
-    """Return the folder whose list holds a run."""
+    """Return the folder whose ledger holds a run."""
     return planned.folder.path.parent

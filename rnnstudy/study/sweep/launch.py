@@ -1,4 +1,4 @@
-"""How the runs of a sweep are handed to one of Hydra's launchers, and what is made of processes that die there."""
+"""Handing the runs of a sweep to one of Hydra's launchers, and dealing with processes that die there."""
 
 import copy
 import multiprocessing
@@ -24,14 +24,14 @@ from rnnstudy.study.sweep.settled import MOST_DEATHS, bury, is_settled
 from rnnstudy.study.sweep.worker import Worker
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""What keeps the libraries of a worker to one thread; `numerics.threads` still counts for the run itself."""
+"""Variables that keep a worker's libraries to one thread; `numerics.threads` still applies to the run itself."""
 
 
 def _make_launcher(composition: Composition, worker: Worker) -> Launcher:
-    """Return the launcher that was chosen; raise ConfigError if it is not installed, or refuses its settings."""
+    """Return the chosen launcher; raise ConfigError if it is not installed, or refuses its settings."""
     config = copy.deepcopy(composition.config)
     with open_dict(config):
-        # A worker composes only which run to do; the run's own configuration is in the ledger.
+        # A worker composes only the choice of a run, whose own configuration is in the ledger.
         config.hydra.job.config_name = "job"
         kept = [each for each in config.hydra.overrides.hydra if each.lstrip("+").startswith("hydra.job.")]
         config.hydra.overrides.hydra = kept
@@ -54,7 +54,7 @@ def _make_launcher(composition: Composition, worker: Worker) -> Launcher:
 
 
 def _launch(launcher: Launcher, ledgers: Sequence[Ledger], entries: Sequence[LedgerEntry]) -> dict[LedgerEntry, str]:
-    """Have runs done, and wait for all; return the errors of those that reported one."""
+    """Launch runs and wait for all; return the errors of those that reported one."""
     places = {ledger.path: place for place, ledger in enumerate(ledgers)}
     overrides = [[f"ledger={places[entry.ledger]}", f"at={entry.at}"] for entry in entries]
     with _one_thread():
@@ -65,7 +65,7 @@ def _launch(launcher: Launcher, ledgers: Sequence[Ledger], entries: Sequence[Led
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Have processes that are started keep to one thread, unless the user has said otherwise."""
+    """Keep processes that are started to one thread, unless the user has set otherwise."""
     added = [name for name in ONE_THREAD if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))
     try:
@@ -78,15 +78,10 @@ def _one_thread() -> Iterator[None]:
 def launch_all(
     composition: Composition, ledgers: Sequence[Ledger], entries: Sequence[LedgerEntry]
 ) -> dict[LedgerEntry, str]:
-    """Have all runs done that can be, however many processes die.
-
-    Args:
-        composition: The sweep.
-        ledgers: Lists of its runs.
-        entries: The runs to do.
+    """Do all runs that can be done, however many processes die.
 
     Returns:
-        Errors of the runs that reported one; the folders of the others say how they ended.
+        Errors of the runs that reported one; the folders of the others show how they ended.
 
     Raises:
         Interrupted: The user stopped the sweep; the runs saved their checkpoints.
@@ -122,18 +117,14 @@ def launch_all(
                 raise RnnstudyError("a run took longer than hydra.launcher.timeout seconds; leave that out.")
             if broken is not None and not died and len(left) == len(pending):
                 raise broken
-            # Without a death, what was launched and is left has been stopped by somebody.
+            # Without a death, the user has stopped what was launched and is left.
             pending = [entry for entry in left if broken is not None or entry in died or entry not in batch]
     return errors
 
 
 @contextmanager
 def _stopping(stop_file: Path, *, is_local: bool) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to the workers of this machine; a second Ctrl-C stops at once.
-
-    Raises:
-        Interrupted: There was such a request, and the workers have stopped.
-    """
+    """Ask local workers to stop on Ctrl-C, SIGTERM or SIGHUP, then raise Interrupted; a second Ctrl-C stops at once."""
     if not is_local:
         yield
         return

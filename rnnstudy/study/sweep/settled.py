@@ -1,20 +1,20 @@
-"""Whether there is anything left to do for a run, and locks left behind by processes that died."""
+"""Whether a run has anything left to do, and locks left behind by dead processes."""
 
 from rnnstudy.runs import failure
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.lock import HeldError, Lock, holder_of, left_behind
 
 MOST_DEATHS = 2
-"""A run whose process died is tried once more, alone where runs share processes, and then counts as failed."""
+"""Deaths of its process after which a run counts as failed; it is retried alone where runs share processes."""
 
 
 def is_settled(folder: RunFolder) -> bool:
-    """Whether there is nothing to do in a run folder: the run is finished, failed, or another process does it."""
+    """Return whether a folder needs nothing done: its run is finished, failed, or another process does it."""
     return folder.is_finished or folder.failure.exists() or holder_of(folder.lock) is not None
 
 
 def bury(folder: RunFolder, *, is_last: bool) -> None:
-    """Remove the lock of a process that died, and count the run as failed if it is not to be tried again."""
+    """Remove the lock of a dead process, and record the run as failed if it will not be retried."""
     dead = left_behind(folder.lock)
     try:
         with Lock(folder.lock):
@@ -26,6 +26,6 @@ def bury(folder: RunFolder, *, is_last: bool) -> None:
 
 
 def clear_lock(folder: RunFolder) -> None:
-    """Remove the lock that a process left behind which died before this sweep."""
+    """Remove the lock of a process that died before this sweep."""
     if left_behind(folder.lock) is not None:
         bury(folder, is_last=False)

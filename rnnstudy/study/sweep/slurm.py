@@ -1,4 +1,4 @@
-"""Sweeps on Slurm, through submitit: all jobs are waited for, whatever becomes of one, and those taken away go on."""
+"""Sweeps on Slurm, through submitit: they wait for every job, and preempted jobs resume."""
 
 import logging
 import os
@@ -28,21 +28,17 @@ from rnnstudy.study.run.signals import handling
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_QUESTIONS = 10.0
-"""The queue is asked about jobs that have left no result: a cluster without accounting knows nothing else of them."""
+"""The queue is asked about jobs without a result: a cluster without accounting has no other record of them."""
 
 MOST_IN_AN_ARRAY = 1000
 """Slurm's default for the size of a job array is 1001."""
 
 
 class PatientLauncher(Launcher):
-    """Submits jobs as an array, and waits until each has left a result or is gone from the queue.
-
-    Args:
-        launcher: Launcher of submitit, as Hydra made it: has the settings, and is what runs in a job.
-    """
+    """Launcher around submitit's that submits arrays of jobs, and waits until each has a result or is not queued."""
 
     def __init__(self, launcher: Launcher) -> None:
-        """Submit nothing yet."""
+        """Wrap submitit's launcher, which has the settings and runs in the jobs; submit nothing yet."""
         assert isinstance(launcher, BaseSubmititLauncher), launcher
         self._launcher = launcher
 
@@ -58,17 +54,13 @@ class PatientLauncher(Launcher):
             _wait(jobs, ask_queue=self._launcher._EXECUTOR == "slurm")
         except KeyboardInterrupt:
             raise Interrupted(self._what_goes_on(jobs)) from None
-        # A launcher of Hydra's gives one result a job; those that died have none.
+        # A launcher of Hydra's returns one result per job; those that died have none.
         return [_result(job) for job in jobs]  # pyright: ignore[reportReturnType]
 
     def _submit(
         self, jobs: list["submitit.Job[JobReturn]"], job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> None:
-        """Submit jobs, and append each batch to the list once it is known by its number.
-
-        Raises:
-            ConfigError: There is no Slurm here, or it refuses the jobs.
-        """
+        """Submit jobs, and append each batch to the list once it has its number; raise ConfigError if Slurm refuses."""
         executor = self._executor()
         for start in range(0, len(job_overrides), MOST_IN_AN_ARRAY):
             some = range(start, min(start + MOST_IN_AN_ARRAY, len(job_overrides)))
@@ -92,11 +84,11 @@ class PatientLauncher(Launcher):
         return f"no longer waiting; the jobs go on. To see them: {see}; to stop them: {stop} {ids}"
 
     def _executor(self) -> submitit.AutoExecutor:
-        """Return what submits jobs; raise ConfigError if there is no Slurm here, or it has no such setting."""
+        """Return the executor for jobs; raise ConfigError if there is no Slurm here, or it lacks a setting."""
         kind, params = self._launcher._EXECUTOR, dict(self._launcher.params)
         common = set(OmegaConf.structured(BaseQueueConf).keys())
         folder, timeouts = params.pop("submitit_folder"), params.pop("max_num_timeout", None)
-        # The numbers of jobs begin anew with a new cluster; what those of an old one left would be taken for results.
+        # Job numbers begin anew with a new cluster, and files of an old one would be taken for results.
         batch = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
         folder = str(folder).replace("%j", f"{batch}/%j")
         limits = {} if timeouts is None else {f"{kind}_max_num_timeout": timeouts}
@@ -113,7 +105,7 @@ class PatientLauncher(Launcher):
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """Have Ctrl-C wait for the end of the block: jobs half submitted would fail, and their numbers be lost."""
+    """Delay Ctrl-C to the end of the block: jobs half submitted would fail, and their numbers be lost."""
     pressed: list[int] = []
     try:
         with handling((signal.SIGINT,), lambda number, _: pressed.append(number)):
@@ -142,7 +134,7 @@ def _wait(jobs: Sequence["submitit.Job[Any]"], *, ask_queue: bool) -> None:
                     )
                 told = True
                 continue
-            # One that is being put back into the queue may be missing for a moment.
+            # A job that returns to the queue may be missing for a moment.
             gone = {job.job_id for job in left} - queued
             left = [job for job in left if job.job_id not in gone & absent]
             absent = gone
@@ -164,16 +156,16 @@ def _result(job: "submitit.Job[JobReturn]") -> JobReturn | None:
     try:
         return job.results()[0]
     except Exception:
-        # What became of the run is in its folder.
+        # The run's folder shows its outcome.
         return None
 
 
 def hand_on(interrupted: Interrupted) -> None:
     """Let a job be queued again whose run was interrupted by a signal and has saved its checkpoint.
 
-    Slurm itself queues a job again that it preempts; it sends SIGTERM first, and so does `scancel`. The signal before
-    the time limit (and a preemption that a site announces by SIGUSR1) is ours to answer: submitit does, which has
-    counted how often it may.
+    Slurm itself requeues a job that it preempts; it sends SIGTERM first, and so does `scancel`. The signal before the
+    time limit (and a preemption that a site announces by SIGUSR1) is ours to answer: submitit does, which counts how
+    often it may.
 
     Raises:
         SystemExit: The job is over, or queued again.
@@ -187,9 +179,9 @@ def hand_on(interrupted: Interrupted) -> None:
 
 
 def _is_in_grace() -> bool:
-    """Return whether Slurm preempts this job but waits for a while before it takes it away (GraceTime).
+    """Return whether Slurm preempts this job after a delay (GraceTime).
 
-    A job that ends in that time counts as over: it is not queued again, unless it asks for that itself.
+    A job that ends in that time counts as over: it is not requeued, unless it asks for that itself.
     """
     try:
         command = ["scontrol", "show", "job", "--oneliner", JobEnvironment().job_id]

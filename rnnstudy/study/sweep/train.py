@@ -1,4 +1,4 @@
-"""From a command line to finished runs: one run or a sweep of them, nothing done twice and nothing lost."""
+"""From a command line to finished runs: one run or a sweep, nothing done twice and nothing lost."""
 
 import shlex
 from collections import Counter
@@ -15,24 +15,14 @@ from rnnstudy.study.jobs.compose import Telling, composing, inform, wants_inform
 from rnnstudy.study.jobs.labels import naming_the_run
 
 _FEW = 20
-"""Runs that are prepared before anybody wonders."""
+"""Most runs that are prepared without a message."""
 
 
 def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
-    """Do what a command line asks for, once all of it has been checked.
-
-    Args:
-        arguments: Hydra's: overrides and flags.
-        console: Where progress is shown.
+    """Do what a command line asks for, once all of it has been checked; errors are those of `rnnstudy.train`.
 
     Returns:
         The run folders, in the order asked for; none where Hydra was asked about the configuration.
-
-    Raises:
-        ConfigError: Something about the configuration of any of the runs is wrong; none was started.
-        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
-        Interrupted: The user stopped; checkpoints are saved.
-        RnnstudyError: The run failed.
     """
     if wants_information(arguments):
         inform(arguments)
@@ -43,7 +33,7 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
         plains = _plain_settings(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
-        # From here on torch is needed, which takes longer to import than all that may be wrong until here; and then
+        # From here on torch is needed, which takes longer to import than all checks until here; and then
         # all that trains and measures.
         from rnnstudy.study.jobs.check import plan_all
 
@@ -58,7 +48,7 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
 
 @contextmanager
 def _counting(console: Console) -> Iterator[Telling]:
-    """Show, at a terminal, how many runs of a long sweep are prepared; yield what to tell."""
+    """Show, at a terminal, how many runs of a long sweep are prepared; yield the function to call with the numbers."""
     with ExitStack() as shown:
         status = console.status("")
 
@@ -72,12 +62,12 @@ def _counting(console: Console) -> Iterator[Telling]:
 
 
 def _is_wanted(job: Job, first: Job) -> bool:
-    """Return whether to do a job: in a sweep with one_at_a_time, if it is near enough to the first."""
+    """Return whether to do a job: with one_at_a_time, a sweep's job must differ from the first in at most one value."""
     return job.config["one_at_a_time"] is not True or len(set(job.overrides) - set(first.overrides)) <= 1
 
 
 def _plain_settings(jobs: Sequence[Job], *, is_sweep: bool) -> list[PlainSettings]:
-    """Return the values that need no torch, checked; a ConfigError names, in a sweep, the job."""
+    """Return the checked values that need no torch; raise a ConfigError, which in a sweep names the job."""
     plains = []
     for job in jobs:
         with naming_the_run(job, is_sweep=is_sweep):

@@ -1,4 +1,4 @@
-"""Follows the runs that other processes do, by what is on the disk."""
+"""Progress of the runs that other processes do, read from the disk."""
 
 import os
 import threading
@@ -27,15 +27,14 @@ class _Watched:
 
 @dataclass
 class Watch:
-    """Keeps the states of runs up to date and shows them, in a thread, until the end of the `with` block.
+    """Thread that keeps the states of runs up to date and shows them until the end of the `with` block.
 
-    Only runs whose folder there is are looked at, and of these only those that have not ended: the cost does not grow
-    with the number of runs that wait.
+    It looks only at runs that have a folder and have not ended: its cost does not grow with the number of waiting runs.
 
     Args:
-        screen: Where they are shown.
-        runs: The folders of the runs, with their states.
-        seconds: Between two looks; more where a file server has to answer them.
+        screen: Screen that shows them.
+        runs: Folders of the runs, with their states.
+        seconds: Seconds between two looks; more where a file server has to answer them.
     """
 
     screen: Screen
@@ -108,7 +107,7 @@ class Watch:
         self._repeat(watched)
 
     def _repeat(self, watched: _Watched) -> None:
-        """Show what was said of a run since the last look."""
+        """Show the messages about a run since the last look."""
         with suppress(OSError), open(watched.folder.history, "rb", opener=open_unlinked) as file:
             file.seek(watched.heard)
             for line in file:

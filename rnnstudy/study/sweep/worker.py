@@ -1,4 +1,4 @@
-"""What happens in a process that a launcher has started: one run of a ledger is done."""
+"""The process that a launcher starts to do a run of a ledger."""
 
 import os
 import signal
@@ -21,12 +21,12 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Does runs of a sweep, wherever it is called; small, since it is sent there with each of them.
+    """Worker that does runs of a sweep; small, because it is sent along with each of them.
 
     Args:
-        ledgers: Lists of the sweep's runs.
+        ledgers: Ledgers of the sweep.
         stop_file: Once it exists, runs save a checkpoint and stop, and none is begun.
-        parent: Process whose child this is to be, and without which it stops; None if it is on its own.
+        parent: Process that must be the parent, and without which the worker stops; None if it is on its own.
     """
 
     ledgers: tuple[Path, ...]
@@ -34,21 +34,17 @@ class Worker:
     parent: int | None
 
     def __call__(self, place: Any) -> str | None:
-        """Do the run at a place (`conf/job.yaml`, composed); its error is kept with it.
-
-        Returns:
-            What went wrong, in one line; None if nothing did.
-        """
-        # Imported where it is called: a launcher that only sends this needs no torch.
+        """Do the run at a place (`conf/job.yaml`, composed), keep any error with it, and return that in one line."""
+        # Imported in the call: a launcher that only sends the worker needs no torch.
         from rnnstudy.study.jobs.check import plan_job
         from rnnstudy.study.run.run import do_run
         from rnnstudy.study.screen.progress import Screen
 
         if self._above is not None:
-            # Ctrl-C reaches all processes of a terminal; here it counts only while a run is done.
+            # Ctrl-C reaches all processes of a terminal; here it counts only during a run.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             _end_with(self._above)
-        # Before a run and after it there is nothing to save; while it is done it answers this itself.
+        # Before and after a run there is nothing to save; the run itself answers this signal.
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         if self._is_to_stop():
@@ -59,7 +55,7 @@ class Worker:
                 do_run(plan_job(entry.job), Screen(Console(quiet=self.parent is not None)), stop=self._is_to_stop)
         except Interrupted as interrupted:
             if self.parent == os.getpid():
-                # Where runs are done in the sweep's own process, for want of cores, it has not heard of it.
+                # With one core, runs share the sweep's process, which must be notified.
                 self.stop_file.touch()
             if "SUBMITIT_FOLDER" in os.environ:
                 from rnnstudy.study.sweep.slurm import hand_on
@@ -68,7 +64,7 @@ class Worker:
         except HeldError:
             return None
         except Exception as error:
-            # Kept with its run; the process is used for others.
+            # The error is kept with its run; the process does others.
             return in_one_line(error)
         return None
 
@@ -77,7 +73,7 @@ class Worker:
 
     @property
     def _above(self) -> int | None:
-        """Process of the sweep, if it started this one; None where that is the same, or on another machine."""
+        """Process of the sweep if it started this one; None if it is this one, or on another machine."""
         return None if self.parent == os.getpid() else self.parent
 
 
@@ -87,7 +83,7 @@ _busy = threading.Lock()
 
 @cache
 def _end_with(parent: int) -> None:
-    """End this process when its parent has died: at once, or after the run that is being done has stopped."""
+    """End this process when its parent has died: at once, or once the present run has stopped."""
 
     def watch() -> None:
         while os.getppid() == parent:
