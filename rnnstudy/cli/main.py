@@ -30,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: Without the program's name; from the command line if None.
+        arguments: Arguments without the program's name; those of the command line if None.
 
     Returns:
-        The exit code: 0, 1 for an error of the user's, 130 after Ctrl-C.
+        The exit code: 0, 1 for a user's error, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Either may be closed, as `rnnstudy ... >&-` does.
@@ -49,11 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str], console: Console, errors: Console) -> int:
-    """Do what a command line asks for, and say what goes wrong.
-
-    Returns:
-        The exit code.
-    """
+    """Run a command and report its errors; return the exit code."""
     try:
         return _dispatch(given, console)
     except RnnstudyError as error:
