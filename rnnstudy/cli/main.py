@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output, complaints = (None if stream is None else Lasting(stream) for stream in streams)
     errors = Console(file=cast(TextIO | None, complaints), stderr=True)
     code = _run(given, Console(file=cast(TextIO | None, output)), errors)
-    # That a reader has left is its own affair.
+    # A reader that has left is not an error.
     if output is None or output.error is None or isinstance(output.error, BrokenPipeError):
         return code
     _say(errors, f"rnnstudy: what was to be shown cannot be written: {output.error.strerror}.")
@@ -69,7 +69,7 @@ def _say(console: Console, line: str) -> None:
 
 
 def _dispatch(given: list[str], console: Console) -> int:
-    # What follows "train" is Hydra's, flags included.
+    # All that follows "train" is Hydra's, flags included.
     if given[:1] == ["train"]:
         return _train(given[1:], console)
     if given[:1] == ["show"] and not {"-h", "--help"} & set(given):

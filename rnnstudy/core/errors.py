@@ -30,7 +30,7 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
 
 
 MOST = 1_000_000
-"""Most time steps, symbols and the like: more than can be trained on, yet few enough to list in memory."""
+"""Maximum number of time steps, symbols and the like: more than can be trained on, yet few enough to list in memory."""
 
 
 def require_size(name: str, value: int, minimum: int) -> None:
@@ -78,7 +78,7 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A stopped run that saved a checkpoint; no `except Exception` must take it for a failure.
+    """Stop of a run that saved a checkpoint; `except Exception` must not take it for a failure.
 
     Attributes:
         signal: Number of the signal that stopped it; None if something else did.

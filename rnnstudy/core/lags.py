@@ -7,7 +7,7 @@ import torch
 T = TypeVar("T")
 
 SHOWN = 8
-"""Most lags that are shown."""
+"""Maximum number of lags shown."""
 
 
 def log_spaced_lags(num_steps: int, count: int = SHOWN) -> list[int]:

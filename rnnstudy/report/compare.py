@@ -164,7 +164,7 @@ def _advice(summaries: Sequence[Summary]) -> str:
 
 
 def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[list[Summary], list[str]]:
-    """Return the first runs whose logs can be read, with them, for the figures, and notes on the rest."""
+    """Return the first runs with readable logs, including these, for the figures, and notes on the rest."""
     drawn: list[Summary] = []
     remarks: list[str] = []
     most = MAX_DRAWN if len(summaries) <= MAX_CHECKED else DRAWN_OF_MANY

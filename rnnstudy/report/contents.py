@@ -52,12 +52,12 @@ class Contents:
 
     @cached_property
     def table(self) -> list[Column]:
-        """The runs for people; rows are the runs of the groups, one group after the other."""
+        """Table of runs for people, one row per run, one group after the other."""
         return columns(self.summaries)
 
     @cached_property
     def paired(self) -> list[Column]:
-        """The comparisons for people; none without comparisons."""
+        """Table of comparisons for people; empty without any."""
         return comparison_columns(self.comparisons)
 
     def parts(self, table: Sequence[Column], most: int | None = None) -> Iterator[tuple[Group, list[Column]]]:

@@ -69,7 +69,7 @@ def value_of(run: Configured, key: str) -> str:
 def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option: str) -> list[Condition]:
     """Return conditions such as `task.lag=100`, `model=lstm,gru` or `mitigation=[]`; a run must meet all.
 
-    A comma separates values of one setting, and conditions. The last parts of a path suffice if no other path ends so.
+    Commas separate conditions, and values of one setting. The last parts of a path suffice if no other path ends so.
     Numbers are compared as numbers. Errors begin with `option`, which the user wrote before the conditions.
 
     Raises:

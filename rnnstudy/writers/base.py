@@ -78,12 +78,12 @@ class Entry:
 
     @property
     def ending(self) -> list[int]:
-        """The replicas whose last figures these are."""
+        """Replicas whose last figures these are."""
         return [] if self.stopping is None else (self.replicas & self.stopping).nonzero().flatten().tolist()
 
     @property
     def running(self) -> list[int]:
-        """The replicas that count."""
+        """Replicas whose figures count."""
         return self.replicas.nonzero().flatten().tolist()
 
 
@@ -92,7 +92,7 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
-        """Take all measurements of one step by tag; `step` counts the optimizer steps done so far."""
+        """Take all measurements of one step, by tag; `step` counts the optimizer steps done so far."""
 
     @abstractmethod
     def close(self) -> None:

@@ -77,9 +77,9 @@ class Events:
         self.summary(summaries.image(tag, pixels, dataformats="HWC"), step)
 
     def histogram(self, tag: str, counts: np.ndarray, edges: tuple[float, float], step: int) -> None:
-        """Write a histogram `(bin,)` with bins of one width, empty ones included.
+        """Write a histogram of one bin or more, all of one width, empty ones included.
 
-        `edges` are the left edge of the first bin and the width of every bin; `step` is on the offset axis.
+        `counts` has the shape `(bin,)`; `edges` are the first left edge and the width; `step` is on the offset axis.
         """
         low, width = edges
         borders = low + width * np.arange(len(counts) + 1)

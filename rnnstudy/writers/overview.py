@@ -72,7 +72,7 @@ class GlanceFigure:
 
     @property
     def bands(self) -> tuple[str, str]:
-        """Tags of the smallest and the largest."""
+        """Tags of the smallest and the largest figure."""
         return tags.SPREAD.format(figure=self.name, end="low"), tags.SPREAD.format(figure=self.name, end="high")
 
     @property

@@ -48,7 +48,7 @@ class JsonLines:
         return {"length": self._file.seek(0, os.SEEK_END), "sha256": self._hash.hexdigest()}
 
     def resume(self, mark: Mark) -> None:
-        """Drop what was written after `sync` returned `mark`; raise RnnstudyError if the file changed before."""
+        """Drop what was written after `sync` returned `mark`; raise RnnstudyError if earlier contents changed."""
         length = mark["length"]
         self._hash = hashlib.sha256()
         with self._path.open("rb") as file:
@@ -128,7 +128,7 @@ class RunLog(Writer):
         return [file.sync() for file in self._files]
 
     def resume(self, marks: list[Mark]) -> None:
-        """Drop what was written after `sync` returned `marks`; raise RnnstudyError if a file changed before."""
+        """Drop what was written after `sync` returned `marks`; raise RnnstudyError if earlier contents changed."""
         for file, mark in zip(self._files, marks, strict=True):
             file.resume(mark)
 

@@ -8,7 +8,7 @@ from rnnstudy.runs import tags
 from rnnstudy.writers.overview import NUM_LAGS, RunFacts, overview_figures
 
 MAX_TAGS = 60
-"""Most tags of one run, of all kinds. With many more, TensorBoard is slow, and nothing stands out."""
+"""Maximum number of tags of one run, of all kinds. With many more, TensorBoard is slow, and nothing stands out."""
 
 OF_THE_RUN = 6
 """Tags that every run has: the texts `config` and `left_out`, the layout, and three for the hyperparameters."""
@@ -43,7 +43,7 @@ class Selection:
     Of the training: `train/loss`, `train/skipped`, and up to two figures of mitigations, `active` ones first.
 
     All other places go to the tags measured first. Among those of one step every group (the part before the first
-    slash) gets one tag in turn: evaluations at other lengths first, `eval` and `train` last; within a group the top
+    slash) gets one tag per round: evaluations at other lengths first, `eval` and `train` last; within a group the top
     layer and the output come first. The other histograms, counts and heatmaps of the gradient are never shown.
 
     It decides only by the tags and the steps they come at, so a resumed run shows the same.

@@ -12,7 +12,7 @@ from rnnstudy.writers.base import HistogramOverTime
 from rnnstudy.writers.events import Events
 
 MAX_SUB_RUNS = 5
-"""Most sub-runs of a run. With many more, nothing stands out."""
+"""Maximum number of sub-runs of a run. With many more, nothing stands out."""
 
 _NAME = re.compile(rf"{SUB_RUN}(\d{{6,}})")
 

@@ -33,7 +33,7 @@ class BoardView:
     Args:
         source: Folder that holds runs at any depth, or is one.
         folder: Folder for the links; it must exist.
-        most: Most folders to show together with the sub-runs; beyond that, sub-runs are left out.
+        most: Maximum number of folders to show, together with the sub-runs; beyond that, sub-runs are left out.
     """
 
     def __init__(self, source: Path, folder: Path, most: int) -> None:
@@ -77,7 +77,7 @@ class BoardView:
         several = len({owner.parent for owner in owners}) > 1
         new = sorted(owners - self._names.keys())
         telling = {owner: _telling(owner) for owner in new}
-        # A run that comes later may not share these.
+        # A later run might not share these.
         if not self._names:
             telling = _without_shared(telling)
         plain = {owner: self._prefixed(owner, name, several) for owner, name in telling.items()}
@@ -139,7 +139,7 @@ class _EventFolder(NamedTuple):
 
 def _event_folders(source: Path) -> Iterator[_EventFolder]:
     """Yield the folders that hold event files, each once; links are followed."""
-    # A link to a folder above, at worst to the root, would have the whole disk looked through.
+    # A link to a folder above, at worst to the root, would cause a search of the whole disk.
     above_all = [parent.stat() for parent in source.resolve().parents]
     seen = {(state.st_dev, state.st_ino) for state in above_all}
     runs: dict[str, Path] = {}

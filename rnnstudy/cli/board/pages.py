@@ -30,7 +30,7 @@ PINNED = tuple(
         "clip_coefficient",
     )
 )
-"""Charts at the top of the Time Series page; of those in `writers.overview`, whose import takes seconds."""
+"""Charts at the top of the Time Series page; they repeat names from `writers.overview`, whose import takes seconds."""
 
 PER_PAGE = 12
 """Charts on a page of TensorBoard's Histograms."""
@@ -40,8 +40,7 @@ SETTINGS = {
     "_ignoreYOutliers": False,
 }
 """TensorBoard's browser settings: explosions are not cut off as outliers, charts of a running sweep reload, and the
-settings pane, one click away, leaves its place to the charts.
-"""
+settings pane, one click away, leaves its place to the charts."""
 
 NO_SUB_RUNS = f"^(?!.*/{SUB_RUN})"
 """Pattern of the runs themselves, without their sub-runs, whose steps are time steps."""
@@ -80,7 +79,7 @@ def through_time_page(view: BoardView) -> str:
     Where there are more than one page holds, it shows the last sub-run of every run.
     """
     pattern = SUB_RUNS
-    # They are sorted by run, then by training step.
+    # Sub-runs are sorted by run, then by training step.
     last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs}
     if len(view.sub_runs) > PER_PAGE and len(last) <= MOST_TICKED_ELSEWHERE:
         pattern = f"/{min(last.values())}$"

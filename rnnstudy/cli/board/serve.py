@@ -22,8 +22,7 @@ from rnnstudy.core.text import printable
 
 SAMPLES = "scalars=100000,images=1000,histograms=100000,text=100"
 """Entries kept per tag: more than a run writes, as TensorBoard's own choice drops most images of a long run. Its help
-says that 0 keeps all, but its fast data server then keeps no scalars at all.
-"""
+says that 0 keeps all, but its fast data server then keeps no scalars at all."""
 
 PATIENCE = 3.0
 """Seconds to wait for TensorBoard to read the next run."""
@@ -59,7 +58,7 @@ def board(directory: Path, port: int | None, console: Console) -> int:
             time.sleep(pause)
             begin = time.monotonic()
             view.refresh()
-            # Thousands of runs take seconds to look through, which are not to be a large part of all.
+            # Thousands of runs take seconds to look through, which must remain a small part of the time.
             pause = max(REFRESH, 10 * (time.monotonic() - begin))
     return 0
 
@@ -92,7 +91,7 @@ def _start(view: BoardView, folder: Path, port: int | None) -> str:
     board = program.TensorBoard(server_class=serve)
     arguments = ["--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES]
     arguments += [f"--window_title={folder.name}", *([] if port is None else ["--port", str(port)])]
-    # It advertises there how to switch its data server off.
+    # TensorBoard advertises on stderr how to switch its data server off.
     said = io.StringIO()
     try:
         board.configure(["tensorboard", *arguments])
@@ -120,12 +119,12 @@ def _stoppable() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
-        # A second Ctrl-C is not to interrupt the tidying up.
+        # A second Ctrl-C must not interrupt the clean-up.
         for each in handled:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    # What nohup or a shell's background has made us deaf to stays so.
+    # Signals that nohup or a shell's background ignores stay ignored.
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handled = [each for each in wanted if signal.getsignal(each) != signal.SIG_IGN]
     previous = {each: signal.signal(each, stop) for each in handled}

@@ -39,8 +39,8 @@ def estimate_means(samples: Sequence[Sequence[float]], *, resamples: int, seed: 
     """Return the mean of each sample of finite values, in their order, with its 95 % bootstrap interval.
 
     The interval is the expanded percentile interval, between two quantiles of the resamples' means at `expanded_level`.
-    It is a point where all values of a sample are equal. It depends only on the values of that sample, in any
-    order, on the seed and on the number of resamples per sample. Samples of one size share their resamples.
+    It is a point where all values of a sample are equal. It depends only on the values of that sample, in any order,
+    on the seed and on the number of resamples per sample. Samples of one size share their resamples.
 
     BCa (bias-corrected and accelerated), scipy's default, takes a few far values for skewness: with 8 pairs whose
     differences are symmetric about 0 with heavy tails, it leaves out 0 in 10 of 100 simulations, this interval in 7.
@@ -63,7 +63,7 @@ def expanded_level(size: int, resamples: int) -> float:
 
     `1 - 2 Phi(-sqrt(n / (n - 1)) t)`, t the 97.5 % quantile of Student's t with n - 1 degrees of freedom, but at most
     `1 - 2 / resamples`, so that a resample lies beyond either end. At the plain level the interval of few values is
-    too narrow, as if the sample's spread were the true one: it misses the truth of 8 normal values 11 times in 100.
+    too narrow, as if the sample's spread were the true one: it misses the true mean of 8 normal values 11 times in 100.
     """
     quantile = math.sqrt(size / (size - 1)) * t.isf(0.025, size - 1)
     return min(1 - 2 * float(norm.sf(quantile)), 1 - 2 / resamples)

@@ -16,7 +16,7 @@ ABSENT = "\N{EN DASH}"
 """Shown where a run lacks a setting."""
 
 
-# Where and how fast a run was done, what was measured, and what has a column of its own: no part of the experiment.
+# Where and how fast a run was done, what was measured, and what has a column of its own: not part of the experiment.
 _IGNORED = frozenset(
     {
         "instrument",

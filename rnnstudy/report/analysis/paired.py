@@ -13,8 +13,8 @@ same shapes; their difference has less noise than that of the runs' means. The r
   solved the task and stopped are those of that moment; those of a diverged replica are NaN.
 - If one of the two has not ended, loss, horizon and decay of both are the last logged within B steps, and a note says
   so. A replica that had not yet diverged by then has those it had.
-- Horizon and decay: larger means that the gradient reaches farther. An exploding gradient does not improve by that, so
-  the verdict says "higher" or "lower".
+- Horizon and decay: larger means that the gradient reaches farther. That need not be better, as it may explode, so the
+  verdict says "higher" or "lower".
 - The difference is the mean over pairs of run minus baseline. Pairs with a value that is not finite (a diverged
   replica) are left out of it and counted.
 - The probability of improvement is the share of pairs in which the run is better than its baseline, ties counted half.

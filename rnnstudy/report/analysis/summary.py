@@ -67,8 +67,8 @@ class Summary:
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         steps_run: Optimizer steps; None for a run that has not ended.
-        loss: Last evaluation loss, which may be NaN. This and all other last figures are NaN for a diverged replica, as
-            its log ends before; those of a replica that solved the task and stopped are of that moment.
+        loss: Last evaluation loss, which may be NaN. All last figures of a diverged replica are NaN, as it logged its
+            last ones before; those of a replica that solved the task and stopped are of that moment.
         answer_loss: Last evaluation loss at the answer alone.
         accuracy: Last evaluation accuracy, from 0 to 1.
         elsewhere: Last figures of evaluations at other lengths, by length (time steps) and metric.

@@ -170,7 +170,7 @@ def _draw_effect(axes: Axes, row: int, effect: Effect) -> None:
 
 
 def _without(summary: Summary, key: str) -> Summary:
-    """Return what stands for all runs of a line: a run that does not have the setting."""
+    """Return the representative of all runs of a line: a run without the setting."""
     differing = {other: value for other, value in summary.differing.items() if other != key}
     labels = short_labels([other for other in differing if "." in other])
     others = [f"{labels[other]}={value}" for other, value in differing.items() if other in labels]

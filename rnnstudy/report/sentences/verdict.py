@@ -84,7 +84,7 @@ def paired_verdicts(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def gradient_class(ratio: float | None) -> str:
-    """Name what a log10 ratio says: "vanishing", "exploding", "exactly zero", "no ratio", "reaches"; "" for None."""
+    """Name the class of a log10 ratio: "vanishing", "exploding", "exactly zero", "no ratio", "reaches"; "" for None."""
     if ratio is None:
         return ""
     if ratio == -math.inf:
