@@ -13,10 +13,10 @@ from rnnstudy.core.errors import RnnstudyError, require_above, require_at_least,
 
 CELLS = ("rnn", "gru", "lstm")
 SIZES = ("S1", "S2", "S3")
-"""The names in bench/baselines.py, which imports torch: too slow for an error or a help text."""
+"""Names in bench/baselines.py, which imports torch: too slow for an error or a help text."""
 
 SETTINGS = ("cells", "models", "sizes", "replicas", "seconds", "device", "steps", "runs", "json")
-"""Options of one benchmark or another, which its function takes by these names, but for the path of the JSON file."""
+"""Options of any benchmark; its function takes them by these names, except for the path of the JSON file."""
 
 
 def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -99,14 +99,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _chosen(name: str, given: str, known: Iterable[str]) -> list[str]:
-    """Split a list of names.
-
-    Returns:
-        The names, each once.
-
-    Raises:
-        RnnstudyError: One is not known.
-    """
+    """Split a list of names into distinct ones; raise RnnstudyError for an unknown one."""
     names = list(dict.fromkeys(given.split(",")))
     for wrong in (each for each in names if each not in known):
         raise RnnstudyError(f"--{name} does not know '{wrong}'. {suggest(wrong, known)}")
@@ -114,14 +107,7 @@ def _chosen(name: str, given: str, known: Iterable[str]) -> list[str]:
 
 
 def _whole(given: str) -> int:
-    """Read a number of replicas.
-
-    Returns:
-        The number.
-
-    Raises:
-        RnnstudyError: It is none, or less than 1.
-    """
+    """Read a number of replicas; raise RnnstudyError unless it is a whole number of at least 1."""
     if not given.isdecimal():
         raise RnnstudyError(f"--replicas takes whole numbers such as 8,1, got '{given}'.")
     require_at_least("--replicas", int(given), 1)
@@ -129,11 +115,7 @@ def _whole(given: str) -> int:
 
 
 def require_place(path: Path | None) -> None:
-    """Refuse a file that cannot be written, before minutes are spent on measuring.
-
-    Raises:
-        RnnstudyError: There is no such folder, or a folder of this name.
-    """
+    """Raise RnnstudyError if the path is a folder or its folder is missing, before minutes are spent on measuring."""
     if path is None:
         return
     if path.is_dir():

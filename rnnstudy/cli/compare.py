@@ -59,6 +59,6 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
     repeated = ("directories", "where", "baseline", "sort", "group_by")
     lists = {name: tuple(getattr(options, name)) for name in repeated}
     request = Request(**lists, output=options.output, markdown=options.markdown)
-    # What is printed as Markdown is often sent to a file, which is to hold the tables alone.
+    # Markdown is often redirected to a file, which must hold the tables alone.
     compare(request, console, Console(stderr=True) if options.markdown else None)
     return 0

@@ -30,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: Without the program's name; from the command line if None.
+        arguments: Arguments without the program's name; those of the command line if None.
 
     Returns:
-        The exit code: 0, 1 for an error of the user's, 130 after Ctrl-C.
+        The exit code: 0, 1 for a user's error, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Either may be closed, as `rnnstudy ... >&-` does.
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output, complaints = (None if stream is None else Lasting(stream) for stream in streams)
     errors = Console(file=cast(TextIO | None, complaints), stderr=True)
     code = _run(given, Console(file=cast(TextIO | None, output)), errors)
-    # That a reader has left is its own affair.
+    # A reader that has left is not an error.
     if output is None or output.error is None or isinstance(output.error, BrokenPipeError):
         return code
     _say(errors, f"rnnstudy: what was to be shown cannot be written: {output.error.strerror}.")
@@ -49,11 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str], console: Console, errors: Console) -> int:
-    """Do what a command line asks for, and say what goes wrong.
-
-    Returns:
-        The exit code.
-    """
+    """Run a command and report its errors; return the exit code."""
     try:
         return _dispatch(given, console)
     except RnnstudyError as error:
@@ -73,7 +69,7 @@ def _say(console: Console, line: str) -> None:
 
 
 def _dispatch(given: list[str], console: Console) -> int:
-    # What follows "train" is Hydra's, flags included.
+    # All that follows "train" is Hydra's, flags included.
     if given[:1] == ["train"]:
         return _train(given[1:], console)
     if given[:1] == ["show"] and not {"-h", "--help"} & set(given):

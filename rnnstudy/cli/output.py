@@ -1,4 +1,4 @@
-"""What the commands print to, which may end before they do."""
+"""Streams for the commands' output, which may close before the commands end."""
 
 import os
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from io import TextIOBase
 
 
 class Lasting:
-    """A stream whose reader may leave: a terminal that is closed, a pipe that ends, a disk that is full.
+    """A stream whose reader may leave: a terminal that closes, a pipe that ends, a disk that is full.
 
-    What cannot be written any more is dropped, so that what trains goes on, or saves its checkpoint; `error` tells why.
+    It drops what it cannot write, so that training continues, or saves its checkpoint; `error` holds the reason.
 
     Args:
         stream: Standard output or standard error.
     """
 
     def __init__(self, stream: TextIOBase) -> None:
-        """Nothing has gone wrong yet."""
+        """Keep the stream; no error yet."""
         self._stream = stream
         self.error: OSError | None = None
 
@@ -33,16 +33,16 @@ class Lasting:
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The number of the open file."""
+        """Return the number of the open file."""
         return self._stream.fileno()
 
     @property
     def encoding(self) -> str:
-        """Of the texts."""
+        """Encoding of the text."""
         return self._stream.encoding
 
     def _attempt(self, action: Callable[[], object]) -> None:
-        """Do it; if it fails, have everything from now on, and what waits in a buffer, go nowhere."""
+        """Act; after a failure, discard everything from now on, and what waits in a buffer."""
         try:
             action()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""`rnnstudy status`: what has become of every run in a folder, and how to go on."""
+"""`rnnstudy status`: the state of every run in a folder, and how to resume it."""
 
 import argparse
 import json

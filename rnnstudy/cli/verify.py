@@ -1,4 +1,4 @@
-"""`rnnstudy verify`: the options of the checks, looked at before anything is computed."""
+"""`rnnstudy verify`: the options of the checks, validated before anything is computed."""
 
 import argparse
 from pathlib import Path

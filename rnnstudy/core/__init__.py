@@ -1,1 +1,1 @@
-"""What every other package stands on: errors, seeds, schedules, numerics, the run folder's layout."""
+"""The base of every other package: errors, seeds, schedules, numerics, the run folder's layout."""

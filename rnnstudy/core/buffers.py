@@ -1,7 +1,7 @@
-"""Large CPU buffers that are used again.
+"""Large CPU buffers that are reused.
 
-Memory that is fresh from the operating system is paid for at the first touch of every page. A training step asks for
-the same few large buffers as the step before, so what the last one no longer uses is handed out again.
+The first touch of every page of fresh memory is expensive. A training step needs the same few large buffers as the
+step before, so a pool hands out again what that step released.
 """
 
 import threading
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 SMALLEST = 1 << 17
-"""Bytes from which a buffer is kept; the allocators keep smaller ones by themselves."""
+"""Smallest buffer in bytes that the pool keeps; the allocators keep smaller ones themselves."""
 
 SLACK = 1.25
-"""Held at most: this times what was in use at once at the most."""
+"""Largest memory held, as a multiple of the most that was in use at once."""
 
 
 class _Pool:
-    """Blocks of memory that no tensor uses any more, the one given back last at the end."""
+    """Blocks of memory that no tensor uses any more, the last returned at the end."""
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
@@ -43,7 +43,7 @@ class _Pool:
         return torch.empty(size, dtype=torch.uint8, device="cpu")
 
     def give_back(self, block: Tensor) -> None:
-        """Take a block back; called when the last tensor that looks into it is gone."""
+        """Take a block back, once the last tensor that uses it is gone."""
         with self._lock:
             self._in_use -= len(block)
             self._free.append(block)
@@ -53,9 +53,9 @@ _POOL = _Pool()
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return an uninitialised tensor with the dtype and device of `like`, in memory that was used before if possible.
+    """Return an uninitialised tensor with the dtype and device of `like`, if possible in memory that was used before.
 
-    Its memory is used again only after it and everything that shares its storage are gone.
+    Its memory is reused only after it and everything that shares its storage are gone.
     """
     size = prod(shape) * like.element_size()
     if like.device.type != "cpu" or size < SMALLEST:

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """When a replica has solved the task: the metric reaches the threshold.
+    """Rule by which a replica has solved the task: the metric reaches the threshold.
 
     Args:
         metric: Name among the task's metrics, e.g. "accuracy".
-        threshold: The value to reach.
+        threshold: Value to reach.
         direction: Whether more or less is better.
     """
 

@@ -1,6 +1,6 @@
-"""How a task's inputs enter a network: what tasks say and models do, in one word."""
+"""Encoding of a task's inputs, declared by tasks and applied by models."""
 
 from typing import Literal
 
 Encoding = Literal["features", "symbols", "words"]
-"""Features enter as they are, symbols one-hot, words through an embedding that is learnt."""
+"""Features enter as they are, symbols one-hot, words through a learnt embedding."""

@@ -7,22 +7,18 @@ from typing import Any
 
 
 class RnnstudyError(Exception):
-    """Something the user can put right; the command line prints it as one line."""
+    """An error that the user can correct; the command line prints it as one line."""
 
 
 class ConfigError(RnnstudyError, ValueError):
-    """A setting that breaks a rule: names the setting, the rule, the value and the way out."""
+    """A setting that breaks a rule; the message names the setting, the rule, the value and the way out."""
 
 
 class UnsuitedError(ConfigError):
-    """An initialisation that cannot be applied to a model: says what it needs.
-
-    Attributes:
-        init: The initialisation.
-    """
+    """An initialisation that cannot be applied to a model; the message says what it needs, `init` holds it."""
 
     def __init__(self, message: str, init: Any = None) -> None:
-        """Keep the initialisation, for a reader that can name the models that suit it."""
+        """Keep the initialisation, so that a caller can name the models that suit it."""
         super().__init__(message)
         self.init = init
 
@@ -34,7 +30,7 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
 
 
 MOST = 1_000_000
-"""The most time steps, symbols or the like: more than can be trained on, yet few enough to be listed in memory."""
+"""Maximum number of time steps, symbols and the like: more than can be trained on, yet few enough to list in memory."""
 
 
 def require_size(name: str, value: int, minimum: int) -> None:
@@ -57,7 +53,7 @@ def require_between(name: str, value: float, low: float, high: float) -> None:
 
 
 LARGEST = 1e30
-"""The largest size of a factor or the like: with some room to spare what float32 can hold."""
+"""Largest size of a factor or the like: what float32 can hold, with some room to spare."""
 
 
 def require_finite(name: str, value: float) -> None:
@@ -74,7 +70,7 @@ def require_limit(name: str, value: float) -> None:
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Return what is allowed in place of `name`, such as "Did you mean 'lstm'? Allowed: gru, lstm, rnn."."""
+    """Return the allowed names, and the one closest to `name`: "Did you mean 'lstm'? Allowed: gru, lstm, rnn."."""
     choices = sorted(allowed)
     close = difflib.get_close_matches(name, choices, n=1)
     hint = f"Did you mean '{close[0]}'? " if close else ""
@@ -82,10 +78,10 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was told to stop, and saved a checkpoint; no `except Exception` may take it for a failure.
+    """Stop of a run that saved a checkpoint; `except Exception` must not take it for a failure.
 
     Attributes:
-        signal: The number of the signal that asked for it; None if something else did.
+        signal: Number of the signal that stopped it; None if something else did.
     """
 
     signal: int | None = None

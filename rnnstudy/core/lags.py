@@ -1,4 +1,4 @@
-"""Lags at which quantities over time are shown: all that are shown side by side use the same ones."""
+"""Lags at which quantities over time are shown; all views side by side use the same ones."""
 
 from typing import TypeVar
 
@@ -7,7 +7,7 @@ import torch
 T = TypeVar("T")
 
 SHOWN = 8
-"""How many lags are shown, at most."""
+"""Maximum number of lags shown."""
 
 
 def log_spaced_lags(num_steps: int, count: int = SHOWN) -> list[int]:

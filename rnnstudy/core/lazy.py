@@ -1,4 +1,4 @@
-"""Public names that are found in the files of a package and imported when they are used (PEP 562)."""
+"""Public names found in the files of a package, and imported when they are first used (PEP 562)."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -11,17 +11,11 @@ from rnnstudy.core.errors import suggest
 
 
 def find_exports(package: str, folder: Path) -> dict[str, str]:
-    """Find what the modules of a package offer, without importing any.
+    """Return the places of a package's public names, such as "rnnstudy.models.lstm:LSTM", without importing a module.
 
     A file offers the class or function of its own name, regardless of capitals and underscores: `clip_norm.py` offers
     `ClipNorm`, `lstm.py` offers `LSTM`. A file that defines nothing of its name, such as `base.py`, offers nothing.
-
-    Args:
-        package: Full name of the package.
-        folder: Folder of the package.
-
-    Returns:
-        Public name to its place, such as "rnnstudy.models.lstm:LSTM", in the order of the modules.
+    Names are in the order of the modules.
     """
     return {
         statement.name: f"{package}.{path.stem}:{statement.name}"
@@ -33,15 +27,10 @@ def find_exports(package: str, folder: Path) -> dict[str, str]:
 
 
 def lazy(package: str, find: Callable[[], Mapping[str, str]]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make the `__getattr__` and `__dir__` of a package.
+    """Return a package's `__getattr__` and `__dir__`; the first raises AttributeError for a name that is not public.
 
-    Args:
-        package: Full name of the package.
-        find: Called when a name is first asked for; returns all public names with their places, such as
-            "rnnstudy.models.lstm:LSTM", or "rnnstudy.models" for a module.
-
-    Returns:
-        The two functions; the first raises AttributeError for a name that is not public.
+    `find` is called at the first use of a name. It returns all public names with their places, such as
+    "rnnstudy.models.lstm:LSTM", or "rnnstudy.models" for a module.
     """
     places = cache(find)
 

@@ -11,7 +11,7 @@ from rnnstudy.core.errors import ConfigError, require_at_least
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """How numbers are computed; recorded with the run.
+    """Numerical settings, recorded with the run.
 
     Args:
         threads: CPU threads inside one operation. One is fastest at the sizes studied here.
@@ -28,7 +28,7 @@ class Numerics:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Set the policy for the calling thread, and put back what was set before (subnormals: torch's default)."""
+        """Apply the policy in the calling thread, and then restore the earlier one (subnormals: torch's default)."""
         threads = torch.get_num_threads()
         tf32 = torch.backends.cuda.matmul.allow_tf32
         torch.set_num_threads(self.threads)
@@ -43,22 +43,14 @@ class Numerics:
 
 
 def require_device_name(name: str) -> None:
-    """Refuse what names no device anywhere.
-
-    Raises:
-        ConfigError: The name is none of "cpu", "cuda", "cuda:N" and "auto".
-    """
+    """Raise ConfigError unless the name is "cpu", "cuda", "cuda:N" or "auto"."""
     kind, _, index = name.partition(":")
     if name != "auto" and (kind not in {"cpu", "cuda"} or (index and not index.isdecimal())):
         raise ConfigError(f"device must be cpu, cuda, cuda:N or auto, got '{name}'.")
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device that a name asks for: "cpu", "cuda", "cuda:N", or "auto" (CUDA where there is one).
-
-    Raises:
-        ConfigError: The name is none of these, or there is no such CUDA device.
-    """
+    """Return the device "cpu", "cuda", "cuda:N" or "auto" (CUDA if any); raise ConfigError if it does not exist."""
     require_device_name(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Wall time of a run by phase."""
 
 import time
 from collections.abc import Iterator
@@ -6,18 +6,15 @@ from contextlib import contextmanager
 
 
 class Phases:
-    """Adds up the wall seconds of the phases of a run.
-
-    On CUDA, work is counted where the CPU waits for it, not where it was asked for.
-    """
+    """Wall seconds of a run's phases; on CUDA, work counts where the CPU waits for it, not where it is launched."""
 
     def __init__(self) -> None:
-        """Start with nothing spent."""
+        """Start with no time spent."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
-        """Count the time inside to `phase`. Phases do not lie inside each other."""
+        """Add the time of the block to `phase`. Phases must not nest."""
         started = time.perf_counter()
         try:
             yield

@@ -1,8 +1,8 @@
-"""Batched matrix products by whichever of torch's libraries does them faster.
+"""Batched matrix products by the faster of torch's libraries.
 
-oneDNN, which torch has on board but does not use for its float32 products, is up to twice as fast as the BLAS where
-the processor has AVX-512, once a product is large. The choice depends on the sizes of one replica alone; what is left
-is that the BLAS rounds some sizes differently when more replicas are stacked.
+oneDNN, which torch includes but does not use for float32 products, is up to twice as fast as the BLAS for large
+products on a processor with AVX-512. The choice depends only on the sizes of one replica. The BLAS still rounds some
+sizes differently when more replicas are stacked.
 """
 
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 MANY = 1 << 20
-"""Multiplications in one replica's product from which oneDNN is worth its overhead."""
+"""Fewest multiplications in one replica's product for which oneDNN is worth its overhead."""
 
 _HAS_ONEDNN = (
     torch.backends.mkldnn.is_available()
@@ -29,7 +29,7 @@ def _linear(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 class StepProduct:
-    """rows · weightᵀ for the rows of one time step, with weights that stay the same for all steps."""
+    """Products rows · weightᵀ for the rows of one time step, with weights that stay the same for all steps."""
 
     def __init__(self, weight: Float[Tensor, "replica output input"], batch_size: int) -> None:
         """Prepare the weights for rows of `batch_size`."""

@@ -1,4 +1,4 @@
-"""When something happens during training."""
+"""Schedules of events during training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from rnnstudy.core.errors import require_at_least
 
 
 class Schedule(ABC):
-    """Decides, for each optimizer step, whether it is time."""
+    """Decides, for each optimizer step, whether something is due."""
 
     @abstractmethod
     def is_due(self, step: int) -> bool:
-        """Whether it is time at `step`, the number of optimizer steps done so far."""
+        """Return whether it is due at `step`, the number of optimizer steps done so far."""
 
 
 @dataclass(frozen=True, kw_only=True)

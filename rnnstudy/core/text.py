@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
-    """Return a line with what a terminal would take for a command, such as an escape in a folder's name, replaced."""
+    """Return a line with every character that a terminal might obey, such as an escape in a folder's name, replaced."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def override(key: str, value: str) -> str:
-    """Return `key=value`, quoted for Hydra and for the shell where either would read the text otherwise.
+    """Return `key=value`, quoted for Hydra and for the shell where either would read the text differently.
 
     >>> print(override("output_dir", "/data/runs"), override("study", "ünï"))
     output_dir=/data/runs 'study="ünï"'

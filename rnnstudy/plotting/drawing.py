@@ -18,11 +18,11 @@ class Drawing:
 
     Args:
         file: Name of its files, without ending.
-        png: On white.
-        svg: Without a ground; text is text, so that it can be edited.
+        png: Image on white.
+        svg: Image without background; text is text, so that it can be edited.
         inline: An `svg` element that takes the page's font and colours.
-        alt: What it shows, in words.
-        pixels_wide: Of the PNG.
+        alt: Description in words.
+        pixels_wide: Width of the PNG.
     """
 
     file: str
@@ -34,13 +34,7 @@ class Drawing:
 
 
 def render_figure(figure: Figure, *, file: str, alt: str) -> Drawing:
-    """Return a figure in all three forms; the same figure gives the same bytes.
-
-    Args:
-        figure: Drawn.
-        file: Name of its files, without ending; unique in a page.
-        alt: What it shows, in words.
-    """
+    """Return a drawn figure in all three forms; the same figure gives the same bytes. `file` is unique in a page."""
     if (layout := figure.get_layout_engine()) is not None:
         # Once for all files: it takes longer than drawing.
         layout.execute(figure)
@@ -60,7 +54,7 @@ def render_figure(figure: Figure, *, file: str, alt: str) -> Drawing:
 
 
 def render_pages(figures: Sequence[Figure], *, file: str, alt: str) -> list[Drawing]:
-    """Return the drawings of one subject; the second and later have their number in the file name."""
+    """Return the drawings of one subject; the second and later ones have their number in the file name."""
     return [
         render_figure(figure, file=file if number == 1 else f"{file}_{number}", alt=alt)
         for number, figure in enumerate(figures, start=1)

@@ -19,8 +19,7 @@ ZERO_COLOR = "#c9ced6"
 NON_FINITE_COLOR = "#d55e00"
 
 FIXED_RANGE = (-12.0, 3.0)
-"""log10 of the norms between which the colours of a heatmap in TensorBoard lie: the same for all runs, whose heatmaps
-stand beside each other there."""
+"""log10 of the norms at the ends of TensorBoard's colour range: one range for all runs, as it shows them together."""
 
 _MAX_DECADES = 40.0  # float32 spans some 45 decades: a wider scale would show nothing of the rest
 _MAX_LINES = 3  # more lines would hide the map
@@ -33,11 +32,7 @@ def log10_norms(norms: np.ndarray) -> np.ndarray:
 
 
 def shared_range(values: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return the ends of one colour range for several maps: the 1st to 99th percentile, at most 40 decades.
-
-    Args:
-        values: Maps of log10 norms; what is not finite is left out.
-    """
+    """Return the ends of one colour range for finite log10 norms: the 1st to 99th percentile, at most 40 decades."""
     finite = finite_of(values)
     if not finite.size:
         return -1.0, 0.0
@@ -54,14 +49,13 @@ def draw_heatmap(
     value_range: tuple[float, float] | None = None,
     informative_steps: Sequence[int] = (),
 ) -> QuadMesh:
-    """Return what a colour bar needs, after drawing log10 norms; x is the time step, y the training step.
+    """Return what a colour bar needs, after drawing log10 norms; x is the time step, y the optimizer step.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw on.
         steps: Optimizer step of each row, ascending; shape `(probe,)`.
-        values: log10 norms, shape `(probe, time)`; `-inf` (an exact zero) and NaN or `+inf` get
-            colours of their own.
-        value_range: Of the colours; `shared_range` of the values if None.
+        values: log10 norms, shape `(probe, time)`; `-inf` (an exact zero) and NaN or `+inf` have their own colours.
+        value_range: Ends of the colours; `shared_range` of the values if None.
         informative_steps: Time steps to mark.
     """
     low, high = value_range or shared_range([values])
@@ -83,12 +77,12 @@ def draw_heatmap(
 
 
 def finite_of(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Return all finite values of some arrays, one after the other."""
+    """Return all finite values of some arrays, concatenated."""
     return np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
 
 
 def special_handles(values: Sequence[np.ndarray]) -> list[Artist]:
-    """Return legend entries for the cells that are off the colour scale, if there are any."""
+    """Return legend entries for the cells that are off the colour scale."""
     return [
         Patch(facecolor=color, edgecolor="#666666", label=label)
         for kind, (color, label) in enumerate(((ZERO_COLOR, "exactly zero"), (NON_FINITE_COLOR, "NaN or infinite")))
@@ -106,7 +100,7 @@ def extend_of(values: Sequence[np.ndarray], value_range: tuple[float, float]) ->
 class HeatmapImage:
     """Renders heatmaps that stand alone, all on one colour scale, so that those of several runs can be compared.
 
-    A figure is kept and drawn on again: to lay one out takes longer than to draw it.
+    It keeps one figure and draws on it again: layout takes longer than drawing.
 
     Args:
         informative_steps: Time steps to mark.
@@ -125,13 +119,7 @@ class HeatmapImage:
         self._figure.colorbar(scale, cax=bar, label="log10 of the norm", extend="both", ticks=list(ticks))
 
     def render(self, title: str, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return one heatmap as RGB pixels, uint8, shape `(420, 630, 3)`.
-
-        Args:
-            title: What it shows.
-            steps: Optimizer step of each row, ascending; shape `(probe,)`.
-            values: log10 norms as `draw_heatmap` takes them; shape `(probe, time)`.
-        """
+        """Return one heatmap as RGB pixels, uint8, shape `(420, 630, 3)`; steps and values are as in `draw_heatmap`."""
         axes = self._axes
         axes.clear()
         draw_heatmap(

@@ -14,20 +14,14 @@ _COLOR = re.compile("|".join(_ROLES))
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _DROPPED = ("metadata", "style")  # the page has its own style; metadata names addresses on the network
 PIXELS_PER_INCH = 96
-"""Of CSS."""
+"""CSS pixels per inch."""
 
 
 def to_inline(svg: bytes, *, name: str, alt: str, inches_wide: float) -> Markup:
-    """Return what matplotlib wrote as an `svg` element for a page.
+    """Return matplotlib's SVG document as an `svg` element for a page; `alt` says what it shows, in words.
 
-    Known colours become variables of the page's style, and ids get the name of the figure in front, so that several
+    Known colours become variables of the page's style. Ids begin with `name`, unique in the page, so that several
     figures can stand in one page. Text stays text, escaped.
-
-    Args:
-        svg: A whole SVG document.
-        name: Of the figure, unique in the page.
-        alt: What it shows, in words.
-        inches_wide: Its natural width.
     """
     root = ElementTree.fromstring(svg)
     used = {found for element in root.iter() for found in _references(element)}

@@ -22,7 +22,7 @@ AXIS = "#888888"
 GRID = "#e4e4e4"
 DPI = 144
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""Tell lines apart that a reader, or a printer, sees in the same colour."""
+"""Markers that distinguish lines that a reader, or a printer, sees in the same colour."""
 
 
 @cache
@@ -39,11 +39,7 @@ def plain(text: str, *, limit: int = 48) -> str:
 
 @contextmanager
 def report_style() -> Iterator[None]:
-    """Have all text and lines in the few colours that the page replaces in the dark.
-
-    Yields:
-        Nothing.
-    """
+    """Draw all text and lines in the block in the few colours that the page replaces in dark mode."""
     ink = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
     )
@@ -70,7 +66,7 @@ def grid_of(figure: Figure, count: int, columns: int, *, share_x: bool = False, 
 
 
 def align(figures: Sequence[Figure]) -> None:
-    """Give figures of the same kind, each with one y scale of its own, a common one; empty ones have no say."""
+    """Give figures of one kind, each with one y scale of its own, a common scale; empty figures do not count."""
     limits = [figure.axes[0].get_ylim() for figure in figures if _has_data(figure)]
     if not limits:
         return

@@ -1,4 +1,4 @@
-"""Which run each run is compared with."""
+"""The baseline of each run."""
 
 from collections.abc import Sequence
 
@@ -25,18 +25,14 @@ def default_baseline(summaries: Sequence[Summary]) -> str:
 
 
 def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition]) -> tuple[list[Pair], list[str]]:
-    """Return each run that has a baseline, with it; and lines on those that have none.
+    """Return the pairs of a run and its baseline, and lines on the runs that have none.
 
-    It is the run that meets the conditions and has all other settings that differ between runs in common with the
-    run, but for those below a group that a condition is about, and for the seed: of several it is the one with the most
+    The baseline meets the conditions, and shares with the run all other settings that differ between runs, except for
+    the seed and for settings below a group that a condition is about. Of several such runs it is the one with the most
     seeds of replicas in common.
 
-    Args:
-        summaries: All runs.
-        conditions: That a baseline meets.
-
     Raises:
-        ConfigError: A condition is about the task, or no run meets them.
+        ConfigError: A condition is about the task, or no run meets all conditions.
     """
     for condition in conditions:
         if condition.key == "task" or condition.key.startswith("task."):
@@ -70,7 +66,7 @@ def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition
 
 
 def _rest(summary: Summary, conditions: Sequence[Condition]) -> tuple[tuple[str, str], ...]:
-    """Return the differing settings that a run and its baseline have in common."""
+    """Return the differing settings that a run shares with its baseline."""
     return tuple(
         (key, value)
         for key, value in summary.differing.items()
@@ -79,7 +75,7 @@ def _rest(summary: Summary, conditions: Sequence[Condition]) -> tuple[tuple[str,
 
 
 def _closest(summary: Summary, candidates: Sequence[Summary]) -> list[Summary]:
-    """Return the candidates with the most seeds in common; one of those that are the same run done again."""
+    """Return the candidates with the most seeds in common; only one if they are the same run done again."""
     shared = [len(set(summary.seeds) & set(each.seeds)) for each in candidates]
     best = [each for each, count in zip(candidates, shared, strict=True) if count == max(shared)]
     prints = {each.fingerprint for each in best}

@@ -1,4 +1,4 @@
-"""The comparison of runs: what is read, chosen and compared, and what is shown and written of it."""
+"""The comparison of runs: reading, choosing, comparing, showing and writing."""
 
 import os
 import shlex
@@ -29,17 +29,17 @@ from rnnstudy.runs.folder import write_atomically
 from rnnstudy.runs.run import Run
 
 DRAWN_OF_MANY = 24
-"""Runs in the figures where there are so many that most cannot be shown anyway; drawing takes longer than the rest."""
+"""Runs in the figures of so many runs that most cannot be shown anyway; drawing takes longer than the rest."""
 
 PAGE = "report.html"
 
 EVER_WRITTEN = {*FILES, "comparisons.csv"}
-"""What only some reports have, this version's and older ones'."""
+"""Files that only some reports have, of this version and older ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be compared, as the user says it.
+    """A comparison as the user asks for it.
 
     Args:
         directories: Folders with runs at any depth.
@@ -61,14 +61,10 @@ class Request:
 
 
 def compare(request: Request, console: Console, aside: Console | None = None) -> Path:
-    """Return the path of the page, after printing the tables and what they say, and writing the report.
+    """Return the path of the page, after printing the tables and sentences and writing the report.
 
-    Nothing to compare, a wrong option, or a folder that cannot be written to is an RnnstudyError.
-
-    Args:
-        request: What is to be compared.
-        console: Where the tables go, and all else.
-        aside: Where all but the tables goes instead.
+    The tables go to `console`, all else to `aside` if given. Raise RnnstudyError if there is nothing to compare, an
+    option is wrong, or a folder cannot be written to.
     """
     contents = assemble(request)
     aside = aside or console
@@ -86,11 +82,7 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
 
 
 def assemble(request: Request) -> Contents:
-    """Return the runs chosen, ordered and compared: figures of them, and not the runs; nothing is drawn or written.
-
-    Raises:
-        RnnstudyError: Nothing is left to compare, or an option is wrong.
-    """
+    """Return a report's contents, before any drawing; raise RnnstudyError if no run is left, or an option is wrong."""
     sweep = read_sweep(*request.directories)
     chosen = _chosen(request, sweep)
     summaries = [summarise(named) for named in name_runs(chosen)]
@@ -113,10 +105,10 @@ def assemble(request: Request) -> Contents:
 
 
 def report_folder(request: Request) -> Path:
-    """Return where the report goes: where it is asked for, into the folder, or beside several folders.
+    """Return the folder of the report: the requested one, one inside the only folder, or one beside several folders.
 
     Raises:
-        ConfigError: Several folders have nothing in common but the root of the file system.
+        ConfigError: Several folders share only the root of the file system.
     """
     if request.output is not None:
         return request.output
@@ -129,22 +121,14 @@ def report_folder(request: Request) -> Path:
 
 
 def _require_no_link(folder: Path) -> Path:
-    """Return the folder, unless it is a link: a stranger's folder may bring one along.
-
-    Raises:
-        ConfigError: It is a link.
-    """
+    """Return the folder; raise ConfigError if it is a link, which a stranger's folder may bring along."""
     if folder.is_symlink():
         raise ConfigError(f"{folder} is a link to {os.readlink(folder)}: say where the report goes by --output DIR.")
     return folder
 
 
 def _chosen(request: Request, sweep: Sweep) -> list[Run]:
-    """Return the runs that meet the conditions.
-
-    Raises:
-        ConfigError: None does.
-    """
+    """Return the runs that meet the conditions; raise ConfigError if none does."""
     conditions = read_conditions(request.where, sweep.runs, option="--where")
     chosen = [run for run in sweep.runs if all(condition.is_met_by(run) for condition in conditions)]
     if not chosen:
@@ -171,7 +155,7 @@ def _compared(
 
 
 def _advice(summaries: Sequence[Summary]) -> str:
-    """Say that a baseline may be chosen, with one that there is."""
+    """Suggest choosing a baseline, with an example from the runs."""
     differing = summaries[0].differing
     of_no_use = ("task", "seed", "replicas")
     key = next((key for key in differing if key.partition(".")[0] not in of_no_use), None)
@@ -180,7 +164,7 @@ def _advice(summaries: Sequence[Summary]) -> str:
 
 
 def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[list[Summary], list[str]]:
-    """Return the first runs whose logs can be read, with them, for the figures, and notes on the rest."""
+    """Return the first runs with readable logs, including these, for the figures, and notes on the rest."""
     drawn: list[Summary] = []
     remarks: list[str] = []
     most = MAX_DRAWN if len(summaries) <= MAX_CHECKED else DRAWN_OF_MANY
@@ -199,11 +183,7 @@ def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[
 
 
 def write_report(contents: Contents) -> Path:
-    """Return the page, after writing it with the figures and the tables into the folder of the report.
-
-    Raises:
-        RnnstudyError: The folder cannot be written to.
-    """
+    """Write the page, figures and tables and return the page's path; raise RnnstudyError if that is impossible."""
     drawings = draw_all(contents)
     files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
     files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
@@ -226,11 +206,7 @@ def table_files(contents: Contents) -> dict[str, str]:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files of the report, and remove what an earlier one has left.
-
-    Raises:
-        RnnstudyError: The folder cannot be written to.
-    """
+    """Write the files and remove those of an earlier report; raise RnnstudyError if the folder is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for stale in EVER_WRITTEN - set(files):

@@ -1,4 +1,4 @@
-"""All that a report is about, chosen, ordered and compared, before anything is drawn."""
+"""The contents of a report, chosen, ordered and compared, before anything is drawn."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ MAX_DRAWN = MAX_HELD
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All that a report is about.
+    """The contents of a report.
 
     Args:
-        title: Of the page.
-        folder: Receives the report; links to run folders are relative to it.
+        title: Title of the page.
+        folder: Folder that receives the report; links to run folders are relative to it.
         groups: Sections of the table.
-        comparisons: Of the runs with their baselines.
-        baseline: As people write it, e.g. "mitigation=[]"; empty if nothing is compared.
+        comparisons: Comparisons of the runs with their baselines.
+        baseline: Condition on baselines in words, e.g. "mitigation=[]"; empty if nothing is compared.
         drawn: Runs that the figures show, with their logs, at most MAX_DRAWN.
         notes: Lines on what limits the comparison.
     """
@@ -47,29 +47,21 @@ class Contents:
 
     @cached_property
     def verdicts(self) -> list[str]:
-        """The few sentences that decide."""
+        """The few sentences of the verdict."""
         return verdicts(self.summaries, self.comparisons, self.baseline)
 
     @cached_property
     def table(self) -> list[Column]:
-        """The runs for people; rows are the runs of the groups, one group after the other."""
+        """Table of runs for people, one row per run, one group after the other."""
         return columns(self.summaries)
 
     @cached_property
     def paired(self) -> list[Column]:
-        """The comparisons for people; none without comparisons."""
+        """Table of comparisons for people; empty without any."""
         return comparison_columns(self.comparisons)
 
     def parts(self, table: Sequence[Column], most: int | None = None) -> Iterator[tuple[Group, list[Column]]]:
-        """Divide the first rows of the table of runs by group.
-
-        Args:
-            table: Columns of it.
-            most: Rows in all parts together; None for all.
-
-        Yields:
-            Each group with its rows; none of a group that is left out.
-        """
+        """Yield the groups with their rows of the table of runs, at most `most` rows in all; skip empty groups."""
         start, left = 0, len(self.summaries) if most is None else most
         for group in self.groups:
             rows = min(len(group.summaries), left)

@@ -26,10 +26,10 @@ Configured = Run | Summary
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Runs that stand in one section of the table.
+    """Runs in one section of the table.
 
     Args:
-        title: Value of the settings that they are grouped by, e.g. "lag=100"; empty where there is one group only.
+        title: Value of the settings that group them, e.g. "lag=100"; empty where there is only one group.
         summaries: Rows, sorted.
     """
 
@@ -42,9 +42,9 @@ class Condition:
     """A setting has one of some values.
 
     Args:
-        key: Dotted path of a setting, or a group of which a member is chosen.
-        values: As settings are shown.
-        text: As it was given.
+        key: Dotted path of a setting, or a group from which a member is chosen.
+        values: Values as settings are shown.
+        text: Condition as given.
     """
 
     key: str
@@ -56,7 +56,7 @@ class Condition:
         return any(_same(value_of(run, self.key), value) for value in self.values)
 
     def covers(self, key: str) -> bool:
-        """Return whether a setting is the condition's own, or below the group it is about."""
+        """Return whether a setting is the condition's own, or below its group."""
         below = (f"{self.key}.", "model.init.") if self.key == "init" else (f"{self.key}.",)
         return key == self.key or key.startswith(below)
 
@@ -69,16 +69,11 @@ def value_of(run: Configured, key: str) -> str:
 def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option: str) -> list[Condition]:
     """Return conditions such as `task.lag=100`, `model=lstm,gru` or `mitigation=[]`; a run must meet all.
 
-    A comma stands between values of one setting, and between conditions. The last parts of a path do if no other path
-    ends so. Numbers are compared as numbers.
-
-    Args:
-        given: Each with one condition or several.
-        runs: Those that are chosen from.
-        option: What the user wrote before them; begins errors.
+    Commas separate conditions, and values of one setting. The last parts of a path suffice if no other path ends so.
+    Numbers are compared as numbers. Errors begin with `option`, which the user wrote before the conditions.
 
     Raises:
-        ConfigError: One is not of this form, or about a setting or a value that no run has.
+        ConfigError: A condition is not of this form, or is about a setting or a value that no run has.
     """
     found: list[tuple[str, list[str]]] = []
     for part in (part for each in given for part in _SEPARATOR.split(each)):
@@ -93,11 +88,7 @@ def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option:
 
 
 def find_key(given: str, runs: Sequence[Configured], *, option: str) -> str:
-    """Return the dotted path of the setting that is meant, or the name of a group of members.
-
-    Raises:
-        ConfigError: There is none, or there are several.
-    """
+    """Return the dotted path of a setting, or a group of members; raise ConfigError if none or several match."""
     keys = list(dict.fromkeys(key for run in runs for key in (*run.choices, *run.settings)))
     if given in keys:
         return given
@@ -112,11 +103,9 @@ def find_key(given: str, runs: Sequence[Configured], *, option: str) -> str:
 
 
 def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summary]:
-    """Return the rows sorted by columns or settings; what has no figure comes last.
+    """Return the rows sorted by headers or settings, the most important first; rows without a figure come last.
 
-    Args:
-        summaries: The rows.
-        given: Headers or settings, the most important first; with ":desc" the largest first.
+    With ":desc" behind a header or setting, the largest comes first.
 
     Raises:
         ConfigError: There is no such column or setting.
@@ -137,15 +126,7 @@ def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summar
 
 
 def group_rows(summaries: Sequence[Summary], given: Sequence[str]) -> tuple[Group, ...]:
-    """Return rows grouped by the values of settings, in their order; within a group rows keep theirs.
-
-    Args:
-        summaries: The rows.
-        given: Settings; one group if there are none.
-
-    Raises:
-        ConfigError: There is no such setting.
-    """
+    """Return rows grouped by settings, by order of value, then of row; raise ConfigError for an unknown setting."""
     keys = [find_key(each, summaries, option="--group-by") for each in given]
     labels = short_labels(keys)
     groups: dict[tuple[str, ...], list[Summary]] = {}

@@ -11,7 +11,7 @@ from rnnstudy.report.contents import Contents
 from rnnstudy.report.tables.text import escape_markdown, fit_width, markdown_table, terminal_table
 
 EXPLAINED = {"n", "solved", "log ratio", "horizon", "decay", "active", "state"}
-"""Columns whose headers do not speak for themselves."""
+"""Columns whose headers need an explanation."""
 
 PAIRED_LEGEND = (
     "Δ: this run less its baseline, mean over pairs, with its 95 % bootstrap interval; in Δ steps a replica that never "

@@ -1,1 +1,1 @@
-"""Where measurements go: the run's own log and TensorBoard."""
+"""Destinations of measurements: the run's own log and TensorBoard."""

@@ -1,4 +1,4 @@
-"""What can be written, and what a writer is."""
+"""Measurements that can be written, and the interface of a writer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ class Scalar:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A figure per time step, and replica."""
+    """One figure per time step and replica."""
 
     values: Float[Tensor, "replica time"]
 
@@ -27,7 +27,7 @@ class Histogram:
     """Counts between fixed edges, one row per replica.
 
     Attributes:
-        counts: How many values lie in each bin; the first and the last bin also hold what lies beyond.
+        counts: Number of values in each bin; the first and the last bin also hold what lies beyond.
         low: Left edge of the first bin.
         width: Width of every bin.
     """
@@ -42,8 +42,8 @@ class HistogramOverTime:
     """A histogram of every time step, with the same edges at all of them.
 
     Attributes:
-        counts: How many values lie in each bin; the first and the last bin also hold what lies beyond.
-        time_steps: The time step of each histogram, ascending.
+        counts: Number of values in each bin; the first and the last bin also hold what lies beyond.
+        time_steps: Time step of each histogram, ascending.
         low: Left edge of the first bin.
         width: Width of every bin.
     """
@@ -61,14 +61,14 @@ Measurements = Mapping[str, Measurement]
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A measurement, and whose figures of it count.
+    """A measurement, and the replicas whose figures count.
 
     Attributes:
-        measured: The measurement, over all replicas.
-        replicas: Whose figures count; the others have stopped training.
+        measured: Measurement over all replicas.
+        replicas: Mask of the replicas whose figures count; the others have stopped training.
         scheduled: False for the last figures of a replica that stops between two scheduled measurements; views that
-            show all replicas together do not draw a point for those.
-        stopping: Which of the replicas have solved the task and stop with these figures; None for none.
+            show all replicas together draw no point for those.
+        stopping: Mask of the replicas that have solved the task and stop with these figures; None without any.
     """
 
     measured: Measurement
@@ -78,27 +78,22 @@ class Entry:
 
     @property
     def ending(self) -> list[int]:
-        """The replicas whose last figures these are."""
+        """Replicas whose last figures these are."""
         return [] if self.stopping is None else (self.replicas & self.stopping).nonzero().flatten().tolist()
 
     @property
     def running(self) -> list[int]:
-        """The replicas that count."""
+        """Replicas whose figures count."""
         return self.replicas.nonzero().flatten().tolist()
 
 
 class Writer(ABC):
-    """Takes what was measured to where it is kept or shown."""
+    """Takes measurements to the place that keeps or shows them."""
 
     @abstractmethod
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
-        """Take everything that was measured at one step, by tag.
-
-        Args:
-            step: Optimizer steps done so far.
-            entries: Tag to entry.
-        """
+        """Take all measurements of one step, by tag; `step` counts the optimizer steps done so far."""
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is still held back and let go of the files."""
+        """Write what is still held back and close the files."""

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard; torch's own writer has a thread, which prints that the disk is full and goes on."""
+"""Event files for TensorBoard; torch's own writer has a thread, which prints that the disk is full and continues."""
 
 import io
 import os
@@ -27,15 +27,15 @@ class Events:
     """One event file.
 
     Args:
-        folder: Where it goes; made if missing.
-        purge_step: Entries of older files there from this step on are to be forgotten.
+        folder: Folder of the file; made if missing.
+        purge_step: Step from which TensorBoard is to forget entries of older files there.
     """
 
     def __init__(self, folder: Path, purge_step: int = 0) -> None:
-        """Open it, under a name that sorts behind those of older files: TensorBoard reads them in that order."""
+        """Open the file under a name that sorts behind those of older ones: TensorBoard reads them in that order."""
         folder.mkdir(parents=True, exist_ok=True)
         found = [_FILE.fullmatch(path.name) for path in folder.glob("events.out.tfevents.*")]
-        # The names tell the second; a clock may have been set back since the last one.
+        # The names state the second; a clock may have been set back since the last one.
         seconds = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
         path = folder / f"events.out.tfevents.{seconds:010d}.{socket.gethostname()}.{os.getpid()}"
         self._file = io.FileIO(path, "wb", opener=open_unlinked)
@@ -50,13 +50,7 @@ class Events:
         self._records.write(event.SerializeToString())
 
     def scalars(self, step: int, figures: Mapping[str, float], descriptions: Mapping[str, str]) -> None:
-        """Write scalars that have one wall time, which margin charts ask for.
-
-        Args:
-            step: Of the x axis.
-            figures: Tag to figure.
-            descriptions: Of the tags that have one.
-        """
+        """Write scalars with one wall time, which margin charts require; describe the tags in `descriptions`."""
         now = time.time()
         # Beyond float32 a figure becomes infinite.
         with np.errstate(over="ignore"):
@@ -67,11 +61,11 @@ class Events:
                 )
 
     def summary(self, summary: Message, step: int, wall_time: float | None = None) -> None:
-        """Write a summary that is made already."""
+        """Write a ready-made summary."""
         self._add(_events.Event(summary=summary), step, wall_time)
 
     def charts(self, layout: Mapping[str, Mapping[str, Sequence[object]]]) -> None:
-        """Write what the page of charts holds."""
+        """Write the layout of the page of charts."""
         self.summary(summaries.custom_scalars(layout), 0)
 
     def text(self, tag: str, text: str, step: int = 0) -> None:
@@ -83,13 +77,9 @@ class Events:
         self.summary(summaries.image(tag, pixels, dataformats="HWC"), step)
 
     def histogram(self, tag: str, counts: np.ndarray, edges: tuple[float, float], step: int) -> None:
-        """Write a histogram with bins of one width, empty ones included.
+        """Write a histogram of one bin or more, all of one width, empty ones included.
 
-        Args:
-            tag: Its tag.
-            counts: Of every bin, at least one; shape `(bin,)`.
-            edges: Left edge of the first bin, and the width of every one.
-            step: Of the offset axis.
+        `counts` has the shape `(bin,)`; `edges` are the first left edge and the width; `step` is on the offset axis.
         """
         low, width = edges
         borders = low + width * np.arange(len(counts) + 1)
@@ -107,11 +97,7 @@ class Events:
         self.summary(histogram, step)
 
     def flush(self) -> None:
-        """Have everything so far in the file.
-
-        Raises:
-            OSError: The disk is full.
-        """
+        """Write everything so far to the file; raise OSError if the disk is full."""
         pending = self._pending.getvalue()
         self._pending.seek(0)
         self._pending.truncate()
@@ -119,5 +105,5 @@ class Events:
             pending = pending[self._file.write(pending) or 0 :]
 
     def close(self) -> None:
-        """Let go of the file; what is not flushed is not in it."""
+        """Close the file; what is not flushed is lost."""
         self._file.close()

@@ -25,14 +25,11 @@ _KINDS = {
 def started(
     hyperparameters: Hyperparameters, chosen: Collection[str], metrics: Sequence[tuple[str, str]]
 ) -> list[Message]:
-    """Return the summaries that begin a run: the columns of the page, and what this run has in them.
+    """Return the summaries that begin a run: the columns of the page, and this run's values in them.
 
-    A run's own event file holds both: `SummaryWriter.add_hparams` would make a run of its own for them.
-
-    Args:
-        hyperparameters: Values by name.
-        chosen: Names whose columns are shown first: TensorBoard hides all but five until they are asked for.
-        metrics: Scalar tags whose last figures are shown, each with the title of its column.
+    A run's own event file holds both: `SummaryWriter.add_hparams` would make a run of its own for them. TensorBoard
+    shows the columns in `chosen` first; it hides all but five until they are asked for. `metrics` are pairs of a scalar
+    tag, whose last figure is shown, and the title of its column.
     """
     experiment, session = _api.Experiment(), _data.SessionStartInfo()
     for name, value in hyperparameters.items():

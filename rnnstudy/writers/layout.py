@@ -1,4 +1,4 @@
-"""The custom layout of TensorBoard: the charts that belong together, side by side."""
+"""The custom layout of TensorBoard: related charts, side by side."""
 
 from rnnstudy.runs import tags
 from rnnstudy.writers.overview import RunFacts, overview_figures

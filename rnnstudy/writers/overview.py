@@ -1,4 +1,4 @@
-"""The few figures of a run that are looked at first: one of each over all replicas, and their spread."""
+"""The few figures of a run to look at first: one of each over all replicas, and their spread."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,18 @@ from rnnstudy.core.lags import log_spaced_lags, thinned
 from rnnstudy.runs import tags
 
 NUM_LAGS = 5
-"""How many of the lags that histograms are shown at have a curve of their own."""
+"""Number of lags with a curve of their own, out of those with histograms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What the view of a run needs to know beforehand.
+    """Facts of a run that its view needs beforehand.
 
     Args:
         layers: Recurrent layers.
         states: States of a layer whose gradients are recorded.
         informative_steps: Time steps that can carry the information.
-        mitigations: Their names, in the order in which they act.
+        mitigations: Names of the mitigations, in the order in which they act.
         scaled_by: Name of the mitigation whose factor on the gradient is shown; None without any.
         absent: Names of the figures of `overview_figures` that this run will not have.
     """
@@ -51,11 +51,11 @@ class GlanceFigure:
 
     Args:
         name: Its tag is "at_a_glance/{name}"; its spread is at "spread/{name}/low" and ".../high".
-        title: Of its chart.
-        source: Tag of what it is computed from, a figure per replica.
-        meaning: For the description in TensorBoard.
+        title: Title of its chart.
+        source: Tag of its source, a figure per replica.
+        meaning: Text for the description in TensorBoard.
         of_all: "median" or "mean" over the replicas.
-        of_nan: What NaN counts as; None leaves it out.
+        of_nan: Replacement for NaN; None leaves NaN out.
     """
 
     name: str
@@ -67,12 +67,12 @@ class GlanceFigure:
 
     @property
     def tag(self) -> str:
-        """Where TensorBoard shows it."""
+        """Tag in TensorBoard."""
         return tags.AT_A_GLANCE.format(figure=self.name)
 
     @property
     def bands(self) -> tuple[str, str]:
-        """Tags of the smallest and the largest."""
+        """Tags of the smallest and the largest figure."""
         return tags.SPREAD.format(figure=self.name, end="low"), tags.SPREAD.format(figure=self.name, end="high")
 
     @property
@@ -82,13 +82,13 @@ class GlanceFigure:
 
     @property
     def description(self) -> str:
-        """What TensorBoard says beside the chart."""
+        """Description beside the chart in TensorBoard."""
         left_out = "A replica that has stopped keeps its last figure; no point where the result is not finite."
         return f"{self.meaning} {self.of_all.capitalize()} over the replicas. {left_out}"
 
 
 def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
-    """The figures to look at first, in the order in which they are told."""
+    """Return the figures to look at first, in the order in which they are shown."""
     figures = [
         GlanceFigure(
             name="solved_fraction",
@@ -143,7 +143,7 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
 
 
 def glance_of(values: Sequence[float], figure: GlanceFigure) -> float:
-    """Reduce one figure per replica to their median or mean, which may be infinite; NaN if there is none."""
+    """Reduce one figure per replica to their median or mean, which may be infinite; NaN without any."""
     told = [figure.of_nan if math.isnan(value) else value for value in values]
     counted = [value for value in told if value is not None]
     if not counted:
@@ -161,7 +161,7 @@ def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
 def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) -> list[float]:
     """Return log10 of ||dL/dh_t|| at the earliest informative time step over that at the last, for each replica.
 
-    -inf where the gradient is exactly zero there alone, NaN where both are zero or one is not a number.
+    -inf where only the former is exactly zero, NaN where both are zero or one is NaN.
     """
     first = min(facts.informative_steps, default=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -169,11 +169,7 @@ def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) 
 
 
 def by_lag(row: np.ndarray) -> dict[str, float]:
-    """Return log10 of the gradient norm at a few lags, counted back from the last time step, by tag, where finite.
-
-    Args:
-        row: ||dL/dh_t|| at every time step, the median over the replicas; shape `(time,)`.
-    """
+    """Return log10 of the median gradient norms `(time,)` at a few lags before the end, by tag, where finite."""
     lags = thinned(log_spaced_lags(len(row)), NUM_LAGS)
     return {
         tags.GRADIENT_BY_LAG.format(lag=f"{lag:04d}"): math.log10(row[-1 - lag])

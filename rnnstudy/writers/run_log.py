@@ -1,4 +1,4 @@
-"""The run's own log: append-only JSON lines, the truth of which TensorBoard is a view."""
+"""The run's own log: append-only JSON lines, the source of truth; TensorBoard is a view of it."""
 
 import hashlib
 import json
@@ -23,10 +23,10 @@ _PART = 2**20
 
 
 class JsonLines:
-    """A file of JSON records, one a line; each call of `append` reaches the file whole or, at worst, torn at its end.
+    """A file of JSON records, one per line; each call of `append` reaches it whole or, at worst, torn at its end.
 
     Args:
-        path: The file; made if missing.
+        path: Path of the file; made if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,11 +48,7 @@ class JsonLines:
         return {"length": self._file.seek(0, os.SEEK_END), "sha256": self._hash.hexdigest()}
 
     def resume(self, mark: Mark) -> None:
-        """Drop what was written after `sync` had returned `mark`.
-
-        Raises:
-            RnnstudyError: The file no longer holds what it held then.
-        """
+        """Drop what was written after `sync` returned `mark`; raise RnnstudyError if earlier contents changed."""
         length = mark["length"]
         self._hash = hashlib.sha256()
         with self._path.open("rb") as file:
@@ -74,7 +70,7 @@ class JsonLines:
         self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
@@ -83,8 +79,8 @@ class RunLog(Writer):
 
     A metrics record is one step of one replica with all its scalars; a replica that has stopped has no more records. A
     curve that is the last of a replica which stops between two scheduled measurements is marked `"scheduled":false`.
-    A histogram has the counts of all running replicas together; of one per time step, `counts` has a row for each of
-    the `time_steps`, without the bins that are empty in all of them at both ends. The last counts of replicas that stop
+    A histogram has the counts of all running replicas together. For one per time step, `counts` has a row for each of
+    the `time_steps`, without the bins at both ends that are empty in all rows. The last counts of replicas that stop
     have a record of their own, in which `stopped` names them.
 
     Args:
@@ -128,15 +124,11 @@ class RunLog(Writer):
             file.append(records)
 
     def sync(self) -> list[Mark]:
-        """Have everything on the disk; tells, for `resume`, how long the files are and what they hold."""
+        """Sync everything to the disk; return for `resume` the lengths of the files and hashes of their contents."""
         return [file.sync() for file in self._files]
 
     def resume(self, marks: list[Mark]) -> None:
-        """Drop what was written after `sync` had returned `marks`.
-
-        Raises:
-            RnnstudyError: A file no longer holds what it held then.
-        """
+        """Drop what was written after `sync` returned `marks`; raise RnnstudyError if earlier contents changed."""
         for file, mark in zip(self._files, marks, strict=True):
             file.resume(mark)
 
@@ -164,12 +156,12 @@ class RunLog(Writer):
 
 
 def shorten(figure: float) -> float:
-    """Round to 9 significant digits, which tell any two float32 numbers apart."""
+    """Round to 9 significant digits, which distinguish any two float32 numbers."""
     return float(f"{figure:.9g}")
 
 
 def _record_of(histogram: Histogram | HistogramOverTime, replicas: list[int]) -> Record:
-    """The counts of some replicas together."""
+    """Return the counts of some replicas together."""
     together = histogram.counts[replicas].sum(0)
     if isinstance(histogram, Histogram):
         return {"low": histogram.low, "width": histogram.width, "counts": together.tolist()}

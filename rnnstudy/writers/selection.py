@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: few tags, the essential ones first."""
+"""The few tags of a run that TensorBoard shows, the essential ones first."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from rnnstudy.runs import tags
 from rnnstudy.writers.overview import NUM_LAGS, RunFacts, overview_figures
 
 MAX_TAGS = 60
-"""Tags of one run, of all kinds. With many more, TensorBoard shows much, and slowly, and nothing stands out."""
+"""Maximum number of tags of one run, of all kinds. With many more, TensorBoard is slow, and nothing stands out."""
 
 OF_THE_RUN = 6
 """Tags that every run has: the texts `config` and `left_out`, the layout, and three for the hyperparameters."""
@@ -16,45 +16,44 @@ OF_THE_RUN = 6
 _LAST_GROUPS = {tags.group(tags.EVAL), tags.group(tags.SOLVED)}
 
 _OF_TRAINING, _OF_MITIGATIONS = 2, 2
-"""Places for figures of the training, and of its mitigations if there are any: they come only after the first steps."""
+"""Places for figures of the training, and of its mitigations if there are any: they appear after the first steps."""
 
 _OTHER_LAGS = 3
-"""Lags at which the histograms of a state that is not put out are shown."""
+"""Lags at which the histograms of a state that is not the output are shown."""
 
 _FINAL = 2
-"""Figures that are known after the last step."""
+"""Figures available after the last step."""
 
 _KINDS = 4
-"""Counts of the entries that are no ordinary numbers: exactly zero, subnormal, NaN, Inf."""
+"""Counts of special entries: exactly zero, subnormal, NaN, Inf."""
 
 
 class Selection:
     """Decides by tag, and keeps to at most `MAX_TAGS`.
 
-    Essential, and few whatever the run:
+    Essential, and few in every run:
 
     - the figures at a glance, their spread and the gradient by lag, computed from others, which are not shown again;
     - histograms of the top layer's output: all time steps, direct, carried, up to 8 lags; its counts of zero,
-      subnormal, NaN and Inf; of its other states: all time steps, up to 3 lags; of the lowest layer's output: all time
-      steps;
+      subnormal, NaN and Inf; of its other states: all time steps, up to 3 lags; of the lowest layer's output: all
+      time steps;
     - heatmaps of the total gradient of every state of the top and the lowest layer;
     - the norm of the parameters' gradient after the mitigations.
 
-    Of the training `train/loss`, `train/skipped`, and up to two figures of mitigations, `active` ones first.
+    Of the training: `train/loss`, `train/skipped`, and up to two figures of mitigations, `active` ones first.
 
-    All other places go to what is measured first; of what comes at the same step, to one tag of every group (the part
-    before the first slash), evaluations at other lengths first, `eval` and `train` last, then to a second one, and so
-    on; within a group to the top layer and the output first. The other histograms, counts and heatmaps of the gradient
-    are never shown.
+    All other places go to the tags measured first. Among those of one step every group (the part before the first
+    slash) gets one tag per round: evaluations at other lengths first, `eval` and `train` last; within a group the top
+    layer and the output come first. The other histograms, counts and heatmaps of the gradient are never shown.
 
-    What it decides depends on the tags and the steps they come at alone, so a resumed run shows the same.
+    It decides only by the tags and the steps they come at, so a resumed run shows the same.
 
     Args:
-        facts: Of the run.
+        facts: Facts of the run.
     """
 
     def __init__(self, facts: RunFacts) -> None:
-        """Reserve the places of what is essential."""
+        """Reserve the places of the essential tags."""
         self._facts = facts
         figures = overview_figures(facts)
         self._summarised = {figure.source for figure in figures} - {facts.top_norms}
@@ -75,11 +74,11 @@ class Selection:
         self.left_out: list[str] = []
 
     def shows(self, tag: str) -> bool:
-        """Whether a tag that has been offered is shown."""
+        """Return whether a tag that has been offered is shown."""
         return tag in self._shown
 
     def offer(self, offered: Iterable[str]) -> bool:
-        """Take in everything that is measured at one step; return whether something new is left out."""
+        """Take the tags measured at one step; return whether something new is left out."""
         new = set(offered) - self._seen
         if not new:
             return False
@@ -104,7 +103,7 @@ class Selection:
         if tag in self._summarised:
             return "summarised"
         if tag == tags.CLIPPED_NORM:
-            # Beside what it was before, which is among the figures at a glance.
+            # Beside the norm before the mitigations, which is among the figures at a glance.
             return "essential"
         if norm := tags.fields(tags.HIDDEN_GRAD_NORM, tag):
             return "essential" if norm["part"] == "total" and int(norm["layer"]) in {0, top} else "never"
@@ -133,7 +132,7 @@ class Selection:
         return f"/layer_{self._facts.top}" not in tag, "/h/" not in tag, tag
 
     def as_text(self) -> str:
-        """Name what is left out, in Markdown."""
+        """Name the tags left out, in Markdown."""
         groups: dict[str, list[str]] = defaultdict(list)
         for tag in self.left_out:
             group, _, rest = tag.partition("/")

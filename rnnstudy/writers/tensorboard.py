@@ -28,7 +28,7 @@ from rnnstudy.writers.selection import Selection
 from rnnstudy.writers.through_time import Pooled, ThroughTime, filled_bins, pooled
 
 HEATMAP_PART = "/total"
-"""Curves whose tag ends so are drawn as heatmaps; the other parts are in the run's log."""
+"""Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log."""
 
 _FIRST_DRAWN = 4
 """Rows of the first heatmap; the next one has four times as many."""
@@ -43,16 +43,15 @@ _FINAL_MEANING = {
 class TensorBoard(Writer):
     """The figures to look at first, a choice of all others, histograms, heatmaps and text as TensorBoard event files.
 
-    `Selection` says which tags are shown. Scalars are medians over the replicas; a replica that has stopped keeps its
-    last figure. Histograms are of all replicas together, those that have solved the task and stopped with their last
-    ones, so that what is shown late in a run is not of the failures alone; those that diverged drop out. A heatmap
-    (training step by time step, log10 of the median) is drawn anew when the number of its rows is four times what it
-    was, and at the end: drawing costs far more than writing.
+    `Selection` decides which tags are shown. Scalars are medians over the replicas; a replica that has stopped keeps
+    its last figure. Histograms pool all replicas; those that solved the task and stopped keep their last ones, so that
+    late histograms are not of the failures alone; those that diverged drop out. A heatmap (optimizer step by time step,
+    log10 of the median) is redrawn when its rows have quadrupled, and at the end: drawing costs far more than writing.
 
     Args:
-        folder: Where the event files go.
-        facts: Of the run.
-        purge_step: Entries of older files from this step on are to be forgotten.
+        folder: Folder of the event files.
+        facts: Facts of the run.
+        purge_step: Step from which TensorBoard is to forget entries of older files.
     """
 
     def __init__(self, folder: Path, facts: RunFacts | None = None, purge_step: int = 0) -> None:
@@ -71,13 +70,7 @@ class TensorBoard(Writer):
         self._maps: HeatmapImage | None = None
 
     def begin(self, config: str, hyperparameters: hparams.Hyperparameters, chosen: Collection[str] = ()) -> None:
-        """Write what is known before the first step.
-
-        Args:
-            config: The configuration, Markdown.
-            hyperparameters: For the HParams page.
-            chosen: Names of those that are shown first.
-        """
+        """Write the Markdown `config` and the hyperparameters before the first step; show those in `chosen` first."""
         columns = [(figure.tag, figure.title) for figure in self._figures]
         columns[1:1] = [(tags.FINAL_STEPS_TO_SOLVE, "median steps to solve")]
         columns.append((tags.FINAL_DIVERGED, "diverged replicas"))
@@ -93,7 +86,7 @@ class TensorBoard(Writer):
         curves: Iterable[dict[str, Any]],
         histograms: Iterable[dict[str, Any]] = (),
     ) -> None:
-        """Take up, from the run's log, what an interrupted run had shown."""
+        """Restore, from the run's log, what an interrupted run had shown."""
         offered: dict[int, set[str]] = defaultdict(set)
         for record in metrics:
             for tag, figure in record.items():
@@ -174,7 +167,7 @@ class TensorBoard(Writer):
         return together
 
     def _overview(self, sources: set[str]) -> dict[str, float]:
-        """The figures at a glance that can be told anew, by tag."""
+        """Return the figures at a glance that have new values, by tag."""
         told: dict[str, float] = {}
         for figure in self._figures:
             values = self._values(figure) if figure.source in sources else []
@@ -208,13 +201,7 @@ class TensorBoard(Writer):
         self._events.image(f"{tag}/heatmap", image, steps[-1])
 
     def finish(self, step: int, steps_to_solve: Sequence[float], diverged: int) -> None:
-        """Write what is known after the last step.
-
-        Args:
-            step: Optimizer steps done.
-            steps_to_solve: Of every replica; infinite if it has not solved the task.
-            diverged: How many replicas were given up.
-        """
+        """Write the final figures after `step` optimizer steps; `steps_to_solve` is infinite for unsolved replicas."""
         final = {tags.FINAL_STEPS_TO_SOLVE: float(np.median(steps_to_solve)), tags.FINAL_DIVERGED: float(diverged)}
         told = {tag: figure for tag, figure in final.items() if math.isfinite(figure)}
         self._events.scalars(step, told, self._descriptions)
@@ -238,7 +225,7 @@ _DRAWN_AT = [_FIRST_DRAWN**power for power in range(1, 16)]
 
 
 def _is_offered(tag: str, entry: Entry) -> bool:
-    """Whether a measurement can be shown under its own tag."""
+    """Return whether a measurement can be shown under its own tag."""
     match entry.measured:
         case Curve():
             return tag.endswith(HEATMAP_PART)
@@ -255,6 +242,6 @@ def _title(tag: str) -> str:
 
 
 def _median(figures: list[Any]) -> Any:
-    """The median over the replicas; NaN between minus and plus infinity."""
+    """Return the median over the replicas; NaN between minus and plus infinity."""
     with np.errstate(invalid="ignore"):
         return np.median(figures, axis=0)

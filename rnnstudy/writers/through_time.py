@@ -12,7 +12,7 @@ from rnnstudy.writers.base import HistogramOverTime
 from rnnstudy.writers.events import Events
 
 MAX_SUB_RUNS = 5
-"""Sub-runs of a run. With many more, nothing stands out."""
+"""Maximum number of sub-runs of a run. With many more, nothing stands out."""
 
 _NAME = re.compile(rf"{SUB_RUN}(\d{{6,}})")
 
@@ -22,8 +22,8 @@ class Pooled:
     """Histograms over time of all replicas together.
 
     Attributes:
-        counts: Shape `(time, bin)`.
-        time_steps: The time step of each row.
+        counts: Counts, shape `(time, bin)`.
+        time_steps: Time step of each row.
         low: Left edge of the first bin.
         width: Width of every bin.
     """
@@ -52,18 +52,18 @@ def filled_bins(counts: np.ndarray) -> tuple[int, int]:
 
 
 class ThroughTime:
-    """Writes what is measured at one training step into a folder of its own, such as `at_step_000300`.
+    """Writes the histograms of one optimizer step into a folder of its own, such as `at_step_000300`.
 
-    TensorBoard takes it for a run, in which `global_step` is the time step: its histograms, offset, show the gradient
-    at every time step. The first measurements are shown, and, once the run has ended, the last one.
+    TensorBoard takes it for a run in which `global_step` is the time step: its offset histograms show the gradient at
+    every time step. It shows the first measurements, and, once the run has ended, the last one.
 
     Args:
-        folder: Of the run.
-        purge_step: What an interrupted run had written from this training step on is removed.
+        folder: Folder of the run.
+        purge_step: Optimizer step from which it removes what an interrupted run had written.
     """
 
     def __init__(self, folder: Path, purge_step: int) -> None:
-        """Remove what is to be written anew."""
+        """Remove what will be written anew."""
         self._folder = folder
         self._shown: set[int] = set()
         self._pending: tuple[int, Mapping[str, Pooled]] | None = None
@@ -75,18 +75,18 @@ class ThroughTime:
                     _remove(path)
 
     def write(self, step: int, histograms: Mapping[str, Pooled]) -> None:
-        """Take what was measured at one training step, by tag."""
+        """Take the measurements of one optimizer step, by tag."""
         self._pending = step, histograms
         if len(self._shown) < MAX_SUB_RUNS - 1:
             self.finish()
 
     def finish(self) -> None:
-        """Show the last measurement, if it is not shown yet."""
+        """Show the last measurement unless it is already shown."""
         if self._pending is None or self._pending[0] in self._shown:
             return
         step, histograms = self._pending
         filled = {tag: histogram for tag, histogram in histograms.items() if histogram.counts.any()}
-        # A folder of events that holds nothing would be a run without anything to see.
+        # An empty folder of events would be a run with nothing to see.
         if not filled:
             return
         self._shown.add(step)

@@ -1,4 +1,4 @@
-"""What TensorBoard is shown: the event files below a folder, linked under names that tell the runs apart."""
+"""Event files below a folder, linked for TensorBoard under names that distinguish the runs."""
 
 import os
 import re
@@ -12,32 +12,32 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.untrusted import read_json
 
 _HASHED = re.compile(r"(?P<name>.+)_(?P<hash>[0-9a-f]{8})")
-"""A folder that `rnnstudy train` has named."""
+"""A folder named by `rnnstudy train`."""
 
 _SETTING = re.compile(r" (?=[^\s=]+=)")
-"""The gap before a setting in a run's name; its value may hold gaps of its own."""
+"""The gap before a setting in a run's name; its value may itself hold gaps."""
 
 _MANIFEST = RunFolder(Path()).manifest.name
 
 _LONGEST = 120
-"""Bytes of a run's name that are kept: file systems allow 255, and some are needed to tell runs apart."""
+"""Longest run name in bytes: file systems allow 255, and some are needed to distinguish runs."""
 
 
 class BoardView:
     """A folder that TensorBoard reads in place of the one with the runs.
 
-    TensorBoard calls a run by its folder. Here every folder that holds event files has a twin whose name is the run's
-    own ("lstm+clip_norm lag=40" in place of "lstm+clip_norm_lag=40_1a2b3c4d"), filled with links to the files, which
+    TensorBoard names a run after its folder. Here every folder with event files has a twin that bears the run's own
+    name ("lstm+clip_norm lag=40" in place of "lstm+clip_norm_lag=40_1a2b3c4d"). It holds links to the files, which
     TensorBoard follows as they grow. A name, once given, stays.
 
     Args:
-        source: Holds runs at any depth, or is one.
-        folder: Where the links go; it must exist.
-        most: The most folders to show together with the sub-runs; where there are more, sub-runs are left out.
+        source: Folder that holds runs at any depth, or is one.
+        folder: Folder for the links; it must exist.
+        most: Maximum number of folders to show, together with the sub-runs; beyond that, sub-runs are left out.
     """
 
     def __init__(self, source: Path, folder: Path, most: int) -> None:
-        """Link what is there."""
+        """Link the event files that exist."""
         self._source = source.absolute()
         self._folder = folder
         self._most = most
@@ -49,7 +49,7 @@ class BoardView:
         self.refresh()
 
     def refresh(self) -> None:
-        """Link what has come, and drop what has gone, since the last call."""
+        """Link event files that have come, and drop those that have gone, since the last call."""
         found = list(_event_folders(self._source))
         self._give_names({each.run for each in found})
         names = {each.folder: str(Path(self._names[each.run], each.folder.relative_to(each.run))) for each in found}
@@ -77,7 +77,7 @@ class BoardView:
         several = len({owner.parent for owner in owners}) > 1
         new = sorted(owners - self._names.keys())
         telling = {owner: _telling(owner) for owner in new}
-        # A run that comes later may not share these.
+        # A later run might not share these.
         if not self._names:
             telling = _without_shared(telling)
         plain = {owner: self._prefixed(owner, name, several) for owner, name in telling.items()}
@@ -98,7 +98,7 @@ class BoardView:
 
 
 def _telling(folder: Path) -> str:
-    """Return the name a run gave itself, or its folder's: as a person chose it, or without the hash."""
+    """Return the name a run gave itself, or its folder's: as the user chose it, or without the hash."""
     hashed = _HASHED.fullmatch(folder.name)
     if hashed is None:
         return folder.name
@@ -113,7 +113,7 @@ def _telling(folder: Path) -> str:
 
 
 def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
-    """Leave out of names such as "lstm lag=40 steps=500" the settings that stand in all of them."""
+    """Remove the settings that all names share from names such as "lstm lag=40 steps=500"."""
     parts = {owner: _SETTING.split(name) for owner, name in names.items()}
     shared = set[str]().union(*(each[1:] for each in parts.values()))
     shared.intersection_update(*(each[1:] for each in parts.values()))
@@ -139,7 +139,7 @@ class _EventFolder(NamedTuple):
 
 def _event_folders(source: Path) -> Iterator[_EventFolder]:
     """Yield the folders that hold event files, each once; links are followed."""
-    # A link to a folder above, at worst to the root, would have the whole disk looked through.
+    # A link to a folder above, at worst to the root, would cause a search of the whole disk.
     above_all = [parent.stat() for parent in source.resolve().parents]
     seen = {(state.st_dev, state.st_ino) for state in above_all}
     runs: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""Which of TensorBoard's pages to open, and what each shows at first sight: it all stands in the address."""
+"""Pages of TensorBoard to open, and their initial view, all of which the address holds."""
 
 import json
 import re
@@ -14,10 +14,10 @@ MOST_TICKED = 500
 """With more runs than these, TensorBoard's Time Series page starts with none of them ticked."""
 
 MOST_TICKED_ELSEWHERE = 40
-"""The same of its other pages."""
+"""The same limit for its other pages."""
 
 COLORS = 7
-"""TensorBoard's palette: of more runs than these, some look alike."""
+"""Colours in TensorBoard's palette: with more runs than these, some look alike."""
 
 PINNED = tuple(
     tags.AT_A_GLANCE.format(figure=figure)
@@ -30,7 +30,7 @@ PINNED = tuple(
         "clip_coefficient",
     )
 )
-"""Charts at the top of the Time Series page; of those in `writers.overview`, whose import takes seconds."""
+"""Charts at the top of the Time Series page; they repeat names from `writers.overview`, whose import takes seconds."""
 
 PER_PAGE = 12
 """Charts on a page of TensorBoard's Histograms."""
@@ -39,9 +39,8 @@ SETTINGS = {
     "_tb_global_settings": {"ignoreOutliers": False, "autoReload": True, "timeSeriesSettingsPaneOpened": False},
     "_ignoreYOutliers": False,
 }
-"""What TensorBoard keeps in the browser, by its names: an explosion is no outlier to be left out of the picture, a
-sweep that is running goes on to be shown, and the pane with settings, one click away, leaves its place to the charts.
-"""
+"""TensorBoard's browser settings: explosions are not cut off as outliers, charts of a running sweep reload, and the
+settings pane, one click away, leaves its place to the charts."""
 
 NO_SUB_RUNS = f"^(?!.*/{SUB_RUN})"
 """Pattern of the runs themselves, without their sub-runs, whose steps are time steps."""
@@ -75,12 +74,12 @@ def first_page(view: BoardView) -> str:
 
 
 def through_time_page(view: BoardView) -> str:
-    """Return the address, without host, of the sub-runs' histograms: the gradient at every time step.
+    """Return the address, without host, of the sub-runs' histograms, the gradient at every time step.
 
-    It shows the last sub-run of every run where there are more than one page holds.
+    Where there are more than one page holds, it shows the last sub-run of every run.
     """
     pattern = SUB_RUNS
-    # They are sorted by run, then by training step.
+    # Sub-runs are sorted by run, then by training step.
     last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs}
     if len(view.sub_runs) > PER_PAGE and len(last) <= MOST_TICKED_ELSEWHERE:
         pattern = f"/{min(last.values())}$"
@@ -90,7 +89,7 @@ def through_time_page(view: BoardView) -> str:
 
 
 def with_short_addresses(application: Application, view: BoardView) -> Application:
-    """Return TensorBoard, a WSGI application, with pages at `/` and `/through_time` that lead on to those above."""
+    """Return TensorBoard, a WSGI application, with pages at `/` and `/through_time` that redirect to those above."""
 
     def leading(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         match environ.get("PATH_INFO"), environ.get("QUERY_STRING"):
@@ -108,7 +107,7 @@ def with_short_addresses(application: Application, view: BoardView) -> Applicati
 
 
 def _leading_to(place: str) -> bytes:
-    """Return a page that leads to another, and leaves TensorBoard's settings if the browser has none yet."""
+    """Return a page that redirects to another, and stores TensorBoard's settings if the browser has none yet."""
     settings = json.dumps({name: json.dumps(value) for name, value in SETTINGS.items()})
     # Addresses are quoted: nothing in them ends the script.
     return f"""<!doctype html>
@@ -124,7 +123,7 @@ location.replace({json.dumps(place)});
 
 
 def _escaped(text: str) -> str:
-    """Return a pattern of this text alone, for the browser, which has fewer escapes than Python."""
+    """Return a pattern that matches this text alone, for the browser, which has fewer escapes than Python."""
     return re.sub(r"[.*+?^${}()|[\]\\]", r"\\\g<0>", text)
 
 

@@ -21,10 +21,8 @@ from rnnstudy.core.errors import RnnstudyError, require_between
 from rnnstudy.core.text import printable
 
 SAMPLES = "scalars=100000,images=1000,histograms=100000,text=100"
-"""Entries kept per tag: more than a run writes, where TensorBoard's own choice drops most images of a long run.
-
-Its help says that 0 keeps all, but its fast data server then keeps no scalars at all.
-"""
+"""Entries kept per tag: more than a run writes, as TensorBoard's own choice drops most images of a long run. Its help
+says that 0 keeps all, but its fast data server then keeps no scalars at all."""
 
 PATIENCE = 3.0
 """Seconds to wait for TensorBoard to read the next run."""
@@ -34,18 +32,12 @@ REFRESH = 5.0
 
 
 def board(directory: Path, port: int | None, console: Console) -> int:
-    """Start TensorBoard, on the loopback interface only, and keep it until Ctrl-C or a signal to end.
+    """Return 0 after running TensorBoard, on the loopback interface only, until Ctrl-C or a signal to end.
 
-    Args:
-        directory: Holds runs at any depth.
-        port: None takes 6006, or the next that is free; 0 any that is.
-        console: Where to tell the address.
-
-    Returns:
-        The exit code 0.
+    It shows the runs at any depth below the folder. A port of None takes 6006, or the next free one; 0 any free one.
 
     Raises:
-        RnnstudyError: There is no such folder, nothing to show in it, or the port is taken.
+        RnnstudyError: There is no such folder, it has nothing to show, or the port is taken.
     """
     if port is not None:
         require_between("--port", port, 0, 65535)
@@ -66,7 +58,7 @@ def board(directory: Path, port: int | None, console: Console) -> int:
             time.sleep(pause)
             begin = time.monotonic()
             view.refresh()
-            # Thousands of runs take seconds to look through, which are not to be a large part of all.
+            # Thousands of runs take seconds to look through, which must remain a small part of the time.
             pause = max(REFRESH, 10 * (time.monotonic() - begin))
     return 0
 
@@ -89,11 +81,7 @@ def _tell(view: BoardView, directory: Path, address: str, console: Console) -> N
 
 
 def _start(view: BoardView, folder: Path, port: int | None) -> str:
-    """Return the address of TensorBoard, started in a thread of this process, so that nothing of it outlives us.
-
-    Raises:
-        RnnstudyError: The port is taken, or no port is free.
-    """
+    """Start TensorBoard in a thread that ends with us, return its address; raise RnnstudyError if no port is free."""
     from tensorboard import program
 
     def serve(application: Application, flags: Any) -> program.TensorBoardServer:
@@ -103,7 +91,7 @@ def _start(view: BoardView, folder: Path, port: int | None) -> str:
     board = program.TensorBoard(server_class=serve)
     arguments = ["--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES]
     arguments += [f"--window_title={folder.name}", *([] if port is None else ["--port", str(port)])]
-    # It advertises there how to switch its data server off.
+    # TensorBoard advertises on stderr how to switch its data server off.
     said = io.StringIO()
     try:
         board.configure(["tensorboard", *arguments])
@@ -114,7 +102,7 @@ def _start(view: BoardView, folder: Path, port: int | None) -> str:
 
 
 def _wait_for(view: BoardView, address: str) -> None:
-    """Wait until the runs are read, or no more come: a page opened earlier says that there is nothing."""
+    """Wait until the runs are read, or no more come: a page opened earlier would show nothing."""
     wanted, found = {*view.runs, *view.sub_runs}, 0
     end = time.monotonic() + PATIENCE
     while found < len(wanted) and time.monotonic() < end:
@@ -127,16 +115,16 @@ def _wait_for(view: BoardView, address: str) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Make Ctrl-C, a signal to end and a closed terminal leave the block in order."""
+    """End the block in order on Ctrl-C, a signal to end or a closed terminal."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
-        # A second Ctrl-C is not to interrupt the tidying up.
+        # A second Ctrl-C must not interrupt the clean-up.
         for each in handled:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    # What nohup or a shell's background has made us deaf to stays so.
+    # Signals that nohup or a shell's background ignores stay ignored.
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handled = [each for each in wanted if signal.getsignal(each) != signal.SIG_IGN]
     previous = {each: signal.signal(each, stop) for each in handled}

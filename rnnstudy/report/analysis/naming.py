@@ -1,4 +1,4 @@
-"""What differs between runs, and names that say it."""
+"""Names of runs, and the differences between runs that the names state."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from rnnstudy.runs.settings import NO_MITIGATION
 Settings = Mapping[str, str]
 
 ABSENT = "\N{EN DASH}"
-"""Shown where a run has no such setting."""
+"""Shown where a run lacks a setting."""
 
 
-# Where and how fast a run was done, what was measured, and what has a column of its own: no part of the experiment.
+# Where and how fast a run was done, what was measured, and what has a column of its own: not part of the experiment.
 _IGNORED = frozenset(
     {
         "instrument",
@@ -42,9 +42,8 @@ class NamedRun:
     Args:
         run: The run.
         name: Unique in the sweep, e.g. "lstm + clip_norm, lag=50".
-        short: Model and mitigations alone, e.g. "lstm + clip_norm", and its
-            initialisations where they differ, e.g. "lstm (chrono)".
-        model: Chosen member; empty if the config does not say.
+        short: Model and mitigations alone, and initialisations where they differ, e.g. "lstm (chrono) + clip_norm".
+        model: Chosen member; empty if the config names none.
         mitigation: Chosen members joined by " + ", or "none".
         differing: Settings that differ between the runs of the sweep: dotted path to shown value.
     """
@@ -80,14 +79,9 @@ def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
 
 
 def confounded(choices: Sequence[Settings], settings: Sequence[Settings]) -> list[str]:
-    """Return settings that every run has and that change together with a chosen member.
+    """Return settings (dotted paths) that every run has and that change together with a chosen member.
 
-    Such a setting gets no column, since it may only be the member's own default; but a comparison
-    of the members is then one of that setting too.
-
-    Args:
-        choices: Chosen members of each run, by group.
-        settings: All settings of each run, by dotted path.
+    Such a setting gets no column, as it may be the member's own default; but comparing the members compares it too.
     """
     paths = [path for path in differing_settings(settings) if _follows(path, choices, settings)]
     return [path for path in paths if all(path in each for each in settings)]
@@ -104,7 +98,7 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
 
 
 def _follows(path: str, choices: Sequence[Settings], settings: Sequence[Settings]) -> bool:
-    """Return whether the member chosen for the path's group settles its value in all runs."""
+    """Return whether the member chosen for the path's group determines its value in all runs."""
     # A model's initialisations come with the model or are chosen beside it.
     groups = ("model", "init") if path.startswith("model.init.") else (path.partition(".")[0],)
     values: defaultdict[tuple[str | None, ...], set[str | None]] = defaultdict(set)

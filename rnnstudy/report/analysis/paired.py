@@ -3,29 +3,29 @@
 Two replicas with the same seed see the same batches, and draw the same initial weights where their networks have the
 same shapes; their difference has less noise than that of the runs' means. The rules, which a report may cite:
 
-- Pairs: the replica of a run and that of its baseline with the same seed of their own, run seed + index. Others are
-  left aside, and a note says so.
+- Pairs: the replica of a run and that of its baseline with the same seed, which is run seed + index. Other replicas
+  are left out, and a note says so.
 - Steps to solve, fewer is better: a replica that never solved the task is not dropped. Times are restricted to the
   common budget B, the fewest optimizer steps up to which all replicas of both runs are known: t = min(t, B). Their
-  mean is the restricted mean time to solve, so the difference is about what happens within B steps and says nothing of
-  what would happen after. A diverged replica never solves. Only of tasks with a criterion.
+  mean is the restricted mean time to solve, so the difference is about the first B steps alone. A diverged replica
+  never solves. Only for tasks with a criterion.
 - Loss, lower is better: the last evaluation loss, of the whole sequence. Loss, horizon and decay of a replica that
-  stopped for having solved the task are those of that moment; those of one that diverged are not a number.
-- Where one of the two has not ended, loss, horizon and decay of both are the last logged within B steps, and a note
-  says so. A replica that had not yet diverged by then has those it had.
-- Horizon and decay, larger means that the gradient reaches farther: no improvement where it explodes, so the verdict
-  says "higher" or "lower".
-- The difference is the mean over pairs of run minus baseline; pairs with a value that is not finite (it diverged) are
-  left out of it and counted.
+  solved the task and stopped are those of that moment; those of a diverged replica are NaN.
+- If one of the two has not ended, loss, horizon and decay of both are the last logged within B steps, and a note says
+  so. A replica that had not yet diverged by then has those it had.
+- Horizon and decay: larger means that the gradient reaches farther. That need not be better, as it may explode, so the
+  verdict says "higher" or "lower".
+- The difference is the mean over pairs of run minus baseline. Pairs with a value that is not finite (a diverged
+  replica) are left out of it and counted.
 - The probability of improvement is the share of pairs in which the run is better than its baseline, ties counted half.
   A value that is not finite is the worst; two of them, or two replicas that did not solve the task within B, tie.
-- The interval of the difference is a bootstrap interval over pairs of 95 %, widened for few pairs as in `bootstrap`.
-  In simulations without any difference it leaves out 0 in 5 to 8 of 100 comparisons with 5 to 10 pairs, in 4 to 6 with
+- The interval of the difference is a 95 % bootstrap interval over pairs, widened for few pairs as in `bootstrap`. In
+  simulations without any difference it leaves out 0 in 5 to 8 of 100 comparisons with 5 to 10 pairs, in 4 to 6 with
   20. That of the improvement is Wilson's, ties as half successes: it has a width where all pairs agree.
-- The verdict is "too few" below 5 pairs; else it is told by the interval of the difference, if that leaves out 0. Where
-  pairs were left out of the difference, by the exact two-sided sign test of the pairs that do not tie, if p < 0.05 (so
-  6 of 6 tell, 5 of 5 do not: p = 0.0625) and the difference of the other pairs does not point the other way. Anything
-  else is "no difference shown".
+- The verdict is "too few" below 5 pairs; else the interval of the difference decides, if it leaves out 0. Where pairs
+  were left out of the difference, the exact two-sided sign test of the pairs that do not tie decides instead, if
+  p < 0.05 (6 of 6 suffice, 5 of 5 do not: p = 0.0625) and the difference of the other pairs does not point the other
+  way. Anything else is "no difference shown".
 """
 
 import math
@@ -39,7 +39,7 @@ from rnnstudy.runs.digest import PerReplica
 
 MEASURES = ("steps_to_solve", "loss", "horizon", "decay")
 NAMES = {"steps_to_solve": "steps to solve", "loss": "loss", "horizon": "horizon", "decay": "decay"}
-"""Of the measures, for people."""
+"""Names of the measures, for people."""
 
 SMALLER_IS_BETTER = frozenset({"steps_to_solve", "loss"})
 
@@ -53,7 +53,7 @@ TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN = VERDICTS = (
 )
 
 RESAMPLES, FEWER_RESAMPLES = 9999, 1999
-"""Bootstrap resamples of an interval, and those where there are more than MANY comparisons."""
+"""Bootstrap resamples of an interval, and the fewer ones beyond MANY comparisons."""
 
 MANY = 1000
 
@@ -65,12 +65,12 @@ CHANCE = (0.05, 0.08)
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What one measure says of a run and its baseline.
+    """One measure compared between a run and its baseline.
 
     Args:
         measure: One of MEASURES; steps to solve in optimizer steps, horizon in time steps, decay in powers of ten per
             time step.
-        difference: Mean over pairs of this run minus its baseline; None where there is no pair with both finite.
+        difference: Mean over pairs of this run minus its baseline; None if no pair has both values finite.
         improvement: Share of pairs, from 0 to 1, in which this run is better than its baseline, ties half.
         pairs: Pairs in the difference.
         left_out: Pairs with a value that is not finite: in the improvement, not in the difference.
@@ -95,7 +95,7 @@ class Comparison:
         summary: The run.
         baseline: Its baseline.
         pairs: Replicas with the same seed in both.
-        effects: Of the measures that both runs have.
+        effects: Effects on the measures that both runs have.
         budget: Optimizer steps to which steps to solve are restricted.
         notes: Lines on what limits the comparison.
         resamples: Bootstrap resamples of the intervals.
@@ -112,7 +112,7 @@ class Comparison:
     at_step: int | None = None
 
     def effect(self, measure: str) -> Effect | None:
-        """Return what a measure says; None if not both runs have it."""
+        """Return the effect on a measure; None unless both runs have it."""
         return next((effect for effect in self.effects if effect.measure == measure), None)
 
 
@@ -130,15 +130,11 @@ FiguresAt = Callable[[Summary, int], Mapping[str, PerReplica]]
 
 
 def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: FiguresAt, seed: int = 0) -> list[Comparison]:
-    """Return each run compared with its baseline by the rules of the module, in the order of the pairs.
+    """Return each run compared with its baseline by the rules of the module, in the order of the pairs (run, baseline).
 
-    The figures of a comparison are the same whatever stands beside it, up to the number of resamples: 9999, or 1999
-    where there are more than 1000 comparisons.
-
-    Args:
-        pairs: Runs with their baselines; one that is its own baseline is not compared.
-        figures_at: Asked for both runs of a pair in which one has not ended.
-        seed: Seed of the bootstrap.
+    A run that is its own baseline is not compared. `figures_at` is called for both runs of a pair in which one has not
+    ended. The figures of a comparison do not depend on the other pairs, except for the number of bootstrap resamples:
+    9999, or 1999 for more than 1000 comparisons.
     """
     brought = [_bring_together(*pair, figures_at) for pair in pairs if pair[0].path != pair[1].path]
     resamples = FEWER_RESAMPLES if len(brought) > MANY else RESAMPLES
@@ -170,19 +166,19 @@ def multiplicity_note(comparisons: Sequence[Comparison]) -> str:
 
 
 def count_told(comparisons: Sequence[Comparison]) -> tuple[int, int]:
-    """Return how many differences could be told from 0, and how many are."""
+    """Return how many differences could be shown to differ from 0, and how many are."""
     verdicts = [effect.verdict for each in comparisons for effect in each.effects if _may_differ(effect)]
     return len(verdicts), len(verdicts) - verdicts.count(NOT_SHOWN)
 
 
 def by_chance(count: int) -> str:
-    """Return how many of so many differences would be told from 0 if nothing differed, e.g. "1.0 to 1.7"."""
+    """Return how many of `count` differences would exclude 0 if nothing differed, e.g. "1.0 to 1.7"."""
     least, most = (f"{share * count:.{0 if count >= 200 else 1}f}" for share in CHANCE)
     return f"{least} to {most}" if least != most else f"about {least}"
 
 
 def _may_differ(effect: Effect) -> bool:
-    """Return whether there are enough pairs, and not all of them are equal or tie."""
+    """Return whether there are enough pairs, not all of them equal or tied."""
     if effect.verdict == TOO_FEW:
         return False
     if effect.left_out:

@@ -13,11 +13,11 @@ from rnnstudy.runs.settings import NO_MITIGATION
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """In what a run and its baseline differ, and what they share.
+    """Difference between a run and its baseline, and what they share.
 
     Args:
-        this: Of the run, e.g. "clip_norm".
-        baseline: Of its baseline, e.g. "none".
+        this: Difference of the run, e.g. "clip_norm".
+        baseline: Difference of its baseline, e.g. "none".
         place: What they share, of all that differs in the sweep, e.g. "lstm, lag=60"; may be empty.
     """
 
@@ -33,7 +33,7 @@ class Contrast:
 
 
 def contrast(comparison: Comparison) -> Contrast:
-    """Return in what a run and its baseline differ."""
+    """Return what distinguishes a run from its baseline."""
     this, baseline = comparison.summary, comparison.baseline
     unlike = [key for key, value in this.differing.items() if baseline.differing.get(key, ABSENT) != value]
     alike = [key for key, value in this.differing.items() if key not in (*unlike, "model") and value != NO_MITIGATION]
@@ -63,7 +63,7 @@ def of_replicas(count: int, total: int) -> str:
 
 
 def some(names: Sequence[str], most: int, word: str = "and") -> str:
-    """Return so many of the names at most, and how many more there are: "a, b and 3 more", or "a or b or 3 more"."""
+    """Return at most `most` of the names and count the rest: "a, b and 3 more", or "a or b or 3 more"."""
     joint = ", " if word == "and" else f" {word} "
     return joint.join(names[:most]) + (f" {word} {len(names) - most} more" if len(names) > most else "")
 

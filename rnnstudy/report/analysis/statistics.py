@@ -14,18 +14,12 @@ FEW_REPLICAS = 5
 
 @cache
 def wilson_interval(successes: float, total: int) -> tuple[float, float]:
-    """Return the ends, from 0 to 1, of the Wilson 95 % interval of a fraction.
+    """Return the ends, from 0 to 1, of the Wilson 95 % interval of a fraction of `total >= 1`; a tie is half a success.
 
-        (n p + z^2 / 2 +- z sqrt(n p (1 - p) + z^2 / 4)) / (n + z^2)
-
-    With z the 97.5 % quantile of the normal distribution. A tie counts as half a success.
+        (n p + z^2 / 2 +- z sqrt(n p (1 - p) + z^2 / 4)) / (n + z^2), z the 97.5 % quantile of the normal distribution
 
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927 (JASA 22).
-
-    Args:
-        successes: From 0 to the total.
-        total: At least 1.
     """
     z, share = NormalDist().inv_cdf(0.975), successes / total
     middle = (2 * total * share + z**2) / (2 * (total + z**2))
@@ -35,7 +29,7 @@ def wilson_interval(successes: float, total: int) -> tuple[float, float]:
 
 @cache
 def sign_test(wins: int, losses: int) -> float:
-    """Return the exact two-sided p-value of the sign test: of wins and losses that are equally likely, without ties.
+    """Return the exact two-sided p-value of the sign test, for wins and losses that are equally likely, without ties.
 
     References:
         Dixon & Mood, The statistical sign test, 1946 (JASA 41).
@@ -56,12 +50,9 @@ def median_range(values: Sequence[float], *, nan_as: float) -> tuple[float, floa
 
 
 def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
-    """Return the median of logarithms, with zeros and non-finite values kept in their order.
+    """Return the median of logarithms in the order `-inf` (a zero), numbers, `+inf`, NaN.
 
-    `-inf` (a zero) is below every number; `+inf`, then NaN, above.
-
-    Returns:
-        `-inf` where half or more are zeros, `+inf` or NaN where half or more are not finite.
+    It is `-inf` where half or more are zeros, `+inf` or NaN where half or more are not finite.
     """
     ordered = np.sort(logs, axis=axis)
     count = logs.shape[axis]

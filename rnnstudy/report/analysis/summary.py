@@ -1,4 +1,4 @@
-"""A run reduced to the figures that tables, sentences and drawings are made of."""
+"""A run reduced to the figures that tables, sentences and drawings use."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ _EVALUATED = (tags.LOSS, tags.ANSWER_LOSS, tags.ACCURACY)
 
 @dataclass(frozen=True, kw_only=True)
 class Logs:
-    """Tracks of a run that figures are drawn from; None is for what was not logged.
+    """Tracks of a run that figures draw; None for those that were not logged.
 
     Args:
         loss: Evaluation loss.
@@ -43,49 +43,46 @@ class Logs:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A run in figures; lists have one entry per replica, None is for what was not logged.
-
-    Nothing here leads back to the run: tables, sentences and drawings are made of what is here.
+    """A run in figures, detached from it; lists have one entry per replica, None for what was not logged.
 
     Args:
         name: Unique in the sweep, e.g. "lstm + clip_norm, lag=50".
         short: Model, initialisations and mitigations alone.
-        model: Chosen member; empty if the config does not say.
+        model: Chosen member; empty if the config names none.
         mitigation: Chosen members joined by " + ", or "none".
         differing: Settings that differ between the runs of the sweep: dotted path to shown value.
         is_edited: Whether a mitigation changes the gradients on their way back, so that they are not the task's.
         label: Path from the compared folder, for people.
         path: The folder.
         seed: Seed of replica 0; replica r uses seed + r.
-        device: E.g. "cpu".
+        device: Device name, e.g. "cpu".
         fingerprint: Hash of what can change the figures; None in the folders of older versions.
         choices: Chosen members, by group.
         settings: All settings as text, by dotted path.
         facts: Facts of the task.
-        state: How far a run is that has not finished, e.g. "stopped, step 700 of 2000"; empty for one that has.
+        state: Progress of an unfinished run, e.g. "stopped, step 700 of 2000"; empty for a finished one.
         wall_seconds: Duration; None for a run that has not ended.
         has_metrics: Whether its log of scalars holds anything.
         has_curves: Whether its log of curves over time steps does.
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         steps_run: Optimizer steps; None for a run that has not ended.
-        loss: Last evaluation loss; NaN where that is what it was. Of a replica that diverged it is NaN, and so are
-            all last figures that others have: what it logged last is from before. One that stopped for having solved
-            the task has those of that moment.
+        loss: Last evaluation loss, which may be NaN. All last figures of a diverged replica are NaN, as it logged its
+            last ones before; those of a replica that solved the task and stopped are of that moment.
         answer_loss: Last evaluation loss at the answer alone.
         accuracy: Last evaluation accuracy, from 0 to 1.
-        elsewhere: The last figures of evaluations at other lengths, by length (time steps) and metric.
+        elsewhere: Last figures of evaluations at other lengths, by length (time steps) and metric.
         skipped: Steps whose update was skipped; the log counts them from the start of the run.
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
-            first probe; None where the loss is not at the last step alone.
+            first probe; None unless the loss is at the last step alone.
         ratio_last: Likewise at the last probe; NaN where the replica diverged.
-        horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None where
-            the loss is not at the last step alone.
+        horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None unless
+            the loss is at the last step alone.
         decay: Powers of ten per time step by which that gradient changes on its way back, likewise.
         gain: Bound gamma * ||W_hh|| of the top layer, last logged; empty where no replica has one.
         last_step: Optimizer steps done: of the whole run if it ended, else the last that was logged.
-        logs: What figures are drawn from; empty for a run that is not drawn.
+        logs: Tracks that figures draw; empty for a run that is not drawn.
     """
 
     name: str
@@ -125,7 +122,7 @@ class Summary:
 
     @property
     def is_judged(self) -> bool:
-        """Whether anybody has said when the task is solved."""
+        """Whether the task has a criterion of when it is solved."""
         return self.facts.criterion is not None
 
     @property
@@ -160,7 +157,7 @@ class Summary:
 
     @property
     def is_lost(self) -> bool:
-        """Whether half or more of the replicas diverged, so that a median is of nothing."""
+        """Whether half or more of the replicas diverged, so that a median means nothing."""
         return 2 * self.diverged >= self.replicas
 
     @property
@@ -223,12 +220,7 @@ def summarise(named: NamedRun) -> Summary:
 
 
 def read_logs(run: Run) -> Logs:
-    """Return what the figures show of a run's logs.
-
-    Raises:
-        UnreadableRunError: They are corrupt.
-        OSError: They cannot be read.
-    """
+    """Return the tracks of a run for figures; raise UnreadableRunError if its logs are corrupt, or an OSError."""
     metrics = run.metrics
     gain = tags.top(tags.GAIN_BOUND, metrics)
     return Logs(
@@ -242,17 +234,10 @@ def read_logs(run: Run) -> Logs:
 
 
 def figures_at(run: Run, status: Sequence[str], step: int) -> dict[str, PerReplica]:
-    """Return loss, horizon and decay as they were at a step: the last that each replica had logged up to there.
+    """Return the last loss, horizon and decay that each replica had logged up to an optimizer step, by measure.
 
-    Read from the log. A replica that had diverged by then has NaN: it is one whose log goes no farther.
-
-    Args:
-        run: The run.
-        status: Status of each replica at the end.
-        step: Optimizer steps.
-
-    Returns:
-        By measure; None where a replica had not logged any.
+    They are read from the log. `status` is that of each replica at the end; a replica that had diverged by the step has
+    NaN, as its log goes no farther. A replica without logged figures has None.
     """
     held = "metrics" in vars(run)
     tracks = run.metrics
@@ -296,14 +281,14 @@ def _has_content(path: Path) -> bool:
 
 
 def _without_lost(values: Sequence[float | None], status: Sequence[str]) -> tuple[float | None, ...]:
-    """Return last figures with NaN for the replicas that diverged; all None if nobody logged any."""
+    """Return last figures with NaN for the replicas that diverged; all None if no replica logged any."""
     if all(value is None for value in values):
         return tuple(values)
     return tuple(math.nan if state == "diverged" else value for value, state in zip(values, status, strict=True))
 
 
 def known(values: Sequence[float | None]) -> list[float]:
-    """Return what was logged."""
+    """Return the logged values."""
     return [value for value in values if value is not None]
 
 

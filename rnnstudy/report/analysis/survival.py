@@ -35,23 +35,20 @@ class MedianSteps(NamedTuple):
 
 
 def solved_curve(summary: Summary) -> SolvedCurve:
-    """Return the fraction solved against optimizer steps: 1 - S, with S the Kaplan-Meier estimate.
+    """Return the fraction solved against optimizer steps, for a task with a criterion: 1 - S, S by Kaplan and Meier.
 
         S(t) = product over the steps s <= t at which replicas solved the task of 1 - solved(s) / open(s)
 
     `open(s)` counts the replicas that had not solved it before. One that never did is censored at the last step of the
-    run; so is one that diverged, which stays open, since it will not solve the task whatever it is given.
+    run; so is one that diverged, which stays open, since no further steps would solve the task.
 
-    The band holds at each step by itself. It is the exponential Greenwood interval; where that does not exist, with
-    none or all of the replicas solved, it is Wilson's.
+    The band holds at each step by itself. It is the exponential Greenwood interval, or Wilson's where that does not
+    exist, with none or all of the replicas solved.
 
     References:
         Kaplan & Meier, Nonparametric estimation from incomplete observations, 1958 (JASA 53).
         Kalbfleisch & Prentice, The statistical analysis of failure time data, 2002, section 1.4: the interval of
         log(-log S).
-
-    Args:
-        summary: A run of a task with a criterion.
     """
     solved = _solving_steps(summary)
     done = max([summary.last_step, *solved])
@@ -77,17 +74,14 @@ def solved_curve(summary: Summary) -> SolvedCurve:
 
 
 def median_steps_to_solve(summary: Summary) -> MedianSteps:
-    """Return the median of the optimizer steps to solve, with censoring.
+    """Return the median of the optimizer steps to solve a task with a criterion, with censoring.
 
-    It is the step at which the curve of `solved_curve` crosses one half; where the curve stays at one half for a while,
-    the middle of that while. The interval is from the first step with a solved replica at which the band's upper end
-    reaches one half to the first at which its lower end does.
+    It is the step at which the curve of `solved_curve` crosses one half, or the middle of the stretch where it stays
+    there. The interval is from the first step with a solved replica at which the band's upper end reaches one half to
+    the first at which its lower end does.
 
     References:
         Brookmeyer & Crowley, A confidence interval for the median survival time, 1982 (Biometrics 38).
-
-    Args:
-        summary: A run of a task with a criterion.
     """
     curve = solved_curve(summary)
     reached = _first(curve.steps, curve.fraction > 0.5 - 1e-9)
@@ -100,7 +94,7 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
 
 
 def _solving_steps(summary: Summary) -> list[int]:
-    """Return the steps of those that solved the task; one that diverged counts as not having done so."""
+    """Return the steps at which replicas solved the task; a diverged replica counts as not having solved it."""
     return [
         steps
         for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)

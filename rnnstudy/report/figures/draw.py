@@ -25,7 +25,7 @@ FIGURES: dict[str, tuple[str, Callable[[Contents, Layout], list[Figure]]]] = {
     "weight_gradient": ("Raw and clipped norms over training", lambda _, layout: norm_figures(layout)),
     "heatmaps": ("Gradient norm over time steps and training", lambda of, _: heatmap_figures(of.drawn)),
 }
-"""All figures that there can be, by the name of their files; further ones of a kind are numbered, e.g. "loss_2"."""
+"""All possible figures, by file name; further ones of a kind are numbered, e.g. "loss_2"."""
 
 _EARLIER = ("solved.png", "grad_norm_by_lag.png", "accuracy.png", "loss.png", "heatmaps.png")
 FILES = frozenset(_EARLIER) | {

@@ -59,10 +59,8 @@ def lag_figures(layout: Layout) -> list[Figure]:
 def bound_of_theory(summary: Summary) -> np.ndarray | None:
     """Return log10 of the largest norm that theory allows at each lag, shape `(lag,)`; None where there is no bound.
 
-    Last probe, median of the replicas:
-
-    bound(lag) = norm(lag 0) * gain^lag with gain = gamma * ||W_hh||, of vanilla networks with the loss at the last
-    time step alone (Pascanu, Mikolov & Bengio, 2013, section 2.1).
+    At the last probe, median over the replicas: bound(lag) = norm(lag 0) * gain^lag with gain = gamma * ||W_hh||, for
+    vanilla networks with the loss at the last time step alone (Pascanu, Mikolov & Bengio, 2013, section 2.1).
     """
     gain, curve = summary.logs.gain, summary.logs.gradient
     if gain is None or curve is None or not summary.facts.loss_at_end:
@@ -73,7 +71,7 @@ def bound_of_theory(summary: Summary) -> np.ndarray | None:
 
 
 def _draw_bound(axes: Axes, line: Line) -> float | None:
-    """Return the largest value of the bound after drawing it; None if there is none, or none that is finite."""
+    """Draw the bound and return its largest value; None if there is no finite bound."""
     bound = bound_of_theory(line.summary)
     if bound is None:
         return None
@@ -85,7 +83,7 @@ def _draw_bound(axes: Axes, line: Line) -> float | None:
 
 
 def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
-    """Return whether the lags of the information were marked, after drawing the curves of a panel."""
+    """Draw the curves of a panel; return whether the lags of the information were marked."""
     zeros = others = 0
     for line in lines:
         curve = line.summary.logs.gradient
@@ -103,7 +101,7 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
 
 
 def _mark_information(axes: Axes, facts: TaskFacts) -> bool:
-    """Return whether the lags that carry the information were marked: they are, unless they are many."""
+    """Mark the lags that carry the information unless they are many; return whether they are marked."""
     if not 0 < len(facts.informative_steps) <= _MOST_MARKS:
         return False
     for step in facts.informative_steps:

@@ -1,4 +1,4 @@
-"""Figures of who solved the task, when, and by how much sooner than the baseline."""
+"""Figures of the outcome: which runs solved the task, when, and how much sooner than the baseline."""
 
 import math
 from collections.abc import Sequence
@@ -57,10 +57,7 @@ def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]
 
 
 def numeric_setting(summaries: Sequence[Summary]) -> str:
-    """Return the numeric setting of the task with most values among the runs, e.g. "task.lag"; empty if there is none.
-
-    A setting with one value for each configuration is none: there is nothing to join by a line.
-    """
+    """Return the task's numeric setting with most values on a line, e.g. "task.lag"; empty if no line has two."""
     keys = [key for key in (summaries[0].differing if summaries else ()) if key.startswith("task.")]
     points = {
         key: max((len({x for x, _ in line}) for line in _by_rest(summaries, key).values()), default=0) for key in keys
@@ -173,7 +170,7 @@ def _draw_effect(axes: Axes, row: int, effect: Effect) -> None:
 
 
 def _without(summary: Summary, key: str) -> Summary:
-    """Return what stands for all runs of a line: a run that does not have the setting."""
+    """Return the representative of all runs of a line: a run without the setting."""
     differing = {other: value for other, value in summary.differing.items() if other != key}
     labels = short_labels([other for other in differing if "." in other])
     others = [f"{labels[other]}={value}" for other, value in differing.items() if other in labels]

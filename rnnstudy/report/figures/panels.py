@@ -27,10 +27,10 @@ class Line:
 
     Args:
         summary: The run, with its logs.
-        label: In the legend.
-        color: Of the line.
-        marker: At its end.
-        width: In points; lines that are drawn later are thinner, so that equal ones are all seen.
+        label: Text in the legend.
+        color: Colour of the line.
+        marker: Marker at its end.
+        width: Width in points; lines drawn later are thinner, so that all of several equal ones are visible.
     """
 
     summary: Summary
@@ -53,7 +53,7 @@ class Layout:
     """The panels of a figure.
 
     Args:
-        panels: In reading order.
+        panels: Panels in reading order.
         columns: Panels in a row.
         shared_legend: Whether a label has the same colour in all panels.
     """
@@ -74,12 +74,12 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelFigure:
-    """A figure of a handful of panels, to be drawn into.
+    """A figure of a handful of panels, to draw into.
 
     Args:
         figure: The figure.
         panels: Panels with their axes.
-        key: What the legend names besides the lines.
+        key: Legend entries besides the lines.
     """
 
     figure: Figure
@@ -90,8 +90,8 @@ class PanelFigure:
 def arrange(summaries: Sequence[Summary]) -> Layout:
     """Return panels of labelled and coloured lines; configurations that are compared share one axes.
 
-    Up to four share a single axes. Beyond that, one axes holds the runs that differ in mitigation
-    only (in model only, or in the first differing setting, where mitigations do not differ).
+    Up to four share a single axes. Beyond that, one axes holds the runs that differ in mitigation only, or, where
+    mitigations do not differ, in model only or in the first differing setting.
     """
     if len(summaries) <= _ONE_PANEL:
         lines = tuple(_line(each, each.name, COLORS[place], place) for place, each in enumerate(summaries))
@@ -114,7 +114,7 @@ def arrange(summaries: Sequence[Summary]) -> Layout:
 
 
 def columns_of(panels: int) -> int:
-    """Return how many of so many panels stand in a row."""
+    """Return the number of panels in a row."""
     return {1: 1, 2: 2, 4: 2}.get(panels, 3)
 
 
@@ -174,16 +174,9 @@ def _divide(title: str, lines: list[Line], *, crowded: bool) -> list[Panel]:
 
 
 def panel_figures(layout: Layout, y_label: str, *, share_x: bool = True, star: bool = False) -> Iterator[PanelFigure]:
-    """Yield a figure for each handful of panels; it gets its label and its legend after the caller drew into it.
+    """Yield figures of a handful of titled panels; `y_label`, on the left, and the legend follow once the caller drew.
 
-    Args:
-        layout: The panels.
-        y_label: Label of the axes on the left.
-        share_x: Whether x has a common scale; y always has.
-        star: Whether to mark runs whose gradients are edited.
-
-    Yields:
-        Figures with one axes per panel, titled.
+    All axes share one scale of y, with `share_x` also of x. `star` marks runs whose gradients are edited.
     """
     for start in range(0, len(layout.panels), _MOST_PANELS):
         panels = layout.panels[start : start + _MOST_PANELS]

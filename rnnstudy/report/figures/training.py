@@ -1,6 +1,6 @@
-"""Figures of what happens over training: losses, accuracies, norms of the weights' gradient.
+"""Figures over training: losses, accuracies, norms of the weights' gradient.
 
-Each function returns a figure for each handful of panels; none if no run logged what it draws.
+Each function returns a figure for each handful of panels, or an empty list if no run logged the quantity.
 """
 
 import math
@@ -47,14 +47,7 @@ def _accuracy(line: Line) -> tuple[Track | None, float | None]:
 def _curves(
     layout: Layout, name: str, metric: Callable[[Line], tuple[Track | None, float | None]], guess: str
 ) -> tuple[list[Figure], list[np.ndarray]]:
-    """Return the figures of a metric, and all that was drawn.
-
-    Args:
-        layout: Who shares an axes with whom.
-        name: Name of the metric.
-        metric: From a run to its track, and to what a guess has.
-        guess: What the guess is called.
-    """
+    """Return the figures of a metric, and all drawn values; `metric` gives a run's track and the level of the guess."""
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
     if not any(metric(line)[0] for line in layout.lines):
@@ -161,15 +154,7 @@ def _positive(track: Track) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_median(axes: Axes, line: Line, x: np.ndarray, finite: np.ndarray, *, middle: np.ndarray) -> None:
-    """Draw the median with a mark at its end, and the band from the smallest to the largest finite value.
-
-    Args:
-        axes: Where to draw.
-        line: How.
-        x: Shape `(x,)`.
-        finite: Values, NaN where they are not finite; shape `(x, replica)`.
-        middle: The median likewise; shape `(x,)`.
-    """
+    """Draw the median `(x,)`, marked at its end, and the range of the finite values `(x, replica)`; others are NaN."""
     if finite.shape[1] > 1:
         missing = np.isnan(finite)
         low = np.where(missing, math.inf, finite).min(axis=1)

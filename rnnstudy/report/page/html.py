@@ -18,18 +18,13 @@ from rnnstudy.report.sentences.verdict import RULES, gradient_verdicts, paired_v
 from rnnstudy.report.tables.columns import Cell, Column
 
 MAX_ROWS = 300
-"""Of each table, and sentences of each list; files beside the page have the rest."""
+"""Largest number of rows in a table and of sentences in a list; files beside the page have the rest."""
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def render(contents: Contents, drawings: Mapping[str, Drawing]) -> str:
-    """Return the page: HTML, with styles and figures inside.
-
-    Args:
-        contents: All that it is about.
-        drawings: File name without ending to figure.
-    """
+    """Return the HTML page, with styles and figures inside; `drawings` are by file name without ending."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"powers": raise_powers, "typeset": typeset}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))

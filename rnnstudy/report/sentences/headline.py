@@ -1,4 +1,4 @@
-"""What a comparison says in a sentence or two, and what has to be said against it."""
+"""The result of a comparison in a sentence or two, and the caveats."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,10 +15,9 @@ _MAX_DIVERGED = 3  # runs that a sentence still names
 
 
 def headline(summaries: Sequence[Summary]) -> list[str]:
-    """Return sentences that name the best and the worst run, task by task.
+    """Return sentences that name the best and the worst run, task by task; equal runs are named together, or counted.
 
-    Best is the largest solved fraction, then the fewest median steps, then the lowest median loss. Several that are
-    equal are named together, or counted.
+    The best has the largest solved fraction, then the fewest median steps, then the lowest median loss.
     """
     ended = [summary for summary in summaries if summary.is_finished]
     if not ended:

@@ -1,4 +1,4 @@
-"""What has to be said against a comparison, a line each."""
+"""The caveats of a comparison, one line each."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.runs.collection import Sweep
 
 UNUSABLE = "Not compared: "
-"""Begins the notes on folders that were asked for, all of which are told."""
+"""Begins the notes on requested folders, all of which are shown."""
 
 _LONG_KINDS = ("Not read", "Not ended", "Nothing logged", "No gradients", "Not drawn")
 _LISTED = 5  # lines of a kind
@@ -20,12 +20,7 @@ _FACTOR = "instrument.horizon.factor"
 
 
 def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
-    """Return sentences on what limits the comparison: unread and unfinished runs, few replicas, mixed settings.
-
-    Args:
-        sweep: What was read.
-        summaries: The runs that are compared.
-    """
+    """Return sentences on what limits the comparison: unread and unfinished runs, few replicas, mixed settings."""
     found = [f"{UNUSABLE}{line}" for line in sweep.unusable]
     found += [f"Not read: {line}" for line in sweep.unreadable]
     found += [f"Not ended: {s.name} ({s.label}): {s.state}" for s in summaries if not s.is_finished]
@@ -66,7 +61,7 @@ def _few_replicas(summaries: Sequence[Summary]) -> list[str]:
 
 
 def _twice(summaries: Sequence[Summary]) -> list[str]:
-    """Return lines on runs of one configuration; they count as runs of their own, but are not independent."""
+    """Return lines on runs of one configuration; each counts as a run, but they are not independent."""
     same: defaultdict[str, list[str]] = defaultdict(list)
     for summary in summaries:
         if summary.fingerprint is not None:
@@ -77,12 +72,7 @@ def _twice(summaries: Sequence[Summary]) -> list[str]:
 
 
 def shortened(found: Sequence[str], place: Path) -> list[str]:
-    """Return notes for a terminal: of a kind that every run may have the first ones.
-
-    Args:
-        found: All notes.
-        place: The page, which has all of them.
-    """
+    """Return notes for a terminal: of long kinds only the first ones, and a count of those that only the page has."""
     shown: list[str] = []
     counts = Counter(note.partition(":")[0] for note in found)
     seen: Counter[str] = Counter()

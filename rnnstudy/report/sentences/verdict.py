@@ -61,16 +61,9 @@ _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 
 
 def verdicts(summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str) -> list[str]:
-    """Return the few sentences that decide, at most 8.
+    """Return at most 8 sentences: best and worst, diverged runs, counts of verdicts, and the clearest differences.
 
-    Best and worst, what diverged, counts of verdicts, and the clearest differences.
-
-    Sentences hold powers as "10^-9.4".
-
-    Args:
-        summaries: All runs.
-        comparisons: Comparisons of the runs with their baselines.
-        baseline: As people write it, e.g. "mitigation=[]".
+    Sentences hold powers as "10^-9.4"; `baseline` is in words, e.g. "mitigation=[]".
     """
     counted = [*divergence(summaries), *_tally_gradients(summaries), *_tally_pairs(comparisons, baseline)]
     clearest = [f"{contrast(each)}: {_effect_clause(each, effect)}." for each, effect in _clearest(comparisons)]
@@ -91,7 +84,7 @@ def paired_verdicts(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def gradient_class(ratio: float | None) -> str:
-    """Name what a log10 ratio says: "vanishing", "exploding", "exactly zero", "no ratio", "reaches"; "" for None."""
+    """Name the class of a log10 ratio: "vanishing", "exploding", "exactly zero", "no ratio", "reaches"; "" for None."""
     if ratio is None:
         return ""
     if ratio == -math.inf:
@@ -194,13 +187,9 @@ def _tally_pairs(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
 
 
 def _tally(comparisons: Sequence[Comparison], measure: str, decided: str, words: tuple[str, str]) -> str:
-    """Return how many comparisons have which verdict on a measure, in words; empty if there are none.
+    """Return how many comparisons have which verdict on a measure, in words; empty without any.
 
-    Args:
-        comparisons: What is counted.
-        measure: One of MEASURES.
-        decided: Words for a difference, with a place for one more.
-        words: The word where this run is better, and where it is worse.
+    `decided` has a place for one of the `words`: the first where this run is better, the second where it is worse.
     """
     counts = Counter(effect.verdict for each in comparisons if (effect := each.effect(measure)))
     total = counts.total()
@@ -216,7 +205,7 @@ def _tally(comparisons: Sequence[Comparison], measure: str, decided: str, words:
 
 
 def _multiplicity(comparisons: Sequence[Comparison]) -> str:
-    """Say, before the clearest differences are picked, of how many, and how many there would be by chance."""
+    """Say how many differences there are, and how many would be expected by chance, before the clearest are picked."""
     could, told = count_told(comparisons)
     verb = "is" if told == 1 else "are"
     return (
@@ -286,7 +275,7 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
 
 
 def _share_clause(effect: Effect) -> str:
-    """Tell a verdict that pairs decide, since some have no difference."""
+    """Return the clause for a verdict by the sign test of pairs, since some pairs have no difference."""
     share = effect.improvement
     words = "better" if effect.measure in SMALLER_IS_BETTER else "higher"
     interval = f"{_percent(share.low)} to {_percent(share.high)}"

@@ -1,4 +1,4 @@
-"""Columns of a table for people: what they show of a run, or of a pair, and how they are explained."""
+"""Columns of a table for people: cells of a run or of a pair, and explanations."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class Column:
     """A column for people.
 
     Args:
-        header: Short.
+        header: Short name.
         meaning: One line.
         cells: Figure and second line of each row.
     """
@@ -35,10 +35,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule(Generic[T]):
-    """How a column is filled.
+    """The rule that fills a column.
 
     Args:
-        header: Short.
+        header: Short name.
         meaning: One line.
         cell: Figure and second line of a row.
         order: Figure by which rows are sorted; NaN comes last.

@@ -14,7 +14,7 @@ _DISPENSABLE = (
     *("time", "skip", "decay", "horizon", "active", "log ratio"),
     *("decay?", "Δ decay", "horizon?", "Δ horizon", "loss?", "Δ loss"),
 )
-"""Headers of what a narrow terminal is not shown, first the ones that are missed least."""
+"""Headers of columns that a narrow terminal omits, the least important first."""
 
 _GAP = 2  # characters between columns
 
@@ -22,7 +22,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|$~#])")
 
 
 def fit_width(table: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
-    """Return the columns that have room on a line of so many characters, and the headers of those left out for it."""
+    """Return the columns that fit on a line of `width` characters, and the headers of the others."""
     left, dropped = list(table), list[str]()
     for header in _DISPENSABLE:
         if sum(_widest(column) + _GAP for column in left) <= width:
@@ -51,7 +51,7 @@ def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
 
 
 def _text(*lines: str, style: str = "") -> Text:
-    """Text, not markup: a name may hold square brackets."""
+    """Return text, not markup: a name may hold square brackets."""
     return Text("\n".join(map(printable, lines)), style=style)
 
 

@@ -27,7 +27,7 @@ def to_csv(rows: Sequence[RawRow]) -> str:
 
 
 def _inert(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets a ' in front, numbers do not."""
+    """Return a cell safe from spreadsheets: text that begins like a formula gets a ' in front, numbers do not."""
     if not isinstance(value, str):
         return value
     # A line end would begin a row: csv does not quote all of them.
