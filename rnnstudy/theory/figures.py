@@ -118,10 +118,10 @@ def draw_contributions(
     *,
     first_step: int = 0,
 ) -> None:
-    """Draw the remainder of every time step at the last one, as log10 of norms by label, one per time step.
+    """Draw the remainder of every time step at the last one: log10 of norms by label, from time step `first_step` on.
 
-    `measured` curves are lines, those of `theory`, bounds and rules, are broken and may leave the axes, so that the
-    measured ones keep their shape. Values that are not finite are left out. The first entries belong to `first_step`.
+    `measured` curves are solid. Those of `theory`, bounds and rules, are broken and may leave the axes, so that the
+    measured ones keep their shape. Values that are not finite are left out.
     """
     assert len(measured) <= len(COLORS)
     assert len(theory) <= 2

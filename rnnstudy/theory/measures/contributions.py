@@ -101,10 +101,7 @@ class LossGradient:
 
 
 def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[LossGradient]:
-    """Return one measured gradient per layer of a network; none for states of more than MOST_NUMBERS numbers.
-
-    Contributions in `measured` are not computed again where the path is the same.
-    """
+    """Return a gradient per layer of at most MOST_NUMBERS state numbers; norms of paths in `measured` are reused."""
     batch = example.batch
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
     logs = replay(example.network, example.task, batch)

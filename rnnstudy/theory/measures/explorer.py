@@ -50,17 +50,10 @@ class Measured:
 
 
 def measure(choice: str, *, radius: float, seq_len: int, seed: int, hidden_size: int = HIDDEN_SIZE) -> Measured:
-    """Run a random network over standard normal inputs, and multiply the true Jacobians of every step.
+    """Return the remainder of every state and input at the end, by the true Jacobians of a random network of CHOICES.
 
-    Args:
-        choice: One of CHOICES.
-        radius: Spectral radius that every hidden x hidden block of W_hh is scaled to, at least 0.
-        seq_len: Time steps, at least 1.
-        seed: Seed of weights and inputs, at least 0.
-        hidden_size: Units, at least 1.
-
-    Returns:
-        Remainder of every state and input at the last time step.
+    Every hidden x hidden block of W_hh is scaled to the spectral radius `radius`, at least 0. `seed`, at least 0, draws
+    weights and standard normal inputs; `seq_len` and `hidden_size` are at least 1.
 
     Raises:
         ConfigError: There is no such choice, or a number is out of range.

@@ -57,10 +57,7 @@ class Split:
 
 
 def split(example: Example) -> list[Split]:
-    """Return the terms of the gradient of every layer of an example, the lowest layer first.
-
-    Beyond BUDGET, only evenly spaced loss steps are used, and the loss is theirs alone.
-    """
+    """Return the terms of each layer's gradient, lowest first; beyond BUDGET the loss is that of evenly spaced steps."""
     network = one_replica(example.network, example.replica)
     batch = example.batch.replica(slice(example.replica, example.replica + 1))
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
@@ -100,7 +97,7 @@ def one_replica(network: Network, replica: int) -> Network:
 
 
 def small_examples() -> list[Example]:
-    """Build every default model, but with 6 units and one layer, on a short copy task; with layer norm too if it can."""
+    """Build every model, default but for 6 units and one layer, on a short copy task; with layer norm too if it can."""
     task = CopyMemory(delay=4, num_symbols=2, alphabet_size=3)
     batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
     return [
@@ -129,7 +126,7 @@ class _Sum:
     """Sum of the terms of a layer, added up as they come."""
 
     def __init__(self, name: str, gradient: dict[str, Float[Tensor, "replica ..."]], batch: Batch) -> None:
-        """Start with no terms."""
+        """Start without terms."""
         self._name, self._gradient = name, gradient
         self._counted = [weight for weight in gradient if weight in RECURRENT] or list(gradient)
         self._place = {step: index for index, step in enumerate(batch.loss_steps.tolist())}

@@ -115,7 +115,7 @@ def growth_of(layer: Layer) -> Growth:
 def fixed_point_check(hidden_size: int) -> Float64[np.ndarray, "hidden 3"]:
     """Return ln |eigenvalue of diag(1 - h^2) W_hh| and both exponents of a tanh network at rest, for every rank.
 
-    h = tanh(W_hh h + b), with W_hh symmetric and of radius 0.9, is a contraction, so it comes to rest from any state.
+    h = tanh(W_hh h + b) with W_hh symmetric, of radius 0.9, is a contraction, so it comes to rest from any state.
     """
     drawn = random_trajectory(RNNRecurrence(nonlinearity="tanh"), hidden_size=hidden_size, seq_len=1, seed=0)
     symmetric = drawn.weights["weight_hh"] + drawn.weights["weight_hh"].mT

@@ -55,7 +55,7 @@ def explain_sum_over_time(subject: Subject) -> Topic:
 
 @cache
 def _checks() -> tuple[Split, ...]:
-    """Split the gradient of every model, once, as no subject changes it."""
+    """Split the gradient of every model; once, as it depends on no subject."""
     return tuple(each for example in small_examples() for each in split(example))
 
 
