@@ -72,9 +72,9 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
     """Compute the notebook's curve and the true one for eigenvalues below or above 4, the sigmoid's 1 / (1/4).
 
     "below": h, x (5, 20), b (5, 1), W_hx (5, 5) standard normal, eigenvalues uniform in [0, 4), Q standard normal.
-    Published are the values 1.304390e-14 at k = 1 and 1.207213e+00 at k = 20.
+    The published values are 1.304390e-14 at k = 1 and 1.207213e+00 at k = 20.
     "above": the same seed again; h, x, b zero, so that every sigmoid' is exactly 1/4; W_hx likewise, eigenvalues
-    uniform in [4, 14). Published is only a picture.
+    uniform in [4, 14). Only a picture is published.
 
     Args:
         case: One of the notebook's two experiments.

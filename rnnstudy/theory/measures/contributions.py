@@ -101,7 +101,7 @@ class LossGradient:
 
 
 def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[LossGradient]:
-    """Return a gradient per layer of at most MOST_NUMBERS state numbers; norms of paths in `measured` are reused."""
+    """Measure the gradient of each layer of at most MOST_NUMBERS state numbers; reuse norms of paths in `measured`."""
     batch = example.batch
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
     logs = replay(example.network, example.task, batch)

@@ -50,10 +50,10 @@ class Measured:
 
 
 def measure(choice: str, *, radius: float, seq_len: int, seed: int, hidden_size: int = HIDDEN_SIZE) -> Measured:
-    """Return the remainder of every state and input at the end, by the true Jacobians of a random network of CHOICES.
+    """Return the remainder of every state and input at the last step of a random network, by its true Jacobians.
 
-    Every hidden x hidden block of W_hh is scaled to the spectral radius `radius`, at least 0. `seed`, at least 0, draws
-    weights and standard normal inputs; `seq_len` and `hidden_size` are at least 1.
+    `choice` is one of CHOICES. Every hidden x hidden block of W_hh is scaled to the spectral radius `radius`, at least
+    0. `seed`, at least 0, draws weights and standard normal inputs; `seq_len` and `hidden_size` are at least 1.
 
     Raises:
         ConfigError: There is no such choice, or a number is out of range.

@@ -156,7 +156,7 @@ def _random_examples(
 
 
 def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
-    """Return the network of a run and its layers, driven over sequences of its task; `seq_len` None is the run's own.
+    """Return a run's network and layers, followed over sequences of its task; `seq_len` None is the run's own.
 
     Raises:
         ConfigError: The run has no such replica, the task no such length, or the replica's weights are not finite.

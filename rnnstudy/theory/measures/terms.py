@@ -57,7 +57,7 @@ class Split:
 
 
 def split(example: Example) -> list[Split]:
-    """Return the terms of each layer's gradient, lowest first; beyond BUDGET the loss is that of evenly spaced steps."""
+    """Return the terms of each layer's gradient, lowest first; beyond BUDGET, of evenly spaced losses alone."""
     network = one_replica(example.network, example.replica)
     batch = example.batch.replica(slice(example.replica, example.replica + 1))
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))

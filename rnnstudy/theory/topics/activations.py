@@ -45,7 +45,7 @@ def explain_activations(subject: Subject, x: float) -> Topic:
 
 
 def activations_of(subject: Subject) -> dict[str, list[str]]:
-    """Return the layers that apply each activation, gates included, and modReLU, not a function of one number."""
+    """Return the layers that apply each activation, gates and modReLU (not a function of one number) included."""
     users: dict[str, list[str]] = {}
     for layer in subject.layers:
         path = layer.trajectory

@@ -56,7 +56,7 @@ class Operator:
 
 
 def operators(layer: Layer) -> tuple[Operator, ...]:
-    """Return a layer's matrices, one per gate or diagonal; of leaky and residual cells the Jacobian at slope 1 too."""
+    """Return a layer's matrices, one per gate or diagonal; of leaky and residual cells also the Jacobian at slope 1."""
     cell, weights = layer.trajectory.cell, layer.trajectory.weights
     found = [_operator(name, matrix[0]) for name, matrix in cell.recurrent_matrices(weights).items()]
     if isinstance(cell, ResidualRecurrence):

@@ -54,7 +54,7 @@ def explain_contributions(subject: Subject) -> Topic:
 
 
 def verdict(ratios: Mapping[str, Sequence[float | None]]) -> str:
-    """Say whether a bound is crossed, given log10 of each network's largest norm over each bound, by name (or None)."""
+    """Say whether a bound is crossed; `ratios` is, by bound, log10 of each network's largest norm over it, or None."""
     known = {name: [ratio for ratio in each if ratio is not None] for name, each in ratios.items()}
     worst = {name: max(each) for name, each in known.items() if each}
     if not worst:
