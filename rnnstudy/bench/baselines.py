@@ -1,4 +1,4 @@
-"""One training step, forward, loss at the last time step, backward: ours, and the baselines that it is held against."""
+"""One training step (forward, loss at the last time step, backward): ours, and the baselines it is compared with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Cell:
     """A cell, here and in torch.nn.
 
     Args:
-        model: Ours.
-        module: The fused module of torch.nn, called with the sizes of input and state.
-        one_step: The cell of torch.nn for one time step, likewise.
+        model: Our model.
+        module: Fused module of torch.nn, called with the sizes of input and state.
+        one_step: Cell of torch.nn for one time step, called likewise.
     """
 
     model: type[Model]
@@ -45,7 +45,7 @@ CELLS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """The sizes of a problem.
+    """Sizes of a problem.
 
     Args:
         batch_size: Sequences per replica.
@@ -80,9 +80,9 @@ class Workload:
 
     Args:
         cell: One of `CELLS`.
-        size: How large.
-        replicas: How many networks.
-        device: Where.
+        size: Size of the problem.
+        replicas: Number of networks.
+        device: Device of the computation.
     """
 
     cell: Cell
@@ -91,7 +91,7 @@ class Workload:
     device: torch.device = CPU
 
     def data(self) -> tuple[Tensor, Tensor]:
-        """Inputs (time, replica, batch, input) and target classes (replica, batch)."""
+        """Draw inputs (time, replica, batch, input) and target classes (replica, batch)."""
         size, generator = self.size, make_generator(0, "data")
         shape = (size.seq_len, self.replicas, size.batch_size)
         inputs = torch.randn(*shape, size.input_size, generator=generator)
@@ -99,11 +99,11 @@ class Workload:
         return inputs.to(self.device), targets.to(self.device)
 
     def ours(self, *, record: bool = True) -> Work:
-        """All replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step."""
+        """Return our step, all replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step."""
         return self.of(self.cell.model(hidden_size=self.size.hidden_size), record=record)
 
     def of(self, model: Model, *, record: bool = True) -> Work:
-        """The same of any model."""
+        """Return the same step of any model."""
         size = self.size
         inputs, targets = self.data()
         interface = Interface(
@@ -122,7 +122,7 @@ class Workload:
         return step
 
     def torch_nn(self) -> Work:
-        """One network after the other: the fused module of torch.nn and a linear head, recording nothing."""
+        """Return torch.nn's step, replica by replica: the fused module and a linear head, recording nothing."""
         inputs, targets = self.data()
         bodies, heads = self._networks(self.cell.module)
 
@@ -136,7 +136,7 @@ class Workload:
         return step
 
     def unrolled(self) -> Work:
-        """One network after the other: a Python loop over the one-step cell of torch.nn, every state retained."""
+        """Return an unrolled step, replica by replica: a loop over torch.nn's one-step cell, every state retained."""
         inputs, targets = self.data()
         cells, heads = self._networks(self.cell.one_step)
 
@@ -163,7 +163,7 @@ class Workload:
         return bodies, [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
 
     def floor(self) -> Work:
-        """The arithmetic of the step's matrix products, as one large square product per replica."""
+        """Return the arithmetic of the step's matrix products, as one large square product per replica."""
         edge = round((self.flops() / 2) ** (1 / 3))
         generator = make_generator(0, "data")
         left, right = (torch.randn(edge, edge, generator=generator).to(self.device) for _ in range(2))
@@ -176,7 +176,7 @@ class Workload:
         return step
 
     def flops(self) -> int:
-        """Operations of one replica's matrix products: forward, weight gradient, and the adjoint of the state."""
+        """Count the operations of one replica's matrix products: forward, weight gradient, adjoint of the state."""
         size = self.size
         rows = self.cell.model().recurrence().gates * size.hidden_size
         forward = rows * (size.input_size + size.hidden_size)

@@ -16,10 +16,10 @@ from rnnstudy.bench.timing import Stopwatch, Timing
 from rnnstudy.core.numerics import Numerics, select_device
 
 AS_SHIPPED = "as shipped"
-"""Marks the size S3 with torch's own settings: as many threads as it starts with, subnormal numbers kept."""
+"""Label of size S3 with torch's own settings: its initial number of threads, subnormal numbers kept."""
 
 OTHERS = {"bare": "unrecorded", "torch_nn": "torch.nn", "unrolled": "unrolled", "floor": "floor"}
-"""What our step is compared with, and how it is called in the table."""
+"""Ways that our step is compared with, and their names in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class StepTimes:
 
     Args:
         cell: One of `CELLS`.
-        size: One of `SIZES`; marked when measured with torch's own settings.
+        size: One of `SIZES`, with `AS_SHIPPED` if measured with torch's own settings.
         replicas: Networks per step.
-        timings: Way to the time of a step of all replicas.
+        timings: Times of a step of all replicas, by way.
     """
 
     cell: str
@@ -39,15 +39,15 @@ class StepTimes:
     timings: dict[str, Timing]
 
     def ratio(self, way: str) -> float:
-        """Our time over the time of another way."""
+        """Return our time over that of another way."""
         return self.timings["ours"].median / self.timings[way].median
 
     def per_replica(self, seconds: float) -> float:
-        """Milliseconds per replica."""
+        """Convert seconds to milliseconds per replica."""
         return seconds / self.replicas * 1e3
 
     def as_record(self) -> dict[str, Any]:
-        """What goes into the JSON file: milliseconds per replica and step."""
+        """Return the record of the JSON file, in milliseconds per replica and step."""
         record: dict[str, Any] = {"cell": self.cell, "size": self.size, "replicas": self.replicas}
         for way, timing in self.timings.items():
             record[f"{way}_ms"] = self.per_replica(timing.median)
@@ -65,16 +65,10 @@ def measure_engine(
     device: str,
     path: Path | None,
 ) -> None:
-    """Measure, print every line as it is done and the medians at the end, and write the rows to a file if given.
+    """Measure, print every line when it is done, then the medians, and write the rows to a JSON file if given.
 
-    Args:
-        console: Where to print.
-        cells: Of `CELLS`.
-        sizes: Of `SIZES`.
-        replicas: How many networks at once.
-        seconds: At least this long per line, and at least five rounds.
-        device: Where.
-        path: JSON file to write.
+    A line takes at least `seconds` and five rounds. `cells` and `sizes` are names in `CELLS` and `SIZES`, `replicas`
+    numbers of networks per step.
     """
     stopwatch = Stopwatch(device=select_device(device), seconds=seconds)
     settings = [(size, count, Numerics()) for size in sizes for count in replicas]
@@ -94,7 +88,7 @@ def measure_engine(
 
 
 def _ways(problem: Workload) -> dict[str, Work]:
-    """Our step, and what it is compared with."""
+    """Return our step and those it is compared with."""
     return {
         "ours": problem.ours(),
         "bare": problem.ours(record=False),
@@ -105,7 +99,7 @@ def _ways(problem: Workload) -> dict[str, Work]:
 
 
 def _described(row: StepTimes) -> str:
-    """Milliseconds per replica and step with their quartiles."""
+    """Describe a row: milliseconds per replica and step, with their quartiles."""
     ours, other = row.timings["ours"], row.timings["torch_nn"]
     spread = [
         f"{row.per_replica(timing.median):.2f} ms ({', '.join(f'{row.per_replica(q):.2f}' for q in timing.quartiles)})"
@@ -116,7 +110,7 @@ def _described(row: StepTimes) -> str:
 
 
 def _ratios(rows: Sequence[StepTimes]) -> Table:
-    """The table of ratios, with the medians over the sizes."""
+    """Return the table of ratios, with the medians over the sizes."""
     table = new_table(
         "Time of a training step that records every dL/dh_t, over the time of ...",
         ["cell", "size"],

@@ -1,4 +1,4 @@
-"""`rnnstudy bench instruments`: what a measurement of each instrument costs, against the training step it looks at."""
+"""`rnnstudy bench instruments`: the cost of each instrument's measurement, against that of the step it looks at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from rnnstudy.training.step import TrainingStep
 
 @dataclass(frozen=True, kw_only=True)
 class InstrumentCost:
-    """What an instrument costs with a model.
+    """Cost of an instrument with a model.
 
     Args:
         instrument: Name of the instrument.
         model: Name of the model.
-        tier: As the instrument states it.
-        interval: Optimizer steps between two measurements, on average over a run, as its yaml has it.
+        tier: Tier stated by the instrument.
+        interval: Optimizer steps between two measurements, on average over a run, by its yaml.
         measure_ms: Milliseconds of a measurement.
-        ratio: Over the time of a training step, median over rounds in which they took turns.
+        ratio: Ratio to the time of a training step, median over rounds in which they took turns.
     """
 
     instrument: str
@@ -41,12 +41,12 @@ class InstrumentCost:
 
     @property
     def share(self) -> float:
-        """Of the time of all steps, at this interval."""
+        """Share in the time of all steps, at this interval."""
         return self.ratio / self.interval
 
 
 def measure_instruments(console: Console, *, models: Sequence[str], seconds: float, path: Path | None) -> None:
-    """Measure every instrument, print the table and write it as JSON if a file is given."""
+    """Measure every instrument, print the table, and write it as JSON if a file is given."""
     with Numerics().applied():
         costs = [cost for model in models for cost in _costs(model, seconds)]
     table = new_table(
@@ -86,7 +86,7 @@ def _costs(model: str, seconds: float) -> list[InstrumentCost]:
 
 
 class _ObservedStep:
-    """A training step and what instruments see of it."""
+    """A training step, and the view of it for instruments."""
 
     def __init__(self, plan: Plan) -> None:
         """Build the network and its data."""
@@ -107,11 +107,11 @@ class _ObservedStep:
         self._norms = replica_norms(self._compute.gradients().values())
 
     def take(self) -> None:
-        """A training step, every adjoint recorded."""
+        """Take a training step that records every adjoint."""
         self._compute(self._batch, 0, record=True)
 
     def measure(self, instrument: Instrument) -> None:
-        """A measurement, and that of an update if the instrument looks at one."""
+        """Measure, and measure the update if the instrument looks at one."""
         network = self._parts.network
         record = Record(
             step=0,

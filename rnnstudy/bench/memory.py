@@ -1,4 +1,4 @@
-"""`rnnstudy bench memory`: peak memory of a training step, and how time and memory grow with the sequence."""
+"""`rnnstudy bench memory`: peak memory of a training step, and growth of time and memory with the sequence."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
 
 SHORT, LONG = 1_000, 10_000
-"""Time steps of the sequences whose cost per time step is compared."""
+"""Time steps of the sequences whose costs per time step are compared."""
 
 STEPS = 5
 """Training steps of a measurement."""
@@ -41,14 +41,7 @@ class Measurement:
     size: Size
 
     def taken(self) -> "MemoryCost":
-        """Take the measurement in a new process.
-
-        Returns:
-            What it cost.
-
-        Raises:
-            RnnstudyError: The process failed, for want of memory as a rule.
-        """
+        """Take the measurement in a new process; raise RnnstudyError if it fails, usually because memory runs out."""
         command = [sys.executable, "-m", "rnnstudy.bench.memory", json.dumps(asdict(self))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -76,10 +69,10 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryCost:
-    """What a measurement found.
+    """Result of a measurement.
 
     Args:
-        peak_mb: Memory at the peak of the steps, in MB of 2^20 bytes, beyond what was used before them.
+        peak_mb: Peak memory of the steps, in MB of 2^20 bytes, beyond that in use before them.
         seconds: Median time of a step.
     """
 
@@ -88,23 +81,19 @@ class MemoryCost:
 
 
 def _status(key: str) -> int:
-    """A figure of this process in kB, as Linux keeps it."""
+    """Return a figure of this process from Linux, in kB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1])
 
 
 def _forget_peak() -> int:
-    """Make the present memory the peak so far; gives it in kB."""
+    """Reset the peak to the present memory, and return that in kB."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
 
 def measure_memory(console: Console, *, cells: Sequence[str], path: Path | None) -> None:
-    """Measure, print and write as JSON if a file is given.
-
-    Raises:
-        RnnstudyError: There is no Linux here, whose account of peak memory is needed, or a measurement failed.
-    """
+    """Measure, print, write JSON if a file is given; raise RnnstudyError on failure or without Linux's peak memory."""
     if not Path("/proc/self/clear_refs").exists():
         raise RnnstudyError("bench memory reads the peak memory of a process from Linux's /proc, which is not here.")
     records = [record for cell in cells for record in _rows(cell)]

@@ -18,13 +18,13 @@ from rnnstudy.models.base import Model
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCost:
-    """What a training step of a model costs.
+    """Cost of a training step of a model.
 
     Args:
-        model: Name of the model, and what is set of it.
-        parameters: Of one replica's recurrent layer.
+        model: Name of the model, with its settings.
+        parameters: Number of parameters of one replica's recurrent layer.
         step_ms: Milliseconds of a step of all replicas, every dL/dh_t recorded.
-        ratio: Over the time of the vanilla network, median over rounds in which they took turns.
+        ratio: Ratio to the time of the vanilla network, median over rounds in which they took turns.
     """
 
     model: str
@@ -34,7 +34,7 @@ class ModelCost:
 
 
 def measure_models(console: Console, *, seconds: float, path: Path | None) -> None:
-    """Measure every model, print the table and write it as JSON if a file is given."""
+    """Measure every model, print the table, and write it as JSON if a file is given."""
     with Numerics().applied():
         costs = [_cost(name, model, seconds) for name, model in _models()]
     table = new_table(
@@ -49,7 +49,7 @@ def measure_models(console: Console, *, seconds: float, path: Path | None) -> No
 
 
 def _models() -> Iterator[tuple[str, Model]]:
-    """Yield name and model: each with its default settings and one layer, and with layer normalisation where it can."""
+    """Yield name and model: each with default settings and one layer, and also with layer normalisation if it can."""
     for file in member_files("model"):
         common = (f"model={file.stem}", f"model.hidden_size={SIZE.hidden_size}", "model.num_layers=1")
         variants = [[]]

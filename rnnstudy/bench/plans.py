@@ -1,4 +1,4 @@
-"""The configurations that benchmarks measure."""
+"""Configurations that benchmarks measure."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from rnnstudy.tasks.coconut_water import CUE_STEP
 
 
 def member_files(group: str) -> list[Path]:
-    """List the yaml file of every member of a group, in the order of their names."""
+    """List the yaml file of every member of a group, ordered by name."""
     return sorted((conf_folder() / group).glob("*.yaml"))
 
 
 def planned(*overrides: str) -> Plan:
-    """Plan the run that these overrides ask for on the command line."""
+    """Plan the run that these command-line overrides describe."""
     return check(first_job(list(overrides)).config)
 
 
 def measured_run(model: str) -> list[str]:
-    """Overrides of the run whose parts are measured: the coconut-water review, at `SIZE`."""
+    """Return the overrides of the run whose parts are measured: the coconut-water review, at `SIZE`."""
     return [
         "task=coconut_water",
         f"task.lag={SIZE.seq_len - 1 - CUE_STEP}",

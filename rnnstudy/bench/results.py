@@ -1,4 +1,4 @@
-"""How a benchmark shows what it has found: as a table, and in a file."""
+"""Output of a benchmark: a table and a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from rnnstudy.runs.folder import write_figures
 
 
 def new_table(title: str, texts: Sequence[str], numbers: Sequence[str], caption: str | None = None) -> Table:
-    """Make a table with columns of text, set to the left, and then of numbers, set to the right."""
+    """Make a table with left-aligned columns of text, then right-aligned columns of numbers."""
     table = Table(title=title, caption=caption)
     for header in texts:
         table.add_column(header)

@@ -1,4 +1,4 @@
-"""`rnnstudy bench sweep`: what the machinery of a sweep costs, how fast commands answer, what several cores bring."""
+"""`rnnstudy bench sweep`: the overhead of a sweep, the response time of commands, the gain from several cores."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.runs.folder import write_figures
 
 FEW = 4
-"""Runs of a sweep that one with more is compared with: what their times differ in is what runs cost."""
+"""Runs of a small sweep; the time difference to a larger one is the cost of its further runs."""
 
 EQUAL = 8
-"""Runs of the sweep that is done on one core and on all of them."""
+"""Runs of the sweep that is done on one core and on all cores."""
 
 REPEATS = 5
 
@@ -37,16 +37,9 @@ ANSWERS = {
 
 
 def measure_sweep(console: Console, *, steps: int, runs: int, path: Path | None) -> None:
-    """Measure, print, and write the figures as JSON if a file is given.
+    """Measure, print, and write the figures as JSON if a file is given; raise RnnstudyError if a sweep fails.
 
-    Args:
-        console: Where to print.
-        steps: Optimizer steps of the runs that are done on one core and on all.
-        runs: Runs in the larger sweep.
-        path: Of the file.
-
-    Raises:
-        RnnstudyError: A sweep failed.
+    `runs` counts the runs of the larger sweep, `steps` the optimizer steps of those on one core and on all.
     """
     answers = {name: _answer(command) for name, command in ANSWERS.items()}
     overheads = {"basic": _overhead(runs), "joblib": _overhead(runs, "hydra/launcher=joblib")}
@@ -72,7 +65,7 @@ def measure_sweep(console: Console, *, steps: int, runs: int, path: Path | None)
 
 
 def _answer(arguments: Sequence[str]) -> float:
-    """The median of the seconds that a command takes."""
+    """Return the median seconds of a command."""
     taken = []
     for _ in range(REPEATS):
         began = time.monotonic()
@@ -82,7 +75,7 @@ def _answer(arguments: Sequence[str]) -> float:
 
 
 def _overhead(many: int, *overrides: str) -> float:
-    """Seconds that one more run of a sweep costs beside its training."""
+    """Return the seconds that one more run of a sweep costs beside its training."""
     tiny = ("train.num_steps=20", "model.hidden_size=16", "replicas=2", *overrides)
     with tempfile.TemporaryDirectory() as place:
         few_took, few_trained = _sweep(Path(place) / "few", FEW, tiny)
@@ -92,14 +85,7 @@ def _overhead(many: int, *overrides: str) -> float:
 
 
 def _sweep(folder: Path, count: int, overrides: Sequence[str]) -> tuple[float, float]:
-    """Do a sweep of runs that differ in their seed.
-
-    Returns:
-        Seconds of all, and of the training of all runs together.
-
-    Raises:
-        RnnstudyError: It failed.
-    """
+    """Sweep over seeds; return its seconds, and those of all its training; raise RnnstudyError if it fails."""
     seeds = ",".join(str(1000 * place) for place in range(count))
     command = [sys.executable, "-m", "rnnstudy", "train", "-m", f"seed={seeds}", f"output_dir='{folder}'", *overrides]
     began = time.monotonic()

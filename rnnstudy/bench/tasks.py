@@ -1,4 +1,4 @@
-"""`rnnstudy bench tasks`: what drawing the batches of a task costs, against the training step that uses them."""
+"""`rnnstudy bench tasks`: the cost of drawing a task's batches, against that of the training step that uses them."""
 
 import contextlib
 import tempfile
@@ -19,19 +19,19 @@ from rnnstudy.tasks.base import Task
 from rnnstudy.training.data import TrainingData
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, and packs its box with five dozen jugs. "
-"""What the text is made of that stands in for one of the user's."""
+"""Sentence of the text that stands in for a user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCost:
-    """What the batches of a task cost.
+    """Cost of the batches of a task.
 
     Args:
         task: Name of the task.
-        seq_len: Time steps: those of the size, or the task's own where it has but one length.
+        seq_len: Time steps: those of the size, or the task's own if it has a single length.
         data_ms: Milliseconds for a batch of all replicas.
-        step_ms: Milliseconds of an LSTM's training step of all replicas, measured in turn with it.
-        share: Median over the rounds of the one over the other.
+        step_ms: Milliseconds of an LSTM's training step of all replicas, measured in turn with the batch.
+        share: Time of a batch over that of a step, median over the rounds.
     """
 
     task: str
@@ -42,7 +42,7 @@ class TaskCost:
 
 
 def measure_tasks(console: Console, *, seconds: float, path: Path | None) -> None:
-    """Measure every task, print the table and write it as JSON if a file is given."""
+    """Measure every task, print the table, and write it as JSON if a file is given."""
     with Numerics().applied():
         costs = [_cost(name, task, seconds) for name, task in _tasks()]
     table = new_table(
@@ -62,7 +62,7 @@ def _tasks() -> Iterator[tuple[str, Task]]:
         text = Path(folder) / "text.txt"
         text.write_text(SENTENCE * 100)
         for file in member_files("task"):
-            # A task that asks its user for a file gets one.
+            # A task that requires a file gets one.
             asks = yaml.safe_load(file.read_text()).get("path") == "???"
             task = planned(f"task={file.stem}", *([f"task.path={text}"] if asks else [])).task
             with contextlib.suppress(ConfigError):

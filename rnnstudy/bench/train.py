@@ -1,4 +1,4 @@
-"""`rnnstudy bench train`: where the time of a run goes, on real runs with the default schedule."""
+"""`rnnstudy bench train`: the time of a run by phase, on real runs with the default schedule."""
 
 import io
 import json
@@ -16,18 +16,18 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.study.sweep.train import train
 
 PHASES = ("engine", "data", "mitigations", "optimizer", "instruments", "writers", "evaluation", "checkpoints")
-"""As a run counts them; what is left of the wall time is called other."""
+"""Phases that a run counts; the rest of the wall time is called other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSplit:
-    """Where the time of a run went.
+    """Time of a run by phase.
 
     Args:
-        model: Of the run.
+        model: Model of the run.
         steps: Optimizer steps.
-        wall_seconds: Of the whole run.
-        phase_seconds: Of its phases.
+        wall_seconds: Seconds of the whole run.
+        phase_seconds: Seconds of its phases.
     """
 
     model: str
@@ -36,7 +36,7 @@ class TimeSplit:
     phase_seconds: Mapping[str, float]
 
     def milliseconds(self, phase: str) -> float:
-        """Per step; of all phases together for "all", of what is in none for "other"."""
+        """Return milliseconds per step: of a phase, of the wall time for "all", of its part in no phase for "other"."""
         if phase == "all":
             return self.wall_seconds / self.steps * 1e3
         if phase == "other":
@@ -44,17 +44,17 @@ class TimeSplit:
         return self.phase_seconds.get(phase, 0.0) / self.steps * 1e3
 
     def ratio(self) -> float:
-        """A training step over its engine part; evaluation and checkpoints are no part of a step."""
+        """Return the time of a training step over its engine part; a step excludes evaluation and checkpoints."""
         apart = self.milliseconds("evaluation") + self.milliseconds("checkpoints")
         return (self.milliseconds("all") - apart) / self.milliseconds("engine")
 
     def share(self, *phases: str) -> float:
-        """The share of some phases in the wall time."""
+        """Return the share of some phases in the wall time."""
         return sum(map(self.milliseconds, phases)) / self.milliseconds("all")
 
 
 def measure_train(console: Console, *, models: Sequence[str], steps: int, path: Path | None) -> None:
-    """Do a run for each model, print the split and write it as JSON if a file is given."""
+    """Do a run for each model, print the split, and write it as JSON if a file is given."""
     splits = [_split(model, steps) for model in models]
     table = new_table(
         f"Milliseconds per training step of {REPLICAS} replicas at {SIZE_NAME}, and what it is over the engine's part",

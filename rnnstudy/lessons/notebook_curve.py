@@ -1,20 +1,20 @@
 """A lecture notebook's curve of "the gradient's largest entry", and the Jacobian product that it meant to show.
 
-A network h_i = sigmoid(W_hh h_{i-1} + W_hx x_i + b) with 5 units and 20 time steps, all of it drawn from NumPy's legacy
-seed 12345, so that the notebook's figures come out digit by digit.
+The network h_i = sigmoid(W_hh h_{i-1} + W_hx x_i + b) has 5 units and 20 time steps. All is drawn from NumPy's legacy
+seed 12345, which reproduces the notebook's figures digit by digit.
 
-Why its curve is not the product of Jacobians dh_i/dh_{i-1} = diag(sigmoid'(a_i)) W_hh, in four steps:
+Its curve is not the product of Jacobians dh_i/dh_{i-1} = diag(sigmoid'(a_i)) W_hh, for four reasons:
 
-1. Adding the column b, shape (5, 1), to a vector makes a 5 x 5 matrix. `diag` of a *matrix* takes the diagonal out
-   (by luck that is the right vector, sigmoid'(a_i)), where `diag` of a vector would have made the diagonal matrix that
-   the formula wants. So W_hh^T diag(sigmoid'(a_i)) became a vector, W_hh^T sigmoid'(a_i): the Jacobian's *column sums*.
-2. `*` multiplies such vectors entry by entry. The chain rule multiplies matrices: each entry of their product adds up
-   all paths from unit to unit. Entry by entry, no unit's past reaches another unit.
-3. The largest entry is taken with its sign: -5.1e-4 counts as less than 1.3e-14. That is what happens at k = 1, and why
-   the curve ends up near the truth there, 5.4e-14, by chance.
-4. `@` and true diagonal matrices alone would not mend it. The loop runs from the last step to the first and puts each
-   W_hh^T diag(sigmoid'(a_i)) to the right of those before; transposed Jacobians belong in the opposite order. That
-   product has the spectral norm 1.68e-13 at k = 1, three times too large: matrices do not commute.
+1. Adding the column b, shape (5, 1), to a vector makes a 5 x 5 matrix. `diag` of a *matrix* extracts the diagonal (by
+   luck the right vector, sigmoid'(a_i)); `diag` of a vector would have made the diagonal matrix of the formula. So
+   W_hh^T diag(sigmoid'(a_i)) became a vector, W_hh^T sigmoid'(a_i): the Jacobian's *column sums*.
+2. `*` multiplies such vectors entry by entry, so no unit's past reaches another unit. The chain rule multiplies
+   matrices: each entry of their product adds up all paths from unit to unit.
+3. The largest entry is taken with its sign: -5.1e-4 counts as less than 1.3e-14. This happens at k = 1, where the curve
+   therefore ends near the truth, 5.4e-14, by chance.
+4. `@` and true diagonal matrices alone would not correct it. The loop runs from the last step to the first and puts
+   each W_hh^T diag(sigmoid'(a_i)) to the right of the previous ones; transposed Jacobians belong in the opposite order.
+   That product has the spectral norm 1.68e-13 at k = 1, three times too large: matrices do not commute.
 """
 
 from dataclasses import dataclass
@@ -32,25 +32,23 @@ LARGEST_SLOPE = 0.25
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NotebookCurve:
-    """The notebook's curve, the truth beside it, and the two conditions that are to explain it.
+    """The notebook's curve, the truth beside it, and the two conditions that should explain it.
 
-    Entry k - 1 of each curve belongs to step k = 1..20. As in the notebook, step k stands for the product of the
-    Jacobians J_i = dh_i/dh_{i-1} = diag(sigmoid'(a_i)) W_hh of all steps i = k..20, 21 - k factors: dh_20/dh_{k-1}.
-    As in the notebook too, the states are random numbers, not the outcome of the steps before: J_i is taken at a drawn
-    state.
+    Entry k - 1 of each curve belongs to step k = 1..20. As in the notebook, step k stands for the product of the 21 - k
+    Jacobians J_i = dh_i/dh_{i-1} = diag(sigmoid'(a_i)) W_hh of steps i = k..20, dh_20/dh_{k-1}, and J_i is taken at a
+    random state, not at the outcome of earlier steps.
 
     Args:
-        published: What the notebook plots, *not* a Jacobian product: max over j of prod_i (W_hh^T sigmoid'(a_i))_j.
-        published_size: The same with the sign left out: max over j of |prod_i (W_hh^T sigmoid'(a_i))_j|.
+        published: The notebook's plot, *not* a Jacobian product: max over j of prod_i (W_hh^T sigmoid'(a_i))_j.
+        published_size: The same without the sign: max over j of |prod_i (W_hh^T sigmoid'(a_i))_j|.
         true_norm: Spectral norm of the product of Jacobians: the most that a gradient can keep of its length.
-        true_largest: Largest entry of the product of Jacobians in size.
-        input_norm: The same reasoning for W_hx: spectral norm of dh_20/dx_k = J_20 ... J_{k+1} diag(sigmoid'(a_k))
-            W_hx, one factor J fewer.
+        true_largest: Largest absolute entry of the product of Jacobians.
+        input_norm: Spectral norm of dh_20/dx_k = J_20 ... J_{k+1} diag(sigmoid'(a_k)) W_hx, one factor J fewer.
         bound: (sigma_max(W_hh) / 4)^(21 - k). Proven: `true_norm` is never above it.
         input_bound: (sigma_max(W_hh) / 4)^(20 - k) sigma_max(W_hx) / 4. Proven: `input_norm` is never above it.
-        eigenvalue_rule: (largest |eigenvalue of W_hh| / 4)^(21 - k): what the condition on eigenvalues suggests. It
-            proves nothing for 20 steps: `true_norm` may lie above it.
-        eigenvalues: Of W_hh, as drawn.
+        eigenvalue_rule: (largest |eigenvalue of W_hh| / 4)^(21 - k), suggested by the condition on eigenvalues. It
+            proves nothing for 20 steps: `true_norm` can lie above it.
+        eigenvalues: Eigenvalues of W_hh, as drawn.
         spectral_norm: sigma_max(W_hh), the largest singular value.
         weight_hh: W_hh = Q diag(eigenvalues) Q^-1.
         weight_hx: W_hx.
@@ -74,12 +72,12 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
     """Compute the notebook's curve and the true one for eigenvalues below or above 4, the sigmoid's 1 / (1/4).
 
     "below": h, x (5, 20), b (5, 1), W_hx (5, 5) standard normal, eigenvalues uniform in [0, 4), Q standard normal.
-    "above": the seed set anew; h, x and b are zero, so that every sigmoid' is exactly 1/4; W_hx as before, eigenvalues
-    uniform in [4, 14). For "below" the first and the last value are published, 1.304390e-14 at k = 1 and 1.207213e+00
-    at k = 20; for "above" only a picture is.
+    The published values are 1.304390e-14 at k = 1 and 1.207213e+00 at k = 20.
+    "above": the same seed again; h, x, b zero, so that every sigmoid' is exactly 1/4; W_hx likewise, eigenvalues
+    uniform in [4, 14). Only a picture is published.
 
     Args:
-        case: Which of the notebook's two experiments.
+        case: One of the notebook's two experiments.
 
     Returns:
         Curves over k = 1..20.
@@ -89,7 +87,7 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
         the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063), section 2.1, which has the largest
         singular value where the notebook has the largest eigenvalue.
     """
-    # The legacy stream, which NumPy keeps as it is: the published digits came from it.
+    # The published digits came from the legacy stream, which NumPy keeps unchanged.
     draws = np.random.RandomState(SEED)
     shapes = ((HIDDEN_SIZE, NUM_STEPS), (HIDDEN_SIZE, NUM_STEPS), (HIDDEN_SIZE, 1))
     h, x, b = (draws.randn(*shape) if case == "below" else np.zeros(shape) for shape in shapes)

@@ -1,4 +1,4 @@
-"""Powers: what is left of a gradient when nothing but one factor, or one matrix, acts on it at every step.
+"""Powers: the remainder of a gradient when one factor, or one matrix, alone acts on it at every step.
 
 Without a nonlinearity, h_t = W h_{t-1} + W_x x_t, every Jacobian dh_t/dh_{t-1} is W itself. A gradient is written as a
 row: dJ/dh_{t-n} = dJ/dh_t W^n.
@@ -18,25 +18,18 @@ LESSON_MATRIX = ((0.5, 0.01), (0.3, 0.5))
 
 
 def lesson_matrix() -> Float64[np.ndarray, "hidden hidden"]:
-    """W of the lesson as an array of its own."""
+    """Return W of the lesson as a new array."""
     return np.array(LESSON_MATRIX)
 
 
 def scalar_powers(factor: float, num_steps: int) -> Float64[np.ndarray, " lag"]:
-    """Return factor^n, n = 0..num_steps: what is left of a gradient of 1 after n steps back, one unit, no nonlinearity.
+    """Return factor^n, n = 0..num_steps: a gradient of 1 after n steps back through one unit without nonlinearity.
+
+    `factor` is gamma lambda in the bound. Powers are 0 below 5e-324 and infinite above 1.8e308. A `factor` that is not
+    finite, or `num_steps` out of range, raises ConfigError.
 
     >>> print(scalar_powers(2.0, 10)[10], scalar_powers(0.5, 10)[10])
     1024.0 0.0009765625
-
-    Args:
-        factor: Factor of each step, gamma lambda in the bound.
-        num_steps: Steps back, at least 0.
-
-    Returns:
-        The powers in float64: 0 below 5e-324, infinite above 1.8e308.
-
-    Raises:
-        ConfigError: `factor` is not finite, or `num_steps` is out of range.
     """
     require_finite("factor", factor)
     require_size("num_steps", num_steps, 0)
@@ -61,17 +54,10 @@ def matrix_powers(
 def gradients_back(
     last_gradient: Float64[np.ndarray, " hidden"], matrix: Float64[np.ndarray, "hidden hidden"], num_steps: int
 ) -> Float64[np.ndarray, "lag hidden"]:
-    """Carry a gradient back through a linear network: dJ_t/dh_{t-n} = dJ_t/dh_t W^n, n = 0..num_steps.
+    """Return dJ_t/dh_{t-n} = dJ_t/dh_t W^n of a linear network, row n = 0..num_steps; the lesson's dJ_4/dh_1 is n = 3.
 
-    A step costs one vector times matrix, as in backpropagation: no power of W is made.
-
-    Args:
-        last_gradient: dJ_t/dh_t, a row.
-        matrix: W.
-        num_steps: Steps back, at least 0, else ConfigError; the lesson's dJ_4/dh_1 is 3 steps back.
-
-    Returns:
-        Row n is dJ_t/dh_{t-n}.
+    A step costs one vector times matrix, as in backpropagation: no power of W is computed. A negative `num_steps`
+    raises ConfigError.
     """
     return _multiplied(last_gradient, matrix, num_steps)
 

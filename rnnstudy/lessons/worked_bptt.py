@@ -4,14 +4,13 @@
     o_t = softmax(V s_t)                 3 symbols, x_t is one-hot
     E_t = -log o_t[y_t]                  a loss at every step; E is their sum
 
-With a_t = U x_t + W s_{t-1} for what goes into tanh, W acts at every step k, so dE_t/dW is a sum of terms, one for each
-step k <= t at which W was used:
+Let a_t = U x_t + W s_{t-1}, the input of tanh. W acts at every step k, so dE_t/dW is a sum of one term per step k <= t:
 
     dE_t/dW = sum over k of delta[t, k] s_{k-1}^T,    delta[t, k] = dE_t/da_k
     delta[t, t] = V^T (o_t - onehot(y_t)) * (1 - s_t^2)
     delta[t, k] = W^T delta[t, k+1] * (1 - s_k^2)
 
-Each step back multiplies by W^T and by 1 - s_k^2 <= 1 once more: that is where a gradient vanishes or explodes.
+Each step back multiplies by W^T and by 1 - s_k^2 <= 1 once more, which makes a gradient vanish or explode.
 
 References:
     A notebook that derives backpropagation through time for this network, with these weights, truncation and clipping.
@@ -34,7 +33,7 @@ from rnnstudy.core.errors import (
 )
 
 MOST_STEPS = 1000
-"""The longest sequence: the terms number its square."""
+"""Length of the longest sequence; the number of terms grows with its square."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,12 +50,12 @@ class ForwardPass:
 
     @property
     def probabilities(self) -> Float64[np.ndarray, "time output"]:
-        """o_t: how likely the network takes each symbol to be the answer at step t."""
+        """o_t: the probability that the network gives each symbol as the answer at step t."""
         return np.exp(self.log_probabilities)
 
     @property
     def previous_states(self) -> Float64[np.ndarray, "time hidden"]:
-        """s_{t-1}, what W is multiplied by at step t: zero at the first."""
+        """s_{t-1}, which W multiplies at step t; zero at the first step."""
         return np.vstack([np.zeros_like(self.states[:1]), self.states[:-1]])
 
 
@@ -69,7 +68,7 @@ class Gradients:
     W: Float64[np.ndarray, "hidden hidden"]
 
     def clipped(self, limit: float = 5.0) -> "Gradients":
-        """Return every entry clipped to [-limit, limit], limit above 0; the gradient's direction can change."""
+        """Return a copy with entries clipped to [-limit, limit], limit above 0; the gradient's direction can change."""
         require_above("limit", limit, 0)
         return Gradients(U=self.U.clip(-limit, limit), V=self.V.clip(-limit, limit), W=self.W.clip(-limit, limit))
 
@@ -78,9 +77,8 @@ class Gradients:
 class WorkedNetwork:
     """The network at the top of this file, in any size.
 
-    Sequences are symbols 0, 1, 2...: `inputs` are the x_t, `targets` the y_t, equally many, 1 to 1000 of them; anything
-    else raises ConfigError. `bptt_truncate` = n keeps the terms with t - k <= n, so n = 3 keeps four of them, as in the
-    notebook; None keeps all.
+    Sequences are symbols 0, 1, 2...: `inputs` are the x_t, `targets` the y_t, equally many, 1 to 1000; anything else
+    raises ConfigError. `bptt_truncate` = n keeps the terms with t - k <= n: 3 keeps four, as in the notebook; None all.
 
     Args:
         U: Input weights.
@@ -93,14 +91,14 @@ class WorkedNetwork:
     W: Float64[np.ndarray, "hidden hidden"]
 
     def forward(self, inputs: Sequence[int]) -> ForwardPass:
-        """Return the states and the answers of every step of a sequence."""
+        """Return the states and answers of every step of a sequence."""
         _check_symbols("inputs", inputs, self.U.shape[1])
         s = np.zeros(len(self.W))
         states, log_probabilities = [], []
         for x in _one_hot(inputs, self.U.shape[1]):
             s = np.tanh(self.U @ x + self.W @ s)
             z = self.V @ s
-            # log softmax with the largest taken out first: exp cannot overflow, and log never meets a zero.
+            # log softmax with the largest entry subtracted first: exp cannot overflow, and log never meets a zero.
             z = z - z.max()
             states.append(s)
             log_probabilities.append(z - np.log(np.exp(z).sum()))
@@ -115,11 +113,7 @@ class WorkedNetwork:
     def deltas(
         self, inputs: Sequence[int], targets: Sequence[int], bptt_truncate: int | None = None
     ) -> Float64[np.ndarray, "time time hidden"]:
-        """Carry every loss back, step by step.
-
-        Returns:
-            delta[t, k] = dE_t/da_k, from loss step t to source step k; zero for k > t and where truncated.
-        """
+        """Return delta[t, k] = dE_t/da_k, from loss step t to source step k; zero for k > t and where truncated."""
         self._check(inputs, targets)
         reach = len(inputs) if bptt_truncate is None else bptt_truncate
         require_at_least("bptt_truncate", reach, 0)
@@ -138,8 +132,7 @@ class WorkedNetwork:
     ) -> Float64[np.ndarray, "time time hidden hidden"]:
         """Return the terms of dE/dW: delta[t, k] s_{k-1}^T for loss step t (axis 0) and source step k (axis 1).
 
-        The sum over axis 1 is dE_t/dW; the sum over both is dE/dW. The terms of the first source step are zero, as s is
-        zero before it.
+        The sum over axis 1 is dE_t/dW, over both dE/dW. The first source step's terms are zero, as s is zero before it.
         """
         deltas = self.deltas(inputs, targets, bptt_truncate)
         return np.einsum("tki,kj->tkij", deltas, self.forward(inputs).previous_states)
@@ -148,7 +141,7 @@ class WorkedNetwork:
         """Return the gradient of E, summed over all loss steps and source steps.
 
         dE/dU is the sum of delta[t, k] x_k^T, dE/dV that of (o_t - onehot(y_t)) s_t^T, dE/dW that of the terms. V acts
-        on the state of the loss step alone, so truncation leaves dE/dV as it is.
+        on the state of the loss step alone, so truncation does not change dE/dV.
         """
         run = self.forward(inputs)
         by_source = self.deltas(inputs, targets, bptt_truncate).sum(axis=0)
@@ -159,7 +152,7 @@ class WorkedNetwork:
         )
 
     def step(self, gradients: Gradients, learning_rate: float) -> "WorkedNetwork":
-        """Return the network after a step, weight - learning_rate * gradient; the rate must be finite and above 0."""
+        """Return the network after a step, weight - learning_rate * gradient; the rate must be finite and positive."""
         require_above("learning_rate", learning_rate, 0)
         require_finite("learning_rate", learning_rate)
         return WorkedNetwork(
@@ -177,13 +170,13 @@ class WorkedNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:
-    """How to train the worked network: plain gradient descent on one sequence.
+    """Settings of plain gradient descent on one sequence, for the worked network.
 
     Args:
         num_steps: Steps of gradient descent, 0 to 1 000 000.
-        learning_rate: Above 0.
-        bptt_truncate: Steps back that a loss is carried, at least 0; None: to the first.
-        clip: Largest size that an entry of a gradient keeps, above 0.
+        learning_rate: Learning rate, finite and above 0.
+        bptt_truncate: Steps that a loss is carried back, at least 0; None carries it to the first.
+        clip: Largest absolute value of a gradient's entry, above 0.
     """
 
     num_steps: int = 100
@@ -200,7 +193,7 @@ class Descent:
 
 
 def lesson_network() -> WorkedNetwork:
-    """The notebook's weights: 2 hidden units, 3 symbols."""
+    """Return the network with the notebook's weights: 2 hidden units, 3 symbols."""
     return WorkedNetwork(
         U=np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]),
         V=np.array([[0.2, 0.3], [0.5, 0.6], [0.7, 0.8]]),
@@ -211,16 +204,9 @@ def lesson_network() -> WorkedNetwork:
 def train(
     network: WorkedNetwork, inputs: Sequence[int], targets: Sequence[int], *, descent: Descent
 ) -> tuple[WorkedNetwork, Float64[np.ndarray, " step"]]:
-    """Repeat: gradients, clipping, a step.
+    """Return the network trained by clipped gradient descent, and its num_steps + 1 losses E = sum of E_t, in nats.
 
-    Args:
-        network: Where to start.
-        inputs: Symbols read.
-        targets: Symbol to be answered at each step.
-        descent: How.
-
-    Returns:
-        The trained network, and E = sum of E_t in nats before each step and after the last: num_steps + 1 values.
+    The losses are those before each step and after the last.
 
     Raises:
         ConfigError: The sequences break a rule of WorkedNetwork.

@@ -24,10 +24,10 @@ from rnnstudy.theory.topics.powers import explain_powers
 from rnnstudy.theory.topics.sum_over_time import explain_sum_over_time
 
 HIDDEN_SIZE, SEQ_LEN = 16, 20
-"""Size of the random networks, unless set otherwise."""
+"""Default size of random networks."""
 
 MOST_STEPS = 1000
-"""Most time steps: what is measured takes time in proportion to them, and to the cube of the units."""
+"""Most time steps: the cost of a measurement is proportional to them, and to the cube of the units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,14 @@ class Question:
     Args:
         run: Folder of a run whose network is explained; None for random networks.
         step: Checkpoint of the run, in optimizer steps; None for the last.
-        replica: Replica of the run.
-        drive: Whether the task's inputs drive the run's network, or nothing.
+        replica: Replica of the run; None for 0.
+        drive: Drive of the run's network: its task's inputs (None too), or nothing.
         matrix: File with W_hh for random vanilla networks.
         hidden_size: Units of random networks; None for 16.
         seq_len: Time steps; None for 20, or the run's own.
         radius: Spectral radius of random recurrent matrices; None leaves torch's initialisation.
-        seed: Seed of random networks.
-        point: Where the tangent touches the activations.
+        seed: Seed of random networks; None for 0.
+        point: Point where the tangent touches the activations.
         out: Folder to write to; None for one below outputs/theory.
     """
 
@@ -77,7 +77,7 @@ class Question:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def subject(self) -> tuple[Subject, str]:
-        """Return what the topics are about, and a name for the page's folder, which holds what was asked for."""
+        """Return the networks to explain, and a name for the page's folder that lists the options given."""
         given = self._given("replica", "drive", "hidden_size", "seq_len", "radius", "seed")
         given |= {"point": self.point} if self.point != Question.point else {}
         if self.run is not None:
@@ -102,18 +102,7 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
 
 
 def explain(question: Question, console: Console) -> Path:
-    """Print every topic as soon as it is there, and write the page.
-
-    Args:
-        question: Networks to explain.
-        console: Where to print.
-
-    Returns:
-        Path of the page.
-
-    Raises:
-        RnnstudyError: An option breaks a rule, or the page cannot be written.
-    """
+    """Print each topic when ready and return the page's path; raise RnnstudyError for bad options or a failed write."""
     found = []
     with Numerics(flush_subnormals=False).applied():
         subject, name = question.subject()
@@ -129,7 +118,7 @@ def explain(question: Question, console: Console) -> Path:
 
 
 def topics(subject: Subject, point: float) -> Iterator[Topic]:
-    """Yield the topics in their order, each computed when its turn comes."""
+    """Yield the topics in order, each computed only when it is next."""
     yield explain_activations(subject, point)
     yield explain_conditions(subject)
     yield explain_contributions(subject)

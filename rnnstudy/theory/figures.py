@@ -1,4 +1,4 @@
-"""Frames that the figures of theory share, and curves that explain vanishing and exploding; in the report's look."""
+"""Frames shared by the figures of theory, and curves that explain vanishing and exploding, in the report's style."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,7 +13,7 @@ from rnnstudy.plotting.style import AXIS, COLORS, DPI, GREY, INK, plain, tidy
 
 CURVE, SLOPE, TANGENT = COLORS[0], COLORS[2], COLORS[1]
 SPAN = 8.0
-"""Activations are drawn from -8 to 8, farther where the point of the tangent is."""
+"""Activations are drawn from -8 to 8, or farther to reach the point of the tangent."""
 DASHED, DOTTED = (0, (5, 3)), (0, (1.2, 1.6))
 
 
@@ -26,18 +26,10 @@ def single(height: float) -> tuple[Figure, Axes]:
 def panels(
     count: int, columns: int, *, height: float, more: float = 0.0, alone: float | None = None, shared: bool = False
 ) -> tuple[Figure, list[Axes], list[Axes]]:
-    """Lay out axes side by side over the width of the page; one alone is narrower.
+    """Return a page-wide figure, narrower if `count` is 1, with `count` axes, and the spare axes of the last row.
 
-    Args:
-        count: How many axes to draw into.
-        columns: The most side by side.
-        height: Inches of a row.
-        more: Inches for what stands above or below all rows.
-        alone: Inches of the figure with one axes alone, if these are not a row's.
-        shared: Whether all axes have the same limits.
-
-    Returns:
-        The figure, `count` axes, and the spare ones that fill the last row.
+    A row is `height` inches high, `more` inches stand above or below all rows, and a lone axes makes the figure `alone`
+    inches high, if given. `shared` gives all axes the same limits.
     """
     columns = min(count, columns)
     rows = -(-count // columns)
@@ -48,7 +40,7 @@ def panels(
 
 
 def label(axes: Axes, *, title: str = "", note: str = "", x: str = "", y: str = "", size: float = 11) -> None:
-    """Name axes and give them the look of the report; a note follows the title, and what is empty stays as it is."""
+    """Label axes in the report's style; the note follows the title, and empty texts change nothing."""
     if title:
         axes.set_title(plain(title) + note, fontsize=11, loc="left", color=INK)
     if x:
@@ -59,12 +51,12 @@ def label(axes: Axes, *, title: str = "", note: str = "", x: str = "", y: str = 
 
 
 def legend_above(axes: Axes, columns: int = 3) -> None:
-    """Name the lines above the axes, where no data is."""
+    """Put the legend above the axes, where it covers no data."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=10, borderaxespad=0.3)
 
 
 def share_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """Name the lines once, above all panels, in place of a legend on each."""
+    """Replace the legends of the panels by one above them all."""
     named = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
@@ -77,12 +69,12 @@ def share_legend(figure: Figure, panels: Iterable[Axes]) -> None:
 
 
 def axis_line(axes: Axes, y: float) -> None:
-    """Draw a thin line across, such as where nothing grows or shrinks."""
+    """Draw a thin horizontal line, such as the one between growing and shrinking."""
     axes.axhline(y, color=AXIS, linewidth=1)
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """Return values with NaN, a gap in a line, in place of what is infinite."""
+    """Replace infinite values by NaN, which leaves a gap in a line."""
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -126,15 +118,10 @@ def draw_contributions(
     *,
     first_step: int = 0,
 ) -> None:
-    """Draw how much of every time step is left at the last one.
+    """Draw the remainder of every time step at the last one: log10 of norms by label, from time step `first_step` on.
 
-    Bounds may leave the axes, so that the measured curves keep their shape.
-
-    Args:
-        axes: Where to draw.
-        measured: By label, log10 of norms, one per time step; drawn as lines. What is not finite is left out.
-        theory: The same of bounds and rules; drawn broken.
-        first_step: The time step that the first entries belong to.
+    `measured` curves are solid. Those of `theory`, bounds and rules, are broken and may leave the axes, so that the
+    measured ones keep their shape. Values that are not finite are left out.
     """
     assert len(measured) <= len(COLORS)
     assert len(theory) <= 2

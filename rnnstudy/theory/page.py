@@ -25,21 +25,13 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a page, before anything is computed for it.
-
-    Raises:
-        RnnstudyError: It cannot be made.
-    """
+    """Make the folder of a page, before anything is computed for it; raise RnnstudyError if that fails."""
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_page(folder: Path, title: str, topics: Sequence[Topic]) -> Path:
-    """Write the page, and every figure as PNG and SVG, into an existing folder; RnnstudyError if that fails.
-
-    Returns:
-        Path of the page.
-    """
+    """Write page and figures (PNG, SVG) to an existing folder; return the page's path or raise RnnstudyError."""
     files = {}
     for picture in (picture for topic in topics for picture in topic.pictures):
         files |= {f"{picture.name}.png": picture.png, f"{picture.name}.svg": picture.svg}
@@ -51,7 +43,7 @@ def write_page(folder: Path, title: str, topics: Sequence[Topic]) -> Path:
 
 
 def render(title: str, topics: Sequence[Topic]) -> str:
-    """Return the page as HTML, with styles and figures inside."""
+    """Return the page as HTML, with styles and figures embedded."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["typeset"] = typeset
     environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"

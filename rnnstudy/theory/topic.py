@@ -1,4 +1,4 @@
-"""Topics of the theory page: words, tables, figures."""
+"""Topics of the theory page: text, tables, figures."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ class Table:
     Args:
         title: One line.
         header: Names of the columns.
-        rows: As long as the header, each.
-        caption: What is easily misread; empty for nothing.
+        rows: Rows, each as long as the header.
+        caption: Warning about what is easily misread; empty for none.
     """
 
     title: str
@@ -29,12 +29,12 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure, drawn when it is first needed: that takes longer than all the numbers.
+    """A figure, drawn when it is first needed, as drawing takes longer than computing all the numbers.
 
     Args:
-        name: Name of its file, without ending.
-        alt: What it shows, in words.
-        draw: Draws it.
+        name: Name of its file, without the extension.
+        alt: Description in words.
+        draw: Function that draws it.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Picture:
     def _rendered(self) -> tuple[bytes, bytes, int]:
         figure, png, svg = self.draw(), io.BytesIO(), io.BytesIO()
         if (layout := figure.get_layout_engine()) is not None:
-            # Once for both files: it takes longer than drawing.
+            # Once for both files, as it takes longer than drawing.
             layout.execute(figure)
             figure.set_layout_engine("none")
         figure.savefig(png, format="png", dpi=DPI, facecolor="white")
@@ -55,17 +55,17 @@ class Picture:
 
     @property
     def png(self) -> bytes:
-        """PNG for the page, and a file of its own."""
+        """PNG for the page and for a file."""
         return self._rendered[0]
 
     @property
     def svg(self) -> bytes:
-        """SVG for papers, a file of its own."""
+        """SVG file for papers."""
         return self._rendered[1]
 
     @property
     def pixels_wide(self) -> int:
-        """Width of the PNG."""
+        """Width of the PNG, in pixels."""
         return self._rendered[2]
 
 

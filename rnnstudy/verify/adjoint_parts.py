@@ -1,7 +1,7 @@
-"""The parts of the total derivative, bit for bit; and every cell in float32 beside itself in float64.
+"""The parts of the total derivative, bit for bit, and every cell in float32 beside itself in float64.
 
-total = direct + carried. *Direct* of h_t is compared with the derivative of the loss by the states held as numbers of
-their own, for which no recurrence is needed; into the last time step nothing at all is carried.
+total = direct + carried. *Direct* of h_t is compared with the derivative of the loss by the states as independent
+variables, which needs no recurrence; nothing is carried into the last time step.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from rnnstudy.verify.finding import Finding, relative_error, share_of_different_
 from rnnstudy.verify.problems import SMALL, Problem, Solved, make_problem, solve
 
 SINGLE_TOLERANCE = 1e-4
-"""In float32."""
+"""Tolerance in float32."""
 
 
 def check_adjoint_parts(device: torch.device) -> Iterator[Finding]:
-    """Take the adjoints of every cell apart; errors of bits are shares of entries that differ."""
+    """Check the parts of every cell's adjoints; errors of bits are shares of entries that differ."""
     for cell in all_cells():
         problems = [make_problem(cell, SMALL, device, dtype) for dtype in (torch.float64, torch.float32)]
         double, single = (solve(problem) for problem in problems)
@@ -35,7 +35,7 @@ def check_adjoint_parts(device: torch.device) -> Iterator[Finding]:
 
 
 def _sums(solved: Solved) -> float:
-    """How many entries of a total are not the sum of its parts, or are carried into the last step."""
+    """Return the largest share of entries that differ: totals from the sum of parts, the last step's carried from 0."""
     parts = solved.adjoints.values()
     sums = [share_of_different_bits(part.direct + part.carried, part.total) for part in parts]
     last = [share_of_different_bits(part.carried[-1], torch.zeros_like(part.carried[-1])) for part in parts]

@@ -1,4 +1,4 @@
-"""`rnnstudy verify`: all checks on all devices, the table, and what failed."""
+"""`rnnstudy verify`: all checks on all devices, the table, and the failures."""
 
 import math
 import time
@@ -34,17 +34,17 @@ CHECKS: dict[str, Callable[[torch.device], Iterator[Finding]]] = {
     "worked examples": check_worked_examples,
     "Jacobians": check_jacobians,
 }
-"""By the title that the table gives them."""
+"""Checks by their title in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedRow:
-    """A check on all cells that it was made on; what the table shows as one line.
+    """A check on all its cells, one line of the table.
 
     Args:
         group: One of `CHECKS`.
-        device: Where.
-        findings: One per cell, of the same check against the same thing.
+        device: Device of the computation.
+        findings: One per cell, with the same `check` and `against`.
     """
 
     group: str
@@ -53,21 +53,12 @@ class CheckedRow:
 
     @property
     def failures(self) -> list[Finding]:
-        """Those that are not as they should be."""
+        """Findings that failed."""
         return [each for each in self.findings if each.failed]
 
 
 def verify_gradients(console: Console, devices: Sequence[torch.device], path: Path | None) -> bool:
-    """Make all checks, print the table and what failed, and write the figures as JSON if a file is given.
-
-    Args:
-        console: Where to print.
-        devices: Where to compute.
-        path: The file.
-
-    Returns:
-        Whether nothing failed.
-    """
+    """Run all checks, print table and failures, write JSON if a path is given; return whether nothing failed."""
     started = time.perf_counter()
     rows: list[CheckedRow] = []
     with Numerics().applied():
@@ -136,13 +127,13 @@ def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
 
 
 def _remarks(rows: Iterable[CheckedRow]) -> Iterator[str]:
-    """Yield the sentences that come with comparisons for information, each once."""
+    """Yield the remarks of all findings, each once."""
     remarks = (each.remark for row in rows for each in row.findings if each.remark)
     yield from (f"Note: {remark}" for remark in dict.fromkeys(remarks))
 
 
 def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:
-    """Yield a line for every check that failed, with the cells on which it did."""
+    """Yield a line for every failed check, with the cells on which it failed."""
     for row in failed:
         first = row.findings[0]
         cells = ", ".join(f"{each.cell} ({each.error:.1e})" for each in row.failures)
@@ -153,7 +144,7 @@ def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:
 
 
 def _records(rows: Iterable[CheckedRow]) -> Iterator[dict[str, str | float | bool | None]]:
-    """Yield names and numbers of every comparison; an error that is not finite as text: JSON has no number for it."""
+    """Yield names and numbers of every comparison; errors that are not finite as text, as JSON has no such number."""
     for row in rows:
         for each in row.findings:
             yield {

@@ -1,7 +1,7 @@
 """The engine against torch.nn's own cells, unrolled in a loop, with `retain_grad()` on every state.
 
-That is the slow way that PyTorch itself offers to dL/dh_t. It runs on the CPU in float64, whatever the engine runs on:
-there, the c_t that an LSTMCell gives is the very tensor its h_t is made of, and so its gradient is the total one.
+This is PyTorch's own, slow, way to dL/dh_t. It runs on the CPU in float64, on any device of the engine: there the c_t
+that an LSTMCell returns is the very tensor that its h_t is computed from, so its gradient is the total one.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from rnnstudy.verify.torch_cells import torch_cell, unroll_steps
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
 SINGLE_TOLERANCE = 1e-4
-"""In float32."""
+"""Tolerance in float32."""
 
 
 def check_against_autograd(device: torch.device) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def check_against_autograd(device: torch.device) -> Iterator[Finding]:
         yield Finding(check="h_t, c_t", against="nn cells", cell=name_of(cell), error=error, tolerance=TOLERANCE)
         yield from _findings(cell, double, everywhere, loss="all over")
         yield from _findings(cell, solve(problem, at_end=True), _unrolled(reference, at_end=True), loss="at end")
-        # A relu that rounding switches on or off changes the gradient at once, and is no error.
+        # A relu that rounding switches on or off makes the gradient jump, which is not an error.
         if not has_kink(cell):
             single = solve(make_problem(cell, LARGE, device, torch.float32))
             yield from _findings(cell, single, everywhere, loss="all over", single=True)
@@ -46,7 +46,7 @@ def check_against_autograd(device: torch.device) -> Iterator[Finding]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Unrolled:
-    """What autograd gives; `totals` holds dL/ds_t of every state, (time, replica, batch, hidden)."""
+    """Results of autograd; `totals` holds dL/ds_t of every state, (time, replica, batch, hidden)."""
 
     states: States
     totals: States
@@ -73,7 +73,7 @@ def _findings(
 
 
 def _gradient_error(name: str, actual: Tensor, expected: Tensor) -> float:
-    """Inputs have two axes to be kept, time and replica; all else has the replica alone."""
+    """Return the relative error by time and replica for inputs, by replica for everything else."""
     return relative_error(actual, expected, keep=2 if name == "inputs" else 1)
 
 
@@ -97,7 +97,7 @@ def _unrolled(problem: Problem, *, at_end: bool = False) -> _Unrolled:
 
 
 def _states(module: nn.RNNCellBase, problem: Problem, replica: int) -> list[States]:
-    """Every state at every time step, each (batch, hidden), its gradient to be kept."""
+    """Return every state at every time step, each (batch, hidden), with its gradient retained."""
     with torch.no_grad():
         for name, weight in problem.weights.items():
             module.get_parameter(name).copy_(weight[replica])
@@ -109,7 +109,7 @@ def _states(module: nn.RNNCellBase, problem: Problem, replica: int) -> list[Stat
 
 
 def _stacked(found: list[list[States]]) -> States:
-    """Stack what was found for each replica and time step: one tensor (time, replica, batch, hidden) per state."""
+    """Stack the states of each replica and time step to one tensor (time, replica, batch, hidden) per state."""
     numbers = range(len(found[0][0]))
     return tuple(torch.stack([torch.stack([step[n] for step in steps]) for steps in found], dim=1) for n in numbers)
 
@@ -120,7 +120,7 @@ def _grad(tensor: Tensor) -> Tensor:
 
 
 def _fused() -> Finding:
-    """What most people try first: `retain_grad()` on what a fused nn.LSTM puts out, with a loss at the end."""
+    """Try what most people try first: `retain_grad()` on the output of a fused nn.LSTM, with a loss at the end."""
     problem = make_problem(LSTMRecurrence(), LARGE, CPU)
     (true, *_) = _unrolled(problem, at_end=True).totals
     module = nn.LSTM(LARGE.input, LARGE.hidden, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Every cell there is: found, not listed, so that a new one is checked without an edit here."""
+"""Every cell: found, not listed, so that a new one is checked without an edit here."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from rnnstudy.recurrence.base import Recurrence
 
 @cache
 def all_cells() -> tuple[Recurrence, ...]:
-    """Every cell in the package, once for every combination of its choices (fields that are `Literal` or `bool`)."""
+    """Return every cell in the package, for every combination of its choices (fields that are `Literal` or `bool`)."""
     package = rnnstudy.recurrence
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
@@ -46,7 +46,7 @@ def _choices(setting: Field[Any], hint: object) -> list[Any]:
 
 
 def name_of(cell: Recurrence) -> str:
-    """The cell as a table has it, such as "rnn tanh layer_norm"."""
+    """Return the cell's name in tables, such as "rnn tanh layer_norm"."""
     parts = [type(cell).__name__.removesuffix("Recurrence").lower()]
     for name, value in vars(cell).items():
         match value:
@@ -60,5 +60,5 @@ def name_of(cell: Recurrence) -> str:
 
 
 def has_kink(cell: Recurrence) -> bool:
-    """Whether the cell's slope jumps where a unit switches on: there, rounding decides which slope is right."""
+    """Return whether the cell's slope jumps where a unit switches on: there rounding decides which slope is right."""
     return any(value in {"relu", "modrelu"} for value in vars(cell).values())

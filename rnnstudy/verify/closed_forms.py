@@ -1,11 +1,11 @@
-"""Gradients that can be written down: one unit, linear networks, and the cell path of an LSTM.
+"""Gradients in closed form: one unit, linear networks, and the cell path of an LSTM.
 
     h_t = alpha h_{t-1} + x_t                dL/dh_t = alpha^(T-t) dL/dh_T
     h_t = W h_{t-1} + x_t                    dL/dh_t = dL/dh_T W^(T-t), as rows
     h_t = tanh(w h_{t-1} + x_t)              dL/dh_t = prod over s = t+1..T of (1 - h_s^2) w, times dL/dh_T
-    an LSTM with what goes back through h cut: dL/dc_t = prod over s = t+1..T of f_s, times dL/dc_T
+    an LSTM whose gradient through h is cut: dL/dc_t = prod over s = t+1..T of f_s, times dL/dc_T
 
-All of it is computed here in NumPy, without any backward pass.
+All are computed here in NumPy, without a backward pass.
 """
 
 import math
@@ -32,7 +32,7 @@ FACTORS = (0.5, 0.9, 1.0, -1.1)
 
 
 def check_closed_forms(device: torch.device) -> Iterator[Finding]:
-    """Compare the engine with what can be written down."""
+    """Compare the engine with closed forms."""
     found = {
         ("dL/dh_t, 1 linear unit", "alpha^(T-t)", "rnn identity"): worst_error(
             _one_linear_unit(device, a) for a in FACTORS
@@ -50,7 +50,7 @@ def check_closed_forms(device: torch.device) -> Iterator[Finding]:
 
 
 def _matrices() -> list[Float64[np.ndarray, "hidden hidden"]]:
-    """One that was published, and a random one of spectral norm about 1."""
+    """Return a published matrix, and a random one of spectral norm about 1."""
     return [lesson_matrix(), np.random.default_rng(0).standard_normal((5, 5)) / math.sqrt(20)]
 
 
@@ -62,7 +62,7 @@ def _gradients(
     inputs: Float64[np.ndarray, "time hidden"],
     last: Float64[np.ndarray, " hidden"],
 ) -> Float64[np.ndarray, "time hidden"]:
-    """dL/dh_t that the engine gives for h_t = f(x_t + W h_{t-1}) and L = last h_T, started from zero."""
+    """Return the engine's dL/dh_t for h_t = f(x_t + W h_{t-1}) from zero, with L = last h_T."""
 
     def on_device(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(device)
@@ -83,7 +83,7 @@ def _gradients(
 
 
 def _error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Relative to the largest entry of each time step."""
+    """Return the error relative to the largest entry of each time step."""
     return relative_error(torch.from_numpy(actual), torch.from_numpy(expected), keep=1)
 
 
@@ -116,7 +116,7 @@ def _one_tanh_unit(device: torch.device, weight: float) -> float:
 
 
 def _forget_gates(device: torch.device) -> float:
-    """The loss sees c_T alone."""
+    """Return the error of dL/dc_t where the loss sees c_T alone."""
     problem = make_problem(LSTMRecurrence(), SMALL, device)
     zero = torch.zeros_like(problem.coefficients[1])
     zero[-1] = problem.coefficients[1][-1]

@@ -1,4 +1,4 @@
-"""What a check finds: the largest relative error, and how much of one is allowed."""
+"""Results of a check: the largest relative error, and the largest allowed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One check on one cell.
+    """Result of one check on one cell.
 
     Args:
-        check: What is checked, such as "dL/dh_t, total".
-        against: What it is compared with; independent of it.
-        cell: On which cell, such as "rnn tanh".
-        error: The largest relative error.
-        tolerance: The largest that is allowed; None where a figure is shown for information.
-        remark: A sentence that tells more.
+        check: Checked quantity, such as "dL/dh_t, total".
+        against: Independent quantity that it is compared with.
+        cell: Name of the cell, such as "rnn tanh".
+        error: Largest relative error.
+        tolerance: Largest error allowed; None where a figure is shown for information.
+        remark: Sentence of explanation.
     """
 
     check: str
@@ -35,19 +35,12 @@ class Finding:
 
 
 def relative_error(actual: Tensor, expected: Tensor, *, keep: int) -> float:
-    """The largest error, relative to the largest entry that it stands beside.
+    """Return the largest error, relative to the largest expected entry beside it.
 
     max over a of (max over b of |actual[a, b] - expected[a, b]|) / (max over b of |expected[a, b]|), a the first `keep`
-    axes, b the others. A gradient that vanishes over time is so held to the same standard at its last step and at its
-    first.
-
-    Args:
-        actual: What is checked, on any device, of any precision.
-        expected: What it should be, of the same shape.
-        keep: How many axes have a scale for each of their entries; all if there are no more.
-
-    Returns:
-        The error: 0 where both are 0, infinite where only `expected` is, NaN where anything is.
+    axes (all if there are no more), b the others. So a gradient that vanishes over time is held to the same standard at
+    every step. 0 where both are 0, infinite where only `expected` is 0, NaN where an entry is NaN. Shapes must be
+    equal; devices and precisions can differ.
     """
     assert actual.shape == expected.shape, f"{tuple(actual.shape)} cannot be compared with {tuple(expected.shape)}"
     lead = prod(actual.shape[:keep])
@@ -57,10 +50,10 @@ def relative_error(actual: Tensor, expected: Tensor, *, keep: int) -> float:
 
 
 def share_of_different_bits(actual: Tensor, expected: Tensor) -> float:
-    """How many of the entries are not the very same number: 0 to 1."""
+    """Return the share of entries that are not the very same number, 0 to 1."""
     return float((actual != expected).double().mean())
 
 
 def worst_error(errors: Iterable[float]) -> float:
-    """The largest; NaN if one is, which Python's `max` may lose."""
+    """Return the largest error; NaN if one is NaN, which Python's `max` can lose."""
     return float(torch.tensor(list(errors), dtype=torch.float64).max())

@@ -1,6 +1,6 @@
-"""Jacobians, their products, growth rates and the replay: what is derived from the engine's backward pass.
+"""Jacobians, their products, growth rates and the replay, all derived from the engine's backward pass.
 
-Products of Jacobians and replayed gradients are checked down to 10^-5000, far below what float64 can hold: in a linear
+Products of Jacobians and replayed gradients are checked down to 10^-5000, far below the range of float64: in a linear
 network that shrinks everything by alpha they are alpha^(T-t).
 """
 
@@ -27,7 +27,7 @@ from rnnstudy.verify.problems import SMALL, AnyCell, Problem, make_batch, make_n
 TOLERANCE = 1e-10
 SLOPE_TOLERANCE = 1e-6
 POWER_TOLERANCE = 1e-9
-"""Of 10^-5000: its logarithm has 16 digits, four of them before the point."""
+"""Tolerance for 10^-5000, whose logarithm has 16 digits, four of them before the point."""
 
 ALPHA, LAG = 1e-25, 200
 """ALPHA^LAG is 10^-5000."""
@@ -37,7 +37,7 @@ TANH = RNNRecurrence(nonlinearity="tanh")
 
 
 def check_jacobians(device: torch.device) -> Iterator[Finding]:
-    """Check what is derived from the backward pass of one step."""
+    """Check all that is derived from the backward pass of one step."""
     for cell in all_cells():
         path = _path(make_problem(cell, SMALL, device))
         for what, found, of_inputs in (
@@ -61,7 +61,7 @@ def _path(problem: Problem) -> Trajectory:
 
 
 def _slopes(path: Trajectory, eps: float, *, of_inputs: bool) -> Tensor:
-    """Central differences of one step, column by column: (time, replica, batch, state, what is nudged)."""
+    """Return the central differences of one step, column by column: (time, replica, batch, state, nudged entry)."""
     centre = path.inputs if of_inputs else torch.cat(path.before, dim=-1)
 
     def after(moved: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def _states(path: Trajectory, joined: Tensor) -> States:
 def _undriven(
     cell: RNNRecurrence, matrix: Float64[np.ndarray, "hidden hidden"], *, bias: float, steps: int, device: torch.device
 ) -> Trajectory:
-    """The path of a vanilla network that runs by itself, from zero, without inputs."""
+    """Return the path of a vanilla network from zero, without inputs."""
     size = len(matrix)
 
     def full(value: float, *shape: int) -> Tensor:
@@ -99,7 +99,7 @@ def _undriven(
 
 
 def _exponents(device: torch.device) -> float:
-    """At a fixed point h = tanh(W h + b) every Jacobian is diag(1 - h^2) W."""
+    """Return the error at a fixed point h = tanh(W h + b), where every Jacobian is diag(1 - h^2) W."""
     matrix = np.array([[0.9, 0.1, 0.0], [0.2, 0.4, 0.1], [0.0, 0.1, -0.2]])
     bias, steps = 0.1, 600
     h = np.zeros(3)
@@ -113,24 +113,24 @@ def _exponents(device: torch.device) -> float:
 
 
 def _power_error(log10: Tensor, expected: Tensor) -> float:
-    """Of numbers given as log10, the relative error of the numbers themselves."""
+    """Return the largest relative error of numbers that are given as log10."""
     return float(torch.expm1((log10.cpu() - expected.cpu()).abs() * math.log(10)).max())
 
 
 def _lags(steps: int) -> Float[Tensor, "time 1 1"]:
-    """log10 of ALPHA^(T-t)."""
+    """Return log10 of ALPHA^(T-t)."""
     return (torch.arange(steps, dtype=torch.float64).flip(0) * math.log10(ALPHA))[:, None, None]
 
 
 def _powers(device: torch.device) -> float:
-    """ALPHA times an orthogonal matrix: every direction shrinks by ALPHA."""
+    """Return the error for ALPHA times an orthogonal matrix, which shrinks every direction by ALPHA."""
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
     found = contributions(_undriven(LINEAR, ALPHA * turn, bias=0.0, steps=LAG + 1, device=device))
     return worst_error(_power_error(each, _lags(LAG + 1)) for each in (found.log10_norm, found.log10_gain))
 
 
 def _replayed(device: torch.device) -> float:
-    """A network of one unit; its output's squared error is written down step by step."""
+    """Return the error for a network of one unit, whose squared error is computed here step by step."""
     task = Adding(seq_len=LAG + 1)
     batch = make_batch(task, device)
     network = make_network(AnyCell(cell=LINEAR, hidden_size=1), task, device)

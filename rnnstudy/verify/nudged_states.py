@@ -1,9 +1,9 @@
-"""Nudge a state and run on: the slope of the loss is what the engine recorded as its gradient.
+"""Nudge a state and continue: the slope of the loss must be the gradient that the engine recorded.
 
-The first t steps are run, the state is changed by ±eps v, the rest is run from there; the slope of the loss along v
-must be <dL/ds_t, v>. A network that records the gradients of copies of its states passes every comparison of gradients;
-only a nudge of the state that the sequence really goes on with finds it out. Nothing of the backward pass is used but
-the gradient that is checked.
+Run the first t steps, change the state by ±eps v, run the rest from there; the slope of the loss along v must be
+<dL/ds_t, v>. A network that records the gradients of copies of its states passes every comparison of gradients; only a
+nudge of the state that the sequence really continues from detects it. The checked gradient alone comes from a backward
+pass.
 """
 
 import math
@@ -22,14 +22,14 @@ from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.problems import SMALL, Problem, Solved, make_problem, solve
 
 NUDGES = (1e-5, 1e-7)
-"""Sizes of a nudge; the errors of a central difference are about eps^2 and 1e-15 / eps. The better one counts: the
-larger may push a unit over the kink of a relu, and a gradient that is wrong is so for both."""
+"""Sizes of a nudge; a central difference has errors of about eps^2 and 1e-15 / eps. The better one counts: the larger
+can push a unit over the kink of a relu, and a wrong gradient is wrong for both."""
 
 TOLERANCE = 1e-6
 
 Nudge = Callable[[States, Tensor], tuple[States, States]]
-"""From the states of the first steps, each (time, replica, batch, hidden), and a move (replica, batch, hidden) of the
-last: the states that the loss sees, and those, each (replica, batch, hidden), that the rest is run from."""
+"""Function of the states of the first steps, (time, replica, batch, hidden), and a move (replica, batch, hidden) of the
+last; returns the states that the loss sees, and those (replica, batch, hidden) that the rest starts from."""
 
 
 def check_nudged_states(device: torch.device) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def check_nudged_states(device: torch.device) -> Iterator[Finding]:
 
 
 def _found(problem: Problem, solved: Solved, eps: float) -> Iterator[tuple[str, str, float]]:
-    """What is checked, what moves, and the error."""
+    """Yield the quantity checked, the quantity nudged, and the error."""
     cell, adjoints = problem.cell, solved.adjoints
     v = _directions(problem)
 
@@ -66,7 +66,7 @@ def _found(problem: Problem, solved: Solved, eps: float) -> Iterator[tuple[str, 
 
 
 def _directions(problem: Problem) -> Float[Tensor, "time replica batch hidden"]:
-    """A random direction for every time step and sequence."""
+    """Draw a random direction for every time step and sequence."""
     like = problem.coefficients[0]
     drawn = torch.randn(like.shape, generator=make_generator(0, "verify nudge"), dtype=torch.float64)
     return drawn.to(like)
@@ -76,7 +76,7 @@ def _directions(problem: Problem) -> Float[Tensor, "time replica batch hidden"]:
 def _slopes(
     problem: Problem, moves: Float[Tensor, "time replica batch hidden"], nudge: Nudge
 ) -> Float[Tensor, "time replica batch"]:
-    """Half of how much the loss of every sequence differs between a move and the opposite one, at every time step."""
+    """Return half the difference of every sequence's loss between a move and its opposite, at every time step."""
     cell, steps = problem.cell, len(problem.inputs)
     slopes = []
     for t in range(steps):
@@ -101,18 +101,18 @@ def _replaced(states: Tensor, last: Tensor) -> Tensor:
 
 
 def _later(number: int, first: States, move: Tensor) -> tuple[States, States]:
-    """Only the later steps see that a state has moved."""
+    """Move a state for the later steps only."""
     return first, tuple(s + move if index == number else s for index, s in enumerate(_last(first)))
 
 
 def _output(first: States, move: Tensor) -> tuple[States, States]:
-    """The loss and the later steps see that h_t has moved."""
+    """Move h_t for the loss and the later steps."""
     moved = (_replaced(first[0], first[0][-1] + move), *first[1:])
     return moved, _last(moved)
 
 
 def _born(problem: Problem, first: States, move: Tensor) -> tuple[States, States]:
-    """c_t has moved before h_t = o_t tanh(c_t) is made of it; o_t is that of the cell's equations."""
+    """Move c_t before h_t = o_t tanh(c_t) is computed from it; o_t is that of the cell's equations."""
     t = len(first[0]) - 1
     pairs = zip(problem.state, first, strict=True)
     before = tuple(torch.cat([start.unsqueeze(0), states[:-1]])[-1:] for start, states in pairs)
@@ -124,7 +124,7 @@ def _born(problem: Problem, first: States, move: Tensor) -> tuple[States, States
 
 @torch.no_grad()
 def _initial(problem: Problem, solved: Solved, *, number: int, eps: float) -> float:
-    """The error of the gradient that autograd hands on to a state before the first time step."""
+    """Return the error of autograd's gradient of an initial state."""
     v = _directions(problem)[0]
 
     def loss(move: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from rnnstudy.verify.problems import SMALL, TASK, AnyCell, make_batch, make_netw
 
 
 def check_nudged_weights(device: torch.device) -> Iterator[Finding]:
-    """Move every parameter of two layers of every cell in a random direction, forwards and backwards."""
+    """Nudge every parameter of two layers of every cell along a random direction, forwards and backwards."""
     batch = make_batch(TASK, device)
     for cell in all_cells():
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
@@ -34,7 +34,7 @@ def _loss(network: Network, batch: Batch) -> Float[Tensor, " replica"]:
 
 
 def _errors(network: Network, batch: Batch) -> Iterator[float]:
-    """Yield how far each parameter's gradient is from the slope of the loss, over all replicas."""
+    """Yield the error of each parameter's gradient against the slope of the loss, over all replicas."""
     parameters = dict(network.named_parameters())
     gradients = torch.autograd.grad(_loss(network, batch).sum(), list(parameters.values()))
     for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
@@ -46,7 +46,7 @@ def _errors(network: Network, batch: Batch) -> Iterator[float]:
 
 @torch.no_grad()
 def _slope(network: Network, batch: Batch, parameter: Tensor, move: Tensor) -> Float[Tensor, " replica"]:
-    """Half of how much the loss differs between a move of a parameter and the opposite one; it ends where it was."""
+    """Return half the loss difference between a move of a parameter and its opposite; restore the parameter."""
     original = parameter.clone()
     ends = []
     for moved in (original + move, original - move):

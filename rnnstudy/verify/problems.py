@@ -1,4 +1,4 @@
-"""Random sequences, weights and losses for any cell, and what the engine makes of them."""
+"""Random sequences, weights and losses for any cell, and the engine's results on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from rnnstudy.tasks.copy_memory import CopyMemory
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The axes of a problem.
+    """Axes of a problem.
 
     Args:
         time: Time steps.
         replica: Networks.
         batch: Sequences per network.
         input: Features.
-        hidden: Units; even, and not so few that a layer normalisation's variance is near 0.
+        hidden: Units; even, and enough that a layer normalisation's variance is not near 0.
     """
 
     time: int
@@ -37,22 +37,22 @@ class Sizes:
 
 SMALL = Sizes(time=8, batch=4, input=3, hidden=8)
 LARGE = Sizes(time=70, batch=64, input=24, hidden=64)
-"""So large that the weight gradient is summed in several chunks, and float32 products go the way of large ones."""
+"""So large that the weight gradient is summed in several chunks, and float32 products use the kernels of large ones."""
 
 TASK = CopyMemory(delay=2, num_symbols=2, alphabet_size=2)
-"""For whole networks: cross entropy at every time step."""
+"""Task for whole networks, with cross entropy at every time step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A cell, a sequence, where it starts, the weights, and a loss.
+    """A cell, a sequence, its initial state, the weights, and a loss.
 
     Attributes:
-        cell: The recurrence.
-        inputs: The sequence.
-        state: Every state before it, each (replica, batch, hidden).
-        weights: By name, the replica axis first.
-        coefficients: Of the losses, for every state (time, replica, batch, hidden).
+        cell: Recurrence.
+        inputs: Sequence.
+        state: Every initial state, each (replica, batch, hidden).
+        weights: Weights by name, the replica axis first.
+        coefficients: Coefficients k of the losses, for every state (time, replica, batch, hidden).
     """
 
     cell: Recurrence
@@ -63,35 +63,24 @@ class Problem:
 
     @property
     def leaves(self) -> dict[str, Tensor]:
-        """All that the loss can be differentiated by; inputs and initial states have names of their own."""
+        """Tensors by which the loss can be differentiated: "inputs", "initial NAME" for states, and weights by name."""
         initial = {f"initial {name}": state for name, state in zip(self.cell.states, self.state, strict=True)}
         return {"inputs": self.inputs, **initial, **self.weights}
 
     def loss(self, states: States) -> Float[Tensor, "replica batch"]:
-        """Of every sequence: sum of k (s + s^2 + sin s) over all states s at all time steps, k random coefficients."""
+        """Return, per sequence, the sum of k (s + s^2 + sin s) over all states s and time steps, with random k."""
         terms = [k * (s + s.square() + s.sin()) for s, k in zip(states, self.coefficients, strict=True)]
         return torch.stack([term.sum((0, 3)) for term in terms]).sum(0)
 
     def loss_at_end(self, last: Float[Tensor, "replica batch hidden"]) -> Float[Tensor, "replica batch"]:
-        """Of every sequence: sum of k h_T, on the last hidden state alone."""
+        """Return, per sequence, the sum of k h_T, on the last hidden state alone."""
         return (self.coefficients[0][-1] * last).sum(-1)
 
 
 def make_problem(
     cell: Recurrence, sizes: Sizes, device: torch.device, dtype: torch.dtype = torch.float64, *, seed: int = 0
 ) -> Problem:
-    """Draw a problem: on the CPU and in float64, so that the numbers are the same on every device.
-
-    Args:
-        cell: The recurrence.
-        sizes: How large.
-        device: Where it is to be.
-        dtype: In which precision.
-        seed: Of the numbers.
-
-    Returns:
-        The problem; all that can be differentiated by wants a gradient.
-    """
+    """Return a problem whose leaves require gradients, drawn on the CPU in float64 to be equal on every device."""
     generator = make_generator(seed, "verify")
 
     def normal(*shape: int) -> Tensor:
@@ -118,7 +107,7 @@ def make_problem(
 
 
 def _sized(name: str, values: Tensor) -> Tensor:
-    """Standard normal `values` (replica, ...) as a weight: a matrix keeps the size of what it multiplies."""
+    """Scale standard normal `values` (replica, ...) to a weight; a matrix then keeps the size of what it multiplies."""
     if name == "gain":
         return 1 + values / 2
     return values / (values.shape[-1] ** 0.5 if values.dim() == 3 else 2)
@@ -126,12 +115,12 @@ def _sized(name: str, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Solved:
-    """What a forward and a backward pass gave.
+    """Results of a forward and a backward pass.
 
     Attributes:
         states: Every state at every time step.
-        adjoints: By state name, of those that the engine records.
-        gradients: By name, of everything in `Problem.leaves`.
+        adjoints: Adjoints that the engine records, by state name.
+        gradients: Gradients with respect to `Problem.leaves`, by name.
     """
 
     states: States
@@ -140,16 +129,7 @@ class Solved:
 
 
 def solve(problem: Problem, *, at_end: bool = False, edit: AdjointEdit | None = None) -> Solved:
-    """Run the engine forwards and backwards.
-
-    Args:
-        problem: With a loss.
-        at_end: Whether the loss is `loss_at_end`, read as a network reads it, or `loss`.
-        edit: Applied to the carried adjoints.
-
-    Returns:
-        States, adjoints and gradients.
-    """
+    """Run the engine both ways on `loss`, or `loss_at_end` as a network reads it; `edit` changes carried adjoints."""
     recorder = AdjointRecorder()
     last = len(problem.inputs) - 1
     options = ScanOptions(read_steps=[last] if at_end else (), recorder=recorder, edit=edit)
@@ -166,10 +146,10 @@ def solve(problem: Problem, *, at_end: bool = False, edit: AdjointEdit | None = 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyCell(Model):
-    """Layers of a cell, a linear readout, and nothing that a model adds.
+    """Layers of one cell and a linear readout, without what models add.
 
     Args:
-        cell: The cell.
+        cell: Cell of every layer.
     """
 
     cell: Recurrence
@@ -180,11 +160,11 @@ class AnyCell(Model):
 
 
 def make_network(model: Model, task: Task, device: torch.device, replicas: int = 2) -> Network:
-    """A network for a task, in float64."""
+    """Build a network for a task, in float64."""
     return model.build(interface_of(task), replica_generators(0, replicas, "verify network"), torch.float64).to(device)
 
 
 def make_batch(task: Task, device: torch.device, *, batch_size: int = 4, replicas: int = 2) -> Batch:
-    """Sequences of a task."""
+    """Draw sequences of a task."""
     generators: Sequence[torch.Generator] = replica_generators(0, replicas, "verify batch")
     return stack([task.sample(batch_size, generator) for generator in generators]).to(device)

@@ -1,8 +1,8 @@
-"""The gradient of the weights as the sum over time that it is.
+"""The gradient of the weights as a sum over time.
 
     dE/dW = sum over loss steps s, sum over time steps t <= s, of dE_s/dW(t), W(t) the copy of W that step t uses
 
-Terms are added up for every cell; one by one they are compared with autograd through a loop over torch.nn's cell of one
+Sums are checked for every cell; single terms are compared with autograd through a loop over torch.nn's cell of one
 step, each step with its own copy of the weights.
 """
 
@@ -28,7 +28,7 @@ TOLERANCE = 1e-10
 
 
 def check_sums_over_time(device: torch.device) -> Iterator[Finding]:
-    """Add up the terms of every cell, in networks of two layers; look at those of one layer one by one."""
+    """Check the sum of terms of every cell, in networks of two layers, and every single term of one layer."""
     batch = make_batch(TASK, device)
     for cell in all_cells():
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
@@ -55,11 +55,11 @@ def check_sums_over_time(device: torch.device) -> Iterator[Finding]:
 
 
 Gradients = dict[str, Float[Tensor, "replica ..."]]
-"""By weight name."""
+"""Gradients by weight name."""
 
 
 def _trained_on(network: Network, batch: Batch) -> list[Gradients]:
-    """What a backward pass of the loss leaves at the weights of each layer."""
+    """Return the gradient of the weights of each layer by a backward pass of the loss."""
     loss = TASK.loss(network(batch.inputs, batch.loss_steps).outputs, batch)
     weights = [layer.weights() for layer in network.recurrent_layers]
     flat = torch.autograd.grad(loss.sum(), [weight for each in weights for weight in each.values()])
@@ -68,7 +68,7 @@ def _trained_on(network: Network, batch: Batch) -> list[Gradients]:
 
 
 def _sums(network: Network, batch: Batch) -> list[Gradients]:
-    """The sum of all terms of each layer."""
+    """Return the sum of all terms of each layer."""
     sums = [
         {name: torch.zeros_like(weight) for name, weight in layer.weights().items()}
         for layer in network.recurrent_layers
@@ -80,7 +80,7 @@ def _sums(network: Network, batch: Batch) -> list[Gradients]:
 
 
 def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
-    """Yield the error of each loss step and weight, of all terms of a network of one layer."""
+    """Yield the error of the terms of each loss step and weight, in a network of one layer."""
     found = {terms.loss_step: terms.gradients for terms in weight_terms(network, TASK, batch)}
     plain, data = copy.deepcopy(network).cpu(), batch.to(torch.device("cpu"))
     (layer,) = plain.recurrent_layers

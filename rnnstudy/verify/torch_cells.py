@@ -1,4 +1,4 @@
-"""The cells of torch.nn, and how they go through a sequence."""
+"""The cells of torch.nn, and their loop over a sequence."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,14 +14,7 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 
 
 def torch_cell(cell: Recurrence, input_size: int, hidden_size: int) -> nn.RNNCellBase:
-    """The cell of torch.nn for one time step, in float64.
-
-    Returns:
-        The cell, with weights of its own.
-
-    Raises:
-        AssertionError: The cell says that torch.nn has it, but nobody has said here what it is called there.
-    """
+    """Return torch.nn's cell for one time step, in float64, with new weights; AssertionError if not listed here."""
     match cell:
         case RNNRecurrence():
             module = nn.RNNCell(input_size, hidden_size, nonlinearity=cell.nonlinearity, dtype=torch.float64)
@@ -37,7 +30,7 @@ def torch_cell(cell: Recurrence, input_size: int, hidden_size: int) -> nn.RNNCel
 def unroll_steps(
     steps: Iterable[Callable[..., Any]], inputs: Float[Tensor, "time batch input"], state: States
 ) -> list[States]:
-    """Return all states after each time step, each (batch, hidden); a step is called as a cell of torch.nn is."""
+    """Return all states after each time step, each (batch, hidden); steps are called like cells of torch.nn."""
     seen: list[States] = []
     for step, row in zip(steps, inputs, strict=True):
         hidden, *others = state

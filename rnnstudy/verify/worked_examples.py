@@ -1,7 +1,7 @@
 """Worked examples and published figures: a network in NumPy, a notebook's curve, a lesson's matrix.
 
-The NumPy network's derivatives are compared with autograd, which sees nothing but its forward equations, term by term:
-every loss step has a loss of its own, and every time step a copy of W of its own.
+The NumPy network's derivatives are compared term by term with autograd, which sees only its forward equations: every
+loss step has its own loss, and every time step its own copy of W.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,21 +20,21 @@ from rnnstudy.verify.finding import Finding, relative_error, worst_error
 
 TOLERANCE = 1e-10
 SEVEN_DIGITS = 5e-7
-"""What is published with seven digits is right to half of the last one, relative to numbers of at least 1."""
+"""Error of figures published with seven digits: half of the last digit, relative to numbers of at least 1."""
 
 INPUTS = (0, 1, 2, 0, 2, 1, 1, 0, 2, 2)
 TARGETS = (1, 2, 0, 2, 1, 1, 0, 2, 2, 0)
 TRUNCATE = 3
 LIMIT = 5.0
 READOUT = 8.0
-"""How much larger V is than in the lesson, so that some entries of a gradient are above the limit of 5."""
+"""Factor on the lesson's V that lifts some entries of a gradient above the limit of 5."""
 
 LESSON_CUBED = ((0.1295, 0.00753), (0.2259, 0.1295))
 PUBLISHED_CURVE = (1.304390e-14, 1.207213e00)
 
 
 def check_worked_examples(device: torch.device) -> Iterator[Finding]:
-    """Compare what is worked out in NumPy with autograd, the engine, and published figures."""
+    """Compare the NumPy results with autograd, the engine, and published figures."""
     lesson = lesson_network()
     network = WorkedNetwork(U=lesson.U, V=READOUT * lesson.V, W=lesson.W)
     plain = _differentiated(network)
@@ -71,12 +71,12 @@ class _Differentiated:
     by_w: Tensor
 
     def reached(self, truncate: int | None) -> Tensor:
-        """1 where loss t is carried back to step k, else 0."""
+        """Return 1 where loss t is carried back to step k, else 0."""
         steps = torch.arange(len(self.by_a))
         return (steps[:, None] - steps <= (len(steps) if truncate is None else truncate)).double()
 
     def total(self, truncate: int | None = None) -> Gradients:
-        """The sum over all losses and the steps that they reach."""
+        """Return the sum over all losses and the steps that they reach."""
         reached = self.reached(truncate)[..., None, None]
         sums = [(each * reached).sum((0, 1)).numpy() for each in (self.by_u, self.by_v, self.by_w)]
         return Gradients(U=sums[0], V=sums[1], W=sums[2])
@@ -100,7 +100,7 @@ def _differentiated(network: WorkedNetwork) -> _Differentiated:
 
 
 def _terms(network: WorkedNetwork, plain: _Differentiated, truncate: int | None) -> float:
-    """The error of every delta[t, k] and of every term of dE/dW, relative to its own largest entry."""
+    """Return the largest error of all delta[t, k] and terms of dE/dW, each relative to its own largest entry."""
     reached = plain.reached(truncate)
     deltas = torch.from_numpy(network.deltas(INPUTS, TARGETS, truncate))
     terms = torch.from_numpy(network.terms(INPUTS, TARGETS, truncate))
@@ -127,7 +127,7 @@ def _clipped(gradients: Gradients) -> float:
 
 
 def _engine(network: WorkedNetwork, device: torch.device) -> float:
-    """The engine on the same network, with the sum of all losses."""
+    """Return the error against the engine on the same network, with the sum of all losses."""
 
     def leaf(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(device)[None].requires_grad_()
@@ -152,6 +152,6 @@ def _lesson() -> float:
 
 
 def _ends(published: np.ndarray) -> float:
-    """The first and the last value of the notebook's curve."""
+    """Return the error of the first and the last value of the notebook's curve."""
     found = torch.from_numpy(published[[0, -1]])
     return relative_error(found, torch.tensor(PUBLISHED_CURVE, dtype=torch.float64), keep=1)

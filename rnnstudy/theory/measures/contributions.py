@@ -1,4 +1,4 @@
-"""What is left of early states and inputs along a subject's layers, and the measured gradient to hold against it."""
+"""Remainders of early states and inputs along a subject's layers, and the measured gradient to compare with them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from rnnstudy.theory.measures.networks import Example, Layer
 FOLLOWED = ("h", "c")
 """States that are followed, in cells that have them."""
 MOST_NUMBERS = 1024
-"""Numbers of a state beyond which its Jacobians are not multiplied: they would take minutes and gigabytes."""
+"""Largest state whose Jacobians are multiplied; beyond, that would take minutes and gigabytes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contribution:
-    """Remainder of one state of a layer, all as log10; -inf for nothing. The last time step is T.
+    """Remainder of one state of a layer, all as log10; -inf for zero. The last time step is T.
 
     Attributes:
         name: Name of the layer, and of the state where there are two.
@@ -29,8 +29,8 @@ class Contribution:
         path: The layer's path.
         found: Figures of ds_T/ds_k.
         of_input: Spectral norm of ds_T/dx_k.
-        bound: (gamma sigma(W_hh))^(T-k), of `found.log10_norm`; None where W_hh alone bounds nothing.
-        input_bound: (gamma sigma(W_hh))^(T-k) gamma sigma(W_hx), of `of_input`; None likewise.
+        bound: (gamma sigma(W_hh))^(T-k), which bounds `found.log10_norm`; None where W_hh alone bounds nothing.
+        input_bound: (gamma sigma(W_hh))^(T-k) gamma sigma(W_hx), which bounds `of_input`; None likewise.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Contribution:
 
 
 def measure(layer: Layer) -> list[Contribution]:
-    """Return one contribution per state of a layer; none if the state has more than MOST_NUMBERS numbers."""
+    """Return one contribution per followed state of a layer; none if the state has more than MOST_NUMBERS numbers."""
     path, bound, input_bound = layer.trajectory, None, None
     if path.state_size > MOST_NUMBERS:
         return []
@@ -84,13 +84,13 @@ def measure(layer: Layer) -> list[Contribution]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossGradient:
-    """The measured gradient of a layer beside the Jacobian product, all as log10; -inf for zero.
+    """Measured gradient of a layer beside the Jacobian product, all as log10; -inf for zero.
 
     Attributes:
         name: Name of the network and the layer.
         norm: Spectral norm of dh_T/dh_k.
-        gradient: ||dL/dh_k|| of every sequence's own loss, over its value at the last step that has any.
-        at_end: Whether the loss is asked at the last time step alone and this layer is the one that is read out: then
+        gradient: ||dL/dh_k|| of every sequence's own loss, over its value at the last step where it is finite.
+        at_end: Whether the loss is at the last time step alone and the readout reads this layer: then
             dL/dh_k = dL/dh_T dh_T/dh_k, and `gradient` is never above `norm`.
     """
 
@@ -101,15 +101,7 @@ class LossGradient:
 
 
 def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[LossGradient]:
-    """Measure the gradient of a network with a loss, layer by layer, over the sequences of its batch.
-
-    Args:
-        example: The network.
-        measured: Contributions that are known already; not computed again where the path is the same.
-
-    Returns:
-        One gradient per layer; none for layers whose state has more than MOST_NUMBERS numbers.
-    """
+    """Measure the gradient of each layer of at most MOST_NUMBERS state numbers; reuse norms of paths in `measured`."""
     batch = example.batch
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
     logs = replay(example.network, example.task, batch)
@@ -134,7 +126,7 @@ def _same(one: Trajectory, other: Trajectory) -> bool:
 
 
 def _last_finite(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarray, " batch"]:
-    """The last finite entry of every column; 0 if there is none."""
+    """Return the last finite entry of every column; 0 if there is none."""
     columns = (column[np.isfinite(column)] for column in values.T)
     return np.array([column[-1] if column.size else 0.0 for column in columns])
 
@@ -142,8 +134,8 @@ def _last_finite(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarra
 def excess(
     norm: Float64[np.ndarray, "time batch"], bound: Float64[np.ndarray, "time _"]
 ) -> Float64[np.ndarray, "time batch"]:
-    """Return log10 of norm over bound, both given as log10; -inf where nothing is left, for every bound."""
-    with np.errstate(invalid="ignore"):  # infinity over infinity, of a network that overflows, is NaN
+    """Return log10 of norm over bound, both given as log10; -inf where the norm is zero, for every bound."""
+    with np.errstate(invalid="ignore"):  # infinity over infinity, when a network overflows, is NaN
         return np.where(norm == -np.inf, -np.inf, norm - bound)
 
 
@@ -167,17 +159,17 @@ def _largest(ratio: np.ndarray) -> float | None:
 
 
 def middle(values: Float64[np.ndarray, "time batch"]) -> Float64[np.ndarray, " time"]:
-    """Return the median over sequences of figures that may be -inf: of two in the middle, the lower one."""
+    """Return the median over sequences of figures that can be -inf; the lower of two middle ones."""
     return np.sort(values, axis=1)[:, (values.shape[1] - 1) // 2]
 
 
 def at_start(values: Float64[np.ndarray, "time batch"]) -> str:
-    """Return the median of step 0, given as log10, as a table has it."""
+    """Format the median of step 0, given as log10, for a table."""
     return power(float(middle(values)[0]))
 
 
 def power(log10: float) -> str:
-    """Return a number, given as log10, as a table has it."""
+    """Format a number, given as log10, for a table."""
     if np.isnan(log10):
         return "not finite"
     if np.isinf(log10):

@@ -1,4 +1,4 @@
-"""How much of an early state is left in the last one of a random network, beside the two conditions."""
+"""Remainder of an early state in the last one of a random network, beside the two conditions."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[Recurrence, str]] = {
     "LSTM, hidden state h": (LSTMRecurrence(), "h"),
     "LSTM, cell state c": (LSTMRecurrence(), "c"),
 }
-"""Recurrence of a network, and which of its states is followed, by what a reader is shown."""
+"""Recurrence of a network and the state that is followed, by the label that a reader sees."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class Measured:
 
     Attributes:
         state: State that was followed.
-        log10_state: log10 of the spectral norm of ds_T/ds_k, entry k = 0..T; the last one is 0; -inf for nothing left.
+        log10_state: log10 of the spectral norm of ds_T/ds_k, entry k = 0..T; the last one is 0; -inf for zero.
         log10_input: log10 of the spectral norm of ds_T/dx_k, entry k = 0..T.
         log10_bound: log10 of (gamma sigma_max(W_hh))^(T-k), which `log10_state` never exceeds; None without a bound.
         conditions: Radius and norm of W_hh against 1/gamma; None without a bound.
@@ -50,17 +50,10 @@ class Measured:
 
 
 def measure(choice: str, *, radius: float, seq_len: int, seed: int, hidden_size: int = HIDDEN_SIZE) -> Measured:
-    """Draw a network, run it over standard normal inputs, and multiply the true Jacobians of every step.
+    """Return the remainder of every state and input at the last step of a random network, by its true Jacobians.
 
-    Args:
-        choice: One of CHOICES.
-        radius: Spectral radius that every hidden x hidden block of W_hh is scaled to, at least 0.
-        seq_len: Time steps, at least 1.
-        seed: Seed of weights and inputs, at least 0.
-        hidden_size: Units, at least 1.
-
-    Returns:
-        What is left of every state and input at the last time step.
+    `choice` is one of CHOICES. Every hidden x hidden block of W_hh is scaled to the spectral radius `radius`, at least
+    0. `seed`, at least 0, draws weights and standard normal inputs; `seq_len` and `hidden_size` are at least 1.
 
     Raises:
         ConfigError: There is no such choice, or a number is out of range.
@@ -85,10 +78,10 @@ class Finding:
     """Statement of one condition, or of the measurement.
 
     Attributes:
-        subject: What it is about.
-        figure: The number that decides.
+        subject: Quantity that the statement describes.
+        figure: Number that decides.
         verdict: A few words.
-        meaning: One or two sentences on what that proves, and what it does not.
+        meaning: One or two sentences on what the verdict proves, and what it does not.
     """
 
     subject: str
@@ -98,7 +91,7 @@ class Finding:
 
 
 def findings(measured: Measured) -> tuple[Finding, ...]:
-    """Return eigenvalues, singular values and the measurement in words; that alone for a cell without conditions."""
+    """Describe both conditions and the measurement; only the measurement for a cell without conditions."""
     steps, far, name = len(measured.log10_state) - 1, float(measured.log10_state[0]), measured.state
     per_step = f"times {10 ** (far / max(steps, 1)):.3g} per step, on average"
     meaning = f"The true product of {steps} Jacobians of this network on this sequence."

@@ -1,4 +1,4 @@
-"""Networks that the theory is held against: random ones, or that of a run."""
+"""Networks that the theory is compared with: random ones, or the network of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,8 @@ class Layer:
 
     Attributes:
         name: Name for people.
-        trajectory: Path of one replica; random ones have one sequence, those of runs several.
-        gamma: Bound of |f'| where the layer is h_t = f(W_hh h_{t-1} + ...); None for other cells, of which W_hh alone
-            bounds nothing.
+        trajectory: Path of one replica; random networks have one sequence, those of runs several.
+        gamma: Bound of |f'| if h_t = f(W_hh h_{t-1} + ...); None for other cells, where W_hh alone bounds nothing.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Example:
         name: Name for people.
         network: Network with all its replicas.
         replica: Replica to look at.
-        task: Task that gives the loss.
+        task: Task that defines the loss.
         batch: A few sequences.
     """
 
@@ -78,14 +77,14 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Networks that the topics are about.
+    """Networks that the topics describe.
 
     Attributes:
-        title: One line on what is looked at.
+        title: One line that describes the networks.
         layers: Layers to follow.
         examples: Networks with a loss.
-        at_end: The same with a loss at the last time step alone, to see its gradient go back; empty if there are none.
-        drive: What drives the layers' trajectories.
+        at_end: The same networks with a loss at the last time step alone, to follow its gradient back; may be empty.
+        drive: Drive of the layers' trajectories.
     """
 
     title: str
@@ -96,27 +95,17 @@ class Subject:
 
     @property
     def losses(self) -> tuple[Example, ...]:
-        """Networks whose loss is sent back: `at_end` if there are any, else `examples`."""
+        """Networks whose loss is backpropagated: `at_end` if there are any, else `examples`."""
         return self.at_end or self.examples
 
 
 def random_subject(
     *, hidden_size: int, seq_len: int, seed: int, radius: float | None = None, matrix: Tensor | None = None
 ) -> Subject:
-    """Draw networks with random weights, and run them over standard normal inputs.
+    """Return random networks run over standard normal inputs; raise ConfigError if a number is out of range.
 
-    Args:
-        hidden_size: Units.
-        seq_len: Time steps.
-        seed: Seed of weights and inputs.
-        radius: Spectral radius of every square block of W_hh; None leaves torch's initialisation.
-        matrix: W_hh of the vanilla networks, (hidden, hidden) in place of a random one.
-
-    Returns:
-        Vanilla networks with tanh, sigmoid and relu; GRU and LSTM too unless a matrix is given.
-
-    Raises:
-        ConfigError: A number is out of range.
+    They are vanilla networks with tanh, sigmoid and relu, and GRU and LSTM unless `matrix` (hidden, hidden) is given as
+    W_hh. `radius` is the spectral radius of every square block of W_hh; None leaves torch's initialisation.
     """
     require_size("hidden_size", hidden_size, 1)
     require_size("seq_len", seq_len, 1)
@@ -167,19 +156,10 @@ def _random_examples(
 
 
 def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
-    """Follow the network of a run along sequences of its task.
-
-    Args:
-        loaded: The run at one of its checkpoints.
-        replica: Replica to look at.
-        seq_len: Time steps; None is the run's own.
-        drive: What drives the layers: the task's inputs, or nothing.
-
-    Returns:
-        The network and its layers.
+    """Return a run's network and layers, followed over sequences of its task; `seq_len` None is the run's own.
 
     Raises:
-        ConfigError: There is no such replica, no such length, or its weights are not finite.
+        ConfigError: The run has no such replica, the task no such length, or the replica's weights are not finite.
     """
     network, task = loaded.network, loaded.plan.task
     if not 0 <= replica < network.replicas:
@@ -209,11 +189,7 @@ def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Dri
 
 
 def _require_finite(loaded: Loaded, replica: int) -> None:
-    """Refuse a replica whose weights are not numbers.
-
-    Raises:
-        ConfigError: Names the weight, and the replicas that can be looked at.
-    """
+    """Raise ConfigError, with the weight and the usable replicas, if this replica has NaN or infinite weights."""
     odd: dict[int, str] = {}
     for name, weight in loaded.network.named_parameters():
         for number in (~weight.flatten(1).isfinite().all(1)).nonzero().flatten().tolist():
@@ -228,15 +204,7 @@ def _require_finite(loaded: Loaded, replica: int) -> None:
 
 
 def read_matrix(path: Path) -> Float[Tensor, "hidden hidden"]:
-    """Read a recurrent matrix from a file: text with a row per line, numbers apart by spaces or commas, or .npy.
-
-    Returns:
-        The matrix in float64.
-
-    Raises:
-        RnnstudyError: The file cannot be read.
-        ConfigError: It holds no square matrix of finite numbers.
-    """
+    """Read W_hh in float64 from a file; raise RnnstudyError if unreadable, ConfigError if not square and finite."""
     try:
         values = _read_numbers(path)
     except OSError as error:
@@ -256,6 +224,7 @@ def read_matrix(path: Path) -> Float[Tensor, "hidden hidden"]:
 
 
 def _read_numbers(path: Path) -> np.ndarray | None:
+    """Read .npy (None unless real numbers), or text with a row per line and spaces or commas between numbers."""
     if path.suffix == ".npy":
         loaded = np.load(path, allow_pickle=False)
         real = np.issubdtype(loaded.dtype, np.floating) or np.issubdtype(loaded.dtype, np.integer)

@@ -1,4 +1,4 @@
-"""The gradient of recurrent weights taken apart by loss step and source step, and put together again."""
+"""The gradient of recurrent weights split by loss step and source step, and summed again."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ from rnnstudy.theory.measures.networks import Example
 from rnnstudy.training.data import draw
 
 BUDGET = 400_000_000
-"""Numbers of all copies of the weights of all terms: beyond, fewer loss steps are looked at."""
+"""Most numbers in the weight copies of all terms; beyond, fewer loss steps are used."""
 SMALL_UNITS = 6
 
 
@@ -34,13 +34,12 @@ class Split:
 
     Attributes:
         name: Name of network and layer.
-        loss_steps: The time steps s that a loss is read at and that were looked at.
-        log10_norm: log10 of the Frobenius norm of dE_s/dW(t), row t, column of s; -inf for zero, NaN for t > s. All
-            weights that multiply states together (of a cell without such a matrix, all weights).
-        share: By lag s - t, <sum of the terms of that lag, G> / <G, G>, G the gradient; adds to 1. NaN where G is zero
-            or not finite.
-        error: Largest over the weights of ||sum of terms - G|| / ||G||, of one backward pass; 0 where both are 0.
-        terms: How many terms.
+        loss_steps: Time steps s with a loss that were used.
+        log10_norm: log10 of the Frobenius norm of dE_s/dW(t), row t, column of s, over all weights that multiply states
+            (over all weights if a cell has no such matrix); -inf for zero, NaN for t > s.
+        share: By lag s - t, <sum of its terms, G> / <G, G>, G the gradient; adds to 1. NaN if G is zero or not finite.
+        error: Largest ||sum of terms - G|| / ||G|| over the weights, G by one backward pass; 0 where both are 0.
+        terms: Number of terms.
     """
 
     name: str
@@ -58,10 +57,7 @@ class Split:
 
 
 def split(example: Example) -> list[Split]:
-    """Return the terms of the gradient of every layer of an example, the lowest first.
-
-    Where there are very many terms, some of the loss steps are looked at, evenly spaced, and the loss is theirs alone.
-    """
+    """Return the terms of each layer's gradient, lowest first; beyond BUDGET, of evenly spaced losses alone."""
     network = one_replica(example.network, example.replica)
     batch = example.batch.replica(slice(example.replica, example.replica + 1))
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
@@ -77,10 +73,9 @@ def split(example: Example) -> list[Split]:
 
 
 def backward_gradients(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
-    """Return the gradient that training uses, by layer and weight name, in float64; the network stays as it is.
+    """Return the float64 gradient of one backward pass, by layer and weight name; the network stays as it is.
 
-    It is that of one backward pass, with respect to the weights themselves, also where a model makes them functions of
-    other parameters.
+    It is taken with respect to the weights, even where a model makes them functions of other parameters.
     """
     with torch.enable_grad(), parametrize.cached():
         double = in_double(network).requires_grad_()
@@ -92,7 +87,7 @@ def backward_gradients(network: Network, task: Task, batch: Batch) -> list[dict[
 
 
 def one_replica(network: Network, replica: int) -> Network:
-    """Return a copy of a network with one of its replicas alone; the axis stays."""
+    """Return a copy of a network with a single replica; the axis stays."""
     alone = copy.deepcopy(network).requires_grad_(False)
     for tensor in (*alone.parameters(), *alone.buffers()):
         if tensor is not alone.one_hot:
@@ -102,10 +97,7 @@ def one_replica(network: Network, replica: int) -> Network:
 
 
 def small_examples() -> list[Example]:
-    """Return every model of the configuration with its default settings, 6 units and one layer, on a short copy task.
-
-    Models that can have layer normalisation come with it too.
-    """
+    """Build every model, default but for 6 units and one layer, on a short copy task; with layer norm too if it can."""
     task = CopyMemory(delay=4, num_symbols=2, alphabet_size=3)
     batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
     return [
@@ -134,7 +126,7 @@ class _Sum:
     """Sum of the terms of a layer, added up as they come."""
 
     def __init__(self, name: str, gradient: dict[str, Float[Tensor, "replica ..."]], batch: Batch) -> None:
-        """Nothing has come yet."""
+        """Start without terms."""
         self._name, self._gradient = name, gradient
         self._counted = [weight for weight in gradient if weight in RECURRENT] or list(gradient)
         self._place = {step: index for index, step in enumerate(batch.loss_steps.tolist())}
@@ -142,7 +134,7 @@ class _Sum:
         self._logs = torch.full((num_steps, len(self._place)), torch.nan, dtype=torch.float64)
         self._sums = {weight: torch.zeros_like(each) for weight, each in gradient.items()}
         self._along = torch.zeros(num_steps, dtype=torch.float64)
-        # Over the largest entry, so that squares of very small gradients stay above 1e-308.
+        # Divided by the largest entry, so that squares of very small gradients stay above 1e-308.
         self._scale = max(float(gradient[weight].abs().max()) for weight in self._counted)
         self._total = torch.cat([gradient[weight].flatten() for weight in self._counted]) / self._scale
         self._terms = 0
@@ -158,7 +150,7 @@ class _Sum:
         self._terms += len(rows)
 
     def split(self) -> Split:
-        """Return what has been added up."""
+        """Return the sum of the terms added so far."""
         return Split(
             name=self._name,
             loss_steps=tuple(self._place),
@@ -170,14 +162,14 @@ class _Sum:
 
 
 def _log10_norm(rows: Float[Tensor, "time numbers"]) -> Float[Tensor, " time"]:
-    """Return log10 of the norm of every row; right for entries whose squares float64 cannot hold."""
+    """Return log10 of the norm of every row, correct even where float64 cannot hold the squares of entries."""
     scale = rows.abs().amax(1)
     scaled = rows / torch.where(scale > 0, scale, 1)[:, None]
     return torch.linalg.vector_norm(scaled, dim=1).log10() + scale.log10()
 
 
 def worst(errors: Iterable[float]) -> float:
-    """Return the largest of errors; NaN if one is."""
+    """Return the largest error; NaN if one is NaN."""
     return max(errors, key=lambda error: (math.isnan(error), error))
 
 
@@ -189,7 +181,7 @@ def _error(actual: Tensor, expected: Tensor) -> float:
 
 
 def _counting(batch: Batch, numbers: int) -> Batch:
-    """Keep the loss steps that count, or, where these make too many terms, evenly spaced ones of them."""
+    """Keep the loss steps that count, or evenly spaced ones of them if all would exceed BUDGET."""
     chosen = batch.counted.flatten(1).any(1).nonzero().flatten()
     all_terms = int((batch.loss_steps[chosen] + 1).sum()) * numbers
     if all_terms > BUDGET:

@@ -1,4 +1,4 @@
-"""Activations: how steep each can get, and the tangent at a point."""
+"""Activations: the largest slope of each, and its tangent at a point."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,9 +11,9 @@ from rnnstudy.theory.measures.networks import Subject
 from rnnstudy.theory.topic import Picture, Table, Topic
 
 ALWAYS = ("sigmoid", "tanh")
-"""Drawn large, whatever the subject uses."""
+"""Activations that are always drawn large, used by the subject or not."""
 STEPS = 10
-"""Steps back in the worked figure of the text."""
+"""Steps back in the example of the text."""
 _COLUMNS = 4
 
 
@@ -45,7 +45,7 @@ def explain_activations(subject: Subject, x: float) -> Topic:
 
 
 def activations_of(subject: Subject) -> dict[str, list[str]]:
-    """Return which layers apply each activation, gates and all; with modReLU, which is not a function of one number."""
+    """Return the layers that apply each activation, gates and modReLU (not a function of one number) included."""
     users: dict[str, list[str]] = {}
     for layer in subject.layers:
         path = layer.trajectory
@@ -70,7 +70,7 @@ def _basics(point: float) -> tuple[str, ...]:
 
 
 def _percent(share: float) -> str:
-    # Below that more digits of a percentage say nothing to a reader.
+    # Below that, more digits of a percentage do not help a reader.
     return f"{100 * share:.3g} %" if share >= 1e-6 else "less than 0.0001 %"
 
 
@@ -129,7 +129,7 @@ def _large(names: list[str], point: float) -> Figure:
 
 def _overview(users: dict[str, list[str]]) -> Figure:
     curves = list(ACTIVATION_CURVES.values())
-    # One place more, for the legend.
+    # One more place, for the legend.
     figure, axes, spare = panels(len(curves) + 1, _COLUMNS, height=2.3, shared=True)
     for each, curve in zip(axes, curves, strict=False):
         _small(each, curve, used=curve.name in users)

@@ -1,4 +1,4 @@
-"""The two conditions: what radius and norm of a recurrent matrix say, and which of them proves what."""
+"""The two conditions on the radius and the norm of a recurrent matrix, and what each of them proves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from rnnstudy.theory.measures.networks import Layer, Subject
 from rnnstudy.theory.topic import Picture, Table, Topic
 
 NON_NORMAL = ((0.9, 5.0), (0.0, 0.9))
-"""Radius 0.9, and yet its powers grow first."""
+"""A matrix of radius 0.9 whose powers grow at first."""
 NILPOTENT = ((2.0, 2.0), (-2.0, -2.0))
-"""Radius 0: its square is zero. With the second unit off, slopes 1 and 0, its powers grow without end."""
+"""A matrix of radius 0: its square is zero. With the second unit off (slopes 1 and 0) its powers grow without end."""
 POWERS = 80
 ONE = 1e-5
-"""gamma times norm this close to 1 counts as 1: what float32 leaves of an orthogonal matrix."""
+"""gamma times norm this close to 1 counts as 1: the error of an orthogonal matrix in float32."""
 MOST_PANELS = 9
 _DIAGONAL = {"recurrent": "diag(u)", "eigenvalues": "Λ"}
-"""Matrices of cells of which no unit acts on another one, as they are written."""
+"""Symbols for the matrices of cells whose units do not act on each other."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,12 +35,12 @@ class Operator:
     """A matrix that the recurrence multiplies states by.
 
     Attributes:
-        name: Such as "W_hh", or "W_hh, f" for the block of a gate.
-        eigenvalues: All of them.
+        name: Name, such as "W_hh", or "W_hh, f" for the block of a gate.
+        eigenvalues: All eigenvalues.
         radius: Largest absolute eigenvalue.
         norm: Largest singular value.
         non_normality: Henrici's departure from normality over the Frobenius norm, 0 to 1.
-        diagonal: Whether no unit acts on another one.
+        diagonal: Whether units do not act on each other.
     """
 
     name: str
@@ -51,15 +51,12 @@ class Operator:
     diagonal: bool = False
 
     def conditions(self, gamma: float) -> Conditions:
-        """Return both conditions for this matrix with a bound of the slopes."""
+        """Return both conditions for this matrix, with slopes bounded by gamma."""
         return Conditions(gamma=gamma, radius=self.radius, norm=self.norm, non_normality=self.non_normality)
 
 
 def operators(layer: Layer) -> tuple[Operator, ...]:
-    """Return the recurrent matrices of a layer: the blocks of gates apart; of diagonal cells the diagonal.
-
-    A leaky or residual cell also has the Jacobian where every slope is 1.
-    """
+    """Return a layer's matrices, one per gate or diagonal; of leaky and residual cells also the Jacobian at slope 1."""
     cell, weights = layer.trajectory.cell, layer.trajectory.weights
     found = [_operator(name, matrix[0]) for name, matrix in cell.recurrent_matrices(weights).items()]
     if isinstance(cell, ResidualRecurrence):
@@ -81,7 +78,7 @@ def _operator(name: str, matrix: Float[Tensor, "hidden hidden"]) -> Operator:
 
 
 def explain_conditions(subject: Subject) -> Topic:
-    """Show radius, norm and non-normality of every recurrent matrix, both conditions, and what each of them proves."""
+    """Show radius, norm and non-normality of every recurrent matrix, both conditions, and what each proves."""
     found = {layer.name: operators(layer) for layer in subject.layers}
     bounded = {
         layer.name: found[layer.name][0].conditions(layer.gamma) for layer in subject.layers if layer.gamma is not None
@@ -151,7 +148,7 @@ def _shown(rows: Sequence[Sequence[float]]) -> str:
 
 
 def proof(found: Conditions) -> str:
-    """What gamma times norm proves, in two or three words; within 1e-5 of 1 it counts as 1."""
+    """Say in at most three words what gamma times norm proves; within 1e-5 of 1 it counts as 1."""
     growth = found.gamma * found.norm
     if abs(growth - 1) <= ONE:
         return "cannot explode"
@@ -159,7 +156,7 @@ def proof(found: Conditions) -> str:
 
 
 def rule(found: Conditions) -> str:
-    """What gamma times radius suggests, in two or three words."""
+    """Say in at most three words what gamma times radius suggests; within 1e-5 of 1 it counts as 1."""
     growth = found.gamma * found.radius
     if abs(growth - 1) <= ONE:
         return "neither"

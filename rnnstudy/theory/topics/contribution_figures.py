@@ -1,4 +1,4 @@
-"""Figures of what is left of early states and inputs."""
+"""Figures of the remainders of early states and inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def states_picture(every: Sequence[Contribution]) -> Picture:
-    """Return what is left of every state, each on axes of its own."""
+    """Return a figure with the remainder of every state, each on its own axes."""
 
     def draw(axes: Axes, each: Contribution) -> None:
         theory = {"product of the Jacobians' norms": middle(each.steps)}
@@ -40,7 +40,7 @@ def states_picture(every: Sequence[Contribution]) -> Picture:
 
 
 def inputs_picture(every: Sequence[Contribution]) -> Picture:
-    """Return what is left of every input, beside the state's."""
+    """Return a figure with the remainder of every input, beside that of the state."""
 
     def draw(axes: Axes, each: Contribution) -> None:
         measured = {
@@ -62,7 +62,7 @@ def inputs_picture(every: Sequence[Contribution]) -> Picture:
 
 
 def gradient_picture(gradients: Sequence[LossGradient]) -> Picture:
-    """Return the measured gradient beside the Jacobian product, each layer on axes of its own."""
+    """Return a figure with the measured gradient beside the Jacobian product, each layer on its own axes."""
 
     def draw(axes: Axes, each: LossGradient) -> None:
         measured = {"product: ‖∂h_T/∂h_k‖": each.norm, "gradient: ‖dL/dh_k‖ / ‖dL/dh_T‖": each.gradient}
@@ -81,7 +81,7 @@ def gradient_picture(gradients: Sequence[LossGradient]) -> Picture:
 
 
 def notebook_picture(curves: Mapping[str, NotebookCurve]) -> Picture:
-    """Return the notebook's curve beside the true norm, each case on axes of its own."""
+    """Return a figure with the notebook's curve beside the true norm, each case on its own axes."""
 
     def draw(axes: Axes, item: tuple[str, NotebookCurve]) -> None:
         case, curve = item
@@ -107,7 +107,7 @@ def notebook_picture(curves: Mapping[str, NotebookCurve]) -> Picture:
 
 
 def _figure(every: Sequence[T], draw: Callable[[Axes, T], None]) -> Figure:
-    """Draw each on axes of its own, with one legend."""
+    """Draw each on its own axes, with one legend."""
     shown = every[:MOST_PANELS]
     figure, axes, spare = panels(len(shown), 2, height=3.3, more=0.6, alone=4.2)
     for panel, each in zip(axes, shown, strict=True):
@@ -124,7 +124,7 @@ def _listed(figures: Sequence[str]) -> str:
 
 
 def _band(axes: Axes, values: Float64[np.ndarray, "time batch"], color: str) -> None:
-    """Show the range over sequences behind a median."""
+    """Shade the range over sequences behind a median."""
     if values.shape[1] > 1:
         known = finite(values)
         axes.fill_between(np.arange(len(values)), known.min(axis=1), known.max(axis=1), color=color, alpha=0.18, lw=0)

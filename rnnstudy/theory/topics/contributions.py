@@ -29,11 +29,11 @@ from rnnstudy.theory.topics.contribution_figures import (
 )
 
 ROUNDING = 1e-9
-"""Powers of ten by which rounding may lift a norm above its bound."""
+"""Powers of ten by which rounding can lift a norm above its bound."""
 
 
 def explain_contributions(subject: Subject) -> Topic:
-    """Show what is left of every time step at the last one, its bounds, the loss's gradient, and a notebook's curve."""
+    """Show every time step's remainder at the last one, its bounds, the loss's gradient, and a notebook's curve."""
     by_layer = {layer.name: measure(layer) for layer in subject.layers}
     every = [each for found in by_layer.values() for each in found]
     gradients = [each for example in subject.losses for each in gradients_of(example, every)]
@@ -54,11 +54,7 @@ def explain_contributions(subject: Subject) -> Topic:
 
 
 def verdict(ratios: Mapping[str, Sequence[float | None]]) -> str:
-    """Return a sentence on whether any bound is crossed.
-
-    Args:
-        ratios: By name of a bound, log10 of the largest norm over it of each network; None where there is no bound.
-    """
+    """Say whether a bound is crossed; `ratios` is, by bound, log10 of each network's largest norm over it, or None."""
     known = {name: [ratio for ratio in each if ratio is not None] for name, each in ratios.items()}
     worst = {name: max(each) for name, each in known.items() if each}
     if not worst:

@@ -1,4 +1,4 @@
-"""Rates of growth: Lyapunov exponents, their sum, and a fixed point where they are known."""
+"""Rates of growth: Lyapunov exponents, their sum, and a fixed point where both are known."""
 
 import math
 from dataclasses import dataclass, replace
@@ -24,10 +24,10 @@ from rnnstudy.theory.measures.networks import Layer, Subject
 from rnnstudy.theory.topic import Picture, Table, Topic
 
 BUDGET = 1 << 32
-"""Of time steps times sequences times the cubed size of the state: beyond, fewer sequences are looked at."""
+"""Most time steps times sequences times cubed state size; beyond, fewer sequences are used."""
 FIXED_POINT_UNITS = 8
 ROUNDING = 1e-6
-"""Growth per step that counts as none: what float32 leaves of an orthogonal matrix."""
+"""Growth per step that counts as zero: the error of an orthogonal matrix in float32."""
 _RADIUS, _SETTLE, _COUNTED = 0.9, 2000, 1000
 _FORWARD: dict[str, Any] = {"color": COLORS[0], "marker": "o", "linestyle": "-"}
 _BACKWARD: dict[str, Any] = {"color": COLORS[1], "marker": "x", "linestyle": "--"}
@@ -39,11 +39,11 @@ class Growth:
 
     Attributes:
         forward: Exponents of changes of the state, the largest first; mean over the sequences.
-        backward: Of adjoints.
+        backward: Exponents of adjoints, likewise.
         norm: Logarithm of the spectral norm of J_T ... J_1, all states together, over T; mean over the sequences.
         log_det: Mean of ln |det J_t| over time steps and sequences.
-        lost: Directions that are lost, in the sequence that loses most.
-        sequences: How many.
+        lost: Number of lost directions, in the sequence that loses most.
+        sequences: Number of sequences.
         num_steps: T.
     """
 
@@ -57,7 +57,7 @@ class Growth:
 
 
 def explain_growth(subject: Subject) -> Topic:
-    """Show the exponents of every layer, forward and backward, and those of a network at rest, which are known."""
+    """Show every layer's exponents, forward and backward, and those of a network at rest, where they are known."""
     found = {layer.name: growth_of(layer) for layer in subject.layers}
     fixed = fixed_point_check(min(subject.layers[0].trajectory.hidden_size, FIXED_POINT_UNITS))
     error = float(np.abs(fixed[:, 1:] - fixed[:, :1]).max())
@@ -91,7 +91,7 @@ def explain_growth(subject: Subject) -> Topic:
 
 @torch.no_grad()
 def growth_of(layer: Layer) -> Growth:
-    """Measure the rates of one layer along its path; NaN where that is not finite."""
+    """Measure the rates of one layer along its path; NaN where the path is not finite."""
     trajectory = _few_sequences(layer.trajectory)
     like = trajectory.states[0]
     units = torch.eye(trajectory.state_size, dtype=like.dtype).expand(*like.shape[1:3], -1, -1)
@@ -115,7 +115,7 @@ def growth_of(layer: Layer) -> Growth:
 def fixed_point_check(hidden_size: int) -> Float64[np.ndarray, "hidden 3"]:
     """Return ln |eigenvalue of diag(1 - h^2) W_hh| and both exponents of a tanh network at rest, for every rank.
 
-    h = tanh(W_hh h + b) with W_hh symmetric and of radius 0.9: a contraction, so it comes to rest from anywhere.
+    h = tanh(W_hh h + b) with W_hh symmetric, of radius 0.9, is a contraction, so it comes to rest from any state.
     """
     drawn = random_trajectory(RNNRecurrence(nonlinearity="tanh"), hidden_size=hidden_size, seq_len=1, seed=0)
     symmetric = drawn.weights["weight_hh"] + drawn.weights["weight_hh"].mT
@@ -143,7 +143,7 @@ def _few_sequences(trajectory: Trajectory) -> Trajectory:
 
 
 def _spectrum(exponents: Float[Tensor, "replica batch state"]) -> Float64[np.ndarray, " state"]:
-    """Mean spectrum over the sequences, the largest first."""
+    """Return the mean spectrum over the sequences, the largest exponent first."""
     return exponents.flatten(0, 1).sort(-1, descending=True).values.mean(0).numpy()
 
 

@@ -1,4 +1,4 @@
-"""Powers: what repeated multiplication does, without any nonlinearity."""
+"""Powers: the effect of repeated multiplication without a nonlinearity."""
 
 import numpy as np
 from jaxtyping import Float64

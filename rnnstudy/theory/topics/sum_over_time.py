@@ -1,4 +1,4 @@
-"""dE/dW as a sum over time: its terms, the share of every lag, and that they add up."""
+"""dE/dW as a sum over time: its terms, the share of every lag, and a check that they add up."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from rnnstudy.theory.topic import Picture, Table, Topic
 from rnnstudy.theory.topics.worked_tables import worked_tables, worked_text
 
 DECADES = 20
-"""The most that one colour scale spans."""
+"""Most powers of ten that one colour scale spans."""
 MOST_LINES = 12
 _NOTHING = "#c8c8c8"
 _LAGS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -26,7 +26,7 @@ _DASHES = ("-", "--")
 
 
 def explain_sum_over_time(subject: Subject) -> Topic:
-    """Take the gradients of the subject's examples apart, check the sum for every model, and work one by hand."""
+    """Split the gradients of the subject's examples, check the sum for every model, and work one by hand."""
     splits = [each for example in subject.examples for each in split(example)]
     checks = _checks()
     largest = worst(each.error for each in (*splits, *checks))
@@ -55,7 +55,7 @@ def explain_sum_over_time(subject: Subject) -> Topic:
 
 @cache
 def _checks() -> tuple[Split, ...]:
-    """The same for every model: it depends on no subject."""
+    """Split the gradient of every model; once, as it depends on no subject."""
     return tuple(each for example in small_examples() for each in split(example))
 
 
@@ -95,7 +95,7 @@ def _listed(steps: Sequence[int]) -> str:
 
 
 def _shares(splits: Sequence[Split]) -> list[Table]:
-    """Shares by groups of lags, in tables of few enough columns."""
+    """Tabulate shares by groups of lags, in tables with few enough columns."""
     longest = max((len(each.share) for each in splits), default=0)
     starts = [lag for lag in _LAGS if lag < longest]
     stops = [*starts[1:], longest]
@@ -166,12 +166,12 @@ def _pictures(splits: Sequence[Split]) -> list[Picture]:
 
 
 def _by_lag(each: Split) -> Float64[np.ndarray, " time"]:
-    """log10 of the norms of the terms of the last loss, by lag."""
+    """Return log10 of the norms of the last loss's terms, by lag."""
     return each.log10_norm[: each.loss_steps[-1] + 1, -1][::-1]
 
 
 def _ends(splits: Sequence[Split]) -> str:
-    """Norms at both ends, for the words beside a figure."""
+    """Describe the norms at both ends, for the text beside a figure."""
     said = []
     for each in splits:
         values = _by_lag(each)
@@ -217,7 +217,7 @@ def _heat_maps(splits: Sequence[Split]) -> Figure:
     colors = colormaps["viridis"].with_extremes(bad="white", under=_NOTHING)
     mesh = None
     for axes, each in zip(shown, splits, strict=False):
-        # What is exactly zero gets the colour of what is too small for the scale.
+        # Exact zeros get the colour of values too small for the scale.
         values = np.where(np.isneginf(each.log10_norm), low - 1, each.log10_norm)
         mesh = axes.pcolormesh(
             _edges(np.array(each.loss_steps)),
@@ -241,7 +241,7 @@ def _heat_maps(splits: Sequence[Split]) -> Figure:
 
 
 def _color_range(splits: Sequence[Split]) -> tuple[float, float, bool]:
-    """Return the least and largest log10 norm of the colour scale, and whether some lie below."""
+    """Return the smallest and largest log10 norm of the colour scale, and whether some norms lie below it."""
     every = np.concatenate([each.log10_norm.ravel() for each in splits])
     known = every[np.isfinite(every)]
     if not len(known):
@@ -252,6 +252,6 @@ def _color_range(splits: Sequence[Split]) -> tuple[float, float, bool]:
 
 
 def _edges(steps: np.ndarray) -> np.ndarray:
-    """Borders between the columns of loss steps, halfway."""
+    """Return the borders halfway between the columns of loss steps."""
     middle = (steps[1:] + steps[:-1]) / 2
     return np.concatenate([[steps[0] - 0.5], middle, [steps[-1] + 0.5]])

@@ -1,4 +1,4 @@
-"""The worked network of the notebook in tables: every number that a student would check."""
+"""Tables of the notebook's worked network: every number that a student would check."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from rnnstudy.theory.topic import Table
 
 INPUTS = (0, 1, 2, 2, 1, 0, 1, 2)
 TARGETS = (1, 2, 2, 1, 0, 1, 2, 0)
-"""Symbols read, and symbols to be answered: always the next one."""
+"""Symbols read, and symbols to answer: always the next one."""
 TRUNCATE, LIMIT = 3, 5.0
 LONG_INPUTS, LONG_TARGETS = (2,) * 20, (0,) * 20
-"""Where gradients are large: the same symbol, and the same answer that the network thinks unlikely, at every step."""
+"""A case with large gradients: the same symbol at every step, and the same answer, which the network finds unlikely."""
 
 
 def worked_text() -> tuple[str, ...]:
-    """Describe what the tables show, with the numbers that summarise them."""
+    """Describe the tables, with the numbers that summarise them."""
     network = lesson_network()
     terms, reference = network.terms(INPUTS, TARGETS), autograd_terms(network, INPUTS, TARGETS)
     kept = network.terms(INPUTS, TARGETS, TRUNCATE)
@@ -51,16 +51,7 @@ def worked_tables() -> tuple[Table, ...]:
 def autograd_terms(
     network: WorkedNetwork, inputs: Sequence[int], targets: Sequence[int]
 ) -> Float64[np.ndarray, "time time hidden hidden"]:
-    """The terms of `WorkedNetwork.terms` by torch: the gradient of every loss with respect to a copy of W per step.
-
-    Args:
-        network: Weights.
-        inputs: Symbols read.
-        targets: Symbol to be answered at each step.
-
-    Returns:
-        Axes: loss step, source step, then the shape of W.
-    """
+    """Compute `WorkedNetwork.terms` by torch: gradients of each loss (axis 0) by each step's own copy of W (axis 1)."""
     u, v, w = (torch.from_numpy(weight) for weight in (network.U, network.V, network.W))
     copies = [w.clone().requires_grad_() for _ in inputs]
     state = torch.zeros(len(w), dtype=torch.float64)
@@ -75,7 +66,7 @@ def autograd_terms(
 
 
 def _count(terms: Float64[np.ndarray, "time time hidden hidden"]) -> int:
-    """Terms that can be other than zero: not those of the first source step, before which s is zero."""
+    """Count the non-zero terms; those of the first source step are zero, as s is zero before it."""
     return int(terms.any(axis=(2, 3)).sum())
 
 
