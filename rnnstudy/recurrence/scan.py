@@ -30,7 +30,7 @@ MINUS_ONE = torch.tensor(-1.0, device="cpu")
 """For 2x - 1 in one operation; without axes, so that it fits every device and dtype."""
 
 SPAN = 48
-"""Time steps in a run, all viewed at its start: many more live objects would call Python's garbage collector."""
+"""Time steps of a run, whose views are made at its start: many more live objects would trigger garbage collection."""
 
 SPAN_ELEMENTS = 1 << 19
 """Numbers that a run of backward steps computes at once, over all replicas: 2 MB in float32."""
