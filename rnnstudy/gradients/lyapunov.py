@@ -18,8 +18,8 @@ class LyapunovExponents:
 
     Forward, an orthonormal frame passes through J_1, J_2, ..., J_T and is orthonormalised after every step; the
     exponents are the mean logarithms of how much its vectors grew. Backward, a frame of adjoints passes through J_T',
-    ..., J_1', as gradients do. Both reach the same exponents as T grows, since a product and its transpose have the same
-    singular values; at a finite T they differ, for the frames are not yet those of the singular vectors.
+    ..., J_1', as gradients do. Both reach the same exponents as T grows, since a product and its transpose have the
+    same singular values; at a finite T they differ, for the frames are not yet those of the singular vectors.
 
     Attributes:
         forward: Exponents of growing changes, in the order in which the frame holds them, usually the largest first.

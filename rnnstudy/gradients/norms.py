@@ -22,7 +22,7 @@ def sequence_norms(
 
 
 def replica_norms(gradients: Iterable[Tensor]) -> Float[Tensor, " replica"]:
-    """Return the norm over all entries of all gradients, in float64; finite exactly when every entry is."""
+    """Return each replica's norm over all entries of all gradients, in float64; finite exactly when every entry is."""
     squares = [
         torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64).square() for gradient in gradients
     ]
@@ -34,8 +34,7 @@ def count_kinds(
 ) -> dict[str, Int[Tensor, " replica"]]:
     """Count, per replica, the entries that are exactly zero, subnormal, NaN or infinite: four different facts.
 
-    It reads the bits, not the values: if the processor flushes subnormal numbers to zero, a comparison would confuse
-    the two.
+    It reads bits, not values: a comparison would confuse the first two if the processor flushes subnormals to zero.
 
     Returns:
         Counts by kind, one of KINDS.

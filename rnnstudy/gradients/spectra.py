@@ -109,7 +109,7 @@ class Conditions:
     def eigenvalues_below(self) -> bool:
         """Whether gamma * radius < 1, the condition of the lessons, which proves nothing at a finite lag.
 
-        With f' = gamma at every step the product vanishes in the long run. With a changing f' it might not: diag(f') W
+        With f' = gamma at every step the product vanishes in the long run. With a changing f' it need not: diag(f') W
         can have larger eigenvalues than gamma W, and a W that is not normal lengthens vectors first.
         """
         return self.gamma * self.radius < 1

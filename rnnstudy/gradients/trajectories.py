@@ -100,7 +100,7 @@ def in_double(network: Network) -> Network:
 def network_trajectories(
     network: Network, inputs: Shaped[Tensor, "time replica batch ..."], *, drive: Drive = "task"
 ) -> list[Trajectory]:
-    """Run a network over inputs, as it reads them, from zero states; the network stays as it is.
+    """Run a network over inputs, token ids or features, from zero states; the network stays as it is.
 
     With `drive` "nothing" every layer gets zeros and runs by itself, from a random state (standard normal, the same for
     every call).
