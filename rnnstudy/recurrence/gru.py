@@ -24,7 +24,7 @@ class GRURecurrence(scan.Scanned):
 
     n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn)) and h_t = (1 - z_t) n_t + z_t h_{t-1}. With layer
     normalisation the pre-activations of r and z and both parts of that of n, all without biases, are normalised over
-    the units and multiplied by learnt gains (in the order r, z, recurrent part of n, other part of n); then the biases
+    the units. Learnt gains (in the order r, z, recurrent part of n, other part of n) multiply them; then the biases
     are added.
 
     References:
