@@ -31,7 +31,7 @@ Nonlinearity = Literal["tanh", "sigmoid", "relu", "identity", "modrelu"]
 
 @dataclass(frozen=True, kw_only=True)
 class Activated:
-    """Output of one gate or activation at every time step; its derivative follows from its name and the `values`."""
+    """Output of one gate or activation at every time step; its derivative follows from both fields."""
 
     nonlinearity: Nonlinearity
     values: Float[Tensor, "time replica batch hidden"]
