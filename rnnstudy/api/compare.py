@@ -22,7 +22,7 @@ class Compared:
     """Runs compared replica by replica with their baselines, as `rnnstudy compare` does.
 
     Args:
-        contents: All that the report is about.
+        contents: Contents of the report.
     """
 
     contents: Contents
@@ -39,12 +39,12 @@ class Compared:
 
     @property
     def verdicts(self) -> list[str]:
-        """The sentences that decide, at most 8."""
+        """Sentences that state the verdicts, at most 8."""
         return self.contents.verdicts
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Limits of the comparison, a line each."""
+        """Limits of the comparison, one line each."""
         return self.contents.notes
 
     def write(self, folder: str | os.PathLike[str] | None = None) -> Path:
@@ -54,7 +54,7 @@ class Compared:
             folder: Folder of the report; None puts it where `rnnstudy compare` does.
 
         Returns:
-            The page.
+            Path of the page.
 
         Raises:
             RnnstudyError: The folder cannot be written to.
@@ -93,7 +93,7 @@ def compare(
         group_by: Settings; each of their values gets a section of the report.
 
     Returns:
-        Tables, verdicts, and what writes the report.
+        Tables and verdicts, and a method that writes the report.
 
     Raises:
         RnnstudyError: Nothing is left to compare, or a condition is wrong.

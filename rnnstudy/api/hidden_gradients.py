@@ -19,7 +19,7 @@ from rnnstudy.training.data import draw
 from rnnstudy.training.step import TrainingStep
 
 PARTS = ("total", "direct", "carried")
-"""Parts of a gradient: total = direct + carried."""
+"""Values of `part`: total = direct + carried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +68,7 @@ class StateGradient:
         return sequence_norms(self._part(part))
 
     def histogram(self, width: float = 0.5, part: str = "total") -> Log10Histogram:
-        """Count the entries' logarithms, as TensorBoard shows them.
-
-        Args:
-            width: Width of a bin in powers of ten.
-            part: "total", "direct" or "carried".
-
-        Returns:
-            The histogram.
-        """
+        """Count the logarithms of a part's entries, as TensorBoard shows them, in bins of `width` powers of ten."""
         values = self._part(part)
         counts = count_log10(values, width)
         edges = LOW + width * torch.arange(counts.shape[-1] + 1, dtype=torch.float64)
@@ -94,7 +86,7 @@ class StateGradient:
 
 @dataclass(frozen=True)
 class HiddenGradients:
-    """dL/ds_t of every layer and state; what follows without a layer is about the top one.
+    """dL/ds_t of every layer and state; without a layer, members refer to the top one.
 
     Args:
         layers: State name ("h", "c") to gradient, one mapping per layer, the lowest first.
@@ -107,11 +99,7 @@ class HiddenGradients:
         return self.layers[index]
 
     def of(self, state: str = "h", layer: int = -1) -> StateGradient:
-        """Return the gradient of one state.
-
-        Raises:
-            ConfigError: The layer has no such state.
-        """
+        """Return the gradient of one state; raise ConfigError if the layer has no such state."""
         found = self.layer(layer)
         if state not in found:
             raise ConfigError(f"state must be one of this layer's, got '{state}'. {suggest(state, found)}")
@@ -156,8 +144,7 @@ class HiddenGradients:
 def hidden_gradients(network: Network, task: Task, *, batch_size: int = 64, seed: int = 0) -> HiddenGradients:
     """Compute the exact gradient of a task's loss with respect to every hidden state.
 
-    Autograd on the output of `torch.nn.LSTM` yields the direct part only; this is the total derivative. No mitigation
-    edits it.
+    Autograd on the output of `torch.nn.LSTM` yields the direct part only; this is the total, which no mitigation edits.
 
     >>> import rnnstudy as rs
     >>> task = rs.tasks.Adding(seq_len=100)

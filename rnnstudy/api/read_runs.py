@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
 
 def require_pandas() -> Any:
-    """Import pandas, which comes with an extra.
-
-    Returns:
-        The module.
-
-    Raises:
-        RnnstudyError: It is not installed.
-    """
+    """Import and return pandas, which comes with an extra; raise RnnstudyError if it is not installed."""
     try:
         import pandas
     except ModuleNotFoundError as error:
@@ -45,7 +38,7 @@ class RunView(os.PathLike[str]):
     """One run folder: settings, outcome, logs and networks. Where a path is expected, it stands for its folder.
 
     Args:
-        run: The run as read from the folder; its logs are read when they are asked for.
+        run: The run as read from the folder; its logs are read on first use.
     """
 
     run: Run
@@ -131,7 +124,7 @@ class RunView(os.PathLike[str]):
 
 
 def _long(track: Track, name: str) -> "pandas.DataFrame":
-    """Lay out what was logged, one row per step and replica."""
+    """Return what was logged as a table, one row per step and replica."""
     rows, replicas = track.logged.nonzero()
     columns = {"step": track.steps[rows], "replica": replicas, name: list(track.values[rows, replicas])}
     return require_pandas().DataFrame(columns)
@@ -142,11 +135,11 @@ class Runs(Sequence[RunView]):
 
     Args:
         runs: The runs.
-        unreadable: One line for each folder that could not be read, naming it and why.
+        unreadable: One line per folder that could not be read, with the reason.
     """
 
     def __init__(self, runs: Sequence[RunView], unreadable: Sequence[str] = ()) -> None:
-        """Keep both."""
+        """Keep the runs and the lines."""
         self._runs, self.unreadable = tuple(runs), tuple(unreadable)
 
     @overload

@@ -43,14 +43,14 @@ def train(*overrides: str, quiet: bool = False, **settings: Any) -> Runs | RunVi
         settings: Further settings by key: a member (`task=rnnstudy.tasks.Adding(seq_len=20)`) or its name
             (`optimizer="sgd"`), a list of them for `init`, `mitigation` and `instrument`, a plain value (`replicas=8`),
             or a mapping of keys below (`train={"num_steps": 100}`); dotted keys are written
-            `**{"train.num_steps": 100}`. What is given twice counts as given last, overrides after settings.
+            `**{"train.num_steps": 100}`. Of repeated keys the last one counts, overrides after settings.
 
     Returns:
         The runs in order if there are overrides; the one run if there are settings only.
 
     Raises:
-        ConfigError: Something about the configuration of any of the runs is wrong; none was started.
-        UnfinishedError: Runs of a sweep failed, or other processes do them; all others are finished.
+        ConfigError: The configuration of one of the runs is wrong; no run was started.
+        UnfinishedError: Runs of a sweep failed, or other processes run them; all others are finished.
         Interrupted: The user stopped; checkpoints are saved.
         RnnstudyError: The run failed.
     """

@@ -1,1 +1,1 @@
-"""What can be derived from adjoints and weights."""
+"""Quantities derived from adjoints and weights."""

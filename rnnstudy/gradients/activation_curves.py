@@ -1,10 +1,10 @@
 """Activations as functions of one number, their derivatives, and how steep each can get.
 
-The bound gamma = max |f'| is what the theory of vanishing gradients asks of an activation: a vanilla network's
+The theory of vanishing gradients needs the bound gamma = max |f'| of an activation: a vanilla network's
 ||dh_t/dh_k|| is at most (gamma sigma_max(W_hh))^(t - k).
 
-modReLU is not among them: it has a threshold that is learnt, one per unit, so it is no function of one number alone;
-where its output is not 0, its derivative is 1.
+modReLU is missing: its learnt threshold, one per unit, makes it more than a function of one number. Where its output is
+not 0, its derivative is 1.
 
 References:
     Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013, arXiv:1211.5063,
@@ -30,10 +30,10 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 LEAK = 0.01
 """Slope of `leaky_relu` below 0, torch's default."""
 WIDEST = 50.0
-"""`numeric_bound` looks at points up to this far from 0."""
+"""Distance from 0 up to which `numeric_bound` searches."""
 
 _UNIT_COTH = 1.19967864025773383
-"""The y above 0 with y tanh y = 1; SiLU is steepest at 2y, with slope (1 + y) / 2."""
+"""Solution y > 0 of y tanh y = 1; SiLU is steepest at 2y, with slope (1 + y) / 2."""
 _ROOT_2 = math.sqrt(2)
 _NORMAL_AT_0 = 1 / math.sqrt(2 * math.pi)
 
@@ -43,14 +43,14 @@ class ActivationCurve:
     """An activation f of one number, and its derivative.
 
     Attributes:
-        name: As in torch.nn.functional.
-        formula: f(x), in words that can be printed.
-        function: f, of an array.
-        derivative: f', of an array; correct to a few units in the last place wherever it is not near a zero of its
-            own, in the tails too. At a kink the value that torch takes.
+        name: Name in torch.nn.functional.
+        formula: f(x) as printable text.
+        function: f of an array.
+        derivative: f' of an array, to a few units in the last place except near its own zeros, in the tails too. At a
+            kink the value that torch takes.
         bound: gamma, the smallest number that |f'| nowhere exceeds, in closed form.
-        bound_formula: The closed form.
-        steepest: A point where |f'| equals `bound`; None where it only comes close as x grows.
+        bound_formula: The closed form as text.
+        steepest: A point where |f'| equals `bound`; None where |f'| only approaches it as x grows.
     """
 
     name: str
@@ -62,56 +62,36 @@ class ActivationCurve:
     steepest: float | None = 0.0
 
     def value(self, x: float | Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
-        """f(x), entry by entry."""
+        """Return f(x), entry by entry."""
         return _entrywise(self.function, x)
 
     def slope(self, x: float | Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
-        """f'(x), entry by entry."""
+        """Return f'(x), entry by entry."""
         return _entrywise(self.derivative, x)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tangent:
-    """The line value + slope (x - point) that touches a curve.
-
-    Attributes:
-        point: Where it touches.
-        value: Height of the curve there.
-        slope: Derivative of the curve there.
-    """
+    """Line value + slope (x - point) that touches a curve at `point`; `value` and `slope` are those of the curve."""
 
     point: float
     value: float
     slope: float
 
     def height(self, x: Float64[np.ndarray, "*points"]) -> Float64[np.ndarray, "*points"]:
-        """The line at x."""
+        """Return the line's height at x."""
         return np.asarray(self.value + self.slope * (x - self.point))
 
 
 def find_curve(name: str) -> ActivationCurve:
-    """Look an activation up.
-
-    Returns:
-        Its curve.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
+    """Return the curve of an activation by name; raise ConfigError if there is none."""
     if name not in ACTIVATION_CURVES:
         raise ConfigError(f"activation '{name}' is not known. {suggest(name, ACTIVATION_CURVES)}")
     return ACTIVATION_CURVES[name]
 
 
 def tangent(curve: ActivationCurve, point: float) -> Tangent:
-    """Touch a curve at a point.
-
-    Returns:
-        The tangent there.
-
-    Raises:
-        ConfigError: The point is NaN or infinite.
-    """
+    """Return the tangent of a curve at a point; raise ConfigError if the point is NaN or infinite."""
     if not math.isfinite(point):
         raise ConfigError(f"the point of a tangent must be a finite number, got {point}.")
     return Tangent(point=float(point), value=float(curve.value(point)), slope=float(curve.slope(point)))
@@ -120,10 +100,8 @@ def tangent(curve: ActivationCurve, point: float) -> Tangent:
 def numeric_bound(curve: ActivationCurve) -> float:
     """Search the largest |f'| on [-50, 50]: on a grid of step 1/1000, then between the neighbours of its best point.
 
-    Knows nothing of `bound`.
-
     Returns:
-        What was found; never above the true maximum, save by rounding.
+        Largest |f'| found, without use of `bound`; never above the true maximum, except by rounding.
     """
     grid = np.linspace(-WIDEST, WIDEST, 100_001)
     steepness = np.abs(curve.slope(grid))
@@ -136,7 +114,7 @@ def numeric_bound(curve: ActivationCurve) -> float:
 
 
 def _entrywise(function: Callable[[np.ndarray], np.ndarray], x: float | np.ndarray) -> np.ndarray:
-    """A function of an array, of a single number too."""
+    """Apply a function of arrays to an array or a single number."""
     return function(np.atleast_1d(np.asarray(x, dtype=np.float64))).reshape(np.shape(x))
 
 
@@ -219,12 +197,12 @@ _CURVES = (
 )
 
 ACTIVATION_CURVES: dict[str, ActivationCurve] = {curve.name: curve for curve in _CURVES}
-"""Every activation, by name."""
+"""All activations by name."""
 
 
 def gamma_of(cell: Recurrence) -> float | None:
-    """Bound of |f'| of a vanilla recurrence h_t = f(W_hh h_{t-1} + ...); None for every other."""
+    """Return the bound of |f'| of a vanilla recurrence h_t = f(W_hh h_{t-1} + ...); None for all others."""
     if isinstance(cell, RNNRecurrence) and not cell.layer_norm:
-        # modReLU has slope 0 or 1, whatever its thresholds.
+        # modReLU has slope 0 or 1 at any threshold.
         return 1.0 if cell.nonlinearity == "modrelu" else ACTIVATION_CURVES[cell.nonlinearity].bound
     return None

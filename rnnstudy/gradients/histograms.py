@@ -5,18 +5,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 LOW, HIGH = -46, 40
-"""Powers of ten between which the edges lie: the smallest subnormal of float32 to beyond its largest number."""
+"""Powers of ten between which the edges lie: from float32's smallest subnormal to beyond its largest number."""
 
 
 def count_log10(adjoint: Float[Tensor, "time replica batch hidden"], width: float) -> Int[Tensor, "time replica bin"]:
-    """Count log10 |dL/ds_t| per sequence (times the batch size) over the units and sequences, between fixed edges.
-
-    Args:
-        adjoint: Gradient of the mean loss over the batch.
-        width: Of a bin, in powers of ten; the first bin begins at LOW, the first and last also hold what lies beyond.
+    """Count log10 |dL/ds_t| per sequence (times the batch size) over units and sequences; L is the mean batch loss.
 
     Returns:
-        Counts; what has no finite logarithm (exact zeros, NaN, Inf) is in none of the bins.
+        Counts in bins of `width` powers of ten, the first from LOW on; the first and last also hold what lies beyond.
+        Entries without a finite logarithm (exact zeros, NaN, Inf) are in no bin.
     """
     bins = round((HIGH - LOW) / width)
     few = max(1, _AT_ONCE // max(1, adjoint[:1].numel()))
@@ -24,19 +21,19 @@ def count_log10(adjoint: Float[Tensor, "time replica batch hidden"], width: floa
 
 
 _AT_ONCE = 2**17
-"""Entries that are counted at once, so that what is computed on the way stays in the cache: twice as fast."""
+"""Entries counted at once, so that intermediate values stay in the cache: twice as fast."""
 
 
 def _count(
     values: Float[Tensor, "time replica batch hidden"], width: float, bins: int
 ) -> Int[Tensor, "time replica bin"]:
-    # A loss at one time step makes the direct part of all the others zero: nothing to take logarithms of.
+    # A loss at one time step makes the direct part of all others zero: there are no logarithms to take.
     if not values.any():
         return values.new_zeros((*values.shape[:2], bins), dtype=torch.long)
-    # In float64: a subnormal number of float32 is none there, and what lies beside an edge stays on its side.
+    # In float64: float32's subnormal numbers are normal there, and values near an edge stay on their side.
     logs = values.abs().double().mul_(values.shape[2]).log10_()
     infinite = ~logs.isfinite()
-    # One bin more, dropped again, takes what has no finite logarithm.
+    # An extra bin, dropped below, takes what has no finite logarithm.
     place = logs.sub_(LOW).div_(width).floor_().clamp_(0, bins - 1).masked_fill_(infinite, bins).int().flatten(2)
     rows = place.shape[0] * place.shape[1]
     place += torch.arange(rows, dtype=torch.int32, device=place.device).view(*place.shape[:2], 1) * (bins + 1)

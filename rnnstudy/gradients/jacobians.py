@@ -1,11 +1,10 @@
 """Jacobians of the recurrence along a trajectory, and their products over time.
 
 J_t = ds_t/ds_{t-1}, s all states of the cell one after the other (h, then c), inputs held. The recurrence itself gives
-them: every time step is run as a sequence of its own, once per number of the state, and its backward pass, started
-from a unit vector, is a row of J_t. So every cell has them, by the very equations it is trained with.
+them: each time step is run as a sequence of its own, once per number of the state, and its backward pass, started from
+a unit vector, is a row of J_t. So every cell has them, by the very equations with which it is trained.
 
-Products of many of them leave the range of float64: they are kept as rows of ordinary size and
-a power of two each.
+Products of many Jacobians leave the range of float64: they are kept as rows of ordinary size with a power of two each.
 """
 
 import math
@@ -21,20 +20,16 @@ from rnnstudy.gradients.trajectories import Trajectory
 from rnnstudy.recurrence.scan import spans
 
 AT_ONCE = 1 << 22
-"""Numbers of all Jacobians that are held at once: 32 MB."""
+"""Numbers of all Jacobians held at once: 32 MB."""
 
 
 def step_jacobians(
     trajectory: Trajectory, steps: range | None = None
 ) -> Float[Tensor, "time replica batch state state"]:
-    """J_t at some time steps.
-
-    Args:
-        trajectory: The path.
-        steps: Time steps; all if None.
+    """Compute J_t at `steps`, or at all time steps.
 
     Returns:
-        Row i, column j: the derivative of number i of the states after the step by number j of those before it.
+        Row i, column j: derivative of number i of the states after the step by number j of those before it.
     """
     return _derivatives(trajectory, range(trajectory.num_steps) if steps is None else steps, of_inputs=False)
 
@@ -42,14 +37,10 @@ def step_jacobians(
 def input_jacobians(
     trajectory: Trajectory, steps: range | None = None
 ) -> Float[Tensor, "time replica batch state input"]:
-    """ds_t/dx_t at some time steps: how the states take in an input.
-
-    Args:
-        trajectory: The path.
-        steps: Time steps; all if None.
+    """Compute ds_t/dx_t, how the states take in an input, at `steps`, or at all time steps.
 
     Returns:
-        Row i, column j: the derivative of number i of the states after the step by number j of its input.
+        Row i, column j: derivative of number i of the states after the step by number j of its input.
     """
     return _derivatives(trajectory, range(trajectory.num_steps) if steps is None else steps, of_inputs=True)
 
@@ -61,7 +52,7 @@ def _derivatives(trajectory: Trajectory, steps: range, *, of_inputs: bool) -> Te
     count, batch = len(steps), trajectory.inputs.shape[2]
 
     def rows(values: Tensor) -> Tensor:
-        """(time replica batch feature) with each row as often as there are numbers in the state, time in the batch."""
+        """Repeat rows of (time replica batch feature) once per number of the state; time joins the batch."""
         return values[during].transpose(0, 1).flatten(1, 2).repeat_interleave(size, 1).requires_grad_()
 
     inputs, before = rows(trajectory.inputs).unsqueeze(0), tuple(rows(state) for state in trajectory.before)
@@ -74,7 +65,7 @@ def _derivatives(trajectory: Trajectory, steps: range, *, of_inputs: bool) -> Te
 
 
 def spans_of(trajectory: Trajectory) -> list[range]:
-    """Time steps in runs whose Jacobians are few enough to be held at once."""
+    """Return the time steps in runs with few enough Jacobians to hold at once."""
     rows = trajectory.inputs.shape[1] * trajectory.inputs.shape[2] * trajectory.state_size
     return spans(trajectory.num_steps, max(1, AT_ONCE // (rows * 4 * trajectory.state_size)))
 
@@ -95,10 +86,10 @@ def jacobians_backward(trajectory: Trajectory) -> Iterator[Float[Tensor, "replic
 class Scaled:
     """Matrices whose rows have a power of two each, for what float64 cannot hold.
 
-    A row of a product depends on the same row of the first factor alone, so rows may lie any number of powers apart.
+    A row of a product depends only on the same row of the first factor, so rows may lie any number of powers apart.
 
     Attributes:
-        values: The largest entry of every row in [1/2, 1), unless the row is zero.
+        values: Rows whose largest entry is in [1/2, 1), unless the row is zero.
         exponents: Powers of two, whole numbers, one per row.
     """
 
@@ -114,19 +105,19 @@ class Scaled:
         return Scaled(values=scaled, exponents=exponents + shift.to(values.dtype))
 
     def times(self, factor: Float[Tensor, "replica batch columns others"]) -> "Scaled":
-        """The product with a matrix on the right."""
+        """Return the product with a matrix on the right."""
         return Scaled.of(self.values @ factor, self.exponents)
 
     def columns(self, place: slice) -> "Scaled":
-        """Some of the columns."""
+        """Return some of the columns."""
         return Scaled.of(self.values[..., place], self.exponents)
 
     def log10(self, figure: Callable[[Tensor], Tensor]) -> Float[Tensor, "replica batch"]:
-        """log10 of a norm of the matrices; -inf for 0."""
+        """Return log10 of a norm of the matrices; -inf for 0."""
         empty = (self.values == 0).all(-1)
         common = torch.where(empty, -torch.inf, self.exponents).amax(-1, keepdim=True)
         common = torch.where(common.isfinite(), common, 0)
-        # A row that is 2^-1100 of another is nothing beside it in a norm.
+        # A row that is 2^-1100 of another does not count beside it in a norm.
         shift = (self.exponents - common).clamp(min=-1100, max=0)
         matrix = self.values * torch.exp2(shift)[..., None]
         return figure(matrix).log10() + common.squeeze(-1) * math.log10(2)
@@ -142,8 +133,7 @@ class Contributions:
     Attributes:
         log10_norm: Spectral norm: the most that a small change at k becomes at T, per unit of it.
         log10_largest: Largest absolute entry.
-        log10_gain: Frobenius norm over the root of the number of units: the root mean square gain over all
-            directions of a change.
+        log10_gain: Frobenius norm / sqrt(units): the root mean square gain over all directions of a change.
         log10_step: Spectral norm of J_k by itself, all states together.
     """
 
@@ -154,21 +144,19 @@ class Contributions:
 
     @property
     def log10_steps(self) -> Float[Tensor, "time replica batch"]:
-        """Of the product of the norms of J_{k+1} ... J_T: no norm can be larger, and usually it is far smaller."""
+        """Product of the norms of J_{k+1} ... J_T, as log10: no norm can be larger, and usually it is far smaller."""
         after = self.log10_step[1:].flip(0).cumsum(0).flip(0)
         return torch.cat([after, torch.zeros_like(self.log10_step[:1])])
 
 
 @torch.no_grad()
 def contributions(trajectory: Trajectory, state: str = "h") -> Contributions:
-    """What is left, of the state at every time step, at the last one.
+    """Compute what is left, of `state` ("h" or "c") at every time step, in the same state at the last one.
 
-    Args:
-        trajectory: The path.
-        state: Which state, "h" or "c", on both sides; all paths between, through the other states too, count.
+    All paths between count, also those through the other states.
 
     Returns:
-        The figures.
+        Figures of every time step.
 
     Raises:
         ConfigError: The cell has no such state.
@@ -193,14 +181,10 @@ def contributions(trajectory: Trajectory, state: str = "h") -> Contributions:
 
 @torch.no_grad()
 def input_contributions(trajectory: Trajectory, state: str = "h") -> Float[Tensor, "time replica batch"]:
-    """log10 of the spectral norm of ds_T/dx_k: what is left of an input, entry k for time step k.
-
-    Args:
-        trajectory: The path.
-        state: Which state at the last time step.
+    """Compute log10 of the spectral norm of ds_T/dx_k: what is left of an input in `state` at the last time step.
 
     Returns:
-        The figures.
+        Logarithms, entry k for time step k.
 
     Raises:
         ConfigError: The cell has no such state.
@@ -223,5 +207,5 @@ def _identity(trajectory: Trajectory) -> Float[Tensor, "replica batch state stat
 
 
 def _in_time(figures: list[Tensor]) -> Tensor:
-    """Figures that were found from the last time step on, in the order of time."""
+    """Stack figures that were found from the last time step on, in the order of time."""
     return torch.stack(figures[::-1])

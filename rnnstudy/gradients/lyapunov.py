@@ -1,4 +1,4 @@
-"""Lyapunov exponents: at what rates small changes of the state grow along a trajectory."""
+"""Lyapunov exponents: rates at which small changes of the state grow along a trajectory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from rnnstudy.gradients.trajectories import Trajectory
 class LyapunovExponents:
     """Growth along a finite stretch of a trajectory, in natural logarithms per time step.
 
-    Forward, an orthonormal frame goes through J_1, J_2, ..., J_T and is made orthonormal again after every step; the
-    mean logarithms of how much its vectors grew are the exponents. Backward, a frame of adjoints goes through J_T',
-    ..., J_1', as gradients do. Both end at the same exponents as T grows, since a product and its transpose have the
+    Forward, an orthonormal frame passes through J_1, J_2, ..., J_T and is orthonormalised after every step; the
+    exponents are the mean logarithms of how much its vectors grew. Backward, a frame of adjoints passes through J_T',
+    ..., J_1', as gradients do. Both reach the same exponents as T grows, since a product and its transpose have the
     same singular values; at a finite T they differ, for the frames are not yet those of the singular vectors.
 
     Attributes:
         forward: Exponents of growing changes, in the order in which the frame holds them, usually the largest first.
             The frame starts at the units, in their order, so over few steps the exponents depend on that order; the
             norm of the product bounds what any direction keeps.
-        backward: Of adjoints.
-        steps: Time steps they are averaged over.
+        backward: Exponents of adjoints.
+        steps: Time steps in the average.
     """
 
     forward: Float[Tensor, "replica batch state"]
@@ -36,7 +36,7 @@ class LyapunovExponents:
 
 @torch.no_grad()
 def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> LyapunovExponents:
-    """Exponents of the recurrence along its path, by QR (Gram-Schmidt, twice, where directions are lost).
+    """Compute the exponents of the recurrence along its path, by QR (Gram-Schmidt, twice, where directions are lost).
 
     References:
         Benettin, Galgani, Giorgilli & Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems, 1980.
@@ -44,15 +44,15 @@ def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> LyapunovExponents:
         recurrent networks, driven by their inputs.
 
     Args:
-        trajectory: The path.
+        trajectory: Path of the states.
         burn_in: Time steps at the start of each way that turn the frame but do not count.
 
     Returns:
-        The exponents; -inf where a direction is lost (what is left of it at a step cannot be told from the rounding of
-        the others), NaN for a path that is not finite.
+        Exponents; -inf where a direction is lost (what is left of it in a step is within the rounding of the others),
+        NaN for a path that is not finite.
 
     Raises:
-        ConfigError: Nothing is left after `burn_in`.
+        ConfigError: `burn_in` leaves no time step.
     """
     if not 0 <= burn_in < trajectory.num_steps:
         last = trajectory.num_steps - 1
@@ -65,7 +65,7 @@ def lyapunov(trajectory: Trajectory, *, burn_in: int = 0) -> LyapunovExponents:
 
 
 def _growth(factors: Iterable[Float[Tensor, "replica batch state state"]], burn_in: int) -> Tensor:
-    """Mean logarithms of what the factors do to an orthonormal frame, one after the other."""
+    """Return the mean logarithms of the growth of an orthonormal frame that passes through the factors."""
     frame: Tensor | None = None
     counted: list[Tensor] = []
     lost = torch.tensor(data=False)
@@ -80,20 +80,17 @@ def _growth(factors: Iterable[Float[Tensor, "replica batch state state"]], burn_
 def _orthonormal(
     moved: Float[Tensor, "replica batch state state"],
 ) -> tuple[Float[Tensor, "replica batch state state"], Float[Tensor, "replica batch state"]]:
-    """Make a frame orthonormal again.
-
-    Args:
-        moved: Its vectors, as columns; those that are zero are lost.
+    """Orthonormalise the columns of a frame; those that are zero are lost.
 
     Returns:
-        The new frame, zero where a vector is lost, and by how much each vector grew, 0 for a lost one.
+        The new frame, zero where a vector is lost, and the growth of each vector, 0 for a lost one.
     """
     rounding = torch.finfo(moved.dtype).eps * moved.shape[-1] * torch.linalg.matrix_norm(moved)
     frame, triangle = torch.linalg.qr(moved)
     grown = triangle.diagonal(dim1=-2, dim2=-1).abs()
     if not (grown <= rounding[..., None]).any():
         return frame, grown
-    # In the place of a lost vector QR puts a direction of its own, which takes from the next ones what is theirs.
+    # QR replaces a lost vector by a direction of its own, which takes from the next ones what is theirs.
     frame, grown = torch.zeros_like(moved), torch.zeros_like(grown)
     for place in range(moved.shape[-1]):
         vector = moved[..., place : place + 1]

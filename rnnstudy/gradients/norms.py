@@ -7,29 +7,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 KINDS = ("zero", "subnormal", "nan", "inf")
-"""What a gradient's entry can be besides an ordinary number."""
+"""Kinds of a gradient's entries besides ordinary numbers."""
 
 
 def sequence_norms(
     adjoint: Float[Tensor, "time replica batch hidden"],
 ) -> Float[Tensor, "time replica batch"]:
-    """Take the norm of dL/dh_t of every sequence, per sequence: as if its loss were not divided by the batch size.
+    """Compute the norm of dL/dh_t of every sequence, as if its loss were not divided by the batch size.
 
     Returns:
-        The norms, reduced in float64: in float32 the norm of values near 1e-25 is 0, of values near 1e25 infinite.
+        Norms, reduced in float64: in float32 the norm of values near 1e-25 is 0, of values near 1e25 infinite.
     """
     return torch.linalg.vector_norm(adjoint, dim=-1, dtype=torch.float64) * adjoint.shape[2]
 
 
 def replica_norms(gradients: Iterable[Tensor]) -> Float[Tensor, " replica"]:
-    """Norm over all entries of all gradients, one per replica, in float64.
-
-    Args:
-        gradients: Tensors with the replica axis first.
-
-    Returns:
-        The norm; finite exactly when every entry is.
-    """
+    """Return each replica's norm over all entries of all gradients, in float64; finite exactly when every entry is."""
     squares = [
         torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64).square() for gradient in gradients
     ]
@@ -41,11 +34,10 @@ def count_kinds(
 ) -> dict[str, Int[Tensor, " replica"]]:
     """Count, per replica, the entries that are exactly zero, subnormal, NaN or infinite: four different facts.
 
-    The bits are looked at, not the values: where the processor flushes subnormal numbers to zero, a comparison would
-    take one for the other.
+    It reads bits, not values: a comparison would confuse the first two if the processor flushes subnormals to zero.
 
     Returns:
-        Kind, one of KINDS, to counts.
+        Counts by kind, one of KINDS.
     """
     bits, magnitude, infinity = _BIT_LAYOUT[adjoint.dtype]
     patterns = adjoint.view(bits) & magnitude
@@ -67,4 +59,4 @@ _INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 _BIT_LAYOUT = {
     dtype: (integer, torch.iinfo(integer).max, _pattern(float("inf"), dtype)) for dtype, integer in _INTEGERS.items()
 }
-"""Of each dtype: the integer of its width, the mask that drops the sign, the pattern of infinity."""
+"""By dtype: the integer of its width, the mask that drops the sign, the pattern of infinity."""

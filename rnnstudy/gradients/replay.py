@@ -1,13 +1,13 @@
-"""dL/dh_t of a batch once more, in float64 with the exponent apart: what has vanished, and what merely underflowed.
+"""dL/dh_t of a batch, computed again in float64 with separate exponents: what vanished, and what merely underflowed.
 
-A float32 gradient that shows 0 may be 1e-60. Here the backward pass goes step by step, through the recurrence's own
-backward pass of one time step, and after each step the adjoint of every sequence is brought back to ordinary size, its
-power of two added to a counter. Powers of ten down to -5000 and beyond come out as they are; what is zero here has
-truly vanished (a unit that is off, a slope that rounds to 0 in float64).
+A float32 gradient that shows 0 may be 1e-60. Here the backward pass takes one time step at a time, by the recurrence's
+own backward pass. After each step it scales the adjoint of every sequence back to ordinary size, and adds its power of
+two to a counter. Powers of ten down to -5000 and beyond come out as they are; what is zero here has truly vanished (a
+unit that is off, a slope that rounds to 0 in float64).
 
 All states of a sequence share one power of two: what is 308 powers of ten below the largest of them is lost beside it.
-Every factor is as good as float64 has it. The slope 1 - h^2 of a tanh unit so far in saturation that h is within 1e-11
-of 1 has few digits left, and is 0 once h rounds to 1: the engine computes it from the state.
+Every factor is as good as float64 has it. The slope 1 - h^2 of a tanh unit so saturated that h is within 1e-11 of 1 has
+few digits left, and is 0 once h rounds to 1: the engine computes it from the state.
 """
 
 import math
@@ -32,9 +32,9 @@ class _Adjoints:
 
     @staticmethod
     def sum_of(parts: "list[_Adjoints]") -> "_Adjoints":
-        """Their sum, the largest entry of every sequence in [1/2, 1)."""
+        """Return the sum of adjoints, the largest entry of every sequence in [1/2, 1)."""
         common = torch.stack([part.exponents for part in parts]).amax(0)
-        # What is 2^-1100 of something else is nothing beside it in float64.
+        # What is 2^-1100 of something else does not count beside it in float64.
         shifts = [(part.exponents - common).clamp(min=-1100) for part in parts]
         scaled = [
             [value * torch.exp2(shift)[..., None] for value in part.values]
@@ -44,28 +44,23 @@ class _Adjoints:
         largest = torch.stack([value.abs().amax(-1) for value in sums]).amax(0)
         shift = torch.frexp(torch.where(largest.isfinite(), largest, 1)).exponent
         values = tuple(torch.ldexp(value, -shift[..., None]) for value in sums)
-        # Zero has no exponent; it must not outweigh anything that it is added to.
+        # Zero has no exponent; it must not outweigh what it is added to.
         exponents = torch.where(largest == 0, NOTHING, common + shift)
         return _Adjoints(values=values, exponents=exponents)
 
 
 NOTHING = -1e15
-"""The power of two that goes with zero: below all others, and still a number."""
+"""Power of two of zero: below all others, and still a number."""
 
 
 @torch.enable_grad()
 def replay(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
-    """log10 ||dL/ds_t|| of every state at every time step, for every sequence's own loss, total derivative.
+    """Compute log10 ||dL/ds_t||, total derivative, of every state at every time step, for every sequence's own loss.
 
-    The loss is that of the task alone, from zero states, and no mitigation edits the adjoints.
-
-    Args:
-        network: Of any precision; it stays as it is.
-        task: Gives the loss.
-        batch: With a replica axis.
+    The loss is the task's alone, from zero states, and no mitigation edits the adjoints. The network stays as it is.
 
     Returns:
-        Of each layer, the lowest first, state name to logarithms: -inf for exactly zero, NaN for what is not finite.
+        Logarithms by state name for each layer, the lowest first: -inf for exactly zero, NaN for what is not finite.
     """
     double = in_double(network)
     trajectories = network_trajectories(network, batch.inputs)
@@ -91,11 +86,7 @@ def _zeros(values: Tensor) -> Tensor:
 
 
 def _layer_back(trajectory: Trajectory, arriving: list[_Adjoints]) -> tuple[dict[str, Tensor], list[_Adjoints]]:
-    """Go back through one layer.
-
-    Args:
-        trajectory: The layer's path.
-        arriving: What reaches its output at every time step from outside of the layer.
+    """Go back through one layer, given what reaches its output at every time step from outside of the layer.
 
     Returns:
         log10 of the norms of every recorded state's total adjoint, and the adjoints of the layer's inputs.
@@ -126,12 +117,12 @@ def _layer_back(trajectory: Trajectory, arriving: list[_Adjoints]) -> tuple[dict
 
 
 def _through_output(layer: Layer, hidden: Tensor, adjoints: _Adjoints) -> _Adjoints:
-    """From what the next layer reads of a layer to the layer's state."""
+    """Turn the adjoint of what the next layer reads into that of this layer's state."""
     leaf = hidden.detach().unsqueeze(0).requires_grad_()
     (found,) = torch.autograd.grad(layer.output(leaf), leaf, adjoints.values[0].unsqueeze(0))
     return _Adjoints.sum_of([_Adjoints(values=(found[0],), exponents=adjoints.exponents)])
 
 
 def mean_of_logs(logs: Float[Tensor, "time replica batch"]) -> Float[Tensor, "time replica"]:
-    """log10 of the mean over the batch of numbers given as log10."""
+    """Return log10 of the mean over the batch of numbers given as log10."""
     return torch.logsumexp(logs * math.log(10), dim=-1) / math.log(10) - math.log10(logs.shape[-1])

@@ -1,4 +1,7 @@
-"""Of a recurrent weight matrix: spectral radius, spectral norm, departure from normality, and what follows."""
+"""Spectral radius, spectral norm and departure from normality of a recurrent weight matrix, and what follows.
+
+The radius decides in the long run, and in the long run alone.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,54 +14,43 @@ from rnnstudy.core.errors import ConfigError
 
 
 def require_square(name: str, matrix: Tensor) -> None:
-    """Refuse what is no square matrix.
-
-    Raises:
-        ConfigError: Names the shape.
-    """
+    """Raise ConfigError, which names the shape, if a matrix is not square."""
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or not matrix.numel():
         shape = " x ".join(map(str, matrix.shape)) or "a single number"
         raise ConfigError(f"{name} must be a square matrix, got {shape}.")
 
 
 def _where_finite(figure: Callable[[Tensor], Tensor], matrix: Tensor) -> Tensor:
-    """A figure of every matrix; NaN for one that holds NaN or infinity, at which LAPACK would stop."""
+    """Compute a figure of every matrix; NaN for one that holds NaN or infinity, where LAPACK would stop."""
     finite = matrix.isfinite().all(-1).all(-1)
     return torch.where(finite, figure(torch.where(finite[..., None, None], matrix, 0)), torch.nan)
 
 
 @torch.no_grad()
 def spectral_radius(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch"]:
-    """Largest absolute eigenvalue: what decides in the long run, and in the long run alone.
-
-    Returns:
-        The radius of every matrix; NaN for one that is not finite.
-
-    Raises:
-        ConfigError: The matrix is not square.
-    """
+    """Return the largest absolute eigenvalue, NaN if not finite; raise ConfigError if the matrix is not square."""
     require_square("the matrix", matrix)
     return _where_finite(lambda finite: torch.linalg.eigvals(finite).abs().amax(-1), matrix)
 
 
 @torch.no_grad()
 def spectral_norm(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch"]:
-    """Largest singular value: by how much one product can lengthen a vector at most; NaN if not finite."""
+    """Return the largest singular value, the most that a product lengthens a vector; NaN if not finite."""
     return _where_finite(lambda finite: torch.linalg.matrix_norm(finite, ord=2), matrix)
 
 
 @torch.no_grad()
 def non_normality(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch"]:
-    """Henrici's departure from normality over the Frobenius norm: sqrt(||W||_F^2 - sum |lambda_i|^2) / ||W||_F.
+    """Compute Henrici's departure over the Frobenius norm: sqrt(||W||_F^2 - sum |lambda_i|^2) / ||W||_F, in float64.
 
     0 for a normal matrix (orthogonal, symmetric, antisymmetric), whose spectral radius and norm are the same; 1 for a
-    nilpotent one, which has no eigenvalue but 0. The zero matrix is normal. In float64.
+    nilpotent one, whose only eigenvalue is 0. The zero matrix is normal.
 
     References:
         Henrici, Bounds for iterates, inverses, spectral variation and fields of values of non-normal matrices, 1962.
 
     Returns:
-        The departure of every matrix, 0 to 1; NaN for one that is not finite.
+        Departure of every matrix from normality, 0 to 1; NaN for one that is not finite.
 
     Raises:
         ConfigError: The matrix is not square.
@@ -66,7 +58,7 @@ def non_normality(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor,
     require_square("the matrix", matrix)
 
     def departure(finite: Tensor) -> Tensor:
-        # Of a matrix of ordinary size, whose squares neither overflow nor underflow.
+        # Scale the matrix to ordinary size, so that its squares neither overflow nor underflow.
         scaled = finite / finite.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(finite.dtype).tiny)
         squares = scaled.square().sum((-2, -1))
         of_eigenvalues = torch.linalg.eigvals(scaled).abs().square().sum(-1)
@@ -76,15 +68,12 @@ def non_normality(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor,
 
 
 def vanilla_bound(gamma: float, norm: float, num_steps: int) -> Float[Tensor, " time"]:
-    """log10 of (gamma * norm)^(T-k) for k = 0..T, T the last of `num_steps` time steps: the bound of ||dh_T/dh_k||.
+    """Compute log10 of (gamma * norm)^(T-k), the bound of ||dh_T/dh_k||, for k = 0..T, T the last of `num_steps` steps.
 
-    Args:
-        gamma: Bound of |f'| in h_t = f(W_hh h_{t-1} + ...).
-        norm: Spectral norm of W_hh.
-        num_steps: Time steps.
+    `gamma` bounds |f'| in h_t = f(W_hh h_{t-1} + ...), `norm` is the spectral norm of W_hh.
 
     Returns:
-        The logarithms, 0 at the last time step.
+        Logarithms, 0 at the last time step.
     """
     lags = torch.arange(num_steps - 1, -1, -1, dtype=torch.float64)
     return torch.where(lags > 0, lags * torch.tensor(gamma * norm, dtype=torch.float64).log10(), 0)
@@ -92,7 +81,7 @@ def vanilla_bound(gamma: float, norm: float, num_steps: int) -> Float[Tensor, " 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What radius and norm of W_hh say of h_t = f(W_hh h_{t-1} + ...), |f'| at most gamma.
+    """Consequences of the radius and norm of W_hh for h_t = f(W_hh h_{t-1} + ...), |f'| at most gamma.
 
     Attributes:
         gamma: Bound of |f'|.
@@ -120,25 +109,14 @@ class Conditions:
     def eigenvalues_below(self) -> bool:
         """Whether gamma * radius < 1, the condition of the lessons, which proves nothing at a finite lag.
 
-        With f' = gamma at every step the product vanishes in the long run. With an f' that changes it need not:
-        diag(f') W can have larger eigenvalues than gamma W, and a W that is not normal lengthens vectors first.
+        With f' = gamma at every step the product vanishes in the long run. With a changing f' it need not: diag(f') W
+        can have larger eigenvalues than gamma W, and a W that is not normal lengthens vectors first.
         """
         return self.gamma * self.radius < 1
 
 
 def conditions(matrix: Float[Tensor, "rows columns"], gamma: float) -> Conditions:
-    """Both conditions for one recurrent matrix.
-
-    Args:
-        matrix: W_hh.
-        gamma: Bound of the activation's derivative.
-
-    Returns:
-        The figures.
-
-    Raises:
-        ConfigError: The matrix is not square or not finite.
-    """
+    """Compute both conditions for W_hh; raise ConfigError if the matrix is not square or not finite."""
     require_square("W_hh", matrix)
     if odd := int((~matrix.isfinite()).sum()):
         raise ConfigError(f"W_hh must hold finite numbers, got {odd} of {matrix.numel()} that are NaN or infinite.")

@@ -1,4 +1,4 @@
-"""The path that a layer's state takes through a sequence, in float64: what Jacobians are taken along."""
+"""Path of a layer's states through a sequence, in float64; Jacobians are taken along it."""
 
 import copy
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ Drive = Literal["task", "nothing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
-    """The states of one layer along given inputs.
+    """States of one layer along given inputs.
 
     Attributes:
         cell: The recurrence.
         weights: Its weights.
-        inputs: What the layer reads.
+        inputs: Inputs of the layer.
         initial: Every state before the first time step, each (replica, batch, hidden).
         states: Every state after every time step, each (time, replica, batch, hidden).
     """
@@ -54,28 +54,18 @@ class Trajectory:
 
     @property
     def state_size(self) -> int:
-        """Numbers that a sequence is continued from: all states of the cell together."""
+        """Numbers from which a sequence continues: all states of the cell together."""
         return len(self.initial) * self.hidden_size
 
     def block(self, state: str) -> slice:
-        """Where one state stands among the numbers of all states.
-
-        Args:
-            state: Its name, such as "c".
-
-        Returns:
-            The numbers' places.
-
-        Raises:
-            ConfigError: The cell has no such state.
-        """
+        """Return the place of one state among the numbers of all; raise ConfigError if the cell has no such state."""
         if state not in self.cell.states:
             raise ConfigError(f"state must be one of {', '.join(self.cell.states)} for this cell, got '{state}'.")
         first = self.cell.states.index(state) * self.hidden_size
         return slice(first, first + self.hidden_size)
 
     def replica(self, number: int) -> "Trajectory":
-        """That of one replica alone; the axis stays."""
+        """Return the path of one replica alone; the axis stays."""
         one = slice(number, number + 1)
         return Trajectory(
             cell=self.cell,
@@ -93,20 +83,7 @@ def trace(
     inputs: Float[Tensor, "time replica batch input"],
     initial: States | None = None,
 ) -> Trajectory:
-    """Run a cell over inputs.
-
-    Args:
-        cell: The recurrence.
-        weights: Its weights.
-        inputs: What it reads.
-        initial: The states to start from; zero if None.
-
-    Returns:
-        The path.
-
-    Raises:
-        ConfigError: There are no time steps.
-    """
+    """Run a cell over inputs, from `initial` or zero states; raise ConfigError if there are no time steps."""
     require_at_least("seq_len", len(inputs), 1)
     if initial is None:
         initial = cell.zero_state(inputs, _hidden_size(cell, weights, inputs.shape[-1]))
@@ -115,7 +92,7 @@ def trace(
 
 
 def in_double(network: Network) -> Network:
-    """A copy of a network in float64, without gradients of its own."""
+    """Return a copy of a network in float64, without gradients of its own."""
     return copy.deepcopy(network).double().requires_grad_(False)
 
 
@@ -123,16 +100,13 @@ def in_double(network: Network) -> Network:
 def network_trajectories(
     network: Network, inputs: Shaped[Tensor, "time replica batch ..."], *, drive: Drive = "task"
 ) -> list[Trajectory]:
-    """Run a network over inputs, from zero states.
+    """Run a network over inputs, token ids or features, from zero states; the network stays as it is.
 
-    Args:
-        network: Of any precision; it stays as it is.
-        inputs: Token ids or features, as the network reads them.
-        drive: "task" gives the layers what the inputs make of themselves; "nothing" gives every layer zeros, so that
-            it runs by itself, from a random state (standard normal, the same for every call).
+    With `drive` "nothing" every layer gets zeros and runs by itself, from a random state (standard normal, the same for
+    every call).
 
     Returns:
-        The path of every layer, the lowest first, in float64.
+        Path of every layer, the lowest first, in float64.
 
     Raises:
         ConfigError: There are no time steps.
@@ -158,7 +132,7 @@ def _random_state(zero: States) -> States:
 
 
 RANDOM_INPUTS = 4
-"""Features of the inputs of a random trajectory."""
+"""Input features of a random trajectory."""
 
 
 def random_trajectory(
@@ -170,15 +144,15 @@ def random_trajectory(
         cell: The recurrence.
         hidden_size: Units, at least 1.
         seq_len: Time steps, at least 1.
-        seed: Of weights and inputs, at least 0.
+        seed: Seed of weights and inputs, at least 0.
         radius: Spectral radius to which every square block of `weight_hh` is scaled, at least 0; None leaves the
             weights as torch.nn draws them, uniform in ±1/sqrt(hidden_size).
 
     Returns:
-        The path.
+        Path of the states.
 
     Raises:
-        ConfigError: An argument is out of range, or a cell without `weight_hh` is to have a radius.
+        ConfigError: An argument is out of range, or there is a radius for a cell without `weight_hh`.
     """
     require_size("hidden_size", hidden_size, 1)
     require_size("seq_len", seq_len, 1)
@@ -197,14 +171,10 @@ def random_trajectory(
 
 
 def with_radius(weight: Float[Tensor, "replica rows hidden"], radius: float) -> Float[Tensor, "replica rows hidden"]:
-    """Scale every square block of recurrent weights to a spectral radius.
-
-    Args:
-        weight: One square block per gate, below each other.
-        radius: At least 0.
+    """Scale every square block of recurrent weights, one per gate below each other, to a spectral radius.
 
     Returns:
-        The scaled weights; a block whose radius is 0 stays as it is.
+        Scaled weights; a block whose radius is 0 stays as it is.
 
     Raises:
         ConfigError: `radius` is negative or not finite.
@@ -217,7 +187,7 @@ def with_radius(weight: Float[Tensor, "replica rows hidden"], radius: float) -> 
 
 
 def _hidden_size(cell: Recurrence, weights: Weights, input_size: int) -> int:
-    """Units of a layer, from the shapes of its weights."""
+    """Return the units of a layer, from the shapes of its weights."""
     rows = weights["weight_ih"].shape[1]
     per_gate = cell.shapes(input_size, 2)["weight_ih"][0] // 2
     return rows // per_gate

@@ -1,10 +1,10 @@
-"""The gradient of the recurrent weights as the sum over time that it is.
+"""Gradient of the recurrent weights as a sum over time.
 
     dE/dW = sum over loss steps s, sum over source steps t <= s, of  dE_s/dW(t)
 
 W(t) is the copy of W that time step t uses, E_s the part of the loss that the output at s makes. A term reaches back
-over a lag s - t. Every term comes from the recurrence itself: a backward pass with the loss at s alone gives the
-adjoints, and then every time step is run as a sequence of its own with its own copy of the weights.
+over a lag s - t. The recurrence itself gives every term: a backward pass with the loss at s alone gives the adjoints,
+and then every time step is run as a sequence of its own with its own copy of the weights.
 """
 
 from collections.abc import Iterator
@@ -21,19 +21,18 @@ from rnnstudy.recurrence.scan import spans
 from rnnstudy.tasks.base import Batch, Task
 
 AT_ONCE = 1 << 22
-"""Numbers of all copies of the weights that are held at once: 32 MB."""
+"""Numbers of all copies of the weights held at once: 32 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What one output's loss does to one layer's weights, through each time step.
+    """Gradients of one output's loss with respect to one layer's weights, through each time step.
 
     Attributes:
-        loss_step: The time step s of the output.
-        layer: Which layer, 0 the lowest.
+        loss_step: Time step s of the output.
+        layer: Index of the layer, 0 the lowest.
         first: Time step of the first of `gradients`.
-        gradients: Weight name to dE_s/dW(t) for t = first, first + 1, ..., each (time, replica, ...), of the mean loss
-            over the batch.
+        gradients: dE_s/dW(t) of the batch's mean loss by weight name, t = first, first + 1, ...; (time, replica, ...).
     """
 
     loss_step: int
@@ -43,15 +42,12 @@ class Terms:
 
 
 def weight_terms(network: Network, task: Task, batch: Batch) -> Iterator[Terms]:
-    """All terms, for the loss step and then the layer, in runs of time steps that fit into memory.
+    """Yield all terms, by loss step and then layer, in runs of time steps that fit into memory.
 
-    Args:
-        network: Of any precision; it stays as it is.
-        task: Gives the loss.
-        batch: With a replica axis; read from zero states.
+    The batch has a replica axis and is read from zero states; the network stays as it is.
 
     Yields:
-        The terms, in float64. Their sum over everything is the gradient that training uses.
+        Terms in float64. Their sum over everything is the gradient that training uses.
     """
     graph = _Graph(network, task, batch)
     for index, loss_step in enumerate(batch.loss_steps.tolist()):
@@ -64,15 +60,10 @@ def weight_terms(network: Network, task: Task, batch: Batch) -> Iterator[Terms]:
 
 
 def weight_gradients(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
-    """The sum of all terms, by one backward pass: the gradient of the mean loss over the batch.
-
-    Args:
-        network: Of any precision; it stays as it is.
-        task: Gives the loss.
-        batch: With a replica axis; read from zero states.
+    """Compute the sum of all terms by one backward pass: the gradient of the mean loss over the batch.
 
     Returns:
-        Of each layer, weight name to gradient, in float64: with respect to the weights themselves, also where a model
+        Gradients by weight name for each layer, in float64: with respect to the weights themselves, also where a model
         makes them functions of other parameters.
     """
     graph = _Graph(network, task, batch)
@@ -84,10 +75,10 @@ def weight_gradients(network: Network, task: Task, batch: Batch) -> list[dict[st
 
 
 class _Graph:
-    """A network's forward pass in float64, from which adjoints can be asked for any adjoint of its outputs.
+    """A network's forward pass in float64, which turns any adjoint of its outputs into adjoints of its states.
 
     Attributes:
-        trajectories: Of every layer.
+        trajectories: Path of every layer.
         seeds: Derivative of the mean loss with respect to the outputs, (loss_step, replica, batch, output).
     """
 
@@ -103,15 +94,15 @@ class _Graph:
             self.seeds: Tensor = torch.autograd.grad(task.loss(leaf, batch).sum(), leaf)[0]
 
     def backward(self, seed: Tensor) -> list[States]:
-        """What reaches the states of every layer after every time step, given the adjoint of the outputs."""
+        """Return what reaches each layer's states after every time step, given the outputs' adjoint."""
         torch.autograd.grad(self._outputs, self._weights, seed, retain_graph=True, allow_unused=True)
         return [_arriving(*pair) for pair in zip(self.trajectories, self._recorders, strict=True)]
 
 
 def _arriving(trajectory: Trajectory, recorder: AdjointRecorder) -> States:
-    """What reaches every state after a time step from outside of that step.
+    """Return what reaches every state after a time step from outside of that step.
 
-    The output's adjoint is the total one. Another state's total has in it what arrives through the output of the same
+    The output's adjoint is the total one. Another state's total includes what arrives through the output of the same
     step, which running the step will add; so only what was carried back counts.
 
     Returns:
@@ -121,7 +112,7 @@ def _arriving(trajectory: Trajectory, recorder: AdjointRecorder) -> States:
     for name, states in zip(trajectory.cell.states, trajectory.states, strict=True):
         adjoint = recorder.adjoints.get(name)
         if adjoint is None:
-            # States that repeat an earlier one: what they carry is in that one's total already.
+            # A state that repeats an earlier one: that one's total already includes what it carries.
             found.append(torch.zeros_like(states))
         else:
             found.append(adjoint.total if name == trajectory.cell.states[0] else adjoint.carried)
@@ -135,7 +126,7 @@ def _spans(trajectory: Trajectory, num_steps: int) -> list[range]:
 
 @torch.enable_grad()
 def _through_each_step(trajectory: Trajectory, adjoints: States, steps: range) -> dict[str, Tensor]:
-    """Gradients of the copies of the weights that `steps` use, given what reaches the states after them."""
+    """Return the gradients of the copies of the weights that `steps` use, given the adjoints after them."""
     during, count = slice(steps.start, steps.stop), len(steps)
 
     def copies(weight: Tensor) -> Tensor:

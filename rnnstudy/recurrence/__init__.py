@@ -1,1 +1,1 @@
-"""The engine: cells unrolled over time, with the exact adjoint of every hidden state."""
+"""Engine: cells unrolled over time, with the exact adjoint of every hidden state."""

@@ -17,11 +17,11 @@ class Activation:
     """A nonlinearity, and its derivative in two parts: what can be computed for many steps at once, and the rest.
 
     Args:
-        gain: What the pre-activation is multiplied by before `apply`.
-        apply: Of the pre-activation, which may be overwritten, and the threshold, if it has one; into the last one.
-        slope: Of the output, into the second argument.
-        through: Of the slope, overwritten, and the adjoint of the output: the adjoint of the pre-activation.
-        has_threshold: Whether every unit has a threshold of its own, which is learnt.
+        gain: Factor of the pre-activation before `apply`.
+        apply: Maps the pre-activation, which may be overwritten, and the threshold, if any, into the last argument.
+        slope: Computes the first part of the derivative from the output, into the second argument.
+        through: Turns the slope, overwritten, and the adjoint of the output into the adjoint of the pre-activation.
+        has_threshold: Whether every unit learns a threshold of its own.
     """
 
     gain: int = 1
@@ -31,7 +31,7 @@ class Activation:
     has_threshold: bool = False
 
     def derivative(self, output: Tensor) -> Tensor:
-        """Its derivative with respect to the pre-activation, where it put out `output`; a new tensor."""
+        """Return the derivative with respect to the pre-activation where the output is `output`; a new tensor."""
         slope = torch.empty_like(output)
         self.slope(output, slope)
         return self.through(slope, torch.ones_like(output))
@@ -80,7 +80,7 @@ ACTIVATIONS: dict[Nonlinearity, Activation] = {
         has_threshold=True,
     ),
 }
-"""As in torch: relu'(0) = 0, and no gradient passes a relu that is off, not even one that is not finite.
+"""Activations by name; as in torch, relu'(0) = 0, and a relu that is off passes no gradient, not even a non-finite one.
 
 modReLU (Arjovsky, Shah & Bengio, Unitary evolution recurrent neural networks, 2016, arXiv:1511.06464, section 4.2;
 here of real numbers) is sign(a) relu(|a| + threshold): it keeps the sign, and with the threshold 0 everything.

@@ -1,4 +1,4 @@
-"""The gated recurrent unit."""
+"""Gated recurrent unit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ _aten = torch.ops.aten
 
 @dataclass(frozen=True, kw_only=True)
 class GRURecurrence(scan.Scanned):
-    """The GRU of torch.nn.GRU: gates r z n, the reset gate applied after the recurrent product.
+    """GRU of torch.nn.GRU: gates r z n, the reset gate applied after the recurrent product.
 
     n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn)) and h_t = (1 - z_t) n_t + z_t h_{t-1}. With layer
     normalisation the pre-activations of r and z and both parts of that of n, all without biases, are normalised over
-    the units, multiplied by learnt gains (in the order r, z, recurrent part of n, other part of n), and the biases
+    the units. Learnt gains (in the order r, z, recurrent part of n, other part of n) multiply them; then the biases
     are added.
 
     References:
         Cho et al., Learning phrase representations, 2014 (arXiv:1406.1078), version 1: this place of the reset
         gate; the published version applies it before the product.
-        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450): there inputs and states are normalised by
+        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450), which normalises inputs and states by
         themselves, and r and z together.
 
     Args:
@@ -61,7 +61,7 @@ class GRURecurrence(scan.Scanned):
         factors, kept = [1, 1, 2, 2], num_steps if keep else 1
         norm, bias = norm_of(weights.get("gain"), _pack_bias(bias_ih, bias_hh), h0, num_steps=kept, factors=factors)
         packed = _pack(weight_ih, weight_hh, bias)
-        # Kept: in three blocks r, z and twice the recurrent part of n; and n itself.
+        # Kept: three blocks (r, z and twice the recurrent part of n), and n itself.
         gates = buffers.empty((kept, *h0.shape[:2], 3 * size), h0)
         new = buffers.empty((kept, *h0.shape), h0)
         scaled = packed if norm else scan.scale_blocks(packed, factors)
@@ -138,7 +138,7 @@ class GRURecurrence(scan.Scanned):
 
 
 def _pack(weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Float[Tensor, "replica rows joint"]:
-    """Four blocks of rows: r, z, and the two parts of n between which r stands, the recurrent one before the other."""
+    """Pack four blocks of rows: r, z, and the two parts of n, first the recurrent one, which r multiplies."""
     rows, input_size = weight_ih.shape[1:]
     size = rows // 3
     gates, recurrent, of_input = slice(0, 2 * size), slice(2 * size, 3 * size), slice(3 * size, 4 * size)
@@ -151,17 +151,17 @@ def _pack(weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Float[Tensor, "
 
 
 def _pack_bias(bias_ih: Tensor, bias_hh: Tensor) -> Float[Tensor, "replica rows"]:
-    """The biases of these four blocks."""
+    """Pack the biases of these four blocks."""
     of_ih, of_hh = bias_ih.chunk(3, dim=1), bias_hh.chunk(3, dim=1)
     return torch.cat([of_ih[0] + of_hh[0], of_ih[1] + of_hh[1], of_hh[2], of_ih[2]], dim=1)
 
 
 def _of_input(gradient: Float[Tensor, "replica rows ..."]) -> Tensor:
-    """Take, from the gradients of these four blocks, those of r, z, and the part of n that the input enters."""
+    """Return, from the gradients of these four blocks, those of r, z, and the part of n that the input enters."""
     size = gradient.shape[1] // 4
     return torch.cat([gradient[:, : 2 * size], gradient[:, 3 * size :]], dim=1)
 
 
 def _of_state(gradient: Float[Tensor, "replica rows ..."]) -> Tensor:
-    """Those of r, z, and the part of n that the state enters."""
+    """Return those of r, z, and the part of n that the state enters."""
     return gradient[:, : 3 * (gradient.shape[1] // 4)]

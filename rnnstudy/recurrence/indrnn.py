@@ -1,4 +1,4 @@
-"""The independently recurrent network's recurrence."""
+"""Recurrence of the independently recurrent network."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,13 +18,13 @@ Rectifier = Literal["relu", "tanh"]
 
 @dataclass(frozen=True, kw_only=True)
 class IndRNNRecurrence(scan.Scanned):
-    """h_t = f(W_ih x_t + b + u * h_{t-1}), u one number a unit: every unit sees only itself of the state.
+    """h_t = f(W_ih x_t + b + u * h_{t-1}), u one number per unit: each unit sees only its own state.
 
     References:
         Li, Li, Cook, Zhu & Gao, Independently recurrent neural network, 2018 (arXiv:1803.04831), equation 2.
 
     Args:
-        nonlinearity: The activation f.
+        nonlinearity: Activation f.
     """
 
     nonlinearity: Rectifier = "relu"

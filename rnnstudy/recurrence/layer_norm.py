@@ -15,8 +15,7 @@ EPSILON = 1e-5
 class LayerNorm:
     """a -> gain * (a - mean(a)) / std(a) + bias, over the units of each block of pre-activations.
 
-    The mean and the variance are those of one sequence at one time step. Without bias of their own before it, the
-    pre-activations get theirs here.
+    Mean and variance are those of one sequence at one time step. The pre-activations have no bias before this one.
     """
 
     def __init__(
@@ -28,15 +27,7 @@ class LayerNorm:
         num_steps: int,
         factors: Sequence[int],
     ) -> None:
-        """Make room for what the way back needs.
-
-        Args:
-            gain: Of every row.
-            bias: Of every row.
-            like: A state.
-            num_steps: For how many steps to keep it; 1 if no gradient is wanted.
-            factors: Of each block: what the result is to be multiplied by.
-        """
+        """Make room for `num_steps` steps, 1 without gradients; `factors` multiply the result of each block."""
         self._size, blocks = like.shape[-1], len(factors)
         self._gain = gain.unsqueeze(1).clone()
         factor = gain.new_tensor(factors).repeat_interleave(self._size)
@@ -47,7 +38,7 @@ class LayerNorm:
         self._zero, self._one = torch.zeros_like(self._scale[0]), torch.ones_like(self._scale[0])
 
     def forward(self, time_step: int, values: Tensor, first: int = 0) -> Tensor:
-        """Normalise the pre-activations of a step, (replica, batch, rows), in place, from the block `first` on."""
+        """Normalise a step's pre-activations, (replica, batch, rows), in place, from the block `first` on."""
         kept = time_step if len(self._normal) > 1 else 0
         last = first + values.shape[-1] // self._size
         rows = slice(first * self._size, last * self._size)
@@ -64,12 +55,12 @@ class LayerNorm:
         self._of_gain, self._of_bias = self._gain.new_zeros(shape), self._gain.new_zeros(shape)
 
     def backward(self, time_step: int, delta: Float[Tensor, "replica batch rows"]) -> Tensor:
-        """Turn the adjoint of what `forward` gave, without factors, into that of what it got, in place."""
+        """Turn the adjoint of what `forward` returned, without factors, into that of its input, in place."""
         normal = self._normal[time_step]
         self._of_gain.addcmul_(delta, normal.flatten(-2))
         self._of_bias.add_(delta)
         through = (delta * self._gain).unflatten(-1, (-1, self._size))
-        # Of normalised values as if they were the original ones: their mean is 0 and their scale 1.
+        # Take the normalised values for the original ones: their mean is 0 and their scale 1.
         through, _, _ = torch.ops.aten.native_layer_norm_backward(
             through, normal, [self._size], self._zero, self._one, None, None, [True, False, False]
         )
@@ -89,7 +80,7 @@ def norm_of(
     num_steps: int,
     factors: Sequence[int],
 ) -> tuple[LayerNorm | None, Float[Tensor, "replica rows"]]:
-    """Give the `LayerNorm` of a gain, if there is one, and the bias that is left to be added without it."""
+    """Return the `LayerNorm` of a gain, None without one, and the bias that is left to be added without it."""
     if gain is None:
         return None, bias
     return LayerNorm(gain, bias, like, num_steps=num_steps, factors=factors), torch.zeros_like(bias)
@@ -102,11 +93,11 @@ def normalise(
     *,
     blocks: int,
 ) -> Float[Tensor, "time replica batch rows"]:
-    """What a `LayerNorm` of so many blocks makes of all time steps at once; without a gain, only adds the biases."""
+    """Normalise all time steps at once as a `LayerNorm` of so many blocks does; without a gain only add the biases."""
     if gain is None:
         return sums + bias.unsqueeze(1)
     time, _, batch, rows = sums.shape
-    # Time goes into the batch: every sequence at every time step is normalised by itself.
+    # Time joins the batch: every sequence at every time step is normalised by itself.
     folded = sums.transpose(0, 1).flatten(1, 2)
     norm = LayerNorm(gain, bias, folded[..., : rows // blocks], num_steps=1, factors=[1] * blocks)
     return norm.forward(0, folded).unflatten(1, (time, batch)).transpose(0, 1)

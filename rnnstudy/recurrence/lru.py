@@ -1,4 +1,4 @@
-"""The linear recurrent unit: a diagonal linear recurrence of complex numbers."""
+"""Linear recurrent unit: a diagonal linear recurrence of complex numbers."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,16 @@ from rnnstudy.recurrence.base import States, Weights
 
 
 def eigenvalues(log_decay: Tensor, log_phase: Tensor) -> Tensor:
-    """Lambda = exp(-exp(log_decay) + i exp(log_phase)), complex; its size is never above 1, whatever is learnt."""
+    """Return Lambda = exp(-exp(log_decay) + i exp(log_phase)), complex; |Lambda| never exceeds 1."""
     return torch.polar(torch.exp(-torch.exp(log_decay)), torch.exp(log_phase))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LRURecurrence(scan.Scanned):
-    """z_t = Lambda z_{t-1} + exp(log_scale) (B x_t), diagonal and complex; h_t holds real and imaginary part in turn.
+    """z_t = Lambda z_{t-1} + exp(log_scale) (B x_t), diagonal and complex; Lambda as in `eigenvalues`.
 
-    A state of n units is n / 2 complex numbers: units 2k and 2k + 1 are the real and the imaginary part of z_k, and
-    rows 2k and 2k + 1 of weight_ih those of row k of B. A real linear map of h_t is Re(C z_t) with a complex C.
-    Lambda = exp( -exp(log_decay) + i exp(log_phase)).
+    A state of n units is n / 2 complex numbers: units 2k and 2k + 1 of h_t are the real and the imaginary part of z_k,
+    and rows 2k and 2k + 1 of weight_ih those of row k of B. A real linear map of h_t is Re(C z_t) with a complex C.
 
     References:
         Orvieto et al., Resurrecting recurrent neural networks for long sequences, 2023 (arXiv:2303.06349), section 3

@@ -1,4 +1,4 @@
-"""The long short-term memory recurrence."""
+"""Long short-term memory recurrence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ _aten = torch.ops.aten
 
 @dataclass(frozen=True, kw_only=True)
 class LSTMRecurrence(scan.Scanned):
-    """The LSTM of torch.nn.LSTM: gates i f g o, no peepholes.
+    """LSTM of torch.nn.LSTM: gates i f g o, no peepholes.
 
-    c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t). With layer normalisation each gate's pre-activation without its
-    biases, W x_t + U h_{t-1}, is normalised over the units, multiplied by a learnt gain, and the biases are added.
+    c_t = f_t c_{t-1} + i_t g_t and h_t = o_t tanh(c_t). With layer normalisation each gate's pre-activation without
+    biases, W x_t + U h_{t-1}, is normalised over the units and multiplied by a learnt gain; then the biases are added.
 
     References:
         Hochreiter & Schmidhuber, Long short-term memory, 1997; Gers, Schmidhuber & Cummins, Learning to forget,
         2000: the forget gate.
-        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450): there inputs and states are normalised by
-        themselves, all gates together, and the cell state too; here each gate's sum, and the cell state is left alone.
+        Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450), which normalises inputs and states by
+        themselves, all gates together, and the cell state too; here each gate's sum, and not the cell state.
 
     Args:
         layer_norm: Whether to normalise the pre-activations.
@@ -65,7 +65,7 @@ class LSTMRecurrence(scan.Scanned):
         norm, bias = norm_of(weights.get("gain"), bias_ih + bias_hh, h0, num_steps=kept, factors=factors)
         packed = scan.pack(weight_ih, weight_hh, bias)
         product = StepProduct(packed if norm else scan.scale_blocks(packed, factors), h0.shape[1])
-        # Kept: the sigmoid of all four blocks, in the third of twice its argument: g = tanh(a) = 2 sigmoid(2a) - 1.
+        # Kept: the sigmoid of all four blocks, the third of twice its argument: g = tanh(a) = 2 sigmoid(2a) - 1.
         gates = buffers.empty((kept, *h0.shape[:2], 4 * size), h0)
         cell = buffers.empty((num_steps + 1, *h0.shape), h0)
         cell[0].copy_(c0)

@@ -20,7 +20,7 @@ from rnnstudy.recurrence.base import Activated, States, Weights
 class ResidualRecurrence(scan.Scanned):
     """h_t = keep * h_{t-1} + rate * tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
-    "leaky" keeps 1 - rate of the state (with the rate 1 it is the vanilla recurrence), "residual" keeps all of it.
+    "leaky" keeps 1 - rate of the state (the vanilla recurrence at rate 1), "residual" keeps all of it.
 
     References:
         Jaeger, Lukosevicius, Popovici & Siewert, Optimization and applications of echo state networks with
@@ -28,8 +28,8 @@ class ResidualRecurrence(scan.Scanned):
         Chang, Chen, Haber & Chi, AntisymmetricRNN, 2019 (arXiv:1902.09689), equation 5: "residual", an Euler step.
 
     Args:
-        variant: What is kept.
-        rate: The share that is new, above 0; at most 1 if leaky.
+        variant: Rule for what is kept.
+        rate: Share that is new, above 0; at most 1 if leaky.
     """
 
     variant: Literal["leaky", "residual"] = "leaky"
@@ -43,7 +43,7 @@ class ResidualRecurrence(scan.Scanned):
 
     @property
     def keep(self) -> float:
-        """The share of the state that is kept."""
+        """Share of the state that is kept."""
         return 1 - self.rate if self.variant == "leaky" else 1.0
 
     @override

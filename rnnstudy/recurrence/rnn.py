@@ -1,4 +1,4 @@
-"""The vanilla (Elman) recurrence."""
+"""Vanilla (Elman) recurrence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from rnnstudy.recurrence.layer_norm import norm_of
 
 @dataclass(frozen=True, kw_only=True)
 class RNNRecurrence(scan.Scanned):
-    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), as torch.nn.RNN, and with other activations.
+    """h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), as torch.nn.RNN, also with other activations.
 
     With layer normalisation h_t = f(gain * norm(W_ih x_t + W_hh h_{t-1}) + b_ih + b_hh), norm over the units.
 
@@ -27,7 +27,7 @@ class RNNRecurrence(scan.Scanned):
         Ba, Kiros & Hinton, Layer normalization, 2016 (arXiv:1607.06450), equation 4.
 
     Args:
-        nonlinearity: The activation f; "modrelu" has a learnt threshold for each unit.
+        nonlinearity: Activation f; "modrelu" has a learnt threshold for each unit.
         layer_norm: Whether to normalise the pre-activations.
     """
 

@@ -1,11 +1,11 @@
-"""The frame in which every cell is scanned: how steps are laid out in memory, gone back through, and summed.
+"""Frame in which every cell is scanned: memory layout of the steps, the way back through them, and the sums.
 
-A cell gives its loop over the steps, `Scanned.forward_scan`, and its loop back, `Scanned.backward_scan`; the autograd
-function, the parts of the adjoint, recording and editing are the same for all and stand here.
+A cell provides its loop over the steps, `Scanned.forward_scan`, and its loop back, `Scanned.backward_scan`. The
+autograd function, the parts of the adjoint, recording and editing are here, the same for all.
 
-A step back is kept short. What of it does not depend on the adjoint, the slopes of all gates, is computed for a run of
-steps at once; a step then multiplies slopes by adjoints, in place, and carries the product on. The products of a chunk
-of steps enter the weight gradient together.
+A step back is kept short. The slopes of all gates, which do not depend on the adjoint, are computed for a run of steps
+at once. A step then multiplies slopes by adjoints, in place, and carries the product on. The products of a chunk of
+steps enter the weight gradient together.
 """
 
 from abc import abstractmethod
@@ -24,29 +24,27 @@ from rnnstudy.recurrence.base import Adjoint, Direct, Recurrence, ScanOptions, S
 from rnnstudy.recurrence.layer_norm import LayerNorm
 
 CHUNK_ELEMENTS = 1 << 17
-"""Backward steps are gathered until they hold about this many numbers per replica (512 kB in float32, so they stay in
-the cache), then enter the weight gradient in one matrix product."""
+"""Numbers per replica, about, that backward steps gather for one matrix product: 512 kB of float32 fit the cache."""
 
 MINUS_ONE = torch.tensor(-1.0, device="cpu")
-"""For 2x - 1 in one operation; without axes, so that it goes with every device and dtype."""
+"""For 2x - 1 in one operation; without axes, so that it fits every device and dtype."""
 
 SPAN = 48
-"""Time steps of a run, at whose start the views of all its steps are made: many more live objects would call Python's
-garbage collector."""
+"""Time steps of a run, whose views are made at its start: many more live objects would trigger garbage collection."""
 
 SPAN_ELEMENTS = 1 << 19
-"""Numbers that a run of backward steps computes at once, of all replicas: 2 MB in float32."""
+"""Numbers that a run of backward steps computes at once, over all replicas: 2 MB in float32."""
 
 
 class Joint:
-    """Inputs, a constant one and the previous state side by side, so that one product serves a whole step.
+    """Inputs, a constant one and the previous state side by side: row t is [x_t, 1, h_{t-1}].
 
-    Row t is [x_t, 1, h_{t-1}]: with weights [W_ih, b, W_hh] a step's pre-activation, its weight gradient and its
-    bias gradient are one matrix product each.
+    With weights [W_ih, b, W_hh] a step's pre-activation, its weight gradient and its bias gradient are one matrix
+    product each.
     """
 
     def __init__(self, inputs: Float[Tensor, "time replica batch input"], h0: Tensor) -> None:
-        """Copy the inputs in; states are written in by the forward scan through `hidden`."""
+        """Copy the inputs in; the forward scan writes the states through `hidden`."""
         num_steps, replicas, batch, self.input_size = inputs.shape
         self.values = buffers.empty((num_steps + 1, replicas, batch, self.input_size + 1 + h0.shape[-1]), h0)
         self.values[:num_steps, ..., : self.input_size].copy_(inputs)
@@ -56,17 +54,17 @@ class Joint:
 
 
 AFFINE = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-"""The weights of a cell of torch.nn, in its order."""
+"""Weights of a cell of torch.nn, in its order."""
 
 
 def affine_shapes(gates: int, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights of a cell of torch.nn."""
+    """Return the shapes of the weights of a cell of torch.nn."""
     rows = gates * hidden_size
     return dict(zip(AFFINE, ((rows, input_size), (rows, hidden_size), (rows,), (rows,)), strict=True))
 
 
 def affine(weights: Weights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The weights of a cell of torch.nn, in its order."""
+    """Return the weights of a cell of torch.nn, in its order."""
     return weights["weight_ih"], weights["weight_hh"], weights["bias_ih"], weights["bias_hh"]
 
 
@@ -75,12 +73,12 @@ def pack(
     weight_hh: Float[Tensor, "replica rows state"],
     bias: Float[Tensor, "replica rows"],
 ) -> Float[Tensor, "replica rows joint"]:
-    """Weights in the order of a `Joint` row."""
+    """Return the weights in the order of a `Joint` row."""
     return torch.cat([weight_ih, bias.unsqueeze(-1), weight_hh], dim=-1)
 
 
 def scale_blocks(packed: Float[Tensor, "replica rows joint"], factors: Sequence[int]) -> Tensor:
-    """Multiply each block of rows by its factor; a new tensor."""
+    """Multiply each block of rows by its factor; return a new tensor."""
     scaled = packed.clone()
     for block, factor in zip(scaled.chunk(len(factors), dim=1), factors, strict=True):
         if factor != 1:
@@ -89,19 +87,19 @@ def scale_blocks(packed: Float[Tensor, "replica rows joint"], factors: Sequence[
 
 
 def per_step(buffer: Tensor, steps: range) -> Sequence[Tensor]:
-    """Views of a buffer, one for each of `steps`; a buffer of one step is shared by all."""
+    """Return a view of a buffer for each of `steps`; all share a buffer of one step."""
     if len(buffer) == 1:
         return [buffer[0]] * len(steps)
     return buffer[steps.start : steps.stop].unbind(0)
 
 
 def spans(num_steps: int, length: int = SPAN) -> list[range]:
-    """Time steps in runs of bounded length."""
+    """Return the time steps in runs of bounded length."""
     return [range(start, min(start + length, num_steps)) for start in range(0, num_steps, length)]
 
 
 def step_by_step(num_steps: int, *buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Go through the time steps; gives the view of each buffer at each step."""
+    """Yield the view of each buffer at each time step."""
     for steps in spans(num_steps):
         yield from zip(*(per_step(buffer, steps) for buffer in buffers), strict=True)
 
@@ -111,7 +109,7 @@ def project(
     weight: Float[Tensor, "replica hidden input"],
     bias: Float[Tensor, "replica hidden"] | None = None,
 ) -> Float[Tensor, "time replica batch hidden"]:
-    """W x_t + b of all time steps at once, differentiably: for cells that need no other product."""
+    """Return W x_t + b of all time steps at once, differentiably: for cells that need no other product."""
     time, _, batch, _ = inputs.shape
     rows = inputs.transpose(0, 1).flatten(1, 2)
     products = torch.bmm(rows, weight.transpose(1, 2))
@@ -122,19 +120,14 @@ def project(
 
 @dataclass(frozen=True, kw_only=True)
 class BackwardSpan:
-    """A run of time steps on the way back.
-
-    Attributes:
-        steps: The time steps; to be gone through from the last to the first.
-        deltas: Room for what reaches the pre-activations at these steps.
-    """
+    """Run of time steps to go back through, last to first, with room for what reaches their pre-activations."""
 
     steps: range
     deltas: Float[Tensor, "time replica batch rows"]
 
     @property
     def during(self) -> slice:
-        """The time steps, to take them out of a buffer."""
+        """The time steps, as a slice of a buffer."""
         return slice(self.steps.start, self.steps.stop)
 
 
@@ -149,30 +142,15 @@ class PackedGradient:
         *,
         of_inputs: bool,
     ) -> None:
-        """Start from zero.
-
-        Args:
-            values: Values of the `Joint`.
-            packed: The weights.
-            input_size: Features of the inputs.
-            of_inputs: Whether the inputs want a gradient.
-        """
+        """Start from zero, given the values of the `Joint` and the packed weights."""
         self._values, self._packed, self._input_size = values, packed, input_size
         self._turned = packed.new_zeros(packed.shape[0], packed.shape[2], packed.shape[1])
         self.inputs = values.new_empty(len(values) - 1, *values.shape[1:3], input_size) if of_inputs else None
 
     def spans(self, like: Float[Tensor, "replica batch hidden"]) -> Iterator[BackwardSpan]:
-        """Go back through time, in chunks of steps whose deltas enter the weight gradient by one product.
-
-        Chunks depend on the sizes of one replica alone, so that no replica's sums depend on how many there are.
-
-        Args:
-            like: A state.
-
-        Yields:
-            The runs of a chunk, short enough for the cache, the last first; the caller fills their deltas.
-        """
+        """Yield the runs of each chunk, the last first, sized for the cache; the caller fills their deltas."""
         (replicas, batch, _), rows, num_steps = like.shape, self._packed.shape[1], len(self._values) - 1
+        # Chunks depend on the sizes of one replica alone: no replica's sums depend on how many there are.
         length = max(1, min(num_steps, CHUNK_ELEMENTS // (batch * rows)))
         run = max(1, min(SPAN, SPAN_ELEMENTS // (replicas * batch * rows)))
         room = buffers.empty((replicas, length, batch, rows), like)
@@ -193,7 +171,7 @@ class PackedGradient:
 
     @property
     def packed(self) -> Float[Tensor, "replica rows joint"]:
-        """The gradient of the packed weights."""
+        """Gradient of the packed weights."""
         return self._turned.transpose(1, 2)
 
     def affine(self, norm: LayerNorm | None = None) -> dict[str, Tensor]:
@@ -205,19 +183,14 @@ class PackedGradient:
 
 
 def tanh_of_half(doubled: Tensor, out: Tensor) -> Tensor:
-    """tanh(a), given 2a, which is overwritten: 2 sigmoid(2a) - 1 is several times faster on a CPU than torch's tanh.
-
-    In float32 its absolute error stays below 2e-7, that of torch's tanh below 4e-8. What is lost is the relative
-    precision of states near zero, not that of gradients, which depend on 1 - tanh(a)^2.
-
-    Returns:
-        `out`.
-    """
+    """Return tanh(a) in `out`, given 2a, overwritten: 2 sigmoid(2a) - 1 is several times faster on a CPU than tanh."""
+    # In float32 its absolute error stays below 2e-7, torch's below 4e-8. States near zero lose relative precision;
+    # gradients, which depend on 1 - tanh(a)^2, do not.
     return torch.add(MINUS_ONE, doubled.sigmoid_(), alpha=2, out=out)
 
 
 class Carried:
-    """What travels back in time for one state: all steps when recorded, one reused buffer when not."""
+    """Adjoint of one state on its way back in time: of all steps when recorded, else in one reused buffer."""
 
     def __init__(self, like: Float[Tensor, "replica batch hidden"], num_steps: int, *, recorded: bool) -> None:
         """Start from zero at the last time step."""
@@ -230,19 +203,19 @@ class Carried:
         return per_step(self.values, range(time_step - 1, time_step))[0] if time_step else self.initial
 
     def views(self, steps: range) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Where the adjoint that arrives at each of `steps` stands, and where the one that leaves it goes."""
+        """Return, for each of `steps`, the places of the adjoint that arrives and of the one that leaves."""
         arriving = per_step(self.values, steps)
         return arriving, [self.leaving(steps.start), *arriving[:-1]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardScan:
-    """States that a scan has found, with what it leaves for the way back.
+    """States that a scan found at every time step, and what it leaves for the way back.
 
     Attributes:
         states: Every state at every time step.
         kept: What the way back needs, the memory of the first state first.
-        norm: The layer normalisation, if there is one.
+        norm: Layer normalisation, if any.
     """
 
     states: States
@@ -262,14 +235,14 @@ class BackwardScan:
     """One way back through the steps of a scan.
 
     Attributes:
-        kept: What the forward scan left.
-        norm: Its layer normalisation, if there is one.
+        kept: Tensors that the forward scan left.
+        norm: Its layer normalisation, if any.
         input_size: Features of the inputs.
         num_steps: Time steps.
-        like: A state, (replica, batch, hidden), without values that last.
+        like: A state, (replica, batch, hidden), whose values do not last.
         recorded: Whether adjoints are recorded.
-        others: What arrives from outside at the states other than the first.
-        carried: What travels back for the first state.
+        others: Adjoints that arrive from outside at the states other than the first.
+        carried: Adjoint that travels back for the first state.
     """
 
     def __init__(self, ctx: Any, grad_outputs: Sequence[Tensor | None]) -> None:
@@ -286,23 +259,14 @@ class BackwardScan:
             self.norm.begin_backward()
 
     def carry(self, state: str, direct: Direct) -> Carried:
-        """Make room for what travels back for a state, which the recorder, if there is one, then keeps."""
+        """Make room for what travels back for a state; the recorder, if any, keeps it."""
         carried = Carried(self.like, self.num_steps, recorded=self.recorded)
         if self.recorded:
             self._options.recorder.adjoints[state] = Adjoint(carried=carried.values, source=direct)
         return carried
 
     def gradient(self, values: Tensor, packed: Tensor, rows: int | None = None) -> tuple[PackedGradient, StepProduct]:
-        """Make what sums the gradient of packed weights, and the product that carries on through their W_hh.
-
-        Args:
-            values: Of the `Joint`.
-            packed: The weights.
-            rows: How many of their rows the state before enters, all unless told.
-
-        Returns:
-            The gradient, zero so far, and the product.
-        """
+        """Return a zero gradient of packed weights, and the product back through W_hh (`rows` rows of it, or all)."""
         back = packed[:, :rows, self.input_size + 1 :].transpose(1, 2)
         gradient = PackedGradient(values, packed, self.input_size, of_inputs=self._of_inputs)
         return gradient, StepProduct(back, self.like.shape[1])
@@ -314,16 +278,16 @@ class BackwardScan:
         totals: Sequence[Tensor] | None = None,
         beside: Callable[[int], Iterable[Tensor]] = _none,
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Go back through a run of steps, from the last to the first; edits what the caller has carried on.
+        """Go back through a run of steps, last to first, and edit what the caller has carried on.
 
         Args:
             steps: The time steps.
-            totals: Where the totals go, one for each step, instead of into room that is used again.
-            beside: From a time step to what leaves it for the states other than the first.
+            totals: Room for the total of each step; None uses the same room again.
+            beside: Maps a time step to what leaves it for the states other than the first.
 
         Yields:
-            The place of the step in the run, the total adjoint of the first state there, and where the part goes that
-            is carried to the step before. Where nothing is added and nothing recorded, the two share their memory.
+            Place of the step in the run, total adjoint of the first state there, and room for the part that is carried
+            to the step before. Where nothing is added and nothing recorded, the two share their memory.
         """
         edit = self._options.edit
         arriving, leaving = self.carried.views(steps)
@@ -338,40 +302,23 @@ class BackwardScan:
 
 
 class Scanned(Recurrence):
-    """A recurrence by two loops over the time steps, one forwards and one back."""
+    """Recurrence by two loops over the time steps, one forwards and one back."""
 
     def prepared(
         self, inputs: Float[Tensor, "time replica batch input"], weights: Weights
     ) -> tuple[Float[Tensor, "time replica batch features"], Weights]:
-        """Turn inputs and weights, differentiably and for all steps at once, into what the loops are given."""
+        """Turn inputs and weights, differentiably and for all steps at once, into the loops' arguments."""
         return inputs, weights
 
     @abstractmethod
     def forward_scan(
         self, inputs: Float[Tensor, "time replica batch features"], state: States, weights: Weights, *, keep: bool
     ) -> ForwardScan:
-        """Run the cell over a sequence.
-
-        Args:
-            inputs: As `prepared` gave them.
-            state: Where to start.
-            weights: As `prepared` gave them.
-            keep: Whether a way back can follow, so that activations must be kept.
-
-        Returns:
-            The states, and what the way back needs.
-        """
+        """Run the cell on what `prepared` returned; `keep` the activations if a way back can follow."""
 
     @abstractmethod
     def backward_scan(self, back: BackwardScan) -> Gradients:
-        """Go back through the sequence.
-
-        Args:
-            back: What arrives at every step, and where what is carried on goes.
-
-        Returns:
-            The gradients of everything that `forward_scan` was given.
-        """
+        """Go back through the sequence; return the gradients of everything that `forward_scan` was given."""
 
     @override
     def scan(
@@ -389,7 +336,7 @@ class Scanned(Recurrence):
 
 
 class _Scan(torch.autograd.Function):
-    """The scan of any cell, as autograd sees it."""
+    """Scan of any cell, as autograd sees it."""
 
     @staticmethod
     @override
@@ -414,7 +361,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     @override
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
-        # Of a backward pass that is itself differentiated, the result would be wrong, not merely slow.
+        # Differentiating this backward pass would give a wrong result, not merely a slow one.
         if torch.is_grad_enabled():
             raise RuntimeError("A recurrence cannot be differentiated twice: call backward without create_graph=True.")
         of_inputs, of_state, of_weights = ctx.cell.backward_scan(BackwardScan(ctx, grad_outputs))

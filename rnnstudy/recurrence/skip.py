@@ -1,4 +1,4 @@
-"""The recurrence with a skip connection through time."""
+"""Recurrence with a skip connection through time."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ from rnnstudy.recurrence.base import Activated, States, Weights
 class SkipRecurrence(scan.Scanned):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh + W_skip h_{t-skip}).
 
-    A sequence is continued from the last `skip` hidden states: beside h_t these are the states "h-1" to "h-(skip-1)",
-    "h-k" at time step t being h_{t-k}. Their adjoints are what travels back on the skip connections; dL/dh_t has all
-    that reaches h_t through t + 1 and through t + skip.
+    A sequence continues from the last `skip` hidden states: h_t, and the states "h-1" to "h-(skip-1)", where "h-k" at
+    time step t is h_{t-k}. Their adjoints travel back on the skip connections; dL/dh_t has all that reaches h_t through
+    t + 1 and through t + skip.
 
     References:
         Lin, Horne, Tino & Giles, Learning long-term dependencies in NARX recurrent neural networks, 1996.
@@ -87,7 +87,7 @@ class SkipRecurrence(scan.Scanned):
         skip, size, activation = self.skip, back.like.shape[-1], ACTIVATIONS["tanh"]
         hidden = values[skip:, ..., back.input_size + 1 : back.input_size + 1 + size]
         gradient, product = back.gradient(values[skip - 1 :], packed)
-        # What a step sends back to the last state and to the skipped one; the second part is on its way for a while.
+        # What a step sends back to the last state and to the skipped one; the second takes several steps to arrive.
         sent = back.like.new_zeros(*back.like.shape[:2], 2 * size)
         travelling = deque(torch.zeros_like(sent) for _ in range(skip - 1))
 

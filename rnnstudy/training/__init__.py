@@ -1,1 +1,1 @@
-"""The training loop: step, evaluation, checkpoints. Knows interfaces, no member, no Hydra."""
+"""Training loop: step, evaluation, checkpoints. Imports interfaces, but no member and no Hydra."""

@@ -8,42 +8,38 @@ from torch import Tensor
 
 
 class Averages:
-    """Running means per tag and replica, in float64 on the CPU.
-
-    Args:
-        replicas: How many replicas.
-    """
+    """Running means per tag and replica, in float64 on the CPU."""
 
     def __init__(self, replicas: int) -> None:
-        """Start with nothing."""
+        """Start without values."""
         self._sums: dict[str, Tensor] = {}
         self._counts = torch.zeros(replicas, dtype=torch.float64)
 
     @property
     def counted(self) -> Bool[Tensor, " replica"]:
-        """Which replicas had a step since the last `take`."""
+        """Whether each replica had a step since the last `take`."""
         return self._counts > 0
 
     def add(self, values: Mapping[str, Float[Tensor, " replica"]], counted: Bool[Tensor, " replica"]) -> None:
-        """Take in one step of the replicas that count."""
+        """Add one step's values of the replicas that count."""
         self._counts += counted
         for tag, value in values.items():
             previous = self._sums.get(tag, torch.zeros_like(self._counts))
             self._sums[tag] = previous + torch.where(counted, value.to("cpu", torch.float64), 0)
 
     def take(self) -> dict[str, Float[Tensor, " replica"]]:
-        """Return the means and start anew; NaN for a replica without a step."""
+        """Return the means and reset them; NaN for a replica without a step."""
         means = {tag: total / self._counts for tag, total in self._sums.items()}
         self._sums = {}
         self._counts = torch.zeros_like(self._counts)
         return means
 
     def state(self) -> dict[str, Tensor]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"": self._counts.clone(), **{tag: total.clone() for tag, total in self._sums.items()}}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """From a checkpoint."""
+        """Restore the state from a checkpoint."""
         sums = dict(state)
         self._counts = sums.pop("")
         self._sums = sums

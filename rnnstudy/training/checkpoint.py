@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked when read, the last few kept."""
+"""Checkpoints: written whole or not at all, checked when read, the newest few kept."""
 
 import errno
 import hashlib
@@ -18,28 +18,22 @@ _NAME = re.compile(r"step_(\d+)\.pt")
 
 
 class Checkpoints:
-    """The checkpoints of one run.
-
-    Each is a file `step_{steps}.pt` with its SHA-256 beside it; a file that does not match it is not used.
+    """Checkpoints of one run: files `step_{steps}.pt`, each used only if it matches the SHA-256 beside it.
 
     Args:
-        folder: Where they are; made when the first is saved.
-        kept: How many of the last are kept; None keeps all.
+        folder: Their folder, made when the first is saved.
+        kept: Number of the newest to keep; None keeps all.
     """
 
     def __init__(self, folder: Path, kept: int | None = None) -> None:
-        """Look nowhere yet."""
+        """Store the settings; read nothing yet."""
         self._folder, self._kept = folder, kept
 
     def save(self, step: int, content: dict[str, Any]) -> None:
-        """Save a checkpoint and drop those that are not to be kept.
-
-        Args:
-            step: Optimizer steps done.
-            content: Tensors, numbers, strings, and lists and dicts of them.
+        """Save `content`, nested lists and dicts of tensors, numbers and strings; drop checkpoints beyond `kept`.
 
         Raises:
-            RnnstudyError: The folder is a link: what it leads to may be another run's, whose checkpoints would go.
+            RnnstudyError: The folder is a link. It may lead to another run's checkpoints, which would be dropped.
         """
         if self._folder.is_symlink():
             raise RnnstudyError(f"{self._folder} is a link; put the folder itself there, so that it is this run's own.")
@@ -47,8 +41,7 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         path = self._folder / f"step_{step:09d}.pt"
-        # The digest first: a checkpoint counts from the moment its own file has its name. An older one of the same step
-        # stays good until then.
+        # The digest first: the checkpoint counts once its own file has its name; until then an older one stays good.
         digests = [hashlib.sha256(buffer.getbuffer()).hexdigest().encode()]
         if path.exists() and _is_whole(older := read_regular(path, most=None), path):
             digests.append(hashlib.sha256(older).hexdigest().encode())
@@ -60,18 +53,14 @@ class Checkpoints:
         self._drop_strays()
 
     def _drop_strays(self) -> None:
-        """Remove what a process left that was killed while it saved: parts of files, digests of nothing."""
+        """Remove what a process killed during a save left: parts of files, digests without a checkpoint."""
         kept = {name for path in self._found() for name in (path, _digest_path(path))}
         for path in self._folder.iterdir():
             if path not in kept and _NAME.match(path.name):
                 path.unlink()
 
     def load(self) -> tuple[dict[str, Any] | None, list[Path]]:
-        """Load the newest checkpoint that is whole; no code in it is ever run.
-
-        Returns:
-            Its content, None if there is none, and the newer ones that had to be passed over.
-        """
+        """Return the newest whole checkpoint's content or None, and the damaged newer files; run no code in them."""
         damaged: list[Path] = []
         for path in reversed(self._found()):
             content = _read(path)
@@ -81,18 +70,11 @@ class Checkpoints:
         return None, damaged
 
     def steps(self) -> list[int]:
-        """The optimizer steps of the checkpoints there are, the first ones first."""
+        """Return the optimizer steps of the checkpoints in ascending order."""
         return [_step(path) for path in self._found()]
 
     def load_step(self, step: int) -> dict[str, Any] | None:
-        """Load one of them; no code in it is ever run.
-
-        Args:
-            step: One of `steps`.
-
-        Returns:
-            Its content; None if it is damaged.
-        """
+        """Return the content of the checkpoint at one of `steps`, None if damaged; run no code in it."""
         return _read(next(path for path in self._found() if _step(path) == step))
 
     def drop(self, path: Path) -> None:
@@ -123,19 +105,11 @@ _MAY_PASS = {
     errno.EAGAIN,
     errno.EINTR,
 }
-"""Errors that say nothing of what is in a file: a server that does not answer, too many open files."""
+"""Errors that do not depend on the content of a file: a server that does not answer, too many open files."""
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint.
-
-    Returns:
-        Its content; None if it is damaged.
-
-    Raises:
-        RnnstudyError: It cannot be read now, whatever is in it.
-        MemoryError: There is not enough memory for it.
-    """
+    """Read a checkpoint, None if damaged; raise RnnstudyError if unreadable now, MemoryError if memory runs out."""
     try:
         data = read_regular(path, most=None)
         if not _is_whole(data, path) or not _is_as_large_as_it_says(data):
@@ -148,13 +122,13 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise RnnstudyError(f"{path} cannot be read: {error.strerror}. It is kept; try again.") from None
         if isinstance(error, RuntimeError) and "allocate memory" in str(error):
             raise MemoryError(str(error)) from None
-        # What a file of somebody else's making has torch's reader raise is without end.
+        # A file from elsewhere can make torch's reader raise any exception.
         return None
     return content if isinstance(content, dict) else None
 
 
 def _is_whole(data: bytes, path: Path) -> bool:
-    """Whether a checkpoint's file is as it was written: one of the digests beside it is its own."""
+    """Return whether a checkpoint's file is as it was written: it matches one of the digests beside it."""
     try:
         digests = read_regular(_digest_path(path)).split(b"\n")
     except FileNotFoundError:
@@ -163,7 +137,7 @@ def _is_whole(data: bytes, path: Path) -> bool:
 
 
 def _is_as_large_as_it_says(data: bytes) -> bool:
-    """Whether an archive unpacks to no more than itself: torch compresses nothing, a bomb does."""
+    """Return whether an archive unpacks to no more than its own size: torch compresses nothing, a bomb does."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return sum(entry.file_size for entry in archive.infolist()) <= len(data)
 

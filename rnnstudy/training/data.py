@@ -1,4 +1,4 @@
-"""The batches of a run: every replica draws its own, and they are stacked."""
+"""Batches of a run: each replica draws its own, and they are stacked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,18 +18,10 @@ def draw(task: Task, batch_size: int, generators: Sequence[torch.Generator], dev
 
 
 class TrainingData:
-    """The batches to train on, one after the other.
+    """Batches to train on, one after the other, `batch_size` sequences per replica; replica r uses the seed `seed + r`.
 
-    Where lengths vary, that of the batch of step k depends on k alone: all replicas have sequences of the same length,
-    and a replica sees the same ones whatever its seed is and whatever stands beside it.
-
-    Args:
-        task: At its longest.
-        seq_lens: Least and most time steps of a sequence.
-        batch_size: Sequences per replica.
-        seed: Replica r draws from the seed `seed + r`.
-        replicas: How many.
-        device: Where the batches are to be.
+    Where lengths vary, between the two of `seq_lens`, the length at step k depends on k alone: it is the same for all
+    replicas and seeds. `task` has the greatest length.
     """
 
     def __init__(
@@ -42,7 +34,7 @@ class TrainingData:
         replicas: int,
         device: torch.device,
     ) -> None:
-        """Nothing is drawn yet."""
+        """Make the generators; draw nothing yet."""
         self._task, self._seq_lens, self._batch_size, self._device = task, seq_lens, batch_size, device
         self._tasks = {seq_lens[1]: task}
         self._generators = replica_generators(seed, replicas, "train")
@@ -50,7 +42,7 @@ class TrainingData:
         self._final: list[States] | None = None
 
     def next(self, step: int) -> Batch:
-        """Draw the batch of a step; fresh sequences, or those that follow the last ones where the task reads on."""
+        """Draw the batch of a step: fresh sequences, or those that follow the last ones if the task reads on."""
         task = self._at(self._length(step))
         ends = [None] * len(self._generators) if self._ends is None else self._ends
         drawn = [
@@ -68,22 +60,22 @@ class TrainingData:
         return int(torch.randint(low, high + 1, (), generator=make_generator(step, "seq_len")))
 
     def _at(self, seq_len: int) -> Task:
-        """The task at a length; kept, as tasks make tables for their length when they are first sampled."""
+        """Return the task at a length; it is kept, as tasks make tables for their length when first sampled."""
         if seq_len not in self._tasks:
             self._tasks[seq_len] = self._task.with_seq_len(seq_len)
         return self._tasks[seq_len]
 
     @property
     def initial(self) -> list[States] | None:
-        """The state of each layer before the next batch: where the last one ended, if the task reads on."""
+        """State of each layer before the next batch: where the last one ended, if the task reads on."""
         return self._final
 
     def keep(self, final: Sequence[States]) -> None:
-        """Take the states after the last batch; what is not finite begins anew from zero."""
+        """Store the states after the last batch; a sequence whose state is not finite restarts from zero."""
         self._final = [tuple(_finite(state) for state in states) for states in final] or None
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "generators": [generator.get_state() for generator in self._generators],
             "ends": self._ends,
@@ -91,7 +83,7 @@ class TrainingData:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the state from a checkpoint."""
         for generator, stored in zip(self._generators, state["generators"], strict=True):
             generator.set_state(stored)
         self._ends = state["ends"]
@@ -100,6 +92,6 @@ class TrainingData:
 
 
 def _finite(state: Tensor) -> Tensor:
-    """The state, with the sequences that have anything that is not finite set to zero."""
+    """Return the state, with zeros for the sequences that have an entry that is not finite."""
     whole: Bool[Tensor, "replica batch 1"] = state.isfinite().all(-1, keepdim=True)
     return torch.where(whole, state, 0)

@@ -36,16 +36,16 @@ class Parts:
     """Everything a run is made of.
 
     Args:
-        task: The problem, with the longest sequences that are trained on.
-        seq_lens: Least and most time steps of a sequence to train on; equal if all are of one length.
-        other_seq_lens: Other lengths to evaluate at.
-        network: All replicas side by side, on its device.
-        mitigations: In the order in which they act.
-        instruments: What is measured.
-        optimizer: Over the network's parameters.
-        schedule: Of its learning rate.
-        settings: How long and how often.
-        seed: Replica r draws its data from the seed `seed + r`.
+        task: Task with the longest sequences to train on.
+        seq_lens: Least and most time steps of a training sequence; equal if all have one length.
+        other_seq_lens: Other lengths to evaluate at, in time steps.
+        network: Networks of all replicas, on the run's device.
+        mitigations: Mitigations in the order in which they act.
+        instruments: Instruments that measure the run.
+        optimizer: Optimizer of the network's parameters.
+        schedule: Schedule of the learning rate.
+        settings: Durations and intervals.
+        seed: Seed of replica 0's data; replica r uses `seed + r`.
     """
 
     task: Task
@@ -62,12 +62,12 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
         step: Optimizer steps done.
         loss: Median training loss over the replicas that train; NaN before the first step.
-        states: What has become of each replica.
+        states: Status and counters of each replica.
     """
 
     step: int
@@ -76,23 +76,23 @@ class Progress:
 
 
 class Listener(ABC):
-    """Is told how a run goes on."""
+    """Receiver of a run's progress."""
 
     @abstractmethod
     def update(self, progress: Progress) -> None:
-        """Called after every step; should take no time."""
+        """Receive the progress after each step; this must take no time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlets:
-    """Where a run's figures, checkpoints and progress go.
+    """Destinations of a run's figures, checkpoints and progress.
 
     Args:
         log: The run's own log.
-        views: Other writers, told the same.
+        views: Other writers, which get the same entries.
         checkpoints: The run's checkpoints.
-        listener: Is told of progress.
-        stop_requested: Asked after every step; true saves a checkpoint and ends the loop with `Interrupted`.
+        listener: Receiver of the progress.
+        stop_requested: Called after every step; true saves a checkpoint and ends the loop with `Interrupted`.
     """
 
     log: RunLog
@@ -103,19 +103,18 @@ class Outlets:
 
 
 class Training:
-    """A run in progress: the parts, and all that changes while it goes on.
+    """A run in progress: its parts and all state that changes.
 
     Step k works on the weights after k updates: evaluation, a fresh batch, gradient, measurements, then update k + 1.
-    The last step has everything but the update, so that the final weights are evaluated and measured too.
+    The last step omits the update, so that the final weights are evaluated and measured too.
 
-    Evaluation is on the task's held-out data, at the greatest length trained on and at the other lengths asked for.
-    Instruments also get a probe, one fixed batch of the greatest length that is not trained on. Where the lengths that
-    are trained on vary, all gradients through time are measured on it: measured at other lengths each time, they could
-    not be compared.
+    Evaluation uses the task's held-out data, at the greatest training length and at the other lengths requested.
+    Instruments also get a probe: one fixed batch of the greatest length that is not trained on. If training lengths
+    vary, all gradients through time are measured on the probe: at varying lengths they could not be compared.
     """
 
     def __init__(self, parts: Parts, outlets: Outlets) -> None:
-        """Draw the evaluation sets; nothing else happens before `run`."""
+        """Draw the evaluation sets and the probe; nothing else happens before `run`."""
         self.parts, self.outlets = parts, outlets
         self.step = 0
         self.done = False
@@ -159,11 +158,7 @@ class Training:
         return draw(task, batch_size, generators, self._device)
 
     def run(self) -> None:
-        """Train until the steps are done or no replica trains any more.
-
-        Raises:
-            Interrupted: A stop was requested; a checkpoint was saved.
-        """
+        """Train until no step or replica is left; on a stop request, save a checkpoint and raise Interrupted."""
         while not self.done:
             self._one_step()
             if self.done:
@@ -176,7 +171,7 @@ class Training:
                 raise Interrupted(f"stopped after {self.step} steps; a checkpoint is saved")
 
     def _one_step(self) -> None:
-        """Do one step, or find that there is none left."""
+        """Do one step, or set `done` if no replica trains any more."""
         settings = self.parts.settings
         training = self.states.training
         if not training.any():
@@ -220,7 +215,7 @@ class Training:
             self._tell(result)
 
     def _evaluate(self, entries: dict[str, Entry]) -> Bool[Tensor, " replica"]:
-        """Evaluate on all evaluation sets, and add the figures to the entries; return which replicas stop as solved."""
+        """Evaluate on all evaluation sets and add the figures to `entries`; return which replicas stop as solved."""
         training, parts = self.states.training, self.parts
         metrics = {family: evaluate(parts.task, parts.network, batch) for family, batch in self._eval_batches.items()}
         for family, figures in metrics.items():
@@ -253,15 +248,7 @@ class Training:
         return shortest < longest
 
     def _update_measured(self, result: StepResult, watching: Sequence[Instrument]) -> dict[str, Entry]:
-        """Let the optimizer step.
-
-        Args:
-            result: Of the step.
-            watching: Instruments that are to see what it does to the weights.
-
-        Returns:
-            What they measured, of the replicas that still train.
-        """
+        """Let the optimizer step; return what `watching` instruments measure of it, for replicas that still train."""
         network, training = self.parts.network, self.states.training.clone()
         before = {name: weight.detach().clone() for name, weight in network.named_parameters()} if watching else {}
         with self.phases.during("optimizer"):
@@ -273,7 +260,7 @@ class Training:
         return entries
 
     def _update(self, result: StepResult) -> None:
-        """Let the optimizer step, without the replicas that have stopped or that must skip the step."""
+        """Let the optimizer step, without the replicas that have stopped or must skip the step."""
         parts, may_step = self.parts, result.may_step.cpu()
         taking_part = self.states.training & may_step
         self._averages.add({tags.TRAIN_LOSS: result.losses, **result.diagnostics}, taking_part)
@@ -285,7 +272,7 @@ class Training:
         self.states.note_skips(may_step, parts.settings.max_skipped_in_a_row)
 
     def _learning_rate(self) -> Tensor:
-        """That of the next step, the same for all replicas."""
+        """Return the learning rate of the next step, the same for all replicas."""
         parts = self.parts
         rate = parts.optimizer.learning_rate * parts.schedule.factor(self.step, parts.settings.num_steps)
         return torch.full((parts.network.replicas,), rate, dtype=torch.float64)
@@ -298,7 +285,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds spent on the run, what was spent before an interruption included."""
+        """Wall-clock seconds spent on the run, including those before an interruption."""
         return self.seconds_before + time.monotonic() - self._started
 
     def save(self) -> None:
@@ -319,7 +306,7 @@ class Training:
         self.outlets.checkpoints.save(self.step, content)
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Go on from a checkpoint; what the log holds beyond it is dropped."""
+        """Resume from a checkpoint; what the log holds beyond it is dropped."""
         parts = self.parts
         self.step, self.done = content["step"], content["done"]
         parts.network.load_state_dict(content["network"])

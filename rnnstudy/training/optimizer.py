@@ -1,4 +1,4 @@
-"""An optimizer of torch.optim over stacked replicas, each of which can sit out a step."""
+"""Optimizers of torch.optim over stacked replicas, each of which can sit out a step."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,18 +8,17 @@ from jaxtyping import Bool
 from torch import Tensor
 
 ELEMENTWISE = frozenset({"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam"})
-"""Optimizers of torch.optim that treat every entry of a parameter by itself.
+"""Optimizers of torch.optim that treat each entry of a parameter by itself, which keeps stacked replicas independent.
 
-Only these keep stacked replicas independent. Others mix the entries of a tensor (Adafactor, Muon) or all parameters
-(LBFGS), so that a replica's steps would depend on its neighbours.
+Others mix the entries of a tensor (Adafactor, Muon) or all parameters (LBFGS).
 """
 
 
 class ReplicaOptimizer:
-    """Steps all replicas at once, and leaves alone those that sit out.
+    """Optimizer that steps all replicas at once, except those that sit out.
 
-    What a replica that sits out keeps: its weights and its entries in the optimizer's state. What all share is a
-    count of steps (Adam's bias correction), which counts skipped steps too; it depends on no neighbour.
+    A replica that sits out keeps its weights and its entries in the optimizer's state. All replicas share a count of
+    steps (Adam's bias correction), which includes skipped steps; it depends on no neighbour.
 
     Args:
         optimizer: One of ELEMENTWISE, over parameters whose first axis is the replica, all with one learning rate.
@@ -36,12 +35,7 @@ class ReplicaOptimizer:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def step(self, taking_part: Bool[Tensor, " replica"], factor: float = 1.0) -> None:
-        """Update the replicas that take part, from the parameters' `grad`.
-
-        Args:
-            taking_part: Which.
-            factor: What to multiply the learning rate by in this step.
-        """
+        """Update the replicas that take part from the parameters' `grad`, with the learning rate times `factor`."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * factor
         if bool(taking_part.all()):
@@ -55,11 +49,11 @@ class ReplicaOptimizer:
         self.optimizer.step()
         with torch.no_grad():
             for place, tensor in self._stacked():
-                # What the optimizer has made in this very step starts from zero.
+                # State that the optimizer made in this very step starts from zero.
                 tensor[out.to(tensor.device)] = kept.get(place, torch.zeros((), dtype=tensor.dtype))
 
     def _stacked(self) -> Iterator[tuple[tuple[int, str], Tensor]]:
-        """Parameters, and what the optimizer keeps entry by entry, with their places."""
+        """Yield the parameters, and what the optimizer keeps entry by entry, with their places."""
         for index, parameter in enumerate(self.parameters):
             yield (index, ""), parameter.detach()
             for name, value in self.optimizer.state.get(parameter, {}).items():
@@ -67,9 +61,9 @@ class ReplicaOptimizer:
                     yield (index, name), value
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return self.optimizer.state_dict()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.optimizer.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What has become of each replica."""
+"""Status and counters of the replicas."""
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Status(IntEnum):
-    """Where a replica stands; stored in checkpoints, so the numbers stay."""
+    """Status of a replica; checkpoints store the numbers, so they must not change."""
 
     RUNNING = 0
     SOLVED = 1
@@ -17,18 +17,18 @@ class Status(IntEnum):
 
 
 NEVER = -1
-"""Steps to solve of a replica that has not solved the task."""
+"""Value of `steps_to_solve` for a replica that has not solved the task."""
 
 
 @dataclass(kw_only=True)
 class ReplicaStates:
-    """Status and counters of every replica; on the CPU.
+    """Status and counters of every replica, on the CPU.
 
     Attributes:
-        status: A `Status` each.
+        status: A `Status` per replica.
         steps_to_solve: Optimizer steps at the first evaluation that found the task solved, or NEVER.
-        skipped: Optimizer steps skipped, because the gradient was not finite or a mitigation said so.
-        skipped_in_a_row: The same, since the last step that was not skipped.
+        skipped: Optimizer steps skipped because the gradient was not finite or a mitigation decided so.
+        skipped_in_a_row: Those skipped since the last step that was not.
     """
 
     status: Int[Tensor, " replica"]
@@ -38,7 +38,7 @@ class ReplicaStates:
 
     @classmethod
     def fresh(cls, replicas: int) -> "ReplicaStates":
-        """All running."""
+        """Return the states of replicas that all run."""
         zeros = torch.zeros(replicas, dtype=torch.long)
         return cls(
             status=zeros.clone(),
@@ -49,20 +49,11 @@ class ReplicaStates:
 
     @property
     def training(self) -> Bool[Tensor, " replica"]:
-        """Which replicas still train."""
+        """Whether each replica still trains."""
         return self.status == Status.RUNNING
 
     def mark_solved(self, solved: Bool[Tensor, " replica"], step: int, *, stop: bool) -> Bool[Tensor, " replica"]:
-        """Note who has solved the task at `step`.
-
-        Args:
-            solved: Who meets the criterion now.
-            step: Optimizer steps done so far.
-            stop: Whether a replica that has solved the task stops training.
-
-        Returns:
-            Who stops now.
-        """
+        """Record `step` for replicas that now solve the task for the first time; return those that stop, if `stop`."""
         first = solved & self.training & (self.steps_to_solve == NEVER)
         self.steps_to_solve[first] = step
         stopping = first if stop else torch.zeros_like(first)
@@ -70,7 +61,7 @@ class ReplicaStates:
         return stopping
 
     def note_skips(self, may_step: Bool[Tensor, " replica"], patience: int) -> Bool[Tensor, " replica"]:
-        """Count who must skip this step; tells who diverged now, after `patience` skips in a row, and is given up."""
+        """Count who skips this step; return and freeze those diverged now, after `patience` skips in a row."""
         skipping = self.training & ~may_step
         self.skipped += skipping
         self.skipped_in_a_row = torch.where(skipping, self.skipped_in_a_row + 1, 0)
@@ -79,7 +70,7 @@ class ReplicaStates:
         return diverged
 
     def names(self) -> list[str]:
-        """How each replica ended: "solved", "diverged", or "finished" without having solved the task."""
+        """Return how each replica ended: "solved", "diverged", or "finished" without having solved the task."""
         solved = self.steps_to_solve != NEVER
         return [
             "diverged" if status == Status.DIVERGED else "solved" if was_solved else "finished"
@@ -87,10 +78,10 @@ class ReplicaStates:
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {field.name: getattr(self, field.name).clone() for field in fields(self)}
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> "ReplicaStates":
-        """From a checkpoint."""
+        """Restore the states from a checkpoint."""
         return cls(**state)

@@ -7,20 +7,18 @@ from rnnstudy.core.errors import require_at_least
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How long and how often.
+    """Durations and intervals of training.
 
     Args:
         num_steps: Optimizer steps at most.
-        batch_size: Sequences of a batch, per replica, drawn fresh at every step.
+        batch_size: Sequences per batch and replica, drawn afresh at every step.
         log_interval: Optimizer steps between log entries of what training itself yields.
         eval_interval: Optimizer steps between evaluations.
         eval_batch_size: Sequences of the fixed evaluation set, per replica.
         checkpoint_interval: Optimizer steps between checkpoints.
-        kept_checkpoints: How many of the last checkpoints are kept, at least 1; null keeps all.
-        stop_when_solved: Whether a replica stops when an evaluation finds the task solved; the run ends when none
-            trains any more.
-        max_skipped_in_a_row: Steps skipped in a row, for a gradient that is not finite, after which a replica counts
-            as diverged and is frozen.
+        kept_checkpoints: Number of the newest checkpoints to keep, at least 1; null keeps all.
+        stop_when_solved: Whether a replica stops once an evaluation finds the task solved; a run ends when none trains.
+        max_skipped_in_a_row: Skips in a row, for gradients that are not finite, that freeze a replica as diverged.
     """
 
     num_steps: int
@@ -45,10 +43,10 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings:
-    """What is evaluated beside the length that is trained on.
+    """Settings of evaluation beside the training length.
 
     Args:
-        seq_lens: Other lengths of sequences to evaluate at, in time steps; each costs an evaluation of that length.
+        seq_lens: Other sequence lengths to evaluate at, in time steps; each costs an evaluation of that length.
     """
 
     seq_lens: list[int] = field(default_factory=list)

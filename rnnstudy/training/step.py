@@ -19,22 +19,20 @@ EVALUATED_AT_ONCE = 1 << 18
 """States (time steps of all sequences of all replicas) that an evaluation holds at once: a bound on its memory."""
 
 OUTPUTS_AT_ONCE = 1 << 25
-"""Numbers put out that it holds at once: with many classes at many time steps they are more than the states."""
+"""Output numbers that it holds at once: with many classes at many time steps they outnumber the states."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What one step yields.
+    """Results of one step.
 
     Attributes:
         losses: Loss per replica, without the mitigations' extra terms.
-        raw_norm: Norm of the gradient of all parameters, float64, before the mitigations change it; extra losses and
-            edits of adjoints are part of it.
-        may_step: Which replicas may take the step: those whose loss and gradient are finite, unless a mitigation
-            decides otherwise.
-        diagnostics: What the mitigations tell.
-        adjoints: Of each layer, state name to adjoint; empty unless recorded.
-        final: The state of each layer after the last time step, if the task reads on from there; empty otherwise.
+        raw_norm: Float64 norm of the whole gradient, extra losses and edits included, before mitigations change it.
+        may_step: Whether each replica may step: if loss and gradient are finite, unless a mitigation decides otherwise.
+        diagnostics: Figures that the mitigations report.
+        adjoints: Adjoints by state name, for each layer; empty unless recorded.
+        final: State of each layer after the last time step if the task reads on from there; empty otherwise.
     """
 
     losses: Float[Tensor, " replica"]
@@ -47,15 +45,15 @@ class StepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingStep:
-    """Computes the gradient that the optimizer is to take.
+    """Computation of the gradient for the optimizer.
 
     Args:
-        task: Gives the loss.
-        network: Gets the gradients, in its parameters' `grad`.
-        mitigations: Act in this order.
+        task: Task that computes the loss.
+        network: Network whose parameters get the gradients, in `grad`.
+        mitigations: Mitigations in the order in which they act.
         num_steps: Optimizer steps of the run at most.
-        seeds: One per replica.
-        phases: Told how long the parts take.
+        seeds: One seed per replica.
+        phases: Timer of the parts.
     """
 
     task: Task
@@ -66,17 +64,7 @@ class TrainingStep:
     phases: Phases = field(default_factory=Phases)
 
     def __call__(self, batch: Batch, step: int, *, record: bool, initial: Sequence[States] | None = None) -> StepResult:
-        """Run one step on a batch.
-
-        Args:
-            batch: With a replica axis.
-            step: Optimizer steps done so far.
-            record: Whether to keep the adjoints of all states.
-            initial: The state of each layer before the first time step; zero if None.
-
-        Returns:
-            Losses, norms and, if recorded, adjoints; the gradient itself is in the parameters' `grad`.
-        """
+        """Compute losses, the gradient (into `grad`) and, if `record`, all adjoints, from `initial` or zero states."""
         moment = self._moment(step)
         edit = self._edit(moment)
         wanted = record or any(mitigation.needs_adjoints for mitigation in self.mitigations)
@@ -120,15 +108,7 @@ class TrainingStep:
         )
 
     def probe(self, batch: Batch, step: int) -> Sequence[dict[str, Adjoint]]:
-        """Adjoints of the loss on a batch that is not trained on; the parameters' `grad` stays as it is.
-
-        Args:
-            batch: With a replica axis.
-            step: Optimizer steps done so far.
-
-        Returns:
-            Of each layer, state name to adjoint.
-        """
+        """Return each layer's adjoints by state name on a batch not trained on; `grad` stays as it is."""
         recorders = self._recorders()
         forward = self.network(batch.inputs, batch.loss_steps, recorders=recorders, edit=self._edit(self._moment(step)))
         torch.autograd.grad(self.task.loss(forward.outputs, batch).sum(), list(self.network.parameters()))
@@ -145,7 +125,7 @@ class TrainingStep:
         return _Chain(edits) if edits else None
 
     def gradients(self) -> dict[str, Tensor]:
-        """The parameters' gradients as they stand, by name."""
+        """Return the parameters' current gradients by name."""
         return {
             name: parameter.grad for name, parameter in self.network.named_parameters() if parameter.grad is not None
         }
@@ -169,13 +149,7 @@ class _Chain(AdjointEdit):
 
 @torch.no_grad()
 def evaluate(task: Task, network: Network, batch: Batch) -> dict[str, Float[Tensor, " replica"]]:
-    """Evaluate a network; what is too large goes through it a few sequences at a time.
-
-    Every sequence has as many outputs that count, so the mean over the parts is that over the batch.
-
-    Returns:
-        The task's metrics on the batch.
-    """
+    """Return the task's metrics on a batch, which passes through the network a few sequences at a time if large."""
     time, replicas, sequences = batch.inputs.shape[:3]
     outputs = len(batch.loss_steps) * replicas * network.readout_bias.shape[-1]
     at_once = max(1, min(EVALUATED_AT_ONCE // (time * replicas), OUTPUTS_AT_ONCE // outputs))
@@ -183,6 +157,7 @@ def evaluate(task: Task, network: Network, batch: Batch) -> dict[str, Float[Tens
     for start in range(0, sequences, at_once):
         part = batch.sequences(start, start + at_once)
         metrics = task.metrics(network(part.inputs, part.loss_steps).outputs, part)
+        # Every sequence has as many outputs that count, so this mean over the parts is that over the batch.
         share = part.inputs.shape[2] / sequences
         total = {name: total.get(name, 0) + share * values for name, values in metrics.items()}
     return total
