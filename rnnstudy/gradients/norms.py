@@ -10,9 +10,7 @@ KINDS = ("zero", "subnormal", "nan", "inf")
 """Kinds of a gradient's entries besides ordinary numbers."""
 
 
-def sequence_norms(
-    adjoint: Float[Tensor, "time replica batch hidden"],
-) -> Float[Tensor, "time replica batch"]:
+def sequence_norms(adjoint: Float[Tensor, "time replica batch hidden"]) -> Float[Tensor, "time replica batch"]:
     """Compute the norm of dL/dh_t of every sequence, as if its loss were not divided by the batch size.
 
     Returns:
@@ -29,9 +27,7 @@ def replica_norms(gradients: Iterable[Tensor]) -> Float[Tensor, " replica"]:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def count_kinds(
-    adjoint: Float[Tensor, "time replica batch hidden"],
-) -> dict[str, Int[Tensor, " replica"]]:
+def count_kinds(adjoint: Float[Tensor, "time replica batch hidden"]) -> dict[str, Int[Tensor, " replica"]]:
     """Count, per replica, the entries that are exactly zero, subnormal, NaN or infinite: four different facts.
 
     It reads bits, not values: a comparison would confuse the first two if the processor flushes subnormals to zero.

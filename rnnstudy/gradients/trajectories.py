@@ -78,10 +78,7 @@ class Trajectory:
 
 @torch.no_grad()
 def trace(
-    cell: Recurrence,
-    weights: Weights,
-    inputs: Float[Tensor, "time replica batch input"],
-    initial: States | None = None,
+    cell: Recurrence, weights: Weights, inputs: Float[Tensor, "time replica batch input"], initial: States | None = None
 ) -> Trajectory:
     """Run a cell over inputs, from `initial` or zero states; raise ConfigError if there are no time steps."""
     require_at_least("seq_len", len(inputs), 1)

@@ -19,7 +19,4 @@ class GradNorm(Instrument):
 
     @override
     def measure(self, record: Record) -> Measurements:
-        return {
-            tags.RAW_NORM: Scalar(values=record.raw_norm),
-            tags.CLIPPED_NORM: Scalar(values=record.clipped_norm),
-        }
+        return {tags.RAW_NORM: Scalar(values=record.raw_norm), tags.CLIPPED_NORM: Scalar(values=record.clipped_norm)}

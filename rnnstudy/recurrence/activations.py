@@ -53,10 +53,7 @@ def _through_relu(output: Tensor, total: Tensor) -> Tensor:
 
 ACTIVATIONS: dict[Nonlinearity, Activation] = {
     "tanh": Activation(
-        gain=2,
-        apply=lambda doubled, _, out: tanh_of_half(doubled, out),
-        slope=_tanh_slope,
-        through=Tensor.mul_,
+        gain=2, apply=lambda doubled, _, out: tanh_of_half(doubled, out), slope=_tanh_slope, through=Tensor.mul_
     ),
     "sigmoid": Activation(
         apply=lambda values, _, out: torch.sigmoid(values, out=out),
@@ -69,15 +66,10 @@ ACTIVATIONS: dict[Nonlinearity, Activation] = {
         through=_through_relu,
     ),
     "identity": Activation(
-        apply=lambda values, _, out: out.copy_(values),
-        slope=lambda _, out: out.fill_(1),
-        through=Tensor.mul_,
+        apply=lambda values, _, out: out.copy_(values), slope=lambda _, out: out.fill_(1), through=Tensor.mul_
     ),
     "modrelu": Activation(
-        apply=_modrelu,
-        slope=lambda output, out: torch.abs(output, out=out),
-        through=_through_relu,
-        has_threshold=True,
+        apply=_modrelu, slope=lambda output, out: torch.abs(output, out=out), through=_through_relu, has_threshold=True
     ),
 }
 """Activations by name; as in torch, relu'(0) = 0, and a relu that is off passes no gradient, not even a non-finite one.

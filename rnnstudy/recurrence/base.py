@@ -169,11 +169,7 @@ class Recurrence(ABC):
 
     @abstractmethod
     def scan(
-        self,
-        inputs: Float[Tensor, "time replica batch input"],
-        state: States,
-        weights: Weights,
-        options: ScanOptions,
+        self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, options: ScanOptions
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
         """Run the cell over a sequence, differentiably, from `state`, one tensor (replica, batch, hidden) per state.
 

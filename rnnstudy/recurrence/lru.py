@@ -37,12 +37,7 @@ class LRURecurrence(scan.Scanned):
                 f"hidden_size must be even for lru, whose units are real and imaginary parts, got {hidden_size}."
             )
         half = (hidden_size // 2,)
-        return {
-            "weight_ih": (hidden_size, input_size),
-            "log_decay": half,
-            "log_phase": half,
-            "log_scale": half,
-        }
+        return {"weight_ih": (hidden_size, input_size), "log_decay": half, "log_phase": half, "log_scale": half}
 
     @override
     def prepared(

@@ -272,11 +272,7 @@ class BackwardScan:
         return gradient, StepProduct(back, self.like.shape[1])
 
     def steps(
-        self,
-        steps: range,
-        *,
-        totals: Sequence[Tensor] | None = None,
-        beside: Callable[[int], Iterable[Tensor]] = _none,
+        self, steps: range, *, totals: Sequence[Tensor] | None = None, beside: Callable[[int], Iterable[Tensor]] = _none
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Go back through a run of steps, last to first, and edit what the caller has carried on.
 
@@ -322,11 +318,7 @@ class Scanned(Recurrence):
 
     @override
     def scan(
-        self,
-        inputs: Float[Tensor, "time replica batch input"],
-        state: States,
-        weights: Weights,
-        options: ScanOptions,
+        self, inputs: Float[Tensor, "time replica batch input"], state: States, weights: Weights, options: ScanOptions
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
         inputs, weights = self.prepared(inputs, weights)
         tensors = (inputs, *state, *weights.values())

@@ -25,14 +25,7 @@ class TrainingData:
     """
 
     def __init__(
-        self,
-        task: Task,
-        seq_lens: tuple[int, int],
-        *,
-        batch_size: int,
-        seed: int,
-        replicas: int,
-        device: torch.device,
+        self, task: Task, seq_lens: tuple[int, int], *, batch_size: int, seed: int, replicas: int, device: torch.device
     ) -> None:
         """Make the generators; draw nothing yet."""
         self._task, self._seq_lens, self._batch_size, self._device = task, seq_lens, batch_size, device
