@@ -98,18 +98,15 @@ def tangent(curve: ActivationCurve, point: float) -> Tangent:
 
 
 def numeric_bound(curve: ActivationCurve) -> float:
-    """Search the largest |f'| on [-50, 50]: on a grid of step 1/1000, then between the neighbours of its best point.
+    """Return the largest |f'| on [-50, 50]: on a grid of step 1/1000, then between the neighbours of its best point.
 
-    Returns:
-        Largest |f'| found, without use of `bound`; never above the true maximum, except by rounding.
+    It doesn't use `bound`, and is never above the true maximum, except by rounding.
     """
     grid = np.linspace(-WIDEST, WIDEST, 100_001)
     steepness = np.abs(curve.slope(grid))
     best = int(steepness.argmax())
-    around = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)]))
-    refined = minimize_scalar(
-        lambda x: -abs(float(curve.slope(x))), bounds=around, method="bounded", options={"xatol": 1e-9}
-    )
+    around, options = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])), {"xatol": 1e-9}
+    refined = minimize_scalar(lambda x: -abs(float(curve.slope(x))), bounds=around, method="bounded", options=options)
     return max(float(steepness[best]), -float(refined.fun))
 
 

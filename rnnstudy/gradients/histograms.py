@@ -9,11 +9,10 @@ LOW, HIGH = -46, 40
 
 
 def count_log10(adjoint: Float[Tensor, "time replica batch hidden"], width: float) -> Int[Tensor, "time replica bin"]:
-    """Count log10 |dL/ds_t| per sequence (times the batch size) over units and sequences; L is the mean batch loss.
+    """Return counts of log10 |dL/ds_t| per sequence (times the batch size) over units and sequences, L the mean loss.
 
-    Returns:
-        Counts in bins of `width` powers of ten, the first from LOW on; the first and last also hold what lies beyond.
-        Entries without a finite logarithm (exact zeros, NaN, Inf) are in no bin.
+    Bins are `width` powers of ten wide, the first from LOW on; the first and last also hold what lies beyond.
+    Entries without a finite logarithm (exact zeros, NaN, Inf) are in no bin.
     """
     bins = round((HIGH - LOW) / width)
     few = max(1, _AT_ONCE // max(1, adjoint[:1].numel()))

@@ -26,30 +26,22 @@ AT_ONCE = 1 << 22
 def step_jacobians(
     trajectory: Trajectory, steps: range | None = None
 ) -> Float[Tensor, "time replica batch state state"]:
-    """Compute J_t at `steps`, or at all time steps.
-
-    Returns:
-        Row i, column j: derivative of number i of the states after the step by number j of those before it.
-    """
-    return _derivatives(trajectory, range(trajectory.num_steps) if steps is None else steps, of_inputs=False)
+    """Return J_t at `steps`, or at all; row i, column j: derivative of number i of the states by number j before."""
+    return _derivatives(trajectory, steps, of_inputs=False)
 
 
 def input_jacobians(
     trajectory: Trajectory, steps: range | None = None
 ) -> Float[Tensor, "time replica batch state input"]:
-    """Compute ds_t/dx_t, how the states take in an input, at `steps`, or at all time steps.
-
-    Returns:
-        Row i, column j: derivative of number i of the states after the step by number j of its input.
-    """
-    return _derivatives(trajectory, range(trajectory.num_steps) if steps is None else steps, of_inputs=True)
+    """Return ds_t/dx_t at `steps`, or at all; row i, column j: derivative of number i of the states by input j."""
+    return _derivatives(trajectory, steps, of_inputs=True)
 
 
 @torch.enable_grad()
-def _derivatives(trajectory: Trajectory, steps: range, *, of_inputs: bool) -> Tensor:
-    cell, size = trajectory.cell, trajectory.state_size
-    during = slice(steps.start, steps.stop)
-    count, batch = len(steps), trajectory.inputs.shape[2]
+def _derivatives(trajectory: Trajectory, steps: range | None, *, of_inputs: bool) -> Tensor:
+    cell, size, batch = trajectory.cell, trajectory.state_size, trajectory.inputs.shape[2]
+    steps = range(trajectory.num_steps) if steps is None else steps
+    during, count = slice(steps.start, steps.stop), len(steps)
 
     def rows(values: Tensor) -> Tensor:
         """Repeat rows of (time replica batch feature) once per number of the state; time joins the batch."""
@@ -151,12 +143,9 @@ class Contributions:
 
 @torch.no_grad()
 def contributions(trajectory: Trajectory, state: str = "h") -> Contributions:
-    """Compute what is left, of `state` ("h" or "c") at every time step, in the same state at the last one.
+    """Return what is left, of `state` ("h" or "c") at every time step, in the same state at the last one.
 
     All paths between count, also those through the other states.
-
-    Returns:
-        Figures of every time step.
 
     Raises:
         ConfigError: The cell has no such state.
@@ -171,20 +160,13 @@ def contributions(trajectory: Trajectory, state: str = "h") -> Contributions:
         gains.append(block.log10(lambda matrix: torch.linalg.matrix_norm(matrix) / matrix.shape[-1] ** 0.5))
         steps.append(spectral_norm(jacobian).log10())
         product = product.times(jacobian)
-    return Contributions(
-        log10_norm=_in_time(norms),
-        log10_largest=_in_time(largest),
-        log10_gain=_in_time(gains),
-        log10_step=_in_time(steps),
-    )
+    norm, most, gain, step = (_in_time(figures) for figures in (norms, largest, gains, steps))
+    return Contributions(log10_norm=norm, log10_largest=most, log10_gain=gain, log10_step=step)
 
 
 @torch.no_grad()
 def input_contributions(trajectory: Trajectory, state: str = "h") -> Float[Tensor, "time replica batch"]:
-    """Compute log10 of the spectral norm of ds_T/dx_k: what is left of an input in `state` at the last time step.
-
-    Returns:
-        Logarithms, entry k for time step k.
+    """Return log10 of the spectral norm of ds_T/dx_k for each k: what is left of an input in `state` at the last step.
 
     Raises:
         ConfigError: The cell has no such state.
@@ -202,8 +184,7 @@ def input_contributions(trajectory: Trajectory, state: str = "h") -> Float[Tenso
 
 def _identity(trajectory: Trajectory) -> Float[Tensor, "replica batch state state"]:
     like = trajectory.states[0]
-    unit = torch.eye(trajectory.state_size, dtype=like.dtype, device=like.device)
-    return unit.expand(*like.shape[1:3], -1, -1)
+    return torch.eye(trajectory.state_size, dtype=like.dtype, device=like.device).expand(*like.shape[1:3], -1, -1)
 
 
 def _in_time(figures: list[Tensor]) -> Tensor:

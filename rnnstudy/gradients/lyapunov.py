@@ -80,11 +80,7 @@ def _growth(factors: Iterable[Float[Tensor, "replica batch state state"]], burn_
 def _orthonormal(
     moved: Float[Tensor, "replica batch state state"],
 ) -> tuple[Float[Tensor, "replica batch state state"], Float[Tensor, "replica batch state"]]:
-    """Orthonormalise the columns of a frame; those that are zero are lost.
-
-    Returns:
-        The new frame, zero where a vector is lost, and the growth of each vector, 0 for a lost one.
-    """
+    """Return a frame with orthonormal columns, and the growth of each; both are 0 for a lost column, one of zeros."""
     rounding = torch.finfo(moved.dtype).eps * moved.shape[-1] * torch.linalg.matrix_norm(moved)
     frame, triangle = torch.linalg.qr(moved)
     grown = triangle.diagonal(dim1=-2, dim2=-1).abs()

@@ -7,33 +7,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 KINDS = ("zero", "subnormal", "nan", "inf")
-"""Kinds of a gradient's entries besides ordinary numbers."""
+"""Kinds of a gradient's entries besides ordinary numbers: exactly zero, subnormal, NaN or infinite."""
 
 
 def sequence_norms(adjoint: Float[Tensor, "time replica batch hidden"]) -> Float[Tensor, "time replica batch"]:
-    """Compute the norm of dL/dh_t of every sequence, as if its loss were not divided by the batch size.
+    """Return the norm of dL/dh_t of every sequence, as if its loss were not divided by the batch size.
 
-    Returns:
-        Norms, reduced in float64: in float32 the norm of values near 1e-25 is 0, of values near 1e25 infinite.
+    Reduced in float64: in float32 the norm of values near 1e-25 is 0, of values near 1e25 infinite.
     """
     return torch.linalg.vector_norm(adjoint, dim=-1, dtype=torch.float64) * adjoint.shape[2]
 
 
 def replica_norms(gradients: Iterable[Tensor]) -> Float[Tensor, " replica"]:
     """Return each replica's norm over all entries of all gradients, in float64; finite exactly when every entry is."""
-    squares = [
-        torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64).square() for gradient in gradients
-    ]
-    return torch.stack(squares).sum(0).sqrt()
+    norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64) for gradient in gradients]
+    return torch.stack(norms).square().sum(0).sqrt()
 
 
 def count_kinds(adjoint: Float[Tensor, "time replica batch hidden"]) -> dict[str, Int[Tensor, " replica"]]:
-    """Count, per replica, the entries that are exactly zero, subnormal, NaN or infinite: four different facts.
+    """Return by kind, of KINDS, how many entries of each replica are of that kind: four different facts.
 
     It reads bits, not values: a comparison would confuse the first two if the processor flushes subnormals to zero.
-
-    Returns:
-        Counts by kind, one of KINDS.
     """
     bits, magnitude, infinity = _BIT_LAYOUT[adjoint.dtype]
     patterns = adjoint.view(bits) & magnitude

@@ -36,10 +36,8 @@ class _Adjoints:
         common = torch.stack([part.exponents for part in parts]).amax(0)
         # What is 2^-1100 of something else does not count beside it in float64.
         shifts = [(part.exponents - common).clamp(min=-1100) for part in parts]
-        scaled = [
-            [value * torch.exp2(shift)[..., None] for value in part.values]
-            for part, shift in zip(parts, shifts, strict=True)
-        ]
+        pairs = zip(parts, shifts, strict=True)
+        scaled = [[value * torch.exp2(shift)[..., None] for value in part.values] for part, shift in pairs]
         sums = [torch.stack(values).sum(0) for values in zip(*scaled, strict=True)]
         largest = torch.stack([value.abs().amax(-1) for value in sums]).amax(0)
         shift = torch.frexp(torch.where(largest.isfinite(), largest, 1)).exponent
@@ -55,12 +53,10 @@ NOTHING = -1e15
 
 @torch.enable_grad()
 def replay(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
-    """Compute log10 ||dL/ds_t||, total derivative, of every state at every time step, for every sequence's own loss.
+    """Return log10 ||dL/ds_t||, total, at every time step for every sequence's own loss, by state for each layer.
 
-    The loss is the task's alone, from zero states, and no mitigation edits the adjoints. The network stays as it is.
-
-    Returns:
-        Logarithms by state name for each layer, the lowest first: -inf for exactly zero, NaN for what is not finite.
+    The lowest layer first; -inf for exactly zero, NaN for what is not finite. The loss is the task's alone, from zero
+    states, and no mitigation edits the adjoints. The network stays as it is.
     """
     double = in_double(network)
     trajectories = network_trajectories(network, batch.inputs)
@@ -69,7 +65,8 @@ def replay(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[T
     # Per sequence: not divided by the batch size.
     loss = task.loss(outputs, batch).sum() * batch.inputs.shape[2]
     (direct,) = torch.autograd.grad(loss, top, materialize_grads=True)
-    arriving = [_Adjoints.sum_of([_Adjoints(values=(each,), exponents=_zeros(each))]) for each in direct]
+    zero = torch.zeros_like(direct[0, ..., 0])
+    arriving = [_Adjoints.sum_of([_Adjoints(values=(each,), exponents=zero)]) for each in direct]
     found = []
     for index in reversed(range(len(trajectories))):
         logs, to_inputs = _layer_back(trajectories[index], arriving)
@@ -81,15 +78,10 @@ def replay(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[T
     return found[::-1]
 
 
-def _zeros(values: Tensor) -> Tensor:
-    return values.new_zeros(values.shape[:-1])
-
-
 def _layer_back(trajectory: Trajectory, arriving: list[_Adjoints]) -> tuple[dict[str, Tensor], list[_Adjoints]]:
-    """Go back through one layer, given what reaches its output at every time step from outside of the layer.
+    """Return log10 of the norms of every recorded state's total adjoint, and the adjoints of the layer's inputs.
 
-    Returns:
-        log10 of the norms of every recorded state's total adjoint, and the adjoints of the layer's inputs.
+    `arriving` is what reaches the layer's output at every time step from outside of the layer.
     """
     cell = trajectory.cell
     rest = tuple(torch.zeros_like(state[0]) for state in trajectory.states[1:])

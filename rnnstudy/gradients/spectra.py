@@ -41,16 +41,13 @@ def spectral_norm(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor,
 
 @torch.no_grad()
 def non_normality(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch"]:
-    """Compute Henrici's departure over the Frobenius norm: sqrt(||W||_F^2 - sum |lambda_i|^2) / ||W||_F, in float64.
+    """Return Henrici's departure over the Frobenius norm: sqrt(||W||_F^2 - sum |lambda_i|^2) / ||W||_F, in float64.
 
     0 for a normal matrix (orthogonal, symmetric, antisymmetric), whose spectral radius and norm are the same; 1 for a
-    nilpotent one, whose only eigenvalue is 0. The zero matrix is normal.
+    nilpotent one, whose only eigenvalue is 0. The zero matrix is normal. NaN for a matrix that is not finite.
 
     References:
         Henrici, Bounds for iterates, inverses, spectral variation and fields of values of non-normal matrices, 1962.
-
-    Returns:
-        Departure of every matrix from normality, 0 to 1; NaN for one that is not finite.
 
     Raises:
         ConfigError: The matrix is not square.
@@ -68,12 +65,9 @@ def non_normality(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor,
 
 
 def vanilla_bound(gamma: float, norm: float, num_steps: int) -> Float[Tensor, " time"]:
-    """Compute log10 of (gamma * norm)^(T-k), the bound of ||dh_T/dh_k||, for k = 0..T, T the last of `num_steps` steps.
+    """Return log10 of (gamma * norm)^(T-k), the bound of ||dh_T/dh_k||, for k = 0..T, T the last of `num_steps` steps.
 
-    `gamma` bounds |f'| in h_t = f(W_hh h_{t-1} + ...), `norm` is the spectral norm of W_hh.
-
-    Returns:
-        Logarithms, 0 at the last time step.
+    `gamma` bounds |f'| in h_t = f(W_hh h_{t-1} + ...), `norm` is the spectral norm of W_hh. 0 at the last time step.
     """
     lags = torch.arange(num_steps - 1, -1, -1, dtype=torch.float64)
     return torch.where(lags > 0, lags * torch.tensor(gamma * norm, dtype=torch.float64).log10(), 0)
@@ -120,9 +114,5 @@ def conditions(matrix: Float[Tensor, "rows columns"], gamma: float) -> Condition
     require_square("W_hh", matrix)
     if odd := int((~matrix.isfinite()).sum()):
         raise ConfigError(f"W_hh must hold finite numbers, got {odd} of {matrix.numel()} that are NaN or infinite.")
-    return Conditions(
-        gamma=gamma,
-        radius=float(spectral_radius(matrix)),
-        norm=float(spectral_norm(matrix)),
-        non_normality=float(non_normality(matrix)),
-    )
+    radius, norm, departure = (float(figure(matrix)) for figure in (spectral_radius, spectral_norm, non_normality))
+    return Conditions(gamma=gamma, radius=radius, norm=norm, non_normality=departure)

@@ -83,7 +83,8 @@ def trace(
     """Run a cell over inputs, from `initial` or zero states; raise ConfigError if there are no time steps."""
     require_at_least("seq_len", len(inputs), 1)
     if initial is None:
-        initial = cell.zero_state(inputs, _hidden_size(cell, weights, inputs.shape[-1]))
+        per_gate = cell.shapes(inputs.shape[-1], 2)["weight_ih"][0] // 2
+        initial = cell.zero_state(inputs, weights["weight_ih"].shape[1] // per_gate)
     states = cell.unroll(inputs, initial, weights)
     return Trajectory(cell=cell, weights=weights, inputs=inputs, initial=initial, states=states)
 
@@ -97,13 +98,10 @@ def in_double(network: Network) -> Network:
 def network_trajectories(
     network: Network, inputs: Shaped[Tensor, "time replica batch ..."], *, drive: Drive = "task"
 ) -> list[Trajectory]:
-    """Run a network over inputs, token ids or features, from zero states; the network stays as it is.
+    """Return the path of every layer, the lowest first, over token ids or features from zero states, in float64.
 
-    With `drive` "nothing" every layer gets zeros and runs by itself, from a random state (standard normal, the same for
-    every call).
-
-    Returns:
-        Path of every layer, the lowest first, in float64.
+    The network stays as it is. With `drive` "nothing" every layer gets zeros and runs by itself, from a random state
+    (standard normal, the same for every call).
 
     Raises:
         ConfigError: There are no time steps.
@@ -135,7 +133,7 @@ RANDOM_INPUTS = 4
 def random_trajectory(
     cell: Recurrence, *, hidden_size: int, seq_len: int, seed: int, radius: float | None = None
 ) -> Trajectory:
-    """Run a cell with random weights over standard normal inputs: one replica, one sequence, in float64.
+    """Return the path of a cell with random weights over standard normal inputs: one replica and sequence, in float64.
 
     Args:
         cell: The recurrence.
@@ -144,9 +142,6 @@ def random_trajectory(
         seed: Seed of weights and inputs, at least 0.
         radius: Spectral radius to which every square block of `weight_hh` is scaled, at least 0; None leaves the
             weights as torch.nn draws them, uniform in ±1/sqrt(hidden_size).
-
-    Returns:
-        Path of the states.
 
     Raises:
         ConfigError: An argument is out of range, or there is a radius for a cell without `weight_hh`.
@@ -168,10 +163,7 @@ def random_trajectory(
 
 
 def with_radius(weight: Float[Tensor, "replica rows hidden"], radius: float) -> Float[Tensor, "replica rows hidden"]:
-    """Scale every square block of recurrent weights, one per gate below each other, to a spectral radius.
-
-    Returns:
-        Scaled weights; a block whose radius is 0 stays as it is.
+    """Return recurrent weights, every gate's square block scaled to a spectral radius unless its own is 0.
 
     Raises:
         ConfigError: `radius` is negative or not finite.
@@ -181,10 +173,3 @@ def with_radius(weight: Float[Tensor, "replica rows hidden"], radius: float) -> 
     blocks = weight.unflatten(1, (-1, weight.shape[-1]))
     now = spectral_radius(blocks)[..., None, None]
     return torch.where(now > 0, blocks * (radius / now), blocks).flatten(1, 2)
-
-
-def _hidden_size(cell: Recurrence, weights: Weights, input_size: int) -> int:
-    """Return the units of a layer, from the shapes of its weights."""
-    rows = weights["weight_ih"].shape[1]
-    per_gate = cell.shapes(input_size, 2)["weight_ih"][0] // 2
-    return rows // per_gate

@@ -42,12 +42,10 @@ class Terms:
 
 
 def weight_terms(network: Network, task: Task, batch: Batch) -> Iterator[Terms]:
-    """Yield all terms, by loss step and then layer, in runs of time steps that fit into memory.
+    """Yield all terms, by loss step and then layer, in runs of time steps that fit into memory, in float64.
 
-    The batch has a replica axis and is read from zero states; the network stays as it is.
-
-    Yields:
-        Terms in float64. Their sum over everything is the gradient that training uses.
+    The batch has a replica axis and is read from zero states; the network stays as it is. The sum over everything is
+    the gradient that training uses.
     """
     graph = _Graph(network, task, batch)
     for index, loss_step in enumerate(batch.loss_steps.tolist()):
@@ -60,11 +58,10 @@ def weight_terms(network: Network, task: Task, batch: Batch) -> Iterator[Terms]:
 
 
 def weight_gradients(network: Network, task: Task, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
-    """Compute the sum of all terms by one backward pass: the gradient of the mean loss over the batch.
+    """Return the sum of all terms, by weight name for each layer: the gradient of the mean batch loss, in float64.
 
-    Returns:
-        Gradients by weight name for each layer, in float64: with respect to the weights themselves, also where a model
-        makes them functions of other parameters.
+    Found by one backward pass, with respect to the weights themselves, also where a model makes them functions of other
+    parameters.
     """
     graph = _Graph(network, task, batch)
     found = []
@@ -100,28 +97,19 @@ class _Graph:
 
 
 def _arriving(trajectory: Trajectory, recorder: AdjointRecorder) -> States:
-    """Return what reaches every state after a time step from outside of that step.
+    """Return what reaches every state after a time step from outside of that step, each (time replica batch hidden).
 
     The output's adjoint is the total one. Another state's total includes what arrives through the output of the same
-    step, which running the step will add; so only what was carried back counts.
-
-    Returns:
-        One tensor (time, replica, batch, hidden) per state.
+    step, which running the step will add; so only what was carried back counts. Zero for a state that repeats an
+    earlier one: that one's total already includes what it carries.
     """
-    found = []
-    for name, states in zip(trajectory.cell.states, trajectory.states, strict=True):
-        adjoint = recorder.adjoints.get(name)
-        if adjoint is None:
-            # A state that repeats an earlier one: that one's total already includes what it carries.
-            found.append(torch.zeros_like(states))
-        else:
-            found.append(adjoint.total if name == trajectory.cell.states[0] else adjoint.carried)
-    return tuple(found)
+    first, *others = trajectory.cell.states
+    found, zero = recorder.adjoints, torch.zeros_like(trajectory.states[0])
+    return found[first].total, *(found[name].carried if name in found else zero for name in others)
 
 
 def _spans(trajectory: Trajectory, num_steps: int) -> list[range]:
-    copy = sum(weight.numel() for weight in trajectory.weights.values())
-    return spans(num_steps, max(1, AT_ONCE // copy))
+    return spans(num_steps, max(1, AT_ONCE // sum(weight.numel() for weight in trajectory.weights.values())))
 
 
 @torch.enable_grad()

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 States = tuple[Tensor, ...]
 """One tensor per state of the cell, in the order of `Recurrence.states`: (h,) or (h, c)."""
 
-
 Weights = Mapping[str, Tensor]
 """Weights of one layer by name, the replica axis first, with the shapes of `Recurrence.shapes`."""
-
 
 Nonlinearity = Literal["tanh", "sigmoid", "relu", "identity", "modrelu"]
 
@@ -186,22 +184,16 @@ class Recurrence(ABC):
         recorder: AdjointRecorder | None = None,
         edit: AdjointEdit | None = None,
     ) -> States:
-        """Run the cell over a sequence as `scan` does.
-
-        Returns:
-            Every state at every time step, each (time, replica, batch, hidden). Unrolling the rest from the last time
-            step gives exactly what one unroll would have given.
-        """
+        """Return every state of `scan`; unrolling the rest from the last step gives exactly what one unroll would."""
         return self.scan(inputs, state, weights, ScanOptions(recorder=recorder, edit=edit))[0]
 
     @torch.no_grad()
     def step(
         self, inputs: Float[Tensor, "time replica batch input"], before: States, weights: Weights
     ) -> tuple[Float[Tensor, "time replica batch hidden"], ...]:
-        """Take one step from the states `before` each time step, for all time steps at once; not differentiable.
+        """Return every state after one step from `before` each time step, for all steps at once; not differentiable.
 
-        Returns:
-            Every state after each time step: what a scan gives if `before` are the states of that scan, one step late.
+        It is what a scan gives if `before` are the states of that scan, one step late.
         """
         time, _, batch, _ = inputs.shape
         rows, *state = (each.transpose(0, 1).flatten(1, 2) for each in (inputs, *before))
@@ -223,9 +215,8 @@ class Recurrence(ABC):
     ) -> dict[str, Activated]:
         """Return what every gate and activation puts out, for all time steps at once; not differentiable.
 
-        Returns:
-            Outputs by name, given the states `before` each time step: "h", or as in the equations of the cell, "i",
-            "f", "g", "o" and "tanh_c"; "r", "z", "n"; "new" of a residual cell. Empty if the cell is linear.
+        By name, given the states `before` each time step: "h", or as in the equations of the cell, "i", "f", "g", "o"
+        and "tanh_c"; "r", "z", "n"; "new" of a residual cell. Empty if the cell is linear.
         """
         return {}
 

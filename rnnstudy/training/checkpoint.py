@@ -1,10 +1,10 @@
 """Checkpoints: written whole or not at all, checked when read, the newest few kept."""
 
-import errno
 import hashlib
 import io
 import re
 import zipfile
+from errno import EACCES, EAGAIN, EINTR, EIO, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, ESTALE, ETIMEDOUT
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +48,18 @@ class Checkpoints:
         write_atomically(_digest_path(path), b"\n".join(digests))
         write_atomically(path, buffer.getvalue())
         for old in self._found()[: -self._kept] if self._kept else []:
-            old.unlink()
-            _digest_path(old).unlink(missing_ok=True)
-        self._drop_strays()
-
-    def _drop_strays(self) -> None:
-        """Remove what a process killed during a save left: parts of files, digests without a checkpoint."""
-        kept = {name for path in self._found() for name in (path, _digest_path(path))}
-        for path in self._folder.iterdir():
-            if path not in kept and _NAME.match(path.name):
-                path.unlink()
+            self.drop(old)
+        # Remove what a process killed during a save left: parts of files, digests without a checkpoint.
+        kept = {name for found in self._found() for name in (found, _digest_path(found))}
+        for stray in self._folder.iterdir():
+            if stray not in kept and _NAME.match(stray.name):
+                stray.unlink()
 
     def load(self) -> tuple[dict[str, Any] | None, list[Path]]:
         """Return the newest whole checkpoint's content or None, and the damaged newer files; run no code in them."""
         damaged: list[Path] = []
         for path in reversed(self._found()):
-            content = _read(path)
-            if content is not None:
+            if (content := _read(path)) is not None:
                 return content, damaged
             damaged.append(path)
         return None, damaged
@@ -78,7 +73,7 @@ class Checkpoints:
         return _read(next(path for path in self._found() if _step(path) == step))
 
     def drop(self, path: Path) -> None:
-        """Remove a damaged checkpoint."""
+        """Remove a checkpoint."""
         path.unlink()
         _digest_path(path).unlink(missing_ok=True)
 
@@ -92,19 +87,7 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step_"))
 
 
-_MAY_PASS = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ENOBUFS,
-    errno.EAGAIN,
-    errno.EINTR,
-}
+_MAY_PASS = {EACCES, EPERM, EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, ENOMEM, ENOBUFS, EAGAIN, EINTR}
 """Errors that do not depend on the content of a file: a server that does not answer, too many open files."""
 
 

@@ -36,27 +36,18 @@ class TrainingData:
 
     def next(self, step: int) -> Batch:
         """Draw the batch of a step: fresh sequences, or those that follow the last ones if the task reads on."""
-        task = self._at(self._length(step))
+        low, high = self._seq_lens
+        varies = low < high
+        length = int(torch.randint(low, high + 1, (), generator=make_generator(step, "seq_len"))) if varies else high
+        # Kept, as tasks make tables for their length when first sampled.
+        if length not in self._tasks:
+            self._tasks[length] = self._task.with_seq_len(length)
+        task = self._tasks[length]
         ends = [None] * len(self._generators) if self._ends is None else self._ends
-        drawn = [
-            task.sample_after(end, self._batch_size, generator)
-            for end, generator in zip(ends, self._generators, strict=True)
-        ]
-        batch = stack(drawn)
+        pairs = zip(ends, self._generators, strict=True)
+        batch = stack([task.sample_after(end, self._batch_size, generator) for end, generator in pairs])
         self._ends = batch.ends
         return batch.to(self._device)
-
-    def _length(self, step: int) -> int:
-        low, high = self._seq_lens
-        if low == high:
-            return high
-        return int(torch.randint(low, high + 1, (), generator=make_generator(step, "seq_len")))
-
-    def _at(self, seq_len: int) -> Task:
-        """Return the task at a length; it is kept, as tasks make tables for their length when first sampled."""
-        if seq_len not in self._tasks:
-            self._tasks[seq_len] = self._task.with_seq_len(seq_len)
-        return self._tasks[seq_len]
 
     @property
     def initial(self) -> list[States] | None:

@@ -143,14 +143,10 @@ class Training:
             phases=self.phases,
         )
         held_out = parts.task.held_out()
-        judged = {tags.EVAL: held_out}
-        judged |= {
-            tags.EVAL_AT.format(seq_len=seq_len, metric="{metric}"): held_out.with_seq_len(seq_len)
-            for seq_len in parts.other_seq_lens
-        }
-        self._eval_batches = {
-            family: self._draw(task, settings.eval_batch_size, "eval") for family, task in judged.items()
-        }
+        self._eval_batches = {tags.EVAL: self._draw(held_out, settings.eval_batch_size, "eval")}
+        for seq_len in parts.other_seq_lens:
+            other = self._draw(held_out.with_seq_len(seq_len), settings.eval_batch_size, "eval")
+            self._eval_batches[tags.EVAL_AT.format(seq_len=seq_len, metric="{metric}")] = other
         self._probe_batch = self._draw(parts.task, settings.batch_size, "probe")
 
     def _draw(self, task: Task, batch_size: int, stream: str) -> Batch:
@@ -196,15 +192,15 @@ class Training:
             with self.phases.during("instruments"):
                 record = self._record(batch, result)
                 for instrument in measuring:
-                    scheduled = instrument in due
-                    whose = training if scheduled else stopping
+                    whose, scheduled = (training, True) if instrument in due else (stopping, False)
                     entries |= _entries(instrument.measure(record), whose, scheduled=scheduled, stopping=stopping)
         if not last:
             entries |= self._update_measured(result, [instrument for instrument in due if instrument.sees_updates])
         if self.step % settings.log_interval == 0 or last:
             whose = training & self._averages.counted
             entries |= _scalars(self._averages.take(), whose)
-            rate = self._learning_rate()
+            rate = self.parts.optimizer.learning_rate * self.parts.schedule.factor(self.step, settings.num_steps)
+            rate = torch.full((self.parts.network.replicas,), rate, dtype=torch.float64)
             entries |= _scalars({tags.SKIPPED: self.states.skipped, tags.LEARNING_RATE: rate}, training)
         with self.phases.during("writers"):
             for writer in (self.outlets.log, *self.outlets.views):
@@ -212,7 +208,10 @@ class Training:
         self.done = last
         if not last:
             self.step += 1
-            self._tell(result)
+            if self.outlets.listener is not None:
+                losses = result.losses[self.states.training.to(result.losses.device)]
+                loss = float(losses.median()) if len(losses) else float("nan")
+                self.outlets.listener.update(Progress(step=self.step, loss=loss, states=self.states))
 
     def _evaluate(self, entries: dict[str, Entry]) -> Bool[Tensor, " replica"]:
         """Evaluate on all evaluation sets and add the figures to `entries`; return which replicas stop as solved."""
@@ -270,18 +269,6 @@ class Training:
         for mitigation in parts.mitigations:
             mitigation.after_update(parts.network, taking_part)
         self.states.note_skips(may_step, parts.settings.max_skipped_in_a_row)
-
-    def _learning_rate(self) -> Tensor:
-        """Return the learning rate of the next step, the same for all replicas."""
-        parts = self.parts
-        rate = parts.optimizer.learning_rate * parts.schedule.factor(self.step, parts.settings.num_steps)
-        return torch.full((parts.network.replicas,), rate, dtype=torch.float64)
-
-    def _tell(self, result: StepResult) -> None:
-        if self.outlets.listener is not None:
-            losses = result.losses[self.states.training.to(result.losses.device)]
-            loss = float(losses.median()) if len(losses) else float("nan")
-            self.outlets.listener.update(Progress(step=self.step, loss=loss, states=self.states))
 
     @property
     def seconds(self) -> float:

@@ -39,13 +39,9 @@ class ReplicaStates:
     @classmethod
     def fresh(cls, replicas: int) -> "ReplicaStates":
         """Return the states of replicas that all run."""
-        zeros = torch.zeros(replicas, dtype=torch.long)
-        return cls(
-            status=zeros.clone(),
-            steps_to_solve=torch.full_like(zeros, NEVER),
-            skipped=zeros.clone(),
-            skipped_in_a_row=zeros.clone(),
-        )
+        status, skipped, in_a_row = torch.zeros(3, replicas, dtype=torch.long).unbind()
+        never = torch.full_like(status, NEVER)
+        return cls(status=status, steps_to_solve=never, skipped=skipped, skipped_in_a_row=in_a_row)
 
     @property
     def training(self) -> Bool[Tensor, " replica"]:

@@ -33,9 +33,8 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         require_at_least("num_steps", self.num_steps, 0)
-        for name in ("batch_size", "log_interval", "eval_interval", "eval_batch_size"):
+        for name in ("batch_size", "log_interval", "eval_interval", "eval_batch_size", "checkpoint_interval"):
             require_at_least(name, getattr(self, name), 1)
-        require_at_least("checkpoint_interval", self.checkpoint_interval, 1)
         if self.kept_checkpoints is not None:
             require_at_least("kept_checkpoints", self.kept_checkpoints, 1)
         require_at_least("max_skipped_in_a_row", self.max_skipped_in_a_row, 1)

@@ -75,8 +75,7 @@ class TrainingStep:
             losses = self.task.loss(forward.outputs, batch)
             objective = losses.sum()
             for mitigation in self.mitigations:
-                extra = mitigation.extra_loss(self.network)
-                if extra is not None:
+                if (extra := mitigation.extra_loss(self.network)) is not None:
                     objective = objective + extra.sum()
             objective.backward()
 
@@ -96,15 +95,14 @@ class TrainingStep:
             if self.mitigations:
                 norm = replica_norms(gradients.values())
                 may_step = may_step & norm.isfinite() & (raw_norm.isfinite() | (norm > 0))
+        reads_on = batch.ends is not None
         return StepResult(
             losses=losses.detach(),
             raw_norm=raw_norm,
             may_step=may_step,
             diagnostics=diagnostics,
             adjoints=adjoints if record else [],
-            final=[
-                tuple(state[-1].detach() for state in states) for states in forward.states if batch.ends is not None
-            ],
+            final=[tuple(state[-1].detach() for state in states) for states in forward.states if reads_on],
         )
 
     def probe(self, batch: Batch, step: int) -> Sequence[dict[str, Adjoint]]:
@@ -126,9 +124,7 @@ class TrainingStep:
 
     def gradients(self) -> dict[str, Tensor]:
         """Return the parameters' current gradients by name."""
-        return {
-            name: parameter.grad for name, parameter in self.network.named_parameters() if parameter.grad is not None
-        }
+        return {name: weight.grad for name, weight in self.network.named_parameters() if weight.grad is not None}
 
 
 class _Chain(AdjointEdit):
