@@ -67,8 +67,7 @@ class Initialisation(ABC):
         """Raise ConfigError if the cell lacks what is needed, or the model sets the weights (`set_by_model`)."""
         if not self.suits(cell):
             raise ConfigError(f"it needs {self.needs}.")
-        taken = [weight for weight in self.changes if weight in set_by_model]
-        if taken:
+        if taken := [weight for weight in self.changes if weight in set_by_model]:
             raise ConfigError(f"it sets {taken[0]}, which this model sets by its definition.")
 
 

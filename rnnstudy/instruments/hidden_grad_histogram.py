@@ -9,7 +9,7 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_above, require_at_least
 from rnnstudy.core.lags import SHOWN, log_spaced_lags
 from rnnstudy.gradients.histograms import LOW, count_log10
-from rnnstudy.gradients.norms import KINDS, count_kinds
+from rnnstudy.gradients.norms import count_kinds
 from rnnstudy.instruments.base import Instrument, Record
 from rnnstudy.runs import tags
 from rnnstudy.writers.base import Histogram, Measurement, Measurements, Scalar
@@ -50,16 +50,13 @@ class HiddenGradHistogram(Instrument):
                 measured[tags.ALL_STEPS.format(**place)] = self._histogram(counts.sum(0))
                 if state == output:
                     for part, values in (("direct", adjoint.direct), ("carried", adjoint.carried)):
-                        measured[tags.PART_HISTOGRAM.format(**place, part=part)] = self._histogram(
-                            count_log10(values, self.bin_width).sum(0)
-                        )
+                        of_part = count_log10(values, self.bin_width).sum(0)
+                        measured[tags.PART_HISTOGRAM.format(**place, part=part)] = self._histogram(of_part)
                 for lag in log_spaced_lags(len(total), self.num_lags):
-                    measured[tags.AT_LAG.format(**place, lag=f"{lag:04d}")] = self._histogram(
-                        counts[len(total) - 1 - lag]
-                    )
-                kinds = count_kinds(total)
-                for kind in KINDS:
-                    measured[tags.KIND_COUNT.format(**place, kind=kind)] = Scalar(values=kinds[kind].double())
+                    tag = tags.AT_LAG.format(**place, lag=f"{lag:04d}")
+                    measured[tag] = self._histogram(counts[len(total) - 1 - lag])
+                for kind, count in count_kinds(total).items():
+                    measured[tags.KIND_COUNT.format(**place, kind=kind)] = Scalar(values=count.double())
         return measured
 
     def _histogram(self, counts: Int[Tensor, "replica bin"]) -> Histogram:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
@@ -75,7 +75,7 @@ class Saturation(ProbeInstrument):
                 chosen = {"off": v == 0}
             case "identity":
                 chosen = {}
-        figures = {name: _share(which, v) for name, which in chosen.items()}
+        figures = {name: _mean(which.to(v.dtype), v) for name, which in chosen.items()}
         return figures | {"mean_slope": _mean(ACTIVATIONS[activated.nonlinearity].derivative(v), v)}
 
 
@@ -84,10 +84,3 @@ def _mean(
 ) -> Float[Tensor, " replica"]:
     """Compute the mean over all but the replicas; NaN where a value is."""
     return torch.where(values.isnan(), torch.nan, figures).mean((0, 2, 3), dtype=torch.float64)
-
-
-def _share(
-    chosen: Bool[Tensor, "time replica batch hidden"], values: Float[Tensor, "time replica batch hidden"]
-) -> Float[Tensor, " replica"]:
-    """Compute the share of the chosen values; NaN where a value is."""
-    return _mean(chosen.to(values.dtype), values)

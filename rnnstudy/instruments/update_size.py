@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, LooksAt, Record, Update
-from rnnstudy.writers.base import Measurement, Measurements, Scalar
+from rnnstudy.writers.base import Measurements, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,8 @@ class UpdateSize(Instrument):
             for part in ("all", part_of(name)):
                 changes[part].append(weight.detach().double() - before.double())
                 sizes[part].append(before)
-        measured: dict[str, Measurement] = {
-            f"update_size/{part}": Scalar(values=replica_norms(changes[part]) / replica_norms(sizes[part]))
-            for part in changes
-        }
-        return measured
+        norms = {part: replica_norms(changes[part]) / replica_norms(sizes[part]) for part in changes}
+        return {f"update_size/{part}": Scalar(values=values) for part, values in norms.items()}
 
 
 def part_of(parameter: str) -> str:

@@ -37,12 +37,9 @@ class WeightGradTerms(ProbeInstrument):
     @override
     def measure(self, record: Record) -> Measurements:
         batch = self.probed(record)
-        totals = [
-            {name: total[name] for name in layer.recurrent_weights() or total}
-            for layer, total in zip(
-                record.network.recurrent_layers, weight_gradients(record.network, record.task, batch), strict=True
-            )
-        ]
+        gradients = weight_gradients(record.network, record.task, batch)
+        layers = zip(record.network.recurrent_layers, gradients, strict=True)
+        totals = [{name: total[name] for name in layer.recurrent_weights() or total} for layer, total in layers]
         replicas, num_steps = batch.inputs.shape[1], len(batch.inputs)
         shares = [torch.zeros(replicas, num_steps, dtype=torch.float64, device=batch.inputs.device) for _ in totals]
         for terms in weight_terms(record.network, record.task, batch):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 from typing_extensions import override
 
@@ -46,23 +45,30 @@ class ClipAdjoint(Mitigation):
 
     @override
     def adjoint_edit(self, moment: Moment) -> AdjointEdit | None:
-        if math.isinf(self.limit):
-            return None
-        return _ClipNorms(self.limit) if self.by == "norm" else _ClipValues(self.limit)
+        return None if math.isinf(self.limit) else _Clip(self.by, self.limit)
 
 
 class _Clip(AdjointEdit):
-    """Counts, for every sequence, the time steps at which a state's gradient was clipped."""
+    """Clips, and counts, for every sequence, the time steps at which a state's gradient was clipped."""
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self, by: Literal["norm", "value"], limit: float) -> None:
+        self._by, self._limit = by, limit
         self._clipped: Tensor | None = None
         self._seen = 0
 
-    def count(self, clipped: Bool[Tensor, "replica batch 1"]) -> None:
-        """Add the sequences that are clipped now."""
-        self._clipped = clipped.long() if self._clipped is None else self._clipped.add_(clipped)
-        self._seen += clipped.shape[1]
+    @override
+    def apply(self, carried: States, time_step: int, num_steps: int) -> None:
+        for state in carried:
+            limit = self._limit / state.shape[1]
+            if self._by == "norm":
+                norms = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float64)
+                state.mul_((limit / norms).clamp(max=1).to(state.dtype))
+            else:
+                norms = torch.linalg.vector_norm(state, ord=math.inf, dim=-1, keepdim=True)
+                state.clamp_(-limit, limit)
+            clipped = norms > limit
+            self._clipped = clipped.long() if self._clipped is None else self._clipped.add_(clipped)
+            self._seen += state.shape[1]
 
     @override
     def figures(self) -> Diagnostics:
@@ -73,22 +79,3 @@ class _Clip(AdjointEdit):
             "clip_adjoint/fraction": clipped / self._seen,
             tags.ACTIVE.format(mitigation="clip_adjoint"): (clipped > 0).double(),
         }
-
-
-class _ClipNorms(_Clip):
-    @override
-    def apply(self, carried: States, time_step: int, num_steps: int) -> None:
-        for state in carried:
-            limit = self.limit / state.shape[1]
-            norms = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float64)
-            self.count(norms > limit)
-            state.mul_((limit / norms).clamp(max=1).to(state.dtype))
-
-
-class _ClipValues(_Clip):
-    @override
-    def apply(self, carried: States, time_step: int, num_steps: int) -> None:
-        for state in carried:
-            limit = self.limit / state.shape[1]
-            self.count(torch.linalg.vector_norm(state, ord=math.inf, dim=-1, keepdim=True) > limit)
-            state.clamp_(-limit, limit)

@@ -69,9 +69,7 @@ class _Cut(AdjointEdit):
 
     def _draw(self, num_steps: int, like: Tensor) -> Sequence[Tensor]:
         """Draw where to cut: for every step back and replica; the first is that to the initial state."""
-        drawn = [
-            torch.rand(num_steps, generator=make_generator(seed, f"h_detach {self._moment.step}"))
-            for seed in self._moment.seeds
-        ]
+        generators = [make_generator(seed, f"h_detach {self._moment.step}") for seed in self._moment.seeds]
+        drawn = [torch.rand(num_steps, generator=generator) for generator in generators]
         cut = torch.stack(drawn, dim=1) < self._probability
         return cut.to(like.device)[..., None, None].unbind(0)

@@ -149,9 +149,8 @@ class Layer(nn.Module):
         self.names = tuple(shapes)
         for name, shape in shapes.items():
             drawn = draw(shape)
-            self.register_parameter(
-                name, nn.Parameter(torch.full_like(drawn, CONSTANTS[name]) if name in CONSTANTS else drawn)
-            )
+            start = torch.full_like(drawn, CONSTANTS[name]) if name in CONSTANTS else drawn
+            self.register_parameter(name, nn.Parameter(start))
         self.output_map = model.make_output_map(draw)
 
     def weights(self) -> dict[str, Tensor]:
@@ -206,9 +205,8 @@ class Network(nn.Module):
         self.register_buffer("one_hot", None)
         if interface.encoding == "symbols" and self.embedding is None:
             self.register_buffer("one_hot", torch.eye(features, dtype=dtype), persistent=False)
-        self.layers = nn.ModuleList(
-            Layer(model, size if layer else features, uniform) for layer in range(model.num_layers)
-        )
+        sizes = [features, *[size] * (model.num_layers - 1)]
+        self.layers = nn.ModuleList(Layer(model, inputs, uniform) for inputs in sizes)
         self.readout_weight = nn.Parameter(uniform((interface.output_size, size)))
         self.readout_bias = nn.Parameter(uniform((interface.output_size,)))
         self._start(interface.seq_len, generators)

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import override
 
@@ -128,12 +128,6 @@ def _draw_distinct(number: int, shape: tuple[int, int], generator: torch.Generat
         return torch.rand(rows, number, generator=generator).topk(count).indices
     # A few numbers drawn from so many mostly differ; rows with repetitions are drawn again.
     drawn = torch.randint(number, shape, generator=generator)
-    again = _has_repeats(drawn)
-    while again.any():
-        drawn[again] = torch.randint(number, (int(again.sum()), count), generator=generator)
-        again = _has_repeats(drawn)
+    while (repeats := (drawn.sort(1).values.diff(dim=1) == 0).any(1)).any():
+        drawn[repeats] = torch.randint(number, (int(repeats.sum()), count), generator=generator)
     return drawn
-
-
-def _has_repeats(rows: Int[Tensor, "batch pair"]) -> Bool[Tensor, " batch"]:
-    return (rows.sort(1).values.diff(dim=1) == 0).any(1)

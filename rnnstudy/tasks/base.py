@@ -84,6 +84,25 @@ def ask_at_end(
     )
 
 
+def predict_next(
+    inputs: Int[Tensor, "time batch"], answer: Int[Tensor, " batch"], *, cue_step: int, first: int
+) -> Batch:
+    """Return a batch that asks for the next token from the time step `first` on, and at the last one for `answer`.
+
+    It is judged on the answer, which the input at `cue_step` decides.
+    """
+    steps = torch.arange(len(inputs))
+    targets = torch.cat([inputs[1:], answer[None]])[first:]
+    return Batch(
+        inputs=inputs,
+        loss_steps=steps[first:],
+        targets=targets,
+        counted=torch.ones_like(targets, dtype=torch.bool),
+        answer=(steps == steps[-1])[first:, None].expand_as(targets),
+        informative=(steps == cue_step)[:, None].expand_as(inputs),
+    )
+
+
 RIGHT = Criterion(metric="accuracy", threshold=0.99, direction="at_least")
 """Criterion of most tasks with classes: 99 % right."""
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, ask_at_end
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, predict_next
 
 ANSWERS = {
     "favorite": "best",
@@ -145,18 +145,8 @@ class CoconutWater(SyntheticTask, ClassificationTask):
 
     @override
     def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
-        asked = ask_at_end(inputs, self._tables.answer_of[inputs[CUE_STEP]], torch.arange(len(inputs)) == CUE_STEP)
-        if self.target == "answer":
-            return asked
-        targets = torch.cat([inputs[1:], asked.targets])
-        steps = torch.arange(len(inputs))
-        return replace(
-            asked,
-            loss_steps=steps,
-            targets=targets,
-            counted=torch.ones_like(targets, dtype=torch.bool),
-            answer=(steps == steps[-1])[:, None].expand_as(targets),
-        )
+        answer, first = self._tables.answer_of[inputs[CUE_STEP]], len(inputs) - 1 if self.target == "answer" else 0
+        return predict_next(inputs, answer, cue_step=CUE_STEP, first=first)
 
     @cached_property
     def _tables(self) -> "_Tables":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
@@ -55,21 +55,15 @@ class MarkedPairTask(SyntheticTask):
         inputs = torch.zeros(self.seq_len, batch_size, 2)
         values, markers = inputs.unbind(-1)
         values.copy_(self.draw_values((self.seq_len, batch_size), generator))
-        places = self._places(batch_size, generator)
+        drawn = [torch.randint(low, high, (batch_size,), generator=generator) for low, high in self._windows()]
+        places = torch.stack(drawn)
         if self.variant == "hochreiter":
+            # The second place is an index into the steps other than the first.
+            places[1] += places[1] >= places[0]
             markers[0] = markers[-1] = -1.0
             values[0].masked_fill_((places == 0).any(0), self.neutral)
         markers.scatter_(0, places, 1.0)
         return inputs
-
-    def _places(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "2 batch"]:
-        """Draw the two marked time steps."""
-        drawn = [torch.randint(low, high, (batch_size,), generator=generator) for low, high in self._windows()]
-        places = torch.stack(drawn)
-        if self.variant == "hochreiter":
-            # The second is an index into the steps other than the first.
-            places[1] += places[1] >= places[0]
-        return places
 
     def _windows(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return where the two markers are drawn: the first step, and the one after the last."""
@@ -103,9 +97,7 @@ class MarkedPairTask(SyntheticTask):
     @property
     def neutral_share(self) -> float:
         """Share of sequences in which one of the two values is `neutral`."""
-        if self.variant != "hochreiter":
-            return 0.0
-        return 0.1 + 0.9 / (self.seq_len // 2 - 1)
+        return 0.1 + 0.9 / (self.seq_len // 2 - 1) if self.variant == "hochreiter" else 0.0
 
     @property
     def last_share(self) -> float:

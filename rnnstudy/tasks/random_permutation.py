@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, predict_next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,5 @@ class RandomPermutation(SyntheticTask, ClassificationTask):
 
     @override
     def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
-        time, batch = inputs.shape
-        steps = torch.arange(time - 1 if self.variant == "last" else 0, time)
-        targets = inputs.roll(-1, 0)[steps]
-        return Batch(
-            inputs=inputs,
-            loss_steps=steps,
-            targets=targets,
-            counted=torch.ones_like(targets, dtype=torch.bool),
-            answer=(steps == time - 1)[:, None].expand_as(targets),
-            informative=(torch.arange(time) == 0)[:, None].expand(time, batch),
-        )
+        first = len(inputs) - 1 if self.variant == "last" else 0
+        return predict_next(inputs, inputs[0], cue_step=0, first=first)

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.errors import require_size
-from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
+from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask, predict_next
 
 SYMBOLS = "BTPSXVE"
 
@@ -143,13 +143,4 @@ class Reber(SyntheticTask, ClassificationTask):
 
     @override
     def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
-        steps = torch.arange(len(inputs))
-        targets = torch.cat([inputs[1:], inputs[1:2]])
-        return Batch(
-            inputs=inputs,
-            loss_steps=steps,
-            targets=targets,
-            counted=torch.ones_like(targets, dtype=torch.bool),
-            answer=(steps == steps[-1])[:, None].expand_as(targets),
-            informative=(steps == 1)[:, None].expand_as(inputs),
-        )
+        return predict_next(inputs, inputs[1], cue_step=1, first=0)
