@@ -101,10 +101,7 @@ def network_trajectories(
     """Return the path of every layer, the lowest first, over token ids or features from zero states, in float64.
 
     The network stays as it is. With `drive` "nothing" every layer gets zeros and runs by itself, from a random state
-    (standard normal, the same for every call).
-
-    Raises:
-        ConfigError: There are no time steps.
+    (standard normal, the same for every call). Without time steps it raises ConfigError.
     """
     require_at_least("seq_len", len(inputs), 1)
     double = in_double(network)
@@ -114,16 +111,12 @@ def network_trajectories(
         initial = None
         if drive == "nothing":
             reading = torch.zeros_like(reading)
-            initial = _random_state(layer.recurrence.zero_state(reading, layer.hidden_size))
+            zero, generator = layer.recurrence.zero_state(reading, layer.hidden_size), make_generator(0, "autonomous")
+            initial = tuple(torch.randn(each.shape, generator=generator, dtype=each.dtype).to(each) for each in zero)
         weights = {name: weight.detach() for name, weight in layer.weights().items()}
         found.append(trace(layer.recurrence, weights, reading, initial))
         reading = layer.output(found[-1].states[0])
     return found
-
-
-def _random_state(zero: States) -> States:
-    generator = make_generator(0, "autonomous")
-    return tuple(torch.randn(state.shape, generator=generator, dtype=state.dtype).to(state.device) for state in zero)
 
 
 RANDOM_INPUTS = 4
@@ -163,11 +156,7 @@ def random_trajectory(
 
 
 def with_radius(weight: Float[Tensor, "replica rows hidden"], radius: float) -> Float[Tensor, "replica rows hidden"]:
-    """Return recurrent weights, every gate's square block scaled to a spectral radius unless its own is 0.
-
-    Raises:
-        ConfigError: `radius` is negative or not finite.
-    """
+    """Scale each gate's square block to a spectral radius unless its own is 0; ConfigError if negative or infinite."""
     require_at_least("radius", radius, 0)
     require_finite("radius", radius)
     blocks = weight.unflatten(1, (-1, weight.shape[-1]))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.gradients.replay import mean_of_logs, replay
@@ -49,13 +48,9 @@ class Replay(ProbeInstrument):
                 gone = torch.where(each.isnan(), torch.nan, (each == -torch.inf).to(each.dtype))
                 shown_as_zero = (as_trained[index][state].total == 0).all(-1)
                 measured[f"{name}/log10_total"] = Curve(values=mean_of_logs(each).T)
-                measured[f"{name}/underflowed"] = Scalar(values=_share(shown_as_zero * (1 - gone)))
-                measured[f"{name}/vanished"] = Scalar(values=_share(gone))
+                measured[f"{name}/underflowed"] = Scalar(values=(shown_as_zero * (1 - gone)).mean((0, 2)))
+                measured[f"{name}/vanished"] = Scalar(values=gone.mean((0, 2)))
         return measured
-
-
-def _share(which: Tensor) -> Tensor:
-    return which.mean((0, 2))
 
 
 def _adjoints(record: Record, batch: Batch) -> Sequence[dict[str, Adjoint]]:

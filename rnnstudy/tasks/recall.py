@@ -2,7 +2,6 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,5 +130,4 @@ class RecallTask(SyntheticTask, ClassificationTask):
 
 def _entropy(share: float) -> float:
     """Compute the entropy of a yes or no, in nats."""
-    parts: Sequence[float] = (share, 1 - share)
-    return -sum(part * math.log(part) for part in parts if part > 0)
+    return -sum(part * math.log(part) for part in (share, 1 - share) if part > 0)
