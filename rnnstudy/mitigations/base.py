@@ -108,14 +108,10 @@ class Mitigation(ABC):
         return {}
 
     def may_step(self, allowed: Bool[Tensor, " replica"], outcome: Outcome) -> Bool[Tensor, " replica"]:
-        """Return which replicas may take the step.
+        """Return which replicas may take the step, from those `allowed` so far and the backward pass's `outcome`.
 
-        Args:
-            allowed: Which may so far; at first those with a finite loss and a finite raw gradient.
-            outcome: Loss and raw gradient of the backward pass.
-
-        Returns:
-            Which may. A gradient that ends up non-finite, or zero where it was non-finite, never takes the step.
+        At first, those with a finite loss and a finite raw gradient are allowed. A gradient that ends up non-finite, or
+        zero where it was non-finite, never takes the step.
         """
         return allowed
 

@@ -89,11 +89,9 @@ class Omega(Mitigation):
         slope: Float[Tensor, "time replica batch hidden"],
         weight_hh: Float[Tensor, "replica hidden hidden"],
     ) -> tuple[Float[Tensor, " replica"], Float[Tensor, "replica hidden hidden"], Float[Tensor, " replica"]]:
-        """Compute omega of one layer from dL/dh_t (`adjoint`) and f'(a_t) (`slope`) at every time step.
+        """Return omega per replica, its immediate derivative for `weight_hh`, and the share of time steps that count.
 
-        Returns:
-            Omega per replica, its immediate derivative with respect to `weight_hh`, and the share of time steps that
-            count.
+        `adjoint` is dL/dh_t and `slope` f'(a_t), at every time step of one layer.
         """
         norms = torch.linalg.vector_norm(adjoint, dim=-1, keepdim=True, dtype=torch.float64)
         counts = norms >= SMALLEST
