@@ -23,8 +23,7 @@ SHORTEST: dict[Variant, int] = {"half": 2, "hochreiter": 11, "pascanu": 10}
 
 @dataclass(frozen=True, kw_only=True)
 class MarkedPairTask(SyntheticTask):
-    """Every time step has a value and a marker; two markers are 1, at the places that `Adding` gives for each
-    variant."""
+    """Every time step has a value and a marker; two markers are 1, at the places that `Adding` gives per variant."""
 
     seq_len: int = 100
     variant: Variant = "half"
