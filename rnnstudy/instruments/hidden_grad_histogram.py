@@ -22,9 +22,8 @@ class HiddenGradHistogram(Instrument):
     Over all units, sequences and replicas, between fixed edges. The gradient is per sequence (not divided by the batch
     size). Tags, `hidden_grad_histogram/{state}/layer_{index}/...`: the total derivative over all time steps,
     `all_steps`, and at log-spaced lags, counted back from the last time step, `lag_{lag}`; of the cell's output (h),
-    over all time steps, the two parts of that total: `direct`, through the layer's output at t, and `carried`, through
-    the state at t + 1. Values of the total without a finite logarithm are counted per replica over all time steps:
-    `zero_count`, `subnormal_count`, `nan_count`, `inf_count`.
+    over all time steps, its parts `direct` and `carried` (see `HiddenGradNorm`). Values of the total without a finite
+    logarithm are counted per replica over all time steps: `zero_count`, `subnormal_count`, `nan_count`, `inf_count`.
 
     Args:
         num_lags: Log-spaced lags at most, at least 2.

@@ -21,9 +21,9 @@ class HiddenGradThroughTime(Instrument):
     """log10 |dL/ds_t| over units and sequences, one histogram per time step: the gradient on its way back through time.
 
     Of the lowest and the top layer, per sequence (not divided by the batch size). Tags:
-    `hidden_grad_through_time/{state}/layer_{index}/total`; of the cell's output (h) also the total's two parts:
-    `.../direct`, through the layer's output at t, and `.../carried`, through the state at t + 1. Exact zeros, NaN and
-    Inf are missing; `hidden_grad_histogram` counts them. It is big, so it measures at few steps.
+    `hidden_grad_through_time/{state}/layer_{index}/total`; of the cell's output (h) also the total's parts `.../direct`
+    and `.../carried` (see `HiddenGradNorm`). Exact zeros, NaN and Inf are missing; `hidden_grad_histogram` counts them.
+    It is big, so it measures at a few chosen steps: as training begins, while the network learns, at the end.
 
     Args:
         max_time_steps: Time steps at most, at least 2; of longer sequences evenly spread ones with both ends.

@@ -23,10 +23,9 @@ class Lyapunov(ProbeInstrument):
         lyapunov/layer_{index}/backward_largest   of adjoints, as gradients go; the same as `largest` in the long run
         lyapunov/layer_{index}/spectrum           all exponents, the largest first (a curve over their rank)
 
-    Sorted per sequence, then averaged over sequences; -inf where a direction is lost altogether, and so is the mean.
-    The frame starts at the units in their order: over a task's few steps, `largest` and `backward_largest` depend on it
-    and may lie well below the largest gain of the Jacobians' product (`jacobian_norms`). Long sequences or `burn_in`
-    make them meet.
+    Sorted per sequence, then averaged; -inf where a direction is lost altogether, and so is the mean. The frame starts
+    at the units in their order: over a task's few steps, `largest` and `backward_largest` depend on it and may lie well
+    below the largest gain of the Jacobians' product (`jacobian_norms`). Long sequences or `burn_in` make them meet.
 
     References:
         Vogt, Puelma Touzel, Shlizerman & Lajoie, On Lyapunov exponents for RNNs, 2022 (arXiv:2006.14123).

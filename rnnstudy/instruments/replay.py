@@ -26,8 +26,7 @@ class Replay(ProbeInstrument):
                                                    exactly zero (or flushed, as subnormal), but truly is not
         replay/{state}/layer_{index}/vanished      share where it truly is zero: a unit that is off, a weight of zero
 
-    NaN where a gradient is NaN. The loss is the task's, without mitigations; weights are training's, states are
-    recomputed.
+    NaN for NaN gradients. The loss is the task's, without mitigations; weights are training's, states are recomputed.
 
     Args:
         sequences: Sequences of the probe to use, at least 1.

@@ -108,10 +108,10 @@ class Mitigation(ABC):
         return {}
 
     def may_step(self, allowed: Bool[Tensor, " replica"], outcome: Outcome) -> Bool[Tensor, " replica"]:
-        """Return which replicas may take the step, given those `allowed` so far and the `outcome` of the backward pass.
+        """Return which replicas may take the step, from those `allowed` so far and the backward pass's `outcome`.
 
-        At first, those with a finite loss and a finite raw gradient may. A gradient that ends up non-finite, or zero
-        where it was non-finite, never takes the step.
+        At first, those with a finite loss and a finite raw gradient are allowed. A gradient that ends up non-finite, or
+        zero where it was non-finite, never takes the step.
         """
         return allowed
 

@@ -25,8 +25,8 @@ class ClipAdaptive(Mitigation):
     clipped, and `clip_adaptive/active`, the fraction of steps that clipped any.
 
     References:
-        Brock et al., 2021 (arXiv:2102.06171), section 4.1, equation 3, omits the last layer; its code takes vectors as
-        units.
+        Brock et al., 2021 (arXiv:2102.06171), section 4.1, equation 3; there the last layer does not take part, and the
+        code takes a vector as one unit.
 
     Args:
         ratio: Largest norm of a gradient in terms of its weights' norm, above 0; inf is off.

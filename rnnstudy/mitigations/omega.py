@@ -89,9 +89,9 @@ class Omega(Mitigation):
         slope: Float[Tensor, "time replica batch hidden"],
         weight_hh: Float[Tensor, "replica hidden hidden"],
     ) -> tuple[Float[Tensor, " replica"], Float[Tensor, "replica hidden hidden"], Float[Tensor, " replica"]]:
-        """Return a layer's omega per replica, its immediate derivative by `weight_hh`, the share of steps that count.
+        """Return omega per replica, its immediate derivative for `weight_hh`, and the share of time steps that count.
 
-        `adjoint` is dL/dh_t and `slope` f'(a_t), at every time step.
+        `adjoint` is dL/dh_t and `slope` f'(a_t), at every time step of one layer.
         """
         norms = torch.linalg.vector_norm(adjoint, dim=-1, keepdim=True, dtype=torch.float64)
         counts = norms >= SMALLEST

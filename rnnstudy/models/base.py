@@ -310,7 +310,7 @@ class Network(nn.Module):
         """Load one replica's recurrent weights from the state dict of a torch.nn.RNN, GRU or LSTM.
 
         Raises:
-            RnnstudyError: A weight is missing, is one too many, has another shape, or is not a free parameter.
+            RnnstudyError: A weight is missing, superfluous, of another shape, or not a free parameter.
         """
         own = self.torch_state(replica)
         if own.keys() != state.keys():

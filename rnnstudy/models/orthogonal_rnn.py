@@ -25,7 +25,7 @@ class OrthogonalRNN(Model):
     learnt skew-symmetric one. Through W_hh the gradient keeps its norm; only the activation's derivative changes it.
 
     References:
-        Lezcano-Casado & Martinez-Rubio, 2019 (arXiv:1901.08428): exponential or Cayley map, with a trivialisation.
+        Lezcano-Casado & Martinez-Rubio, 2019 (arXiv:1901.08428): exponential or Cayley map, trivialised at the start.
         Arjovsky, Shah & Bengio, Unitary evolution recurrent neural networks, 2016 (arXiv:1511.06464): modReLU.
 
     Args:

@@ -30,11 +30,11 @@ class LearningRateSchedule(ABC):
         require_at_least("warmup_steps", self.warmup_steps, 0)
 
     def factor(self, step: int, num_steps: int) -> float:
-        """Return the factor, from 0 to 1, after `step` optimizer steps of a run that has at most `num_steps`."""
+        """Return the factor, from 0 to 1, after `step` optimizer steps of a run of at most `num_steps`."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps * self.decay(0, max(1, num_steps - self.warmup_steps))
         return self.decay(step - self.warmup_steps, max(1, num_steps - self.warmup_steps))
 
     @abstractmethod
     def decay(self, step: int, num_steps: int) -> float:
-        """Return the factor, 1 at first, `step` optimizer steps after the warm-up, `num_steps` (at least 1) in all."""
+        """Return the factor `step` optimizer steps after the warm-up, of `num_steps` (at least 1); 1 at step 0."""

@@ -85,9 +85,8 @@ class CoconutWater(SyntheticTask, ClassificationTask):
     Example: this is my favorite coconut water that I have tried I have tried a lot of different coconut water and
     this is the -> best
 
-    Eight equally likely cues have one answer each. Product, distractor adjective and fillers vary without effect, even
-    fillers with cue adjectives. The filler, between the two sentences, fits any lag from 19 on. Batches are drawn
-    fresh.
+    Eight equally likely cues have an answer each. Product, distractor adjective and fillers vary without effect, even
+    fillers with cue adjectives. The filler between the two sentences fits any lag from 19. Batches are drawn fresh.
 
     >>> review = ("this is my favorite coconut water that I have tried I have tried a lot of different coconut water "
     ...           "and this is the")

@@ -20,7 +20,8 @@ class CopyMemory(RecallTask):
     >>> " ".join(task.facts.output_names[target] for target in batch.targets[:, 0])
     '. . . . . . . 5 2 7'
 
-    fixed: symbols, delay - 1 blanks, delimiter, answer blanks: delay + 2 num_symbols time steps (published: + 20).
+    fixed: symbols, delay - 1 blanks, the delimiter, blanks for the answer: delay + 2 num_symbols time steps, 20 more
+    than the delay as published.
     variable: the same length, but the delimiter comes after 0 to delay - 1 blanks, equally likely, and blanks follow
     the answer, so counting time steps does not help. The delimiter counts as informative.
 

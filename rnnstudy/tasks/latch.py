@@ -27,7 +27,7 @@ class Latch(SyntheticTask, ClassificationTask):
     lengths are random in [T, 1.1 T]: seq_len=[100,110]. Solved: 99 % correct. Batches are drawn fresh.
 
     References:
-        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: both names.
+        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: the task.
         Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.3, task 3a: this variant.
 
     Args:

@@ -23,12 +23,7 @@ SHORTEST: dict[Variant, int] = {"half": 2, "hochreiter": 11, "pascanu": 10}
 
 @dataclass(frozen=True, kw_only=True)
 class MarkedPairTask(SyntheticTask):
-    """Every time step has a value and a marker; two markers are 1. Their places depend on the variant: see `Adding`.
-
-    Args:
-        seq_len: Time steps, at least 2 (half), 11 (hochreiter) or 10 (pascanu).
-        variant: Published definition to build.
-    """
+    """Every time step has a value and a marker; two markers are 1, at the places that `Adding` gives per variant."""
 
     seq_len: int = 100
     variant: Variant = "half"

@@ -26,9 +26,10 @@ class Parity(SyntheticTask, ClassificationTask):
     Solved: 99 % correct. Batches are drawn fresh.
 
     References:
-        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: one task.
+        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: parity.
         Hochreiter & Schmidhuber, Bridging long time lags by weight guessing and "long short-term memory", 1996.
-        Delétang et al., 2023 (arXiv:2207.02098): seq_len=[1,40], judged at lengths up to 500: eval.seq_lens=[100,500].
+        Delétang et al., 2023 (arXiv:2207.02098), parity check: trained on lengths up to 40, judged on lengths up to
+        500; here seq_len=[1,40] and eval.seq_lens=[100,500].
 
     Args:
         seq_len: Bits, at least 1.

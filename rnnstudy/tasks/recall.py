@@ -35,11 +35,8 @@ class Layout:
 class RecallTask(SyntheticTask, ClassificationTask):
     """Symbols are shown, then blanks, then a cue; they are put out from the cue on, and blanks before.
 
-    A sequence has delay + 2 * num_symbols time steps. The loss is over all of them. The answer is at the last
-    num_symbols ones, or at those after the cue where that is placed at random.
-
-    Args:
-        delay: Time steps between the last symbol shown and the first put out, at least 1.
+    A sequence has delay + 2 * num_symbols time steps, with `delay` (at least 1) between the last symbol shown and the
+    first put out. All enter the loss; the last num_symbols, or those after a randomly placed cue, are the answer.
     """
 
     length_field = "delay"
