@@ -100,10 +100,6 @@ class Scaled:
         """Return the product with a matrix on the right."""
         return Scaled.of(self.values @ factor, self.exponents)
 
-    def columns(self, place: slice) -> "Scaled":
-        """Return some of the columns."""
-        return Scaled.of(self.values[..., place], self.exponents)
-
     def log10(self, figure: Callable[[Tensor], Tensor]) -> Float[Tensor, "replica batch"]:
         """Return log10 of a norm of the matrices; -inf for 0."""
         empty = (self.values == 0).all(-1)
@@ -154,7 +150,7 @@ def contributions(trajectory: Trajectory, state: str = "h") -> Contributions:
     norms, largest, gains, steps = [], [], [], []
     product = Scaled.of(_identity(trajectory)[..., place, :])
     for jacobian in jacobians_backward(trajectory):
-        block = product.columns(place)
+        block = Scaled.of(product.values[..., place], product.exponents)
         norms.append(block.log10(spectral_norm))
         largest.append(block.log10(lambda matrix: matrix.abs().amax((-2, -1))))
         gains.append(block.log10(lambda matrix: torch.linalg.matrix_norm(matrix) / matrix.shape[-1] ** 0.5))

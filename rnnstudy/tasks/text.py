@@ -82,7 +82,7 @@ class Text(ClassificationTask):
         require_size("seq_len", self.seq_len, 1)
         require_between("validation", self.validation, LEAST_SHARE, MOST_SHARE)
         require_size("max_vocabulary", self.max_vocabulary, 2)
-        shortest = min(len(self._training), len(self._validation))
+        shortest = min(len(part) for part in self._parts)
         if shortest < 2:
             raise ConfigError(
                 f"path must name a longer text: {self.path} has {len(self._corpus.tokens)} {self.unit}s, too few for a "
@@ -105,23 +105,16 @@ class Text(ClassificationTask):
         return self._corpus.vocabulary
 
     @property
-    def _cut(self) -> int:
-        """Start of the validation part."""
-        length = len(self._corpus.tokens)
-        return length - int(length * self.validation)
-
-    @property
-    def _training(self) -> Int[Tensor, " place"]:
-        return self._corpus.tokens[: self._cut]
-
-    @property
-    def _validation(self) -> Int[Tensor, " place"]:
-        return self._corpus.tokens[self._cut :]
+    def _parts(self) -> tuple[Int[Tensor, " training"], Int[Tensor, " validation"]]:
+        """The training part and the validation part."""
+        tokens = self._corpus.tokens
+        cut = len(tokens) - int(len(tokens) * self.validation)
+        return tokens[:cut], tokens[cut:]
 
     @property
     def _tokens(self) -> Int[Tensor, " place"]:
         """The part that batches are drawn from."""
-        return self._training if self.part == "train" else self._validation
+        return self._parts[self.part == "validation"]
 
     def _guesses(self) -> tuple[float, float, float]:
         """Return losses of the best guess without and with the present token, and the accuracy of the first.
@@ -129,14 +122,14 @@ class Text(ClassificationTask):
         Fitted to the training part, judged on this one. On the part kept apart, with its unseen pairs, a token counts
         once more than seen, and a pair as if its first token were seen once more, followed as tokens are in general.
         """
-        key, known = (self._cut, self.part), self._corpus.guesses
+        key, known = (len(self._parts[0]), self.part), self._corpus.guesses
         if key not in known:
             known[key] = self._fit_guesses()
         return known[key]
 
     def _fit_guesses(self) -> tuple[float, float, float]:
         size, unseen = len(self.vocabulary), 0 if self.part == "train" else 1
-        pairs, seen = _pairs(self._training, size)
+        pairs, seen = _pairs(self._parts[0], size)
         judged, times = _pairs(self._tokens, size)
         before, after = judged // size, judged % size
 

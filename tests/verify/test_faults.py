@@ -193,7 +193,7 @@ FAULTS = {
     ),
     "path through h_t counted twice in terms": Fault(
         function=weight_terms._arriving,
-        change=("else adjoint.carried", "else adjoint.total"),
+        change=("found[name].carried", "found[name].total"),
         fails=("sums over time", "every dE_s/dW(t)"),
         cells=("lstm",),
         sound=("gru",),
