@@ -1,4 +1,4 @@
-"""How the weights of a recurrent network start; one file an initialisation."""
+"""Starting weights of recurrent networks; one file per initialisation."""
 
 from pathlib import Path
 

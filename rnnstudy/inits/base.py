@@ -1,4 +1,4 @@
-"""What an initialisation is: it changes some of a network's weights after all were drawn as torch draws them."""
+"""Initialisations: they change some of a network's weights after all were drawn as torch draws them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from rnnstudy.recurrence.base import Recurrence
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """The weights of one replica, just drawn; to be changed in place.
+    """Freshly drawn weights of one replica, to be changed in place.
 
     Args:
-        cell: Of every layer.
-        layers: Of each layer, the lowest first: name to weight, as `Recurrence.shapes` has them.
-        readout_weight: From the top layer to the outputs.
-        readout_bias: Of the outputs.
+        cell: Cell of every layer.
+        layers: Name to weight for each layer, the lowest first, as `Recurrence.shapes` has them.
+        readout_weight: Weight from the top layer to the outputs.
+        readout_bias: Bias of the outputs.
         seq_len: Time steps of the longest sequences to train on.
     """
 
@@ -32,7 +32,7 @@ class Fresh:
     seq_len: int
 
     def blocks(self, name: str) -> Iterator[Float[Tensor, "hidden _"]]:
-        """Every gate's block of a weight matrix, of all layers."""
+        """Return every gate's block of a weight matrix, of all layers."""
         for layer in self.layers:
             yield from layer[name].chunk(self.cell.gates)
 
@@ -40,45 +40,31 @@ class Fresh:
 class Initialisation(ABC):
     """Changes some weights of every layer of a network.
 
-    All weights are first drawn as torch.nn draws them, whatever initialisation is chosen, so two networks of one seed
-    that differ in an initialisation share the weights that it does not touch. Several act in the order in which they
-    are given.
+    All weights are first drawn as torch.nn draws them, so two networks of one seed that differ in an initialisation
+    share all weights that it does not change. Several initialisations act in the given order.
     """
 
     changes: ClassVar[tuple[str, ...]]
     """Names of the weights that are changed."""
 
     replaces: ClassVar[bool] = True
-    """Whether nothing is left of what these weights were before."""
+    """Whether the previous values of these weights are lost."""
 
     @property
     def needs(self) -> str:
-        """What a cell must have, as an error message goes on after "needs"."""
+        """Requirement on a cell, as an error message puts it after "needs"."""
         return f"the weights {', '.join(self.changes)}"
 
     @abstractmethod
     def start(self, fresh: Fresh, generator: torch.Generator) -> None:
-        """Change the weights of one replica in place.
-
-        Args:
-            fresh: The weights.
-            generator: Of the replica and this initialisation.
-        """
+        """Change the weights of one replica in place; `generator` belongs to the replica and this initialisation."""
 
     def suits(self, cell: Recurrence) -> bool:
-        """Whether the cell has what is needed."""
+        """Return whether the cell has what is needed."""
         return set(self.changes) <= cell.shapes(2, 2).keys()
 
     def require_suits(self, cell: Recurrence, set_by_model: Sequence[str]) -> None:
-        """Refuse a model that this cannot be applied to.
-
-        Args:
-            cell: Of the model.
-            set_by_model: Weights that the model sets by its definition.
-
-        Raises:
-            ConfigError: The cell lacks what is needed, or the model sets the weights itself.
-        """
+        """Raise ConfigError if the cell lacks what is needed, or the model sets the weights (`set_by_model`)."""
         if not self.suits(cell):
             raise ConfigError(f"it needs {self.needs}.")
         taken = [weight for weight in self.changes if weight in set_by_model]

@@ -17,16 +17,15 @@ from rnnstudy.recurrence.lstm import LSTMRecurrence
 class Chrono(Initialisation):
     """Effective biases of the gates such that the time constants of the units are uniform in [2, t_max].
 
-    LSTM: b_f = log u, b_i = -b_f with u uniform in [1, t_max - 1], so that sigmoid(b_f) + sigmoid(b_i) = 1. GRU: b_z
-    = log u; in torch's convention z is the share of the state that is kept, and 1 - z that of the new value. A unit
-    that is kept with the share s has the time constant 1 / (1 - s) = 1 + u.
+    u is uniform in [1, t_max - 1]. LSTM: b_f = log u, b_i = -b_f, so sigmoid(b_f) + sigmoid(b_i) = 1. GRU: b_z = log u;
+    torch's z is the share of the state kept. Keeping a share s gives the time constant 1 / (1 - s) = 1 + u.
 
     References:
-        Tallec & Ollivier, Can recurrent neural networks warp time?, 2018 (arXiv:1804.11188), section 2 and equation
-        16; there t_max is 3T/2 for copying with a delay T, and T for adding over T steps.
+        Tallec & Ollivier, Can recurrent neural networks warp time?, 2018 (arXiv:1804.11188), section 2 and equation 16;
+        t_max there is 3T/2 for copying with a delay T, and T for adding over T steps.
 
     Args:
-        t_max: The longest time constant, in time steps, at least 2; null is the length of the sequences.
+        t_max: Longest time constant, in time steps, at least 2; null is the length of the sequences.
     """
 
     changes: ClassVar[tuple[str, ...]] = ("bias_ih", "bias_hh")

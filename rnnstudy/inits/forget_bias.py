@@ -18,11 +18,11 @@ class ForgetBias(Initialisation):
     """The effective bias (the sum of torch's two) of the gate that keeps the state: f of the LSTM, z of the GRU.
 
     References:
-        Gers, Schmidhuber & Cummins, Learning to forget, 2000; Jozefowicz, Zaremba & Sutskever, An empirical
-        exploration of recurrent network architectures, 2015: the value 1.
+        Gers, Schmidhuber & Cummins, Learning to forget, 2000; Jozefowicz, Zaremba & Sutskever, An empirical exploration
+        of recurrent network architectures, 2015: the value 1.
 
     Args:
-        value: The bias; the more, the longer the state is kept.
+        value: The bias; the larger, the longer the state is kept.
     """
 
     changes: ClassVar[tuple[str, ...]] = ("bias_ih", "bias_hh")

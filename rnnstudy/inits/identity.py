@@ -18,11 +18,10 @@ class Identity(Initialisation):
     The readout stays as it is; the paper draws it with the same standard deviation.
 
     References:
-        Le, Jaitly & Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015
-        (arXiv:1504.00941), section 2.
+        Le, Jaitly & Hinton, 2015 (arXiv:1504.00941), section 2.
 
     Args:
-        scale: Of the identity, above 0.
+        scale: Factor of the identity, above 0.
         input_std: Standard deviation of the input weights, at least 0.
     """
 

@@ -17,8 +17,7 @@ class Orthogonal(Initialisation):
     They stay so only at the start; the model orthogonal_rnn keeps them orthogonal.
 
     References:
-        Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural
-        networks, 2014 (arXiv:1312.6120).
+        Saxe, McClelland & Ganguli, 2014 (arXiv:1312.6120), for deep linear networks.
 
     Args:
         gain: All singular values of each block, above 0.

@@ -20,7 +20,7 @@ RADIUS = 0.95
 """Spectral radius of its recurrent weights."""
 
 STANDARD_DEVIATIONS: dict[Variant, float] = {"sigmoid": 0.01, "basic_tanh": 0.1, "smart_tanh": 0.01}
-"""Of input, recurrent and readout weights."""
+"""Standard deviations of input, recurrent and readout weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,11 @@ class Pascanu(Initialisation):
     radius 0.95. Input, recurrent and readout weights are set.
 
     References:
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        section 4.1, and the code that goes with it: of each unit 15 outgoing connections, which are the columns of
-        weight_hh here.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), section 4.1, and its code: 15 outgoing connections per unit,
+        which are the columns of weight_hh here.
 
     Args:
-        variant: Which; it must fit the activation.
+        variant: Initialisation to use; it must fit the activation.
     """
 
     changes: ClassVar[tuple[str, ...]] = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

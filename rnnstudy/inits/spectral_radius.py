@@ -14,13 +14,13 @@ from rnnstudy.inits.base import Fresh, Initialisation, rescale
 class SpectralRadius(Initialisation):
     """Scale the recurrent weights, every gate's block by itself, so that the largest |eigenvalue| is `radius`.
 
-    Acts on the weights as they are then: as torch draws them, or as an initialisation before it has set them.
+    Acts on the weights as torch draws them, or as an earlier initialisation has set them.
 
     References:
         Jaeger, The "echo state" approach to analysing and training recurrent neural networks, 2001, for reservoirs.
 
     Args:
-        radius: Above 0.
+        radius: Spectral radius, above 0.
     """
 
     changes: ClassVar[tuple[str, ...]] = ("weight_hh",)

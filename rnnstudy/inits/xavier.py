@@ -20,7 +20,7 @@ class Xavier(Initialisation):
         Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation 16.
 
     Args:
-        gain: Above 0.
+        gain: Factor of the bound, above 0.
     """
 
     changes: ClassVar[tuple[str, ...]] = ("weight_ih", "weight_hh")

@@ -1,4 +1,4 @@
-"""What is measured while training; one file an instrument."""
+"""Measurements during training; one file per instrument."""
 
 from pathlib import Path
 

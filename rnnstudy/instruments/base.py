@@ -1,4 +1,4 @@
-"""What an instrument is: it measures on a schedule, and never touches the run."""
+"""Instruments: they measure on a schedule, and never touch the run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ LooksAt = Literal["the training batch", "the probe", "the weights"]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What one training step shows to the instruments, before the weights change.
+    """Data of one training step for the instruments, before the weights change.
 
     Attributes:
         step: Optimizer steps done so far.
-        task: What it is trained on.
+        task: Task that the network is trained on.
         network: The network, not to be changed.
-        batch: The training batch of this step, or, where their lengths vary, a fixed one of the greatest length.
-        adjoints: Of each layer, state name to adjoint of the mean loss over this batch, as mitigations have edited it.
-        probe: A batch that is the same throughout the run and not trained on, of the greatest length.
+        batch: Training batch of this step, or, where lengths vary, a fixed one of the greatest length.
+        adjoints: State name to adjoint of the mean loss over this batch, as mitigations have edited it, per layer.
+        probe: Batch that stays the same throughout the run and is not trained on, of the greatest length.
         raw_norm: Norm of the gradient of all parameters on the training batch, before the mitigations change it.
-        clipped_norm: The same after all mitigations.
+        clipped_norm: The same norm after all mitigations.
     """
 
     step: int
@@ -48,7 +48,7 @@ class Record:
 
     @cached_property
     def norms(self) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
-        """Of each layer, state name to ||dL/ds_t|| of every sequence, total and per sequence, in float64."""
+        """State name to ||dL/ds_t|| (total, per sequence) of every sequence, per layer, in float64."""
         return [
             {state: sequence_norms(adjoint.total) for state, adjoint in adjoints.items()} for adjoints in self.adjoints
         ]
@@ -56,11 +56,11 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What one step of the optimizer did to the weights.
+    """Change of the weights by one optimizer step.
 
     Attributes:
-        network: With the weights after it, not to be changed.
-        before: Parameter name to its value before.
+        network: Network with the weights after the step, not to be changed.
+        before: Parameter name to its value before the step.
     """
 
     network: Network
@@ -71,12 +71,10 @@ class Update:
 class Instrument(ABC):
     """Measures something of a training step.
 
-    What an instrument costs is stated by its tier: a cheap one no more than about two training steps, so that it can be
-    asked at every probe; a dear one up to a hundred, so that it is to be asked rarely.
+    Its tier states its cost: `cheap`, at most about two training steps; `dear`, up to a hundred, for rare use.
 
     Args:
-        schedule: At which optimizer steps; the first weights of a run are measured in any case, and the last ones of
-            replicas that do not diverge.
+        schedule: Optimizer steps to measure at, besides a run's first weights and the last ones of undiverged replicas.
     """
 
     tier: ClassVar[Tier] = "cheap"
@@ -85,7 +83,7 @@ class Instrument(ABC):
     """Part of a record that its figures depend on, besides the weights; no other part changes them."""
 
     sees_updates: ClassVar[bool] = False
-    """Whether `measure_update` is to be called; a copy of all weights is made for it."""
+    """Whether the loop calls `measure_update`, for which it copies all weights."""
 
     schedule: Schedule = field(default_factory=lambda: Every(interval=100))
 
@@ -100,10 +98,10 @@ class Instrument(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeInstrument(Instrument):
-    """Measures on the first sequences of the probe, so that what changes is the network.
+    """Measures on the first sequences of the probe, so that only the network changes.
 
     Args:
-        sequences: How many of the probe, at least 1; all if it has fewer.
+        sequences: Sequences of the probe to use, at least 1; all if it has fewer.
     """
 
     looks_at: ClassVar[LooksAt] = "the probe"
@@ -114,5 +112,5 @@ class ProbeInstrument(Instrument):
         require_at_least("sequences", self.sequences, 1)
 
     def probed(self, record: Record) -> Batch:
-        """The sequences to look at."""
+        """Return the sequences to measure on."""
         return record.probe.sequences(0, self.sequences)

@@ -13,16 +13,15 @@ from rnnstudy.writers.base import Measurement, Measurements, Scalar
 class Credit(Instrument):
     """The gradient at the time steps that carry the information, against all others.
 
-    With ||dL/dh_t|| per sequence (total) and the time steps whose inputs decide a sequence's answer, as the task tells
-    them for every sequence:
+    With ||dL/dh_t|| per sequence (total), and "there" the time steps whose inputs the task marks as decisive:
 
         credit/{state}/layer_{index}/log10_ratio   log10 of its mean there over its mean elsewhere
         credit/{state}/layer_{index}/share         its sum there over its sum everywhere, 0 to 1
 
-    Means and sums are over the sequences and time steps of the batch. A network that has learnt to use its cue has a
-    ratio above that of the untrained one, where the ratio tells the distance from the loss rather than what is there.
-    NaN where all time steps carry the information, none does, or the gradient is not finite or zero throughout. The
-    ratio is -inf where the gradient is zero there alone, inf where it is zero elsewhere alone.
+    Means and sums are over the sequences and time steps of the batch. A network that uses its cue has a higher ratio
+    than the untrained one, whose ratio reflects the distance from the loss rather than the information. NaN where all
+    time steps carry the information, none does, or the gradient is not finite or zero throughout. The ratio is -inf
+    where the gradient is zero there alone, inf where it is zero elsewhere alone.
     """
 
     @override

@@ -21,14 +21,12 @@ class GainBound(Instrument):
 
         gain_bound/layer_{index}    gamma * ||W_hh||
 
-    Of a network whose loss is at the last time step alone, the gradient of the top layer's state at lag k is at most
-    this to the power of k times that at lag 0. Below 1 it must vanish; above 1 it may do anything. Gated cells, skip
-    and residual connections and layer normalisation have no bound of this form, and no figure here. NaN for weights
-    that are not finite.
+    With a loss at the last time step alone, the gradient of the top layer's state at lag k is at most this to the power
+    of k times that at lag 0. Below 1 it must vanish; above 1 it may do anything. Gated cells, skip and residual
+    connections and layer normalisation have no such bound, and no figure here. NaN for weights that are not finite.
 
     References:
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013, arXiv:1211.5063,
-            section 2.1.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), section 2.1.
     """
 
     looks_at: ClassVar[LooksAt] = "the weights"

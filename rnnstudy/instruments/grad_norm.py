@@ -13,8 +13,8 @@ from rnnstudy.writers.base import Measurements, Scalar
 class GradNorm(Instrument):
     """Norm of the gradient over all parameters, before and after the mitigations change it.
 
-    Of the mean loss over the batch, per replica, in float64. Tags: `grad_norm/raw` before (extra losses and edits of
-    adjoints are in it), `grad_norm/clipped` as the optimizer gets it.
+    Of the mean loss over the batch, per replica, in float64. Tags: `grad_norm/raw` (with extra losses and edited
+    adjoints), `grad_norm/clipped` as the optimizer gets it.
     """
 
     @override

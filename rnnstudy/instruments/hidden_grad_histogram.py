@@ -19,16 +19,14 @@ from rnnstudy.writers.base import Histogram, Measurement, Measurements, Scalar
 class HiddenGradHistogram(Instrument):
     """Histograms of log10 |dL/dh_t|: total, direct, carried, by lag; zeros, subnormals, NaN and Inf are counted.
 
-    Over all units, sequences and replicas, between fixed edges. The gradient is the total derivative, per sequence (not
-    divided by the batch size). Tags:
-    `hidden_grad_histogram/{state}/layer_{index}/all_steps` over all time steps, and `.../lag_{lag}` at log-spaced
-    lags, counted back from the last time step; of the cell's output (h), over all time steps, also the two parts of
-    which the total is the sum: `.../direct`, through the layer's output at t, and `.../carried`, through the state at
-    t + 1. What has no finite logarithm is counted apart, of the total, over all time steps and per replica:
-    `.../zero_count`, `.../subnormal_count`, `.../nan_count`, `.../inf_count`.
+    Over all units, sequences and replicas, between fixed edges. The gradient is per sequence (not divided by the batch
+    size). Tags, `hidden_grad_histogram/{state}/layer_{index}/...`: the total derivative over all time steps,
+    `all_steps`, and at log-spaced lags, counted back from the last time step, `lag_{lag}`; of the cell's output (h),
+    over all time steps, its parts `direct` and `carried` (see `HiddenGradNorm`). Values of the total without a finite
+    logarithm are counted per replica over all time steps: `zero_count`, `subnormal_count`, `nan_count`, `inf_count`.
 
     Args:
-        num_lags: How many log-spaced lags at most, at least 2.
+        num_lags: Log-spaced lags at most, at least 2.
         bin_width: Width of a bin in powers of ten, above 0.
     """
 

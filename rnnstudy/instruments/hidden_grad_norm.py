@@ -14,9 +14,9 @@ from rnnstudy.writers.base import Curve, Measurements
 class HiddenGradNorm(Instrument):
     """Mean over the batch of ||dL/dh_t|| (and ||dL/dc_t||) at every time step: total, direct and carried.
 
-    The gradient is per sequence: that of a sequence's own loss, not divided by the batch size. `total` is the total
-    derivative, `direct` its part through the layer's output at t, `carried` its part through the state at t + 1.
-    Tags: `hidden_grad_norm/{state}/layer_{index}/{part}`, the lowest layer 0. Reduced in float64.
+    The gradient is that of a sequence's own loss, not divided by the batch size. `total` is the total derivative,
+    `direct` its part through the layer's output at t, `carried` its part through the state at t + 1. Reduced in
+    float64. Tags: `hidden_grad_norm/{state}/layer_{index}/{part}`, the lowest layer 0.
     """
 
     @override

@@ -21,16 +21,12 @@ class HiddenGradThroughTime(Instrument):
     """log10 |dL/ds_t| over units and sequences, one histogram per time step: the gradient on its way back through time.
 
     Of the lowest and the top layer, per sequence (not divided by the batch size). Tags:
-    `hidden_grad_through_time/{state}/layer_{index}/total`, and of the cell's output (h) also the two parts of which the
-    total is the sum: `.../direct`, through the layer's output at t, and `.../carried`, through the state at t + 1.
-    Exact zeros, NaN and Inf are in no histogram; `hidden_grad_histogram` counts them.
-
-    It says much and is big, so it is asked at a few chosen steps: as the training begins, while it learns, and of the
-    last weights.
+    `hidden_grad_through_time/{state}/layer_{index}/total`; of the cell's output (h) also the total's parts `.../direct`
+    and `.../carried` (see `HiddenGradNorm`). Exact zeros, NaN and Inf are missing; `hidden_grad_histogram` counts them.
+    It is big, so it measures at a few chosen steps: as training begins, while the network learns, at the end.
 
     Args:
-        max_time_steps: How many time steps at most, at least 2; of longer sequences evenly spread ones, the first and
-            the last among them.
+        max_time_steps: Time steps at most, at least 2; of longer sequences evenly spread ones with both ends.
         bin_width: Width of a bin in powers of ten, above 0.
     """
 
@@ -59,11 +55,7 @@ class HiddenGradThroughTime(Instrument):
 
 
 def _parts(adjoint: Adjoint, *, of_output: bool) -> Iterator[tuple[str, Float[Tensor, "time replica batch hidden"]]]:
-    """The parts that are told apart.
-
-    Yields:
-        The name of a part, and its values.
-    """
+    """Yield the name and the values of each part that is shown separately."""
     yield "total", adjoint.total
     if of_output:
         yield "direct", adjoint.direct

@@ -24,14 +24,13 @@ class Horizon(Instrument):
                                                     step, negative where the gradient vanishes on its way back
         horizon/{state}/layer_{index}/decay_error   standard error of that slope
 
-    A gradient that grows counts as within: it reaches. One that falls below and comes back counts as well, so with a
-    loss at many time steps, where n_lag has parts of its own at each, the figures say little. The line is that of least
-    squares over the lags whose n_lag is finite and not exactly zero; a straight line is often a poor description of it,
-    which the error shows. NaN: `lag` where n_0 is zero or not finite, `decay` with fewer than 2 such lags,
-    `decay_error` with fewer than 3.
+    A gradient that grows, or falls below and comes back, counts as within. So with a loss at many time steps, each of
+    which adds to n_lag, the figures say little. The line is fitted by least squares over the lags whose n_lag is finite
+    and not exactly zero; it is often a poor description, which the error shows. NaN: `lag` where n_0 is zero or not
+    finite, `decay` with fewer than 2 such lags, `decay_error` with fewer than 3.
 
     Args:
-        factor: At least 1.
+        factor: Factor below n_0 that counts as within, at least 1.
     """
 
     factor: float = 100.0
@@ -55,7 +54,7 @@ class Horizon(Instrument):
 
 
 def reach(norms: Float[Tensor, "lag replica"], factor: float) -> Float[Tensor, " replica"]:
-    """Largest lag at which a norm is at least that at lag 0 over `factor`; NaN where that is zero or not finite."""
+    """Return the largest lag with a norm of at least that at lag 0 over `factor`; NaN if that is zero or not finite."""
     within = norms >= norms[0] / factor
     lags = torch.arange(len(norms), dtype=norms.dtype, device=norms.device)
     furthest = torch.where(within, lags[:, None], 0).amax(0)
@@ -63,7 +62,7 @@ def reach(norms: Float[Tensor, "lag replica"], factor: float) -> Float[Tensor, "
 
 
 def fit_line(logs: Float[Tensor, "lag replica"]) -> tuple[Float[Tensor, " replica"], Float[Tensor, " replica"]]:
-    """Slope against the lag, and its standard error, by least squares over what is finite."""
+    """Return the slope against the lag, and its standard error, by least squares over what is finite."""
     used = logs.isfinite()
     count = used.sum(0).to(logs.dtype)
     lags = torch.arange(len(logs), dtype=logs.dtype, device=logs.device)[:, None].expand_as(logs)

@@ -19,13 +19,13 @@ class JacobianNorms(ProbeInstrument):
         jacobian_norms/layer_{index}/{state}/log10_product   curve over t: ||ds_T/ds_t||, of one state, T the last step
         jacobian_norms/layer_{index}/{state}/decay           that of t = 0 over T: powers of ten per time step
 
-    Each as log10, and its mean over the sequences; -inf for 0. A small change of h_t changes h_T by at most the norm of
-    the product times its own length. Products are kept with their exponents apart, so they do not underflow. No loss
-    enters: what the gradient becomes is this, from the direction in which the loss starts it. Inputs are held: in a
-    network of several layers these are the Jacobians within a layer. A single time step has no decay: NaN.
+    Each is a log10, averaged over the sequences; -inf for 0. A small change of h_t changes h_T by at most the norm of
+    the product times its own length. Products keep their exponents apart, so they do not underflow. No loss enters: the
+    gradient follows from these products and the direction in which the loss starts it. Inputs are held fixed: with
+    several layers these are the Jacobians within a layer. A single time step has no decay: NaN.
 
     Args:
-        sequences: How many of the probe, at least 1.
+        sequences: Sequences of the probe to use, at least 1.
     """
 
     tier: ClassVar[Tier] = "dear"

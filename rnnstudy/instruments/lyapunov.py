@@ -19,22 +19,21 @@ class Lyapunov(ProbeInstrument):
     Along the first sequences of the probe, in natural logarithms per time step, in float64:
 
         lyapunov/layer_{index}/largest            of growing changes; below 0 they die out, above 0 they grow
-        lyapunov/layer_{index}/mean               mean of all: how fast volumes of states shrink, per dimension
+        lyapunov/layer_{index}/mean               average over all: how fast volumes of states shrink, per dimension
         lyapunov/layer_{index}/backward_largest   of adjoints, as gradients go; the same as `largest` in the long run
         lyapunov/layer_{index}/spectrum           all exponents, the largest first (a curve over their rank)
 
-    Sorted in every sequence, then means over the sequences; -inf where a direction is lost altogether, and so is the
-    mean. They are finite-time exponents, from a frame that starts at the units in their order: over so few steps as a
-    task has, `largest` and `backward_largest` depend on that start and may lie well below what the product of the
-    Jacobians does at most, which `jacobian_norms` has. Longer sequences, or `burn_in`, make them meet.
+    Sorted per sequence, then averaged; -inf where a direction is lost altogether, and so is the mean. The frame starts
+    at the units in their order: over a task's few steps, `largest` and `backward_largest` depend on it and may lie well
+    below the largest gain of the Jacobians' product (`jacobian_norms`). Long sequences or `burn_in` make them meet.
 
     References:
         Vogt, Puelma Touzel, Shlizerman & Lajoie, On Lyapunov exponents for RNNs, 2022 (arXiv:2006.14123).
 
     Args:
-        sequences: How many of the probe, at least 1.
+        sequences: Sequences of the probe to use, at least 1.
         burn_in: Time steps at the start of each way that do not count; at most all but one.
-        drive: By the task's inputs, or by nothing: then every layer runs by itself from a random state.
+        drive: The task's inputs, or none: then every layer runs by itself from a random state.
     """
 
     tier: ClassVar[Tier] = "dear"

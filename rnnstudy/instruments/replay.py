@@ -1,4 +1,4 @@
-"""The gradient of a fixed batch in float64 with its exponent apart: what vanished, and what underflowed."""
+"""The gradient of a fixed batch in float64 with a separate exponent: what vanished, and what underflowed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,18 @@ from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 class Replay(ProbeInstrument):
     """log10 ||dL/dh_t|| with its exponent kept apart: what has vanished, and what merely underflowed.
 
-    On the first sequences of the probe, in float64, beside what float32 makes of it:
+    On the first sequences of the probe, in float64, beside the precision of the training:
 
         replay/{state}/layer_{index}/log10_total   curve over t: log10 of the mean over the sequences (total, per
                                                    sequence), as of `hidden_grad_norm`; -inf for exactly zero
-        replay/{state}/layer_{index}/underflowed   share of the time steps of all sequences where the gradient in the
-                                                   precision of the training is exactly zero, but truly is not
+        replay/{state}/layer_{index}/underflowed   share of the time steps of all sequences where training's gradient is
+                                                   exactly zero (or flushed, as subnormal), but truly is not
         replay/{state}/layer_{index}/vanished      share where it truly is zero: a unit that is off, a weight of zero
 
-    NaN where a gradient is not a number. The loss is the task's alone and mitigations do not edit anything. Weights are
-    those of training, states are run anew in float64. What training flushes (subnormal numbers) counts as underflowed.
+    NaN for NaN gradients. The loss is the task's, without mitigations; weights are training's, states are recomputed.
 
     Args:
-        sequences: How many of the probe, at least 1.
+        sequences: Sequences of the probe to use, at least 1.
     """
 
     tier: ClassVar[Tier] = "dear"
@@ -59,7 +58,7 @@ def _share(which: Tensor) -> Tensor:
 
 
 def _adjoints(record: Record, batch: Batch) -> Sequence[dict[str, Adjoint]]:
-    """The adjoints in the precision of the training; the parameters' `grad` stays as it is."""
+    """Compute the adjoints in the precision of the training; the parameters' `grad` stays as it is."""
     recorders = [AdjointRecorder() for _ in record.network.layers]
     with torch.enable_grad():
         outputs = record.network(batch.inputs, batch.loss_steps, recorders=recorders).outputs

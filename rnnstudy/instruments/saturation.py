@@ -1,4 +1,4 @@
-"""How saturated gates and activations are, and how steep."""
+"""Saturation and steepness of gates and activations."""
 
 from dataclasses import dataclass
 
@@ -19,33 +19,30 @@ from rnnstudy.writers.base import Measurements, Scalar
 class Saturation(ProbeInstrument):
     """Share of the values of each gate and activation that are saturated, and their mean slope, per replica.
 
-    With v a value that an activation f put out, and f' its derivative there:
+    With v an output of an activation f, and f' its derivative there:
 
         sigmoid        low: share of v < margin; high: share of v > 1 - margin
         tanh           saturated: share of |v| > 1 - margin
         relu, modrelu  off: share of v = 0
         all of them    mean_slope: mean of f', that is v(1-v), 1-v^2, 0 or 1; of identity 1
 
-    Shares (0 to 1) and means are over all time steps, sequences and units together, of the first sequences of the run's
-    probe batch, which stays the same while the network changes; in float64, so that what float32 rounds to a slope of 0
-    keeps its own. A figure is NaN where a value is. Tags: `saturation/layer_{index}/{gate}/{figure}`, the lowest layer
-    0. The gates are i, f, g, o and tanh_c (tanh of the cell state) of an LSTM, r, z, n of a GRU, new of a residual
-    cell, h of others. A linear cell such as the LRU has none.
+    Shares (0 to 1) and means are over all time steps, first sequences of the probe, and units, in float64: a slope that
+    float32 rounds to 0 keeps its value. A figure is NaN where a value is. Tags:
+    `saturation/layer_{index}/{gate}/{figure}`, the lowest layer 0. The gates are i, f, g, o and tanh_c (tanh of the
+    cell state) of an LSTM, r, z, n of a GRU, new of a residual cell, h of others; linear cells (LRU) have none.
 
     Easily misread:
-        The slope of a sigmoid is at most 1/4, that of a tanh at most 1: a mean_slope of .2 is steep for a gate, flat
-        for a tanh.
+        The slope of a sigmoid is at most 1/4, of a tanh at most 1: mean_slope .2 is steep for a gate, flat for a tanh.
         A slope is one factor of what goes back in time; the weights, or the gates that multiply, are others.
         Saturated is not broken: an LSTM whose f, or a GRU whose z, is high keeps its state, and its gradient.
         Off is counted per value: 0.5 can be half of the units always, or every unit half of the time.
 
     References:
-        Karpathy, Johnson & Fei-Fei, Visualizing and understanding recurrent networks, 2015 (arXiv:1506.02078): left-
-        and right-saturated gates, there of every unit by itself.
+        Karpathy, Johnson & Fei-Fei, 2015 (arXiv:1506.02078): left- and right-saturated gates, there per unit.
 
     Args:
-        margin: How near to its bounds a value counts as saturated, above 0 and below 0.5.
-        sequences: Sequences of the probe batch to look at, at least 1; all if it has fewer.
+        margin: Distance from its bounds at which a value counts as saturated, above 0 and below 0.5.
+        sequences: Sequences of the probe to use, at least 1; all if it has fewer.
     """
 
     margin: float = 0.05
@@ -85,12 +82,12 @@ class Saturation(ProbeInstrument):
 def _mean(
     figures: Float[Tensor, "time replica batch hidden"], values: Float[Tensor, "time replica batch hidden"]
 ) -> Float[Tensor, " replica"]:
-    """Mean over all but the replicas; NaN where a value is."""
+    """Compute the mean over all but the replicas; NaN where a value is."""
     return torch.where(values.isnan(), torch.nan, figures).mean((0, 2, 3), dtype=torch.float64)
 
 
 def _share(
     chosen: Bool[Tensor, "time replica batch hidden"], values: Float[Tensor, "time replica batch hidden"]
 ) -> Float[Tensor, " replica"]:
-    """Share of the chosen values; NaN where a value is."""
+    """Compute the share of the chosen values; NaN where a value is."""
     return _mean(chosen.to(values.dtype), values)

@@ -27,10 +27,10 @@ class Spectral(Instrument):
         spectral/layer_{index}/{matrix}/norm            largest singular value
         spectral/layer_{index}/{matrix}/non_normality   sqrt(||W||_F^2 - sum |lambda|^2) / ||W||_F: 0 of a normal matrix
 
-    The matrices are those that multiply the state: `weight_hh` of a vanilla network, `weight_hh/{gate}` of gated ones,
-    `weight_skip`; `recurrent` (a diagonal) of indrnn, `eigenvalues` of lru. With |f'| <= gamma, gamma * norm < 1 makes
-    a vanilla network's gradient vanish; the radius says so in the long run only, and for a constant slope. Of gated
-    cells no single matrix says much: `jacobian_norms` has what counts. NaN for weights that are not finite.
+    The matrices multiply the state: `weight_hh` of a vanilla network, `weight_hh/{gate}` of gated ones, `weight_skip`;
+    `recurrent` (a diagonal) of indrnn, `eigenvalues` of lru. With |f'| <= gamma, gamma * norm < 1 makes a vanilla
+    network's gradient vanish; the radius does so only in the long run and for a constant slope. For gated cells no
+    single matrix says much; see `jacobian_norms`. NaN for weights that are not finite.
     """
 
     looks_at: ClassVar[LooksAt] = "the weights"

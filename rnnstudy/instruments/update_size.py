@@ -1,4 +1,4 @@
-"""How far one step of the optimizer moves the weights."""
+"""Size of one optimizer step relative to the weights."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -17,9 +17,8 @@ class UpdateSize(Instrument):
     """||change of the weights|| / ||weights before||, of one optimizer step, per replica, in float64.
 
     Tags: `update_size/all` over all parameters, `update_size/{part}` over those of `embedding`, `layer_{index}` and
-    `readout`. Everything that changes weights counts: learning rate, the optimizer's own state, weight decay, limits
-    on weights. 0 for a replica that skips the step; around 1e-3 is usual with Adam. The parameters are those the
-    optimizer sees, also where a model makes its weights from them.
+    `readout`. Every change counts: learning rate, optimizer state, weight decay, limits on weights. 0 if a replica
+    skips it; around 1e-3 is usual with Adam. Parameters are as the optimizer sees them, before any parametrisation.
     """
 
     looks_at: ClassVar[LooksAt] = "the weights"
@@ -46,13 +45,10 @@ class UpdateSize(Instrument):
 
 
 def part_of(parameter: str) -> str:
-    """Tell which part of the network a parameter belongs to.
+    """Return the name of the part of the network that a parameter belongs to.
 
     >>> part_of("layers.1.weight_hh"), part_of("readout_bias"), part_of("embedding")
     ('layer_1', 'readout', 'embedding')
-
-    Returns:
-        The name of the part.
     """
     first, _, rest = parameter.partition(".")
     return f"layer_{rest.partition('.')[0]}" if first == "layers" else first.partition("_")[0]

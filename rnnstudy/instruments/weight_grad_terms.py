@@ -1,4 +1,4 @@
-"""From how far back the gradient of the recurrent weights comes."""
+"""Lags that the gradient of the recurrent weights comes from."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,12 +22,12 @@ class WeightGradTerms(ProbeInstrument):
         weight_grad_terms/layer_{index}/share      curve over the lag: sum over s - t = lag of <G(s, t), G> / <G, G>
         weight_grad_terms/layer_{index}/mean_lag   sum of lag |share| over sum of |share|, in time steps
 
-    The shares add up to 1; one is negative where its lag pulls against the whole. W are the weights that multiply
-    states (of `lru`, which has none, all). The loss is the task's alone, on the first sequences of the probe, in
-    float64: E is the mean over these, and what mitigations change does not show. NaN where the gradient is zero.
+    The shares add up to 1; a share is negative where its lag pulls against the whole. W are the weights that multiply
+    states (for `lru`, which has none, all). E is the mean over the first sequences of the probe of the task's loss
+    alone, in float64; changes by mitigations do not show. NaN where the gradient is zero.
 
     Args:
-        sequences: How many of the probe, at least 1.
+        sequences: Sequences of the probe to use, at least 1.
     """
 
     tier: ClassVar[Tier] = "dear"
@@ -63,5 +63,5 @@ class WeightGradTerms(ProbeInstrument):
 def _along(
     terms: dict[str, Float[Tensor, "time replica ..."]], total: dict[str, Float[Tensor, "replica ..."]]
 ) -> Float[Tensor, "replica time"]:
-    """<term, total>, over all weights in `total`."""
+    """Compute <term, total>, over all weights in `total`."""
     return torch.stack([(terms[name] * each).flatten(2).sum(-1) for name, each in total.items()]).sum(0).T

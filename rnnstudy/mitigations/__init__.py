@@ -1,4 +1,4 @@
-"""What is tried against vanishing and exploding gradients; one file a mitigation."""
+"""Remedies for vanishing and exploding gradients; one file per mitigation."""
 
 from pathlib import Path
 

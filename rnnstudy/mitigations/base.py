@@ -1,4 +1,4 @@
-"""What a mitigation is: something done to a training step, in one of a few phases."""
+"""Mitigations: changes to a training step, in one of a few phases."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ Diagnostics = dict[str, Float[Tensor, " replica"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """Where in training a step is.
+    """Place of a step in training.
 
     Args:
         step: Optimizer steps done so far.
         num_steps: Optimizer steps of the run at most.
-        seeds: One per replica; what a mitigation draws depends on a replica's seed and the step alone.
+        seeds: One seed per replica; a mitigation's draws depend on it and the step alone.
     """
 
     step: int
@@ -33,15 +33,14 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Backward:
-    """What the backward pass of a step has left.
+    """Results of a step's backward pass.
 
     Attributes:
-        moment: Of the step.
-        network: Its weights are not to be changed here.
-        gradients: Parameter name to gradient of the mean loss over the batch, the replica axis first; to be changed in
-            place.
-        states: Of each layer, every state at every time step.
-        adjoints: Of each layer, state name to adjoint of the mean loss, if a mitigation `needs_adjoints`.
+        moment: Place of the step in training.
+        network: The network; its weights must not be changed here.
+        gradients: Parameter name to gradient of the mean loss over the batch, replica axis first; to change in place.
+        states: Every state at every time step, per layer.
+        adjoints: State name to adjoint of the mean loss, per layer, if a mitigation `needs_adjoints`.
     """
 
     moment: Moment
@@ -53,10 +52,10 @@ class Backward:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a backward pass gave, before the mitigations changed any gradient.
+    """Loss and gradient of a backward pass, before the mitigations change any gradient.
 
     Attributes:
-        finite_loss: Which replicas have a finite loss.
+        finite_loss: Whether the loss of each replica is finite.
         raw_norm: Norm of the gradient over all parameters.
     """
 
@@ -67,8 +66,8 @@ class Outcome:
 class Mitigation(ABC):
     """One way to keep gradients from vanishing or exploding.
 
-    Each phase does nothing unless a member overrides it; the baseline is the same run without the member, bit for
-    bit. Several mitigations act in the order in which they are given. Everything acts on each replica by itself.
+    A phase does nothing unless a member overrides it; the baseline is the same run without the member, bit for bit.
+    Several act in the given order, on each replica by itself.
     """
 
     off: ClassVar[dict[str, Any]]
@@ -87,47 +86,32 @@ class Mitigation(ABC):
 
     @property
     def needs_adjoints(self) -> bool:
-        """Whether `after_backward` wants the adjoints of all states at every step."""
+        """Whether `after_backward` needs the adjoints of all states at every step."""
         return False
 
     def require_suits(self, model: Model) -> None:  # noqa: B027 - most suit every model
-        """Refuse a model that this cannot be applied to.
-
-        Raises:
-            ConfigError: Why not, and what it applies to.
-        """
+        """Raise ConfigError, saying why and what it applies to, if it cannot be applied to the model."""
 
     def prepare(self, network: Network) -> None:  # noqa: B027 - doing nothing is the baseline
         """Change the network before training, in place."""
 
     def adjoint_edit(self, moment: Moment) -> AdjointEdit | None:
-        """What to do to the carried adjoints in the backward pass of a step; may be asked for more than once."""
+        """Return the edit of the carried adjoints in a step's backward pass; may be called more than once per step."""
         return None
 
     def extra_loss(self, network: Network) -> Float[Tensor, " replica"] | None:
-        """A term to add to the loss before the backward pass."""
+        """Compute a term to add to the loss before the backward pass."""
         return None
 
     def after_backward(self, backward: Backward) -> Diagnostics:
-        """Change the parameters' gradients in place, before the optimizer sees them.
-
-        Args:
-            backward: Gradients and what they came from.
-
-        Returns:
-            Figures to log, by tag.
-        """
+        """Change the parameters' gradients in place, before the optimizer sees them; return figures to log, by tag."""
         return {}
 
     def may_step(self, allowed: Bool[Tensor, " replica"], outcome: Outcome) -> Bool[Tensor, " replica"]:
-        """Decide which replicas may take the step.
+        """Return which replicas may take the step, from those `allowed` so far and the backward pass's `outcome`.
 
-        Args:
-            allowed: Which may so far; at first those with a finite loss and a finite raw gradient.
-            outcome: What the backward pass gave.
-
-        Returns:
-            Which may. A gradient that is not finite in the end, or zero where it was not finite, is not taken anyhow.
+        At first, those with a finite loss and a finite raw gradient are allowed. A gradient that ends up non-finite, or
+        zero where it was non-finite, never takes the step.
         """
         return allowed
 
@@ -135,15 +119,15 @@ class Mitigation(ABC):
         """Change the weights in place after the optimizer's step, of the replicas that took it."""
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold to go on exactly; none for most."""
+        """Return what a checkpoint must hold to resume exactly; empty for most."""
         return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - nothing is kept unless a member says so
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
 
 
 def per_replica(values: Float[Tensor, " replica"], like: Tensor) -> Tensor:
-    """One number per replica in the shape and dtype to go with a tensor whose first axis is the replica."""
+    """Return one number per replica in the shape and dtype for a tensor whose first axis is the replica."""
     return values.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
 
 

@@ -13,7 +13,7 @@ from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
 from rnnstudy.runs import tags
 
 SMALLEST = 1e-3
-"""Norm that a unit's weights count as having at least, so that weights that start at zero can grow."""
+"""Least norm that a unit's weights count as having, so that weights that start at zero can grow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,11 @@ class ClipAdaptive(Mitigation):
 
     A unit is a row of a weight matrix, or an entry of a vector; its weights' norm counts as at least 1e-3. All
     parameters take part. Logged, as means since the last log entry: `clip_adaptive/fraction`, the share of units
-    clipped, and `clip_adaptive/active`, the fraction of steps at which any was.
+    clipped, and `clip_adaptive/active`, the fraction of steps that clipped any.
 
     References:
-        Brock, De, Smith & Simonyan, High-performance large-scale image recognition without normalization, 2021
-        (arXiv:2102.06171), section 4.1, equation 3; there the last layer does not take part, and the code takes a
-        vector as one unit.
+        Brock et al., 2021 (arXiv:2102.06171), section 4.1, equation 3; there the last layer does not take part, and the
+        code takes a vector as one unit.
 
     Args:
         ratio: Largest norm of a gradient in terms of its weights' norm, above 0; inf is off.
@@ -61,7 +60,7 @@ class ClipAdaptive(Mitigation):
 
 
 def _unit_norms(values: Tensor) -> Tensor:
-    """Norm of every row, or size of every entry of a vector, of (replica, ...), in float64."""
+    """Compute the norm of every row, or size of every entry of a vector, of (replica, ...), in float64."""
     if values.dim() < 3:
         return values.double().abs()
     return torch.linalg.vector_norm(values, dim=-1, keepdim=True, dtype=torch.float64)

@@ -19,21 +19,20 @@ from rnnstudy.runs import tags
 class ClipAdjoint(Mitigation):
     """Clip what dL/dh_t carries back from each time step to the one before, of each sequence and state by itself.
 
-    "norm" scales the vector down to the norm `limit` where it is larger; "value" clips every entry to ±limit. The
-    gradient is that of a sequence's own loss, not divided by the batch size. What arrives at a time step directly,
-    from the readout or the layer above, is not clipped. Recorded gradients are the clipped ones.
+    "norm" scales a vector of larger norm down to `limit`; "value" clips every entry to ±limit. The gradient is that of
+    a sequence's own loss, not divided by the batch size. What a time step receives directly, from the readout or the
+    layer above, is not clipped. Recorded gradients are the clipped ones.
 
     Logged, as means since the last log entry: `clip_adjoint/fraction`, the share of time steps (of all sequences and
-    states) at which it clipped, and `clip_adjoint/active`, the fraction of optimizer steps at which it did at all.
+    states) that were clipped, and `clip_adjoint/active`, the fraction of optimizer steps that clipped any.
 
     References:
-        Graves, Generating sequences with recurrent neural networks, 2013 (arXiv:1308.0850), section 2.1, clips the
-        entries of the derivative with respect to the network inputs to the LSTM layers; here it is the carried
-        derivative with respect to the states, for all cells.
+        Graves, 2013 (arXiv:1308.0850), section 2.1, clips the entries of the derivative with respect to the LSTM
+        layers' inputs; here it is the carried derivative with respect to the states, for all cells.
 
     Args:
-        by: What is clipped.
-        limit: Above 0; inf is off.
+        by: Norm or entries to clip.
+        limit: Largest norm or entry, above 0; inf is off.
     """
 
     off: ClassVar[dict[str, float]] = {"limit": math.inf}
@@ -53,7 +52,7 @@ class ClipAdjoint(Mitigation):
 
 
 class _Clip(AdjointEdit):
-    """Counts, for every sequence, at how many time steps a state's gradient was clipped."""
+    """Counts, for every sequence, the time steps at which a state's gradient was clipped."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -61,7 +60,7 @@ class _Clip(AdjointEdit):
         self._seen = 0
 
     def count(self, clipped: Bool[Tensor, "replica batch 1"]) -> None:
-        """Take in which sequences are clipped now."""
+        """Add the sequences that are clipped now."""
         self._clipped = clipped.long() if self._clipped is None else self._clipped.add_(clipped)
         self._seen += clipped.shape[1]
 

@@ -21,16 +21,13 @@ class ClipNorm(Mitigation):
     """Scale the gradient of all parameters down to `max_norm` where its norm is larger.
 
     g <- g * min(1, max_norm / (||g|| + 1e-6)), the norm over all parameters of a replica, of the mean loss over the
-    batch: torch.nn.utils.clip_grad_norm_, for every replica by itself, with the norm taken in float64. A gradient
-    within the bound is not touched.
+    batch, in float64: torch.nn.utils.clip_grad_norm_ per replica. A gradient within the bound stays as it is.
 
     Logged, as means since the last log entry: `clip_norm/raw_norm` before and `clip_norm/clipped_norm` after,
-    `clip_norm/coefficient` (1 where nothing was clipped) and `clip_norm/active`, the fraction of steps that were
-    clipped.
+    `clip_norm/coefficient` (1 where nothing was clipped) and `clip_norm/active`, the fraction of steps clipped.
 
     References:
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        algorithm 1, which has no epsilon.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), algorithm 1, which has no epsilon.
 
     Args:
         max_norm: Largest norm that is left alone, above 0; inf is off.
@@ -48,7 +45,7 @@ class ClipNorm(Mitigation):
     @override
     def after_backward(self, backward: Backward) -> Diagnostics:
         norm = replica_norms(backward.gradients.values())
-        # Infinity over infinity is none.
+        # Infinity over infinity is not a number.
         coefficient = (self.max_norm / (norm + EPSILON)).clamp(max=1) if self.max_norm < inf else torch.ones_like(norm)
         scale_(backward.gradients, coefficient)
         return {

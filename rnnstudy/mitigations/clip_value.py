@@ -19,7 +19,7 @@ class ClipValue(Mitigation):
 
     torch.nn.utils.clip_grad_value_. Logged, as means since the last log entry: `clip_value/raw_norm` and
     `clip_value/clipped_norm` over all parameters of a replica, `clip_value/fraction`, the share of entries clipped, and
-    `clip_value/active`, the fraction of steps at which any was.
+    `clip_value/active`, the fraction of steps that clipped any.
 
     References:
         Mikolov, Statistical language models based on neural networks, 2012, section 3.2.2.

@@ -18,12 +18,11 @@ class GradNoise(Mitigation):
     Each replica's noise depends on its seed and the step alone. Logged: `grad_noise/std`.
 
     References:
-        Neelakantan et al., Adding gradient noise improves learning for very deep networks, 2015 (arXiv:1511.06807),
-        section 3, equation 1: eta from 0.01, 0.3, 1; gamma 0.55.
+        Neelakantan et al., 2015 (arXiv:1511.06807), section 3, equation 1: eta from 0.01, 0.3, 1; gamma 0.55.
 
     Args:
         eta: Variance at the first step, at least 0; 0 is off.
-        gamma: How fast it falls, 0 to 100.
+        gamma: Exponent of the decay, 0 to 100.
     """
 
     off: ClassVar[dict[str, float]] = {"eta": 0.0}

@@ -19,17 +19,15 @@ from rnnstudy.recurrence.base import AdjointEdit, States
 class HDetach(Mitigation):
     """Let the gradient pass back through c alone, with some probability at every time step.
 
-    With the probability `probability` what is carried back through h_t is set to zero, for all sequences and layers
-    of a replica at once; what is carried through c_t goes on. With probability 1 the derivative of c_T with respect
-    to c_t is the product of the forget gates between them. The forward pass does not change; recorded gradients are
-    those of the cut backward pass. In the last steps of training it is off.
+    With `probability`, what h_t carries back is set to zero, for all sequences and layers of a replica at once; what
+    c_t carries stays. With probability 1 the derivative of c_T with respect to c_t is the product of the forget gates
+    between them. The forward pass does not change; recorded gradients are those of the cut backward pass.
 
     References:
-        Arpit, Kanuparthi, Kerg, Ke, Mitliagkas & Bengio, h-detach: modifying the LSTM gradient towards better
-        optimization, 2019 (arXiv:1810.03023), section 2.2.
+        Arpit et al., h-detach, 2019 (arXiv:1810.03023), section 2.2.
 
     Args:
-        probability: Of cutting, at each time step, from 0 (off) to 1.
+        probability: Probability of cutting, at each time step, from 0 (off) to 1.
         off_phase: Share of the optimizer steps, at the end, in which nothing is cut, from 0 to 1.
     """
 
@@ -50,7 +48,7 @@ class HDetach(Mitigation):
 
     @override
     def adjoint_edit(self, moment: Moment) -> AdjointEdit | None:
-        # After the last step its gradient is measured once more, as if it were to be done again.
+        # After the last step its gradient is measured again, as if the step were repeated.
         step = min(moment.step, moment.num_steps - 1)
         if self.probability == 0 or step >= moment.num_steps - round(self.off_phase * moment.num_steps):
             return None
@@ -70,7 +68,7 @@ class _Cut(AdjointEdit):
         hidden.masked_fill_(self._cut[time_step + 1], 0)
 
     def _draw(self, num_steps: int, like: Tensor) -> Sequence[Tensor]:
-        """Where to cut: for every step back and replica; the first is that to the initial state."""
+        """Draw where to cut: for every step back and replica; the first is that to the initial state."""
         drawn = [
             torch.rand(num_steps, generator=make_generator(seed, f"h_detach {self._moment.step}"))
             for seed in self._moment.seeds

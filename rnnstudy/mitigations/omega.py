@@ -24,23 +24,21 @@ class Omega(Mitigation):
         omega = (||v_t J_t|| / ||v_t|| - 1)^2        equation "norm" (9 in the paper)
         omega = (||v_t J_t||^2 / ||v_t||^2 - 1)^2    equation "squared" (10 in the paper, and its code)
 
-    Summed over time steps and averaged over the batch (reduction "sum", as the equations), or averaged over all time
-    steps of all sequences that count (reduction "mean", as the code). Where ||v_t||, as a gradient of the mean loss, is
-    below 1e-10, a time step does not count. `weight` times the derivative with respect to W_hh is added to the gradient
-    of W_hh, where v_t and f'(a_t) are constants: the immediate derivative. Nothing else is regularised. Give it before
-    the clipping, which then sees it.
+    Reduction "sum" (the equations) sums over time steps and averages over the batch; "mean" (the code) averages over
+    all time steps of all sequences that count: those where ||v_t||, as a gradient of the mean loss, is at least 1e-10.
+    `weight` times the derivative with respect to W_hh, with v_t and f'(a_t) constant (the immediate derivative), is
+    added to the gradient of W_hh. Nothing else is regularised. Give it before the clipping, which then sees it.
 
     Logged, as means since the last log entry: `omega/value` and `omega/counted`, the share of time steps that count.
 
     References:
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        section 3.3; the paper writes it for the pre-activations, the code for h_t as here. Weight 4 and clipping at 1
-        with learning rate 0.01 in the conference version; 2, 6 and 0.001 in the first one.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), section 3.3, for the pre-activations; the code, as here, for
+        h_t. Weight 4, clipping at 1, learning rate 0.01 in the conference version; 2, 6 and 0.001 in the first.
 
     Args:
-        weight: At least 0; 0 is off.
-        equation: Which.
-        reduction: Over time steps.
+        weight: Factor of omega, at least 0; 0 is off.
+        equation: Equation of the paper.
+        reduction: Reduction over time steps.
     """
 
     off: ClassVar[dict[str, float]] = {"weight": 0.0}
@@ -91,20 +89,13 @@ class Omega(Mitigation):
         slope: Float[Tensor, "time replica batch hidden"],
         weight_hh: Float[Tensor, "replica hidden hidden"],
     ) -> tuple[Float[Tensor, " replica"], Float[Tensor, "replica hidden hidden"], Float[Tensor, " replica"]]:
-        """Compute omega of one layer.
+        """Return omega per replica, its immediate derivative for `weight_hh`, and the share of time steps that count.
 
-        Args:
-            adjoint: dL/dh_t at every time step.
-            slope: f'(a_t).
-            weight_hh: The recurrent weights.
-
-        Returns:
-            Omega per replica, its immediate derivative with respect to `weight_hh`, and the share of time steps that
-            count.
+        `adjoint` is dL/dh_t and `slope` f'(a_t), at every time step of one layer.
         """
         norms = torch.linalg.vector_norm(adjoint, dim=-1, keepdim=True, dtype=torch.float64)
         counts = norms >= SMALLEST
-        # Only directions matter, so nothing underflows; what does not count has none.
+        # Only directions matter, so nothing underflows; steps that do not count have none.
         through = torch.where(counts, adjoint / norms, 0).to(adjoint.dtype) * slope
         rows = through.transpose(0, 1).flatten(1, 2)
         sent = torch.bmm(rows, weight_hh)
@@ -123,4 +114,4 @@ class Omega(Mitigation):
 
 
 SMALLEST = 1e-10
-"""Norm of dL/dh_t of the mean loss from which a time step counts, as in the paper's code."""
+"""Least norm of dL/dh_t of the mean loss for a time step to count, as in the paper's code."""

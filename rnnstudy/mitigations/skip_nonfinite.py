@@ -1,4 +1,4 @@
-"""What to do with a gradient that is not finite, or far too large."""
+"""Handling of a gradient that is not finite, or far too large."""
 
 from dataclasses import dataclass
 from math import inf
@@ -18,18 +18,16 @@ class SkipNonfinite(Mitigation):
     """Decide which steps are taken when a gradient is not finite, or its norm is above a limit.
 
     Without this, a replica skips every step whose loss or gradient has an entry that is not finite: one NaN would
-    spread to all its weights. "skip" is the same, and skips steps with a larger norm than `above`, too. "zero" sets
-    the entries that are not finite to 0 and takes the step with the rest, if the loss is finite and anything is left.
-    Skipped steps are counted (`train/skipped`), and too many in a row end a replica as diverged. The norm is the raw
-    one, before any mitigation. Give it first: others that take a norm see what it leaves.
+    spread to all its weights. "skip" also skips steps with a norm above `above`. "zero" sets the entries that are not
+    finite to 0 and takes the step with the rest, if the loss is finite and anything is left. Skipped steps are counted
+    (`train/skipped`), and too many in a row end a replica as diverged. The norm is the raw one, before any mitigation.
+    Give it first: others that take a norm see what it leaves.
 
-    Logged, as a mean since the last log entry over the steps that were taken: `skip_nonfinite/zeroed`, the entries
-    set to 0.
+    Logged, as a mean since the last log entry over the steps taken: `skip_nonfinite/zeroed`, the entries set to 0.
 
     Args:
-        policy: For what is not finite.
-        above: Norm of the gradient of the mean loss over all parameters above which a step is skipped, too; inf is
-        off.
+        policy: Treatment of entries that are not finite.
+        above: Norm of the mean loss's gradient over all parameters above which a step is skipped, too; inf is off.
     """
 
     off: ClassVar[dict[str, float]] = {"above": inf}
@@ -55,6 +53,6 @@ class SkipNonfinite(Mitigation):
 
     @override
     def may_step(self, allowed: Bool[Tensor, " replica"], outcome: Outcome) -> Bool[Tensor, " replica"]:
-        # A norm that is not finite is no larger than the limit; what becomes of it is the policy's affair.
+        # A norm that is not finite does not count as above the limit; the policy decides about it.
         small = (outcome.raw_norm <= self.above) | ~outcome.raw_norm.isfinite()
         return outcome.finite_loss & small if self.policy == "zero" else allowed & small

@@ -18,8 +18,8 @@ from rnnstudy.models.base import Model, Network
 class SpectralLimit(Mitigation):
     """Scale recurrent weights down to the spectral norm `limit` where theirs is larger, every gate's block by itself.
 
-    Done before training and after every optimizer step. With tanh or relu and a limit of at most 1 the gradient of
-    a vanilla network cannot explode: the product of Jacobians has a norm of at most limit^lag.
+    Done before training and after every optimizer step. With tanh or relu and a limit of at most 1 the gradient of a
+    vanilla network cannot explode: the product of Jacobians has a norm of at most limit^lag.
 
     References:
         Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), section 2.1: the largest singular value bounds the Jacobian.

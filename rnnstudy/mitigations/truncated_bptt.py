@@ -14,8 +14,8 @@ from rnnstudy.recurrence.base import AdjointEdit, States
 class TruncatedBPTT(Mitigation):
     """Let no gradient travel more than `steps` time steps back; the forward pass does not change.
 
-    The sequence is cut, for the backward pass, into windows of `steps` + 1 time steps counted from its end. A loss at
-    the last time step reaches exactly the `steps` time steps before it; one elsewhere those before it in its own
+    The backward pass is cut into windows of `steps` + 1 time steps counted from the sequence's end. A loss at the last
+    time step reaches exactly the `steps` time steps before it; a loss elsewhere reaches those before it in its own
     window. Recorded gradients are those of the cut backward pass.
 
     References:

@@ -17,16 +17,15 @@ from rnnstudy.models.base import RECURRENT, Model, Network
 class WeightDecay(Mitigation):
     """Add a penalty on weights to the loss: strength / 2 * sum w^2 ("l2") or strength * sum |w| ("l1").
 
-    On the recurrent weights it keeps the gradient from exploding, and in doing so makes it vanish. Its gradient goes
-    the way of the loss's: an adaptive optimizer scales it too, unlike the decoupled decay of torch.optim.AdamW.
+    On the recurrent weights it keeps the gradient from exploding, and so makes it vanish. An adaptive optimizer scales
+    its gradient like the loss's, unlike the decoupled decay of torch.optim.AdamW.
 
     References:
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        section 3.1.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), section 3.1.
 
     Args:
-        strength: At least 0; 0 is off.
-        penalty: Which.
+        strength: Factor of the penalty, at least 0; 0 is off.
+        penalty: Squares (l2) or absolute values (l1).
         of: recurrent: what multiplies states in the recurrence; all: every parameter.
     """
 

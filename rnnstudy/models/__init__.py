@@ -1,4 +1,4 @@
-"""Networks built from recurrences; one file a network."""
+"""Networks built from recurrences; one file per network."""
 
 from pathlib import Path
 

@@ -22,12 +22,10 @@ class AntisymmetricRNN(Model):
     An Euler step of a differential equation whose Jacobian has eigenvalues with real parts near zero.
 
     References:
-        Chang, Chen, Haber & Chi, AntisymmetricRNN: a dynamical system view on recurrent neural networks, 2019
-        (arXiv:1902.09689), equation 13, without the gate; W is square here and upper triangular there, which is the
-        same set of matrices W - W^T.
+        Chang et al., 2019 (arXiv:1902.09689), equation 13, ungated; W, there upper triangular, gives the same W - W^T.
 
     Args:
-        step_size: Of the Euler step, above 0.
+        step_size: Step size of the Euler step, above 0.
         diffusion: Subtracted from the diagonal, at least 0; keeps the Euler steps stable.
     """
 

@@ -1,4 +1,4 @@
-"""What a model is: settings that build a network of recurrent layers, every parameter with a replica axis."""
+"""Models: settings that build a network of recurrent layers, every parameter with a replica axis."""
 
 import itertools
 from abc import ABC, abstractmethod
@@ -26,16 +26,16 @@ from rnnstudy.inits.base import Fresh, Initialisation
 from rnnstudy.recurrence.base import AdjointEdit, AdjointRecorder, Recurrence, ScanOptions, States
 
 Draw = Callable[[tuple[int, ...]], Tensor]
-"""Draws values of a shape for one replica."""
+"""Function that draws values of a shape for one replica."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
-    """What a task asks of a network.
+    """Sizes and encoding that a task requires of a network.
 
     Args:
         input_size: Features of an input, or the number of different tokens.
-        output_size: Values to put out.
+        output_size: Number of output values.
         encoding: How the inputs enter.
         seq_len: Time steps of the longest sequences to train on.
     """
@@ -53,13 +53,13 @@ class Model(ABC):
     Args:
         hidden_size: Units of each layer, at least 1.
         num_layers: Layers of recurrence, at least 1; each reads the states of the one below.
-        embedding_size: Features of the embedding of tokens; null is `hidden_size` for words, and no embedding for
-            symbols, which then enter one-hot, as published.
-        init: How weights start where not as torch.nn starts them, in the order in which they act.
+        embedding_size: Features of a token's embedding; null is `hidden_size` for words, and no embedding for symbols,
+            which then enter one-hot, as published.
+        init: Initialisations that replace torch.nn's start of some weights, in the order in which they act.
     """
 
     set_by_model: ClassVar[tuple[str, ...]] = ()
-    """Weights of a layer that the model sets by its definition; no initialisation may."""
+    """Weights of a layer that the model sets by its definition, and an initialisation must not."""
 
     orthogonal: ClassVar[bool] = False
     """Whether the recurrent matrix is orthogonal throughout, so that its norm is constant."""
@@ -88,16 +88,16 @@ class Model(ABC):
 
     @abstractmethod
     def recurrence(self) -> Recurrence:
-        """The cell of every layer."""
+        """Make the cell of every layer."""
 
     def start(self, fresh: Fresh, generator: torch.Generator) -> None:  # noqa: B027 - torch's is the default
-        """Set the weights that the model sets by its definition, of one replica, in place."""
+        """Set, in place, the weights of one replica that the model sets by its definition."""
 
     def parametrise(self, layer: "Layer") -> None:  # noqa: B027 - weights are parameters unless a member says otherwise
         """Make weights functions of parameters, by torch.nn.utils.parametrize."""
 
     def make_output_map(self, draw: Draw) -> nn.Module | None:
-        """Make the map from a layer's states to what it puts out; None is the identity."""
+        """Make the map from a layer's states to its outputs; None is the identity."""
         return None
 
     def constrain(self, layer: "Layer", seq_len: int) -> None:  # noqa: B027 - nothing is bounded unless a member says so
@@ -111,11 +111,7 @@ class Model(ABC):
 
 
 def _require_all_count(inits: Mapping[str, Initialisation]) -> None:
-    """Refuse an initialisation of which the next ones leave nothing.
-
-    Raises:
-        ConfigError: Names both.
-    """
+    """Raise ConfigError, naming both, if one initialisation overwrites all that an earlier one sets."""
     for (name, one), (later, other) in itertools.combinations(inits.items(), 2):
         if other.replaces and set(one.changes) <= set(other.changes):
             raise ConfigError(f"init.{name} would be overwritten by init.{later}, which comes after it; leave one out.")
@@ -123,11 +119,11 @@ def _require_all_count(inits: Mapping[str, Initialisation]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
-    """What a network gives back.
+    """Outputs and states of a network.
 
     Attributes:
-        outputs: Readout at the time steps asked for.
-        states: Of each layer, every state at every time step.
+        outputs: Readout at the requested time steps.
+        states: Every state at every time step, per layer.
     """
 
     outputs: Float[Tensor, "loss_step replica batch output"]
@@ -138,14 +134,14 @@ RECURRENT = ("weight_hh", "weight_skip", "recurrent")
 """Names of the weights that multiply states in the recurrence."""
 
 CONSTANTS = {"gain": 1.0, "threshold": 0.0}
-"""Weights that do not start at random: of layer normalisation, of modReLU."""
+"""Weights that start as constants: the gain of layer normalisation, the threshold of modReLU."""
 
 
 class Layer(nn.Module):
-    """One recurrent layer's parameters, initialised as torch.nn does: uniform in ±1/sqrt(hidden_size)."""
+    """Parameters of one recurrent layer, initialised as torch.nn does: uniform in ±1/sqrt(hidden_size)."""
 
     def __init__(self, model: Model, input_size: int, draw: Draw) -> None:
-        """Draw the parameters in the order of the cell, and those of the output map after them."""
+        """Draw the parameters in the order of the cell, then those of the output map."""
         super().__init__()
         self.recurrence = model.recurrence()
         self.hidden_size = model.hidden_size
@@ -159,11 +155,11 @@ class Layer(nn.Module):
         self.output_map = model.make_output_map(draw)
 
     def weights(self) -> dict[str, Tensor]:
-        """The cell's weights by name, as functions of the parameters where the model makes them so."""
+        """Return the cell's weights by name, as functions of the parameters where the model makes them so."""
         return {name: getattr(self, name) for name in self.names}
 
     def recurrent_weights(self) -> dict[str, Tensor]:
-        """Those of them that multiply states."""
+        """Return those weights that multiply states."""
         return {name: weight for name, weight in self.weights().items() if name in RECURRENT}
 
     @override
@@ -174,12 +170,12 @@ class Layer(nn.Module):
         state: States | None = None,
         options: ScanOptions | None = None,
     ) -> tuple[States, Float[Tensor, "read replica batch hidden"]]:
-        """Scan from `state`, or from zero; gives all states, and the hidden state at the steps to read."""
+        """Scan from `state`, or from zero; return all states, and the hidden state at the steps to read."""
         state = self.recurrence.zero_state(inputs, self.hidden_size) if state is None else state
         return self.recurrence.scan(inputs, state, self.weights(), options or ScanOptions())
 
     def output(self, hidden: Float[Tensor, "time replica batch hidden"]) -> Float[Tensor, "time replica batch hidden"]:
-        """What the next layer or the readout sees of a hidden state."""
+        """Return what the next layer or the readout sees of a hidden state."""
         return hidden if self.output_map is None else self.output_map(hidden)
 
 
@@ -256,17 +252,14 @@ class Network(nn.Module):
         recorders: Sequence[AdjointRecorder] | None = None,
         edit: AdjointEdit | None = None,
     ) -> Forward:
-        """Run all replicas over their sequences.
+        """Return the outputs and states of all replicas run over their sequences.
 
         Args:
             inputs: Token ids or features.
             loss_steps: Time steps at which to read the output.
-            initial: The state of each layer before the first time step; zero if None.
-            recorders: One per layer, filled during `backward`.
-            edit: Applied to the carried adjoints of every layer.
-
-        Returns:
-            Outputs and states.
+            initial: State of each layer before the first time step; zero if None.
+            recorders: One recorder per layer, filled during `backward`.
+            edit: Edit of the carried adjoints of every layer.
         """
         hidden = self.embed(inputs)
         states: list[States] = []
@@ -284,7 +277,7 @@ class Network(nn.Module):
         return Forward(outputs=self.read_out(self.recurrent_layers[-1].output(read)), states=states)
 
     def embed(self, inputs: Shaped[Tensor, "time replica batch ..."]) -> Float[Tensor, "time replica batch feature"]:
-        """What the lowest layer reads of token ids or features."""
+        """Return what the lowest layer reads of token ids or features."""
         if self.one_hot is not None:
             return functional.embedding(inputs, self.one_hot)
         if self.embedding is None:
@@ -295,17 +288,14 @@ class Network(nn.Module):
     def read_out(
         self, hidden: Float[Tensor, "loss_step replica batch hidden"]
     ) -> Float[Tensor, "loss_step replica batch output"]:
-        """Outputs of the highest layer's outputs."""
+        """Compute the network's outputs from those of the highest layer."""
         steps, _, batch, _ = hidden.shape
         rows = hidden.transpose(0, 1).flatten(1, 2)
         outputs = torch.baddbmm(self.readout_bias.unsqueeze(1), rows, self.readout_weight.transpose(1, 2))
         return outputs.unflatten(1, (steps, batch)).transpose(0, 1)
 
     def torch_state(self, replica: int) -> dict[str, Tensor]:
-        """Give the recurrent weights of one replica, as torch.nn.RNN, GRU and LSTM name them in their state dict.
-
-        Returns:
-            Name to a copy of the weight.
+        """Return copies of one replica's recurrent weights, named as in the state dict of torch.nn.RNN, GRU and LSTM.
 
         Raises:
             ConfigError: torch.nn has no such cell, or there is no such replica.
@@ -319,10 +309,10 @@ class Network(nn.Module):
         }
 
     def load_torch_state(self, replica: int, state: dict[str, Tensor]) -> None:
-        """Take one replica's recurrent weights from the state dict of a torch.nn.RNN, GRU or LSTM.
+        """Load one replica's recurrent weights from the state dict of a torch.nn.RNN, GRU or LSTM.
 
         Raises:
-            RnnstudyError: A weight is missing, is one too many, or has another shape, or is not a free parameter.
+            RnnstudyError: A weight is missing, superfluous, of another shape, or not a free parameter.
         """
         own = self.torch_state(replica)
         if own.keys() != state.keys():
@@ -342,7 +332,7 @@ class Network(nn.Module):
                     parameter[replica] = state[f"{name}_l{index}"]
 
     def to_torch(self, replica: int = 0) -> nn.RNNBase:
-        """Return one replica's recurrent layers as a module of torch.nn, for code that does without this package.
+        """Return one replica's recurrent layers as a module of torch.nn, for code without this package.
 
         Its inputs, shape `(time, batch, feature)`, are `network.embed(inputs)[:, replica]`. The readout of its outputs
         is `torch.nn.functional.linear(outputs, network.readout_weight[replica], network.readout_bias[replica])`.
@@ -385,14 +375,7 @@ class Network(nn.Module):
         self.load_torch_state(replica, module.state_dict())
 
     def _in_torch(self) -> Callable[..., nn.RNNBase]:
-        """Find the torch.nn module with this network's cell.
-
-        Returns:
-            Its constructor.
-
-        Raises:
-            ConfigError: There is no such module.
-        """
+        """Return the constructor of torch.nn's module with this network's cell; raise ConfigError if there is none."""
         cell = self.model.recurrence()
         if cell.in_torch is None:
             raise ConfigError(f"torch.nn has RNN (tanh or relu), GRU and LSTM, without layer_norm; it has no {cell}.")

@@ -17,16 +17,15 @@ from rnnstudy.recurrence.indrnn import IndRNNRecurrence, Rectifier
 class IndRNN(Model):
     """Every unit sees itself alone, its recurrent weight kept within ±2^(1/time_steps).
 
-    Layers of `IndRNNRecurrence`. With relu and within this bound a gradient grows at most twofold over so many time
-    steps. The weights start uniform in [0, 2^(1/time_steps)] and are put back into the bound after every optimizer
-    step.
+    Layers of `IndRNNRecurrence`. With relu, this bound lets a gradient at most double over `time_steps` time steps. The
+    weights start uniform in [0, 2^(1/time_steps)]; every optimizer step ends with clipping them to the bound.
 
     References:
         Li, Li, Cook, Zhu & Gao, Independently recurrent neural network, 2018 (arXiv:1803.04831), section 4.1.
 
     Args:
         nonlinearity: Activation of the hidden state.
-        time_steps: Over how many the gradient may double, at least 1; null is the length of the sequences.
+        time_steps: Time steps over which the gradient may double, at least 1; null is the length of the sequences.
     """
 
     set_by_model: ClassVar[tuple[str, ...]] = ("recurrent",)
@@ -40,7 +39,7 @@ class IndRNN(Model):
         super().__post_init__()
 
     def bound(self, seq_len: int) -> float:
-        """The largest size of a recurrent weight, for sequences of `seq_len` time steps."""
+        """Return the largest size of a recurrent weight, for sequences of `seq_len` time steps."""
         return 2 ** (1 / (self.time_steps or seq_len))
 
     @override

@@ -21,15 +21,14 @@ from rnnstudy.recurrence.lru import LRURecurrence
 class LRU(Model):
     """A diagonal complex linear recurrence; a gate after each layer makes the network more than linear.
 
-    Layers of `LRURecurrence`. The eigenvalues start uniform in a ring of the unit disc. A layer puts out
-    g * sigmoid(A g + a) with g = gelu(h_t). Tasks that must decide at every input what to store, such as adding, need
-    at least two layers, as the recurrence itself is linear in its inputs.
+    Layers of `LRURecurrence`; the eigenvalues start uniform in a ring of the unit disc. With g = gelu(h_t), a layer
+    puts out g * sigmoid(A g + a). The recurrence is linear in its inputs, so tasks that decide at every input what to
+    store, such as adding, need at least two layers.
 
     References:
-        Orvieto et al., Resurrecting recurrent neural networks for long sequences, 2023 (arXiv:2303.06349), lemma 3.2
-        (the ring), section 3.4 (the scale of the inputs); without the blocks' normalisation and residual connection.
-        Smith, Warrington & Linderman, Simplified state space layers for sequence modeling, 2023 (arXiv:2208.04933),
-        appendix G.1: this gate.
+        Orvieto et al., 2023 (arXiv:2303.06349), lemma 3.2 (the ring), section 3.4 (the scale of the inputs); without
+        the blocks' normalisation and residual connection.
+        Smith, Warrington & Linderman, 2023 (arXiv:2208.04933), appendix G.1: this gate.
 
     Args:
         r_min: Least |eigenvalue| at the start, at least 0.

@@ -21,18 +21,16 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 class OrthogonalRNN(Model):
     """The vanilla recurrence with W_hh orthogonal throughout; modReLU unless another activation is asked for.
 
-    By torch.nn.utils.parametrizations.orthogonal: W_hh starts as a random orthogonal matrix (Haar) and is a function of
-    a skew-symmetric one that is learnt, so the gradient through W_hh alone neither grows nor shrinks; what is left is
-    the activation's derivative.
+    By torch.nn.utils.parametrizations.orthogonal: W_hh starts as a random orthogonal matrix (Haar), a function of a
+    learnt skew-symmetric one. Through W_hh the gradient keeps its norm; only the activation's derivative changes it.
 
     References:
-        Lezcano-Casado & Martinez-Rubio, Cheap orthogonal constraints in neural networks, 2019 (arXiv:1901.08428):
-        parametrisation by the exponential or the Cayley map, with a trivialisation at the starting point.
+        Lezcano-Casado & Martinez-Rubio, 2019 (arXiv:1901.08428): exponential or Cayley map, trivialised at the start.
         Arjovsky, Shah & Bengio, Unitary evolution recurrent neural networks, 2016 (arXiv:1511.06464): modReLU.
 
     Args:
         nonlinearity: Activation of the hidden state; identity is a linear network.
-        orthogonal_map: From the skew-symmetric to the orthogonal matrix.
+        orthogonal_map: Map from the skew-symmetric to the orthogonal matrix.
     """
 
     orthogonal: ClassVar[bool] = True
@@ -63,10 +61,7 @@ LARGEST = 1e5
 
 
 class _Bounded(nn.Module):
-    """Makes the matrix of a replica that has diverged NaN, so that it alone is given up.
-
-    The Cayley map solves a linear system for all replicas at once, and raises for all if that of one is singular.
-    """
+    """Makes a diverged replica's matrix NaN: if one is singular, the Cayley map's solver raises for all replicas."""
 
     @override
     def forward(self, weight: Float[Tensor, "replica hidden hidden"]) -> Float[Tensor, "replica hidden hidden"]:

@@ -17,9 +17,8 @@ class ResidualRNN(Model):
     Layers of `ResidualRecurrence`.
 
     Args:
-        variant: What is kept of the state before.
-        rate: The share that is new, above 0; at most 1 if leaky, where 1 is the vanilla network. 1 / rate is the time
-            constant of a leaky unit in time steps.
+        variant: Share of the previous state that is kept: 1 - rate (leaky) or all (residual).
+        rate: New share, above 0; if leaky, at most 1 (the vanilla network), with the time constant 1 / rate time steps.
     """
 
     variant: Literal["leaky", "residual"] = "leaky"

@@ -14,11 +14,10 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 class RNN(Model):
     """The vanilla network: h_t = f(W_ih x_t + W_hh h_{t-1} + b), f tanh, sigmoid, relu, identity or modReLU.
 
-    Layers of `RNNRecurrence`, the network whose gradients vanish. With relu and the initialisation `identity` it is the
-    IRNN, with identity as activation a linear network.
+    Layers of `RNNRecurrence`, the network whose gradients vanish. With relu and the init `identity` it is the IRNN.
 
     Args:
-        nonlinearity: Activation of the hidden state.
+        nonlinearity: Activation of the hidden state; identity is a linear network.
         layer_norm: Whether to normalise the pre-activations of each layer over its units.
     """
 

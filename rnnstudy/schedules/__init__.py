@@ -1,4 +1,4 @@
-"""How the learning rate changes while a network is trained; one file a schedule."""
+"""Schedules of the learning rate during training; one file per schedule."""
 
 from pathlib import Path
 

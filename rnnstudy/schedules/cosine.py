@@ -18,11 +18,10 @@ class Cosine(LearningRateSchedule):
     [1.0, 0.854, 0.5, 0.146, 0.0]
 
     References:
-        Loshchilov & Hutter, SGDR: stochastic gradient descent with warm restarts, 2017 (arXiv:1608.03983), equation 5,
-        without restarts.
+        Loshchilov & Hutter, SGDR, 2017 (arXiv:1608.03983), equation 5, without restarts.
 
     Args:
-        final: Factor at the end, from 0 to 1; 1 is no decay.
+        final: Factor at the end, from 0 to 1; 1 for no decay.
     """
 
     off: ClassVar[dict[str, float]] = {"final": 1.0}

@@ -1,4 +1,4 @@
-"""A learning rate that falls by the same factor again and again."""
+"""A learning rate that falls by the same factor per interval."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,9 +19,9 @@ class Exponential(LearningRateSchedule):
     [1.0, 1.0, 0.5, 0.5, 0.25]
 
     Args:
-        rate: Factor after each interval, above 0 and at most 1; 1 is no decay.
+        rate: Factor after each interval, above 0 and at most 1; 1 for no decay.
         interval: Optimizer steps, at least 1.
-        stairs: Whether to change all at once at the end of an interval.
+        stairs: Whether the factor changes all at once at the end of an interval.
     """
 
     off: ClassVar[dict[str, float]] = {"rate": 1.0}

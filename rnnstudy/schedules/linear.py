@@ -17,7 +17,7 @@ class Linear(LearningRateSchedule):
     [1.0, 0.8, 0.6, 0.4, 0.2]
 
     Args:
-        final: Factor at the end, from 0 to 1; 1 is no decay.
+        final: Factor at the end, from 0 to 1; 1 for no decay.
     """
 
     off: ClassVar[dict[str, float]] = {"final": 1.0}

@@ -1,4 +1,4 @@
-"""Problems with long dependencies; one file a task."""
+"""Problems with long dependencies; one file per task."""
 
 from pathlib import Path
 

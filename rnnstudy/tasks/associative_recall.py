@@ -21,7 +21,6 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
     """Read pairs of key and value; later, wherever a key comes again, name its value (MQAR).
 
     Example (2 pairs): k3 v5 k1 v2 k1 . . . k3 . -> v2 at k1, v5 at k3
-
     >>> task = AssociativeRecall(seq_len=10, num_pairs=2, vocab_size=12)
     >>> names = task.facts.input_names
     >>> tokens = [names.index(name) for name in "k3 v5 k1 v2 k1 . . . k3 .".split()]
@@ -29,24 +28,21 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
     >>> [names[target] for target in batch.targets[batch.counted]]
     ['v2', 'v5']
 
-    Keys differ from each other, and so do values. Every key is asked for once, at an even distance from the end of
-    the pairs, 2g with a weight of (g + 1)^(power - 1), drawn without replacement: small powers ask soon, and for
-    the first pairs first on average. Pairs and questions are what is informative. Loss and judgement are at those
-    time steps alone. The other time steps are blank, or hold random values (`filler=values`), which ask nothing;
-    the published code's random filler may be any token. Solved: 99 % of the values right; the paper shows
-    accuracies and names no criterion. Data is drawn fresh for every batch, where the paper has 100 000 fixed
-    sequences.
+    Keys are distinct, and so are values. Every key is asked for once, at an even distance 2g from the end of the pairs,
+    drawn without replacement with weight (g + 1)^(power - 1). Small powers ask soon, on average for the first pairs
+    first. Pairs and questions are informative; loss and accuracy are those of the questions alone. The other time steps
+    ask nothing, being blank or random values (`filler=values`); the published filler may be any token. Solved: 99 % of
+    the values right; the paper names no criterion. Batches are drawn fresh (paper: 100 000 fixed sequences).
 
     References:
-        Arora et al., Zoology: measuring and improving recall in efficient language models, 2023 (arXiv:2312.04927),
-        the definition of MQAR, and the authors' code (a vocabulary of 8 192, power 0.01).
+        Arora et al., Zoology, 2023 (arXiv:2312.04927), definition of MQAR; code: a vocabulary of 8 192, power 0.01.
 
     Args:
         seq_len: Time steps, at least 4 * num_pairs.
         num_pairs: Pairs to remember, at least 1.
         vocab_size: Tokens: a blank, keys up to the middle, values from there on; at least 2 * num_pairs + 2.
-        power: How late the questions come, above 0, at most 10; 1 is evenly.
-        filler: What stands where nothing is asked.
+        power: Lateness of the questions, above 0 and at most 10; 1 spreads them evenly.
+        filler: Content of the time steps that ask nothing.
     """
 
     seq_len: int = 64
@@ -89,7 +85,7 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
 
     @cached_property
     def _gap_weights(self) -> Tensor:
-        """How likely a question is at each even distance from the end of the pairs."""
+        """Return the weight of a question at each even distance from the end of the pairs."""
         gaps = torch.arange(1, -(-(self.seq_len - 2 * self.num_pairs) // 2) + 1, dtype=torch.float64)
         return gaps ** (self.power - 1)
 
@@ -111,7 +107,7 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
     def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
         start = 2 * self.num_pairs
         keys, values, rest = inputs[:start:2], inputs[1:start:2], inputs[start:]
-        # Which pair each later token asks for; keys differ, so it is one at most.
+        # Pair that each later token asks for; keys differ, so it is at most one.
         asks = rest[:, None] == keys
         asked = asks.any(1)
         informative = torch.cat([torch.ones_like(inputs[:start], dtype=torch.bool), asked])
@@ -130,7 +126,7 @@ def _draw_distinct(number: int, shape: tuple[int, int], generator: torch.Generat
     rows, count = shape
     if number < 2 * count**2:
         return torch.rand(rows, number, generator=generator).topk(count).indices
-    # Of so many, a few drawn at random mostly differ; rows in which they do not are drawn again.
+    # A few numbers drawn from so many mostly differ; rows with repetitions are drawn again.
     drawn = torch.randint(number, shape, generator=generator)
     again = _has_repeats(drawn)
     while again.any():

@@ -1,4 +1,4 @@
-"""What a task is: a few facts, and samples from an explicit generator."""
+"""Tasks: a few facts, and samples from an explicit generator."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,13 +22,12 @@ class Batch:
 
     Attributes:
         inputs: Token ids (integers, no feature axis) or features.
-        loss_steps: The time steps at which the network's output is read, the same for all sequences.
-        targets: What is to be put out there: class ids, or values (with an output axis).
-        counted: Which of the outputs enter the loss; as many in every sequence.
-        answer: Which of the outputs are the answer, on which the task is judged; as many in every sequence.
+        loss_steps: Time steps at which the network's output is read, the same for all sequences.
+        targets: Expected outputs there: class ids, or values (with an output axis).
+        counted: Which outputs enter the loss; as many in every sequence.
+        answer: Which outputs are the answer, on which the task is judged; as many in every sequence.
         informative: Which inputs decide the answer.
-        ends: Where in the data each sequence ends, for a task that reads on from there; None where all sequences are
-            independent of those before.
+        ends: Place in the data where each sequence ends, if the task reads on from there; None if it does not.
     """
 
     inputs: Shaped[Tensor, "time ..."]
@@ -45,7 +44,7 @@ class Batch:
         return replace(self, ends=None if self.ends is None else self.ends[number], **chosen)
 
     def sequences(self, start: int, stop: int) -> "Batch":
-        """Return the sequences start..stop-1 of a batch that has a replica axis."""
+        """Return the sequences start..stop-1 of a batch with a replica axis."""
         chosen = {name: getattr(self, name)[:, :, start:stop] for name in _OVER_TIME}
         return replace(self, ends=None if self.ends is None else self.ends[:, start:stop], **chosen)
 
@@ -60,7 +59,7 @@ _OVER_TIME = ("inputs", "targets", "counted", "answer", "informative")
 
 
 def stack(batches: Sequence[Batch]) -> Batch:
-    """Put batches of several replicas side by side, on a new axis before that of the sequences."""
+    """Stack the batches of several replicas on a new axis before that of the sequences."""
     stacked = {name: torch.stack([getattr(batch, name) for batch in batches], dim=1) for name in _OVER_TIME}
     ends = [batch.ends for batch in batches if batch.ends is not None]
     return Batch(loss_steps=batches[0].loss_steps, ends=torch.stack(ends) if ends else None, **stacked)
@@ -69,12 +68,9 @@ def stack(batches: Sequence[Batch]) -> Batch:
 def ask_at_end(
     inputs: Shaped[Tensor, "time batch ..."], targets: Shaped[Tensor, "batch ..."], informative: Bool[Tensor, "..."]
 ) -> Batch:
-    """Return a batch with one question, at the last time step.
+    """Return a batch with one question, at the last time step, that expects `targets`, one per sequence.
 
-    Args:
-        inputs: The sequences.
-        targets: Expected output of that step, one per sequence.
-        informative: Whether an input decides it; one value per time step suffices where all sequences agree.
+    `informative` marks the inputs that decide it; one value per time step suffices where all sequences agree.
     """
     time, batch = inputs.shape[:2]
     everywhere = torch.ones(1, batch, dtype=torch.bool)
@@ -94,19 +90,18 @@ RIGHT = Criterion(metric="accuracy", threshold=0.99, direction="at_least")
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of a task before anything is trained.
+    """Facts about a task before training.
 
     Args:
         seq_len: Time steps of a sequence.
         encoding: How the inputs enter a network.
-        input_names: Names of the features of an input, or of the tokens, for people to read.
-        output_names: Names of the classes, or of the values to put out.
+        input_names: Names of an input's features, or of the tokens, for people to read.
+        output_names: Names of the classes or output values.
         chance_loss: Loss at the answer of the best guess that does not know the informative inputs.
-        chance_accuracy: Accuracy at the answer of the best guess likewise, best by its accuracy.
-        memoryless_loss: Loss as trained on, over all counted outputs, of the best guess that sees the time step and the
-            present input but remembers nothing; None where it is not known.
-        solved: When the task counts as solved, by default at 99 % accuracy; None where there is no criterion.
-        informative_steps: Time steps that can carry the information; a batch says which do in each sequence.
+        chance_accuracy: Accuracy at the answer of the best such guess, best by its accuracy.
+        memoryless_loss: Loss as trained on of the best guess from time step and present input alone; None if unknown.
+        solved: When the task counts as solved, by default at 99 % accuracy; None without a criterion.
+        informative_steps: Time steps that can carry the information; a batch marks those of each sequence.
     """
 
     seq_len: int
@@ -126,32 +121,30 @@ class Facts:
 
     @property
     def output_size(self) -> int:
-        """Classes or values to put out."""
+        """Number of classes or output values."""
         return len(self.output_names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """A problem with long dependencies.
-
-    Losses are means over the sequences and over the counted time steps of a batch, one per replica.
-    """
+    """Problem with long dependencies; losses are means over a batch and its counted time steps, one per replica."""
 
     length_field: ClassVar[str | None] = "seq_len"
-    """The argument that sets how long the sequences are, one time step longer for every 1 more; None if none does. In a
-    configuration it may be two numbers, the least and the most: then every batch draws its own."""
+    """Argument that sets the length of the sequences, one time step longer for every 1 more; None if none does.
+    In a configuration it may be two numbers, the least and the most: then every batch draws its own length.
+    """
 
     loss_name: ClassVar[str]
-    """What the loss is, for people."""
+    """Name of the loss, for people to read."""
 
     @property
     @abstractmethod
     def facts(self) -> Facts:
-        """What is known of the task."""
+        """Facts about the task."""
 
     @property
     def data_digest(self) -> str | None:
-        """SHA-256 of the data that the user brought, by which a run knows it again; None where there is none."""
+        """SHA-256 of the user's data, by which a run recognises it; None without such data."""
         return None
 
     @abstractmethod
@@ -159,19 +152,15 @@ class Task(ABC):
         """Draw sequences of one replica; all randomness comes from `generator`."""
 
     def sample_after(self, ends: Int[Tensor, " batch"] | None, batch_size: int, generator: torch.Generator) -> Batch:
-        """Return the next batch to train on: fresh, unless the task reads on from the last batch's `ends`, if any."""
+        """Return the next batch to train on: fresh, unless the task continues from the last batch's `ends`, if any."""
         return self.sample(batch_size, generator)
 
     def held_out(self) -> "Task":
-        """The task as networks are evaluated on it: itself, unless its data is a fixed set with a part kept apart."""
+        """Return the task to evaluate networks on: this one, unless its data is a fixed set with a part kept apart."""
         return self
 
     def with_seq_len(self, seq_len: int) -> "Task":
-        """Return the same task with sequences of another length, in time steps.
-
-        Raises:
-            ConfigError: The task has no sequences of that length.
-        """
+        """Return the task with sequences of `seq_len` time steps; raise ConfigError if it has none of that length."""
         now = self.facts.seq_len
         if self.length_field is None:
             if seq_len != now:
@@ -183,7 +172,7 @@ class Task(ABC):
     def losses(
         self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
     ) -> Float[Tensor, "loss_step replica batch"]:
-        """Loss of every single output."""
+        """Compute the loss of every single output."""
 
     @abstractmethod
     def correct(
@@ -194,7 +183,7 @@ class Task(ABC):
     def metrics(
         self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
     ) -> dict[str, Float[Tensor, " replica"]]:
-        """Return figures of a batch, one per replica: "loss" as trained on, and what the answer is judged by."""
+        """Return figures of a batch, one per replica: "loss" as trained on, and those by which the answer is judged."""
         losses = self.losses(outputs, batch)
         return {
             "loss": mean_where(losses, batch.counted),
@@ -203,13 +192,13 @@ class Task(ABC):
         }
 
     def loss(self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch) -> Float[Tensor, " replica"]:
-        """Mean loss over the counted outputs, one per replica."""
+        """Compute the mean loss over the counted outputs, one per replica."""
         return mean_where(self.losses(outputs, batch), batch.counted)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticTask(Task):
-    """A task whose sequences are made up, and whose targets follow from the inputs by a rule."""
+    """Task with generated sequences, whose targets follow from the inputs by a rule."""
 
     @abstractmethod
     def draw(self, batch_size: int, generator: torch.Generator) -> Shaped[Tensor, "time batch ..."]:
@@ -217,7 +206,7 @@ class SyntheticTask(Task):
 
     @abstractmethod
     def pose(self, inputs: Shaped[Tensor, "time batch ..."]) -> Batch:
-        """Ask the task's question of any inputs that `draw` could have drawn: the rule, nothing is random here."""
+        """Ask the task's question about any inputs that `draw` could have drawn: the rule, without randomness."""
 
     @override
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
@@ -226,7 +215,7 @@ class SyntheticTask(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationTask(Task):
-    """A task whose outputs are logits of classes: cross entropy in nats, accuracy at the answer."""
+    """Task whose outputs are logits of classes: cross entropy in nats, accuracy at the answer."""
 
     loss_name: ClassVar[str] = "cross entropy in nats"
 
@@ -241,20 +230,20 @@ class ClassificationTask(Task):
     def correct(
         self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
     ) -> Bool[Tensor, "loss_step replica batch"]:
-        # An answer of NaN logits is wrong, whatever argmax makes of it.
+        # An answer of NaN logits is wrong, regardless of what argmax returns.
         return (outputs.argmax(-1) == batch.targets) & outputs.isfinite().all(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionTask(Task):
-    """A task whose outputs are values: squared error; an answer counts as correct if its error is below `tolerance`."""
+    """Task whose outputs are values: squared error; an answer is correct if its error is below `tolerance`."""
 
     loss_name: ClassVar[str] = "squared error"
 
     @property
     @abstractmethod
     def tolerance(self) -> float:
-        """The absolute error below which an answer is correct."""
+        """Absolute error below which an answer is correct."""
 
     @override
     def losses(
@@ -272,5 +261,5 @@ class RegressionTask(Task):
 def mean_where(
     values: Float[Tensor, "loss_step replica batch"], chosen: Bool[Tensor, "loss_step replica batch"]
 ) -> Float[Tensor, " replica"]:
-    """Mean over the chosen values, one per replica."""
+    """Compute the mean over the chosen values, one per replica."""
     return torch.where(chosen, values, 0).sum(dim=(0, 2)) / chosen.sum(dim=(0, 2))

@@ -75,19 +75,18 @@ ENDING = "and this is the"
 CUE_STEP = 3
 SHORTEST_LAG = 19
 _LONG = 4
-"""Filler is made of sentences of at least this many words, and one of any length that fits the rest exactly."""
+"""Filler is made of sentences of at least this many words, plus one of any length that fits the rest exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoconutWater(SyntheticTask, ClassificationTask):
-    """Read a review, tell the last word: the cue adjective after "my" fixes it, `lag` time steps earlier.
+    """Read a review and predict its last word: the cue adjective after "my", `lag` time steps earlier, fixes it.
 
     Example: this is my favorite coconut water that I have tried I have tried a lot of different coconut water and
     this is the -> best
 
-    Eight cues with one answer each, equally likely. Product, distractor adjective and filler sentences vary and say
-    nothing about the answer; fillers hold cue adjectives too, which are not the cue. A filler stands between the two
-    sentences of the review, so that any lag from 19 on is met exactly. Data is drawn fresh for every batch.
+    Eight equally likely cues have an answer each. Product, distractor adjective and fillers vary without effect, even
+    fillers with cue adjectives. The filler between the two sentences fits any lag from 19. Batches are drawn fresh.
 
     >>> review = ("this is my favorite coconut water that I have tried I have tried a lot of different coconut water "
     ...           "and this is the")
@@ -101,8 +100,7 @@ class CoconutWater(SyntheticTask, ClassificationTask):
 
     Args:
         lag: Time steps between the cue and the last word read, at least 19.
-        target: Loss at the blank only ("answer"), or at every step on the next word ("next_word"). Judged at the
-            blank either way.
+        target: Loss at the blank only ("answer"), or on the next word at every step ("next_word"); judged at the blank.
     """
 
     length_field = "lag"
@@ -165,10 +163,10 @@ class CoconutWater(SyntheticTask, ClassificationTask):
 
 
 class _Tables:
-    """The grammar as token ids.
+    """Grammar as token ids.
 
-    Without its filler, a review is one of `reviews`: cue, product and distractor. `before` and `after` hold its words
-    on either side of the filler. `answer_of` has the answer to every word that is a cue.
+    A review without its filler is one of `reviews`: cue, product and distractor; `before` and `after` hold its words on
+    either side of the filler. `answer_of` maps every word that is a cue to its answer.
     """
 
     def __init__(self, vocabulary: tuple[str, ...]) -> None:
@@ -192,7 +190,7 @@ class _Tables:
         self.first_long = int(self.firsts[_LONG])
 
     def draw_filler(self, length: int, batch_size: int, generator: torch.Generator) -> Tensor:
-        """Draw sentences that are `length` words long together, shape (batch, length)."""
+        """Draw sentences with `length` words in total, shape (batch, length)."""
         if length == 0:
             return self.fillers.new_empty(batch_size, 0)
         most = -(-length // _LONG)

@@ -14,7 +14,6 @@ class CopyMemory(RecallTask):
     """Put out, after a long pause and a delimiter, the symbols that were shown at the start.
 
     Example (3 symbols of an alphabet of 8, delay 4): 5 2 7 . . . > . . . -> . . . . . . . 5 2 7
-
     >>> import torch
     >>> task = CopyMemory(delay=4, num_symbols=3)
     >>> batch = task.pose(torch.tensor([5, 2, 7, 8, 8, 8, 9, 8, 8, 8])[:, None])
@@ -23,24 +22,21 @@ class CopyMemory(RecallTask):
 
     fixed: symbols, delay - 1 blanks, the delimiter, blanks for the answer: delay + 2 num_symbols time steps, 20 more
     than the delay as published.
-    variable: as long as that, but the delimiter comes after 0 to delay - 1 blanks, equally likely, and after the
-    answer blanks fill the sequence up: counting time steps does not help. The delimiter then counts as informative.
+    variable: the same length, but the delimiter comes after 0 to delay - 1 blanks, equally likely, and blanks follow
+    the answer, so counting time steps does not help. The delimiter counts as informative.
 
     The loss is the cross entropy over *all* time steps, as published; "answer_loss" and "accuracy" are those of the
-    recall alone, without the blanks that hide the truth. Without memory the best loss (fixed) is
-    10 ln 8 / (delay + 20). Solved: 99 % of the recalled symbols right; the papers show curves and name no criterion.
-    Data is drawn fresh for every batch.
+    recall alone, without the blanks that hide the truth. The best loss without memory (fixed) is 10 ln 8 /
+    (delay + 20). Solved: 99 % of the recalled symbols right; the papers name no criterion. Batches are drawn fresh.
 
     References:
         Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5: its ancestors.
-        Arjovsky, Shah & Bengio, Unitary evolution recurrent neural networks, 2016 (arXiv:1511.06464), section 5:
-        `fixed` with 10 symbols of 8; "T" there is the delay.
-        Henaff, Szlam & LeCun, Recurrent orthogonal networks and long-memory tasks, 2016 (arXiv:1602.06662): `variable`,
-        here with the sequence kept at one length.
+        Arjovsky, Shah & Bengio, 2016 (arXiv:1511.06464), section 5: `fixed` with 10 symbols of 8, "T" the delay.
+        Henaff, Szlam & LeCun, 2016 (arXiv:1602.06662): `variable`, here with the sequence kept at one length.
 
     Args:
-        delay: Time steps that lie between the last symbol shown and the first put out (at most, if variable), at least
-            1; from a symbol to its copy it is delay + num_symbols.
+        delay: Time steps between the last symbol shown and the first put out (at most, if variable), at least 1; from a
+            symbol to its copy it is delay + num_symbols.
         num_symbols: Symbols to copy, at least 1.
         alphabet_size: Different symbols, at least 2.
         variant: Whether the delimiter stands at a fixed place.

@@ -17,20 +17,17 @@ class DelayedRecall(SyntheticTask, ClassificationTask):
     """Name at the end the one symbol that was marked, `lag` time steps before; all others distract.
 
     Example (lag 5, lead 2): c a d! b b d a c -> d
-
     >>> task = DelayedRecall(lag=5, lead=2)
     >>> symbols = [task.facts.input_names.index(symbol) for symbol in "c a d! b b d a c".split()]
     >>> task.facts.output_names[int(task.pose(torch.tensor(symbols)[:, None]).targets)]
     'd'
 
-    Cue and distractors are of the same symbols, uniform and independent; a marked symbol is a token of its own. The
-    cue is at one time step, `lag` before the last: the plainest question of how far back a network can learn. Solved:
-    99 % correct. Data is drawn fresh for every batch.
+    Cue and distractors are uniform, independent and of the same symbols; a marked symbol is a token of its own. One cue
+    at one lag is the plainest test of how far back a network can learn. Solved: 99 % correct. Batches are drawn fresh.
 
     References:
-        Defined here. Its relatives: Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.2 (noise-free
-        sequences with long time lags), and, with many cues, associative recall (Arora et al., Zoology, 2023,
-        arXiv:2312.04927).
+        Defined here. Related: Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.2 (noise-free, long
+        lags); with many cues, associative recall (Arora et al., 2023, arXiv:2312.04927).
 
     Args:
         lag: Time steps between the cue and the last symbol, at least 1.

@@ -17,20 +17,17 @@ class Latch(SyntheticTask, ClassificationTask):
     """The first inputs are all +1 or all -1, the rest is noise; tell at the end which it was: one bit to hold.
 
     Example (2 class steps): +1 +1 .3 -.5 .1 -> +1
-
     >>> task = Latch(seq_len=5, class_steps=2)
     >>> batch = task.pose(torch.tensor([1, 1, .3, -.5, .1])[:, None, None])
     >>> task.facts.output_names[int(batch.targets)]
     '+1'
 
-    The noise is Gaussian with mean 0 and *variance* 0.2. Two classes and cross entropy here, where the papers have one
-    value. Experiment 3a of the 1997 paper, whose 3b adds noise to the first inputs too and whose 3c has noisy
-    targets, is what is built; its lengths are random in [T, 1.1 T]: seq_len=[100,110]. Solved: 99 % correct. Data is
-    drawn fresh for every batch.
+    The noise is Gaussian with mean 0 and *variance* 0.2. Two classes and cross entropy replace the papers' one value.
+    This is experiment 3a of the 1997 paper; 3b adds noise to the first inputs too, and 3c has noisy targets. Its
+    lengths are random in [T, 1.1 T]: seq_len=[100,110]. Solved: 99 % correct. Batches are drawn fresh.
 
     References:
-        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: the
-        two-sequence and the latch problem.
+        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: the task.
         Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.3, task 3a: this variant.
 
     Args:

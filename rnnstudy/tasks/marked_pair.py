@@ -1,4 +1,4 @@
-"""What adding, multiplication and xor share: two marked entries of a sequence, to be combined at its end."""
+"""Shared parts of adding, multiplication and xor: two marked entries of a sequence, combined at its end."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,32 +15,21 @@ from rnnstudy.tasks.base import Batch, SyntheticTask, ask_at_end
 Variant = Literal["half", "hochreiter", "pascanu"]
 
 TOLERANCE: dict[Variant, float] = {"half": 0.04, "hochreiter": 0.04, "pascanu": 0.2}
-"""Absolute error below which a value is correct: as published; half, which has none of its own, has that of 1997."""
+"""Absolute error below which a value is correct, as published; half, which has none of its own, uses that of 1997."""
 
 SHORTEST: dict[Variant, int] = {"half": 2, "hochreiter": 11, "pascanu": 10}
-"""Time steps that a variant needs."""
+"""Least number of time steps of each variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MarkedPairTask(SyntheticTask):
-    """Every time step has a value and a marker; two markers are 1. Where they are is the variant.
-
-    half: one anywhere in the first seq_len // 2 steps, one anywhere in the rest.
-    hochreiter: the first among the first ten steps, the second among the first seq_len // 2 - 1 of the others; the
-    first and the last step have the marker -1 unless they are marked. If the first step of all is marked, its value is
-    `neutral`.
-    pascanu: the first in the first tenth, the second in the four tenths after it, both rounded down.
-
-    Args:
-        seq_len: Time steps, at least 2 (half), 11 (hochreiter) or 10 (pascanu).
-        variant: The published definition that is built.
-    """
+    """Every time step has a value and a marker; two markers are 1, at the places that `Adding` gives per variant."""
 
     seq_len: int = 100
     variant: Variant = "half"
 
     neutral: ClassVar[float]
-    """The value of the very first step where hochreiter marks it."""
+    """Value of the very first step where hochreiter marks it."""
 
     def __post_init__(self) -> None:
         if self.seq_len < SHORTEST[self.variant]:
@@ -54,7 +43,7 @@ class MarkedPairTask(SyntheticTask):
 
     @abstractmethod
     def combine(self, one: Float[Tensor, " batch"], other: Float[Tensor, " batch"]) -> Tensor:
-        """The target, from the two marked values."""
+        """Compute the target from the two marked values."""
 
     @override
     def draw(self, batch_size: int, generator: torch.Generator) -> Float[Tensor, "time batch 2"]:
@@ -69,16 +58,16 @@ class MarkedPairTask(SyntheticTask):
         return inputs
 
     def _places(self, batch_size: int, generator: torch.Generator) -> Int[Tensor, "2 batch"]:
-        """Draw the two time steps that are marked."""
+        """Draw the two marked time steps."""
         drawn = [torch.randint(low, high, (batch_size,), generator=generator) for low, high in self._windows()]
         places = torch.stack(drawn)
         if self.variant == "hochreiter":
-            # The second is a place among the steps that the first has left over.
+            # The second is an index into the steps other than the first.
             places[1] += places[1] >= places[0]
         return places
 
     def _windows(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Where the two markers are drawn: first step, and the one after the last."""
+        """Return where the two markers are drawn: the first step, and the one after the last."""
         length = self.seq_len
         if self.variant == "half":
             return (0, length // 2), (length // 2, length)
@@ -102,18 +91,18 @@ class MarkedPairTask(SyntheticTask):
 
     @property
     def informative_steps(self) -> tuple[int, ...]:
-        """The time steps that can be marked."""
+        """Time steps that can be marked."""
         _, (_, end) = self._windows()
         return tuple(range(max(end + 1, 10) if self.variant == "hochreiter" else end))
 
     @property
     def neutral_share(self) -> float:
-        """The share of sequences in which one of the two values is `neutral`."""
+        """Share of sequences in which one of the two values is `neutral`."""
         if self.variant != "hochreiter":
             return 0.0
         return 0.1 + 0.9 / (self.seq_len // 2 - 1)
 
     @property
     def last_share(self) -> float:
-        """The share of sequences in which the last time step is marked."""
+        """Share of sequences in which the last time step is marked."""
         return 1 / (self.seq_len - self.seq_len // 2) if self.variant == "half" else 0.0

@@ -8,7 +8,7 @@ from typing_extensions import override
 from rnnstudy.tasks.recall import Layout, RecallTask
 
 SIZES = {"5_bit": (5, 2), "20_bit": (10, 5)}
-"""Symbols shown, and different symbols."""
+"""Number of symbols shown, and of different symbols."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,27 +16,24 @@ class Memorization(RecallTask):
     """Put out, from a cue on, the few symbols that were shown at the start.
 
     Example (5_bit, delay 3): 0 1 1 0 1 . . . > . . . . -> . . . . . . . . 0 1 1 0 1
-
     >>> import torch
     >>> task = Memorization(delay=3)
     >>> batch = task.pose(torch.tensor([0, 1, 1, 0, 1, 2, 2, 2, 3, 2, 2, 2, 2])[:, None])
     >>> " ".join(task.facts.output_names[target] for target in batch.targets[:, 0])
     '. . . . . . . . 0 1 1 0 1'
 
-    As `copy_memory`, with the published sizes and with the cue *at* the first time step of the answer, not before it.
-    5_bit: 5 positions of 2 values; 20_bit: 10 positions of 5 values. The loss is the cross entropy over all time
-    steps, "answer_loss" and "accuracy" are those of the recall alone. Solved: 99 % of the recalled symbols right;
-    Pascanu et al. ask for less than 1 % of sequences wrong, over all time steps. Data is drawn fresh for every batch.
+    Like `copy_memory`, with the published sizes and with the cue *at* the first time step of the answer, not before it.
+    5_bit: 5 positions of 2 values; 20_bit: 10 positions of 5 values. The loss is the cross entropy over all time steps;
+    "answer_loss" and "accuracy" are those of the recall alone. Solved: 99 % of the recalled symbols right; Pascanu et
+    al. ask for less than 1 % of sequences wrong, over all time steps. Batches are drawn fresh.
 
     References:
-        Martens & Sutskever, Learning recurrent neural networks with Hessian-free optimization, 2011, section 4.1:
-        noiseless memorization, both sizes.
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        authors' code: where the cue stands.
+        Martens & Sutskever, Learning recurrent neural networks with Hessian-free optimization, 2011, section 4.1.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), authors' code: where the cue stands.
 
     Args:
-        delay: Time steps that lie between the last symbol shown and the cue, at least 1.
-        variant: The published size that is built.
+        delay: Time steps between the last symbol shown and the cue, at least 1.
+        variant: Published size to build.
     """
 
     variant: Literal["5_bit", "20_bit"] = "5_bit"

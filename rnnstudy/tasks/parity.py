@@ -17,22 +17,19 @@ class Parity(SyntheticTask, ClassificationTask):
     """Tell at the end whether the number of ones was odd.
 
     Example: 1 0 1 0 1 0 0 -> 3 ones -> odd
-
     >>> task = Parity(seq_len=7)
     >>> batch = task.pose(torch.tensor([1, 0, 1, 0, 1, 0, 0])[:, None])
     >>> task.facts.output_names[int(batch.targets)]
     'odd'
 
     Every bit decides: flipping any one of them flips the answer, so the gradient must arrive at every time step.
-    Solved: 99 % correct. Data is drawn fresh for every batch.
+    Solved: 99 % correct. Batches are drawn fresh.
 
     References:
-        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: parity
-        among its tasks.
-        Hochreiter & Schmidhuber, Bridging long time lags by weight guessing and "long short-term memory", 1996: parity
-        of long sequences as a benchmark.
-        Delétang et al., Neural networks and the Chomsky hierarchy, 2023 (arXiv:2207.02098), parity check: trained on
-        lengths up to 40, judged on lengths up to 500; here seq_len=[1,40] and eval.seq_lens=[100,500].
+        Bengio, Simard & Frasconi, Learning long-term dependencies with gradient descent is difficult, 1994: parity.
+        Hochreiter & Schmidhuber, Bridging long time lags by weight guessing and "long short-term memory", 1996.
+        Delétang et al., 2023 (arXiv:2207.02098), parity check: trained on lengths up to 40, judged on lengths up to
+        500; here seq_len=[1,40] and eval.seq_lens=[100,500].
 
     Args:
         seq_len: Bits, at least 1.

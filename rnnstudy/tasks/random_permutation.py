@@ -18,27 +18,24 @@ class RandomPermutation(SyntheticTask, ClassificationTask):
     """Predict the next symbol of a random sequence; the last one to predict is the first one again.
 
     Example (6 symbols): 1 4 2 5 5 -> 4 2 5 5 1
-
     >>> task = RandomPermutation(seq_len=5, num_symbols=6)
     >>> task.pose(torch.tensor([1, 4, 2, 5, 5])[:, None]).targets[:, 0].tolist()
     [4, 2, 5, 5, 1]
 
-    The first symbol is 0 or 1, the others are uniform over the rest of the alphabet, drawn with replacement as in
-    Pascanu et al.'s code (so it is no permutation). next_symbol: cross entropy of the next symbol at every step, all
-    but the last unpredictable; last: at the last step alone, as that code has it. Judged at the last step either way.
-    Solved: 99 % of the last symbols right (the papers ask for less than 1 % wrong). Data is drawn fresh for every
-    batch.
+    The first symbol is 0 or 1; the others are uniform over the rest of the alphabet, with replacement as in Pascanu et
+    al.'s code (so not a permutation). next_symbol: cross entropy at every step, all but the last unpredictable; last:
+    at the last step alone, as in that code. Both are judged at the last step. Solved: 99 % of the last symbols right
+    (the papers ask for less than 1 % wrong). Batches are drawn fresh.
 
     References:
         Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.2: the task's ancestor.
         Martens & Sutskever, Learning recurrent neural networks with Hessian-free optimization, 2011, section 4.1.
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        supplementary material and the authors' code: 100 symbols.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), supplementary material and the authors' code: 100 symbols.
 
     Args:
         seq_len: Symbols read, at least 2.
         num_symbols: Different symbols, at least 3.
-        variant: Where the loss is.
+        variant: Steps that have a loss.
     """
 
     seq_len: int = 100

@@ -22,11 +22,11 @@ GRAMMAR = (
     (("X", 2), ("S", 5)),
     (("P", 3), ("V", 5)),
 )
-"""From each place after the first B: the two symbols that can follow, and where they lead; place 5 ends with E."""
+"""The two symbols that can follow each place after the first B, and where they lead; place 5 ends with E."""
 
 LAST = len(GRAMMAR)
 EDGES = 4
-"""Symbols that are read around the walk through the grammar: B, T or P, B before it, and E after it."""
+"""Symbols read around the walk through the grammar: B, T or P, B before it, and E after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +34,18 @@ class Reber(SyntheticTask, ClassificationTask):
     """Predict the next symbol of an embedded Reber string; the last one to predict is the second one read.
 
     Example: B T B P V V E -> T B P V V E T
-
     >>> task = Reber(seq_len=7)
     >>> batch = task.pose(torch.tensor([SYMBOLS.index(symbol) for symbol in "BTBPVVE"])[:, None])
     >>> "".join(SYMBOLS[target] for target in batch.targets[:, 0])
     'TBPVVET'
 
-    A string is B, then T or P, then a string of the Reber grammar (B ... E), then the same T or P again, then E; the
-    last E, always the same, is not asked for. Inside the grammar each of two symbols follows with probability 1/2; of
-    all strings that makes, here only those of exactly `seq_len` symbols read are drawn, with the probabilities they
-    have among each other. So the lag from T or P to its second place is seq_len - 2 in all of them, where the
-    published strings are of any length, short ones being the most frequent: the paper's task is one of short lags.
+    A string is B, T or P, a string of the Reber grammar (B ... E), the same T or P again, and E; the last E, always the
+    same, is not asked for. Inside the grammar each of two symbols follows with probability 1/2. Only strings of exactly
+    `seq_len` symbols read are drawn, in their relative frequencies, so the lag from T or P to its repetition is always
+    seq_len - 2. The paper's strings have any length, mostly short, so its lags are short.
 
-    Cross entropy at every step, judged at the last step alone: solved if 99 % of the second T or P are right; the
-    paper asks for every possible successor, at every step, of 256 test strings. Data is drawn fresh for every batch.
+    Cross entropy at every step, judged at the last. Solved: 99 % of the second T or P right; the paper asks for every
+    possible successor, at every step, of 256 test strings. Batches are drawn fresh.
 
     References:
         Cleeremans, Servan-Schreiber & McClelland, Finite state automata and simple recurrent networks, 1989.
@@ -83,21 +81,21 @@ class Reber(SyntheticTask, ClassificationTask):
 
     @cached_property
     def _first_share(self) -> Tensor:
-        """The probability of the first of the two symbols, shape (step of the walk, place), given that it must end."""
-        # How likely a walk of so many steps more, from each place, comes to its end with the last of them.
+        """Probability of the first of the two symbols, shape (step of the walk, place), given that it must end."""
+        # Likelihood that a walk from each place ends after exactly this many more steps.
         reach = torch.zeros(self._walk + 1, LAST + 1, dtype=torch.float64)
         reach[0, LAST] = 1.0
         first, second = (torch.tensor([edges[which][1] for edges in GRAMMAR]) for which in (0, 1))
         for left in range(1, self._walk + 1):
             reach[left, :LAST] = reach[left - 1][first] + reach[left - 1][second]
-            # Only ratios within a row matter: kept near 1, they hold out for any length.
+            # Only ratios within a row matter; scaling to near 1 works for any length.
             reach[left] /= reach[left].max()
         before = reach[torch.arange(self._walk - 1, -1, -1)]
         return (before[:, first] / (before[:, first] + before[:, second])).nan_to_num(0.0)
 
     @cached_property
     def _memoryless_loss(self) -> float:
-        """The mean over the steps of the next symbol's entropy given the present one."""
+        """Mean over the steps of the next symbol's entropy given the present one."""
         pairs: defaultdict[tuple[int, str, str], float] = defaultdict(float)
         # The place in the grammar, and the symbol that led there.
         states = {(0, "B"): 1.0}
@@ -112,14 +110,14 @@ class Reber(SyntheticTask, ClassificationTask):
         seen: defaultdict[tuple[int, str], float] = defaultdict(float)
         for (step, symbol, _), probability in pairs.items():
             seen[step, symbol] += probability
-        # Of what is so rare that it rounds to never, nothing is to be added.
+        # Pairs so rare that their probability rounds to 0 add nothing.
         walk = -sum(p * math.log(p / seen[step, symbol]) for (step, symbol, _), p in pairs.items() if p > 0)
         # T or P is open at the first step, and at the last one.
         return (2 * math.log(2) + walk) / self.seq_len
 
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor]:
-        """What follows each place, if the first or if the second symbol is taken: the symbol, and the place."""
+        """Symbols and places that follow each place, if the first or the second symbol is taken."""
         symbols = torch.tensor([[SYMBOLS.index(symbol) for symbol, _ in edges] for edges in GRAMMAR])
         return symbols, torch.tensor([[place for _, place in edges] for edges in GRAMMAR])
 
@@ -128,7 +126,7 @@ class Reber(SyntheticTask, ClassificationTask):
         symbols, places = self._tables
         outer = SYMBOLS.index("T") + torch.randint(2, (batch_size,), generator=generator)
         chance = torch.rand(self._walk, batch_size, 1, generator=generator, dtype=torch.float64)
-        # For every place at once, then followed: which symbol would be taken there.
+        # The symbol that would be taken at every place; the walk then follows these.
         which = (chance >= self._first_share[:, None]).long()
         steps = torch.arange(LAST).expand_as(which)
         after, there = symbols[steps, which], places[steps, which].clamp(max=LAST - 1)

@@ -1,4 +1,4 @@
-"""What copy memory and memorization share: symbols, a pause, a cue, and the symbols again."""
+"""Shared parts of copy memory and memorization: symbols, a pause, a cue, and the symbols again."""
 
 import math
 from abc import abstractmethod
@@ -17,11 +17,11 @@ from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where symbols and cue are in a sequence.
+    """Places of symbols and cue in a sequence.
 
     Attributes:
-        shown: Symbols that are shown.
-        choices: Different symbols.
+        shown: Number of symbols shown.
+        choices: Number of different symbols.
         cue_places: Time steps at which the cue can be, equally likely.
         cue_lead: Time steps from the cue to the first symbol put out, 0 or 1.
     """
@@ -34,13 +34,10 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class RecallTask(SyntheticTask, ClassificationTask):
-    """Symbols are shown, then blanks, then a cue; from the cue on they are to be put out, and blanks before.
+    """Symbols are shown, then blanks, then a cue; they are put out from the cue on, and blanks before.
 
-    A sequence has delay + 2 * num_symbols time steps. The loss is over all of them, answered are the last num_symbols
-    ones (or those after the cue, where that is placed at random).
-
-    Args:
-        delay: Time steps that lie between the last symbol shown and the first to be put out, at least 1.
+    A sequence has delay + 2 * num_symbols time steps, with `delay` (at least 1) between the last symbol shown and the
+    first put out. All enter the loss; the last num_symbols, or those after a randomly placed cue, are the answer.
     """
 
     length_field = "delay"
@@ -53,14 +50,14 @@ class RecallTask(SyntheticTask, ClassificationTask):
     @property
     @abstractmethod
     def layout(self) -> Layout:
-        """Where symbols and cue are."""
+        """Places of symbols and cue."""
 
     @property
     @override
     def facts(self) -> Facts:
         layout = self.layout
         symbols = tuple(str(symbol) for symbol in range(layout.choices))
-        # Where the cue is known in advance, it says nothing.
+        # A cue known in advance carries no information.
         cues = tuple(layout.cue_places) if len(layout.cue_places) > 1 else ()
         return Facts(
             seq_len=self._seq_len,
@@ -79,7 +76,7 @@ class RecallTask(SyntheticTask, ClassificationTask):
 
     @cached_property
     def _memoryless_loss(self) -> float:
-        """Blanks, and where a symbol may be due, all symbols alike, weighted by how likely one is due there."""
+        """Mean entropy of blanks and, where a symbol may be due, of all symbols alike, by how likely one is due."""
         layout, total = self.layout, 0.0
         places, each_symbol = layout.cue_places, math.log(layout.choices)
         for time_step in range(layout.shown, self._seq_len):
@@ -87,7 +84,7 @@ class RecallTask(SyntheticTask, ClassificationTask):
             first = max(places.start, time_step - layout.cue_lead - layout.shown + 1)
             last = min(places.stop - 1, time_step - layout.cue_lead)
             due = max(last - first + 1, 0)
-            # A cue is an input that says by itself what is due; anywhere else the input is a blank.
+            # A cue shows by itself what is due; anywhere else the input is a blank.
             shows_cue = time_step in places
             due_at_cue = shows_cue and first <= time_step <= last
             blank = 1 - shows_cue / len(places)
@@ -130,6 +127,6 @@ class RecallTask(SyntheticTask, ClassificationTask):
 
 
 def _entropy(share: float) -> float:
-    """Of a yes or no, in nats."""
+    """Compute the entropy of a yes or no, in nats."""
     parts: Sequence[float] = (share, 1 - share)
     return -sum(part * math.log(part) for part in parts if part > 0)

@@ -24,22 +24,19 @@ class SequentialDigits(ClassificationTask):
     """Read the 64 pixels of a handwritten digit one after the other; tell at the end which digit it was.
 
     Example: 0 0 5/16 13/16 9/16 1/16 0 0 (the first row of an image) ... -> 0
-
     >>> everything = SequentialDigits().sample(1437, torch.Generator())
     >>> rows = everything.inputs[:8, :, 0].T * 16
     >>> place = int((rows == torch.tensor([0, 0, 5, 13, 9, 1, 0, 0])).all(1).nonzero()[0])
     >>> int(everything.targets[0, place])
     0
 
-    The 1 797 images of 8 x 8 pixels that scikit-learn ships, grey values from 0 to 1. A fixed set, in contrast to the
-    made-up tasks: 1 437 images to train on, and 360 others, always the same, of which every replica is evaluated on as
-    many as train.eval_batch_size says, drawn once. A batch has no image twice unless it is larger than its part. Nobody
-    marked the pixels that matter, so all time steps count as informative, though corners say little. Solved here: 95 %
-    of the evaluation images right (no paper names a criterion).
+    The 1 797 images of 8 x 8 pixels that scikit-learn ships, grey values from 0 to 1: a fixed set. The same 1 437 are
+    always for training; every replica is evaluated on train.eval_batch_size of the 360 others, drawn once. A batch
+    repeats an image only if it is larger than its part. The pixels that matter are not marked, so all time steps count
+    as informative, though corners say little. Solved: 95 % of the evaluation images right; no paper names a criterion.
 
     References:
-        Le, Jaitly & Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015
-        (arXiv:1504.00941), section 4.2: pixel by pixel, in row order or permuted, there with the larger MNIST.
+        Le, Jaitly & Hinton, 2015 (arXiv:1504.00941), section 4.2: pixel by pixel, in row order or permuted (MNIST).
         Alpaydin & Kaynak, Optical recognition of handwritten digits, 1998, UCI repository: the images.
 
     Args:
@@ -95,7 +92,7 @@ class SequentialDigits(ClassificationTask):
 
 @cache
 def _all_images() -> tuple[Tensor, Tensor]:
-    """All images in an order that is the same everywhere; the first ones are the test part."""
+    """Return all images in an order that is the same everywhere; the first ones are the test part."""
     from sklearn.datasets import load_digits
 
     pixels, digits = load_digits(return_X_y=True)
@@ -105,7 +102,7 @@ def _all_images() -> tuple[Tensor, Tensor]:
 
 @cache
 def _images(variant: str, part: str) -> tuple[Tensor, Tensor]:
-    """Pixels (image, time) and digits (image) of a part."""
+    """Return the pixels (image, time) and digits (image) of a part."""
     pixels, digits = _all_images()
     if variant == "permuted":
         pixels = pixels[:, torch.randperm(PIXELS, generator=make_generator(0, "digits/pixels"))]
@@ -114,5 +111,5 @@ def _images(variant: str, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _entropy_of(counts: Tensor) -> Tensor:
-    """Of the shares of counts, in nats."""
+    """Compute the entropy of the shares of counts, in nats."""
     return torch.special.entr(counts / counts.sum()).sum()

@@ -15,7 +15,7 @@ from rnnstudy.tasks.base import Batch, ClassificationTask, Facts, SyntheticTask,
 
 NOISE = ("c", "d", "e", "f")
 STARTS = {2: (0.1, 0.5), 3: (0.1, 0.3, 0.6)}
-"""Where the windows of the symbols start, as shares of the length; each window is a tenth of it."""
+"""Starts of the symbols' windows, as shares of the length; each window is a tenth of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +23,18 @@ class TemporalOrder(SyntheticTask, ClassificationTask):
     """Two (or three) of the symbols are A or B, the rest is noise; tell at the end which they were, in order.
 
     Example: c A e d f d B c c e -> A then B -> AB
-
     >>> task = TemporalOrder(seq_len=10)
     >>> symbols = [task.facts.input_names.index(symbol) for symbol in "cAedfdBcce"]
     >>> task.facts.output_names[int(task.pose(torch.tensor(symbols)[:, None]).targets)]
     'AB'
 
-    Two symbols: in the second and in the sixth tenth of the sequence, four classes. Three symbols: in the second,
-    fourth and seventh tenth, eight classes. Noise is uniform over four other symbols. Solved: 99 % correct (the paper
-    asks for less than 1 % of 10 000 fresh sequences wrong; Hochreiter & Schmidhuber's original marks start and end of
-    the sequence too, and has other windows). Data is drawn fresh for every batch.
+    Two symbols: in the second and sixth tenth of the sequence, four classes. Three: in the second, fourth and seventh,
+    eight classes. Noise is uniform over four other symbols. Solved: 99 % correct (the paper asks for less than 1 % of
+    10 000 fresh sequences wrong). The 1997 task marks the ends too, and has other windows. Batches are drawn fresh.
 
     References:
         Hochreiter & Schmidhuber, Long short-term memory, 1997, section 5.6: the task.
-        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013 (arXiv:1211.5063),
-        section 4.1 and the authors' code: this variant.
+        Pascanu, Mikolov & Bengio, 2013 (arXiv:1211.5063), section 4.1 and the authors' code: this variant.
 
     Args:
         seq_len: Time steps, at least 10.
@@ -81,6 +78,6 @@ class TemporalOrder(SyntheticTask, ClassificationTask):
     @override
     def pose(self, inputs: Int[Tensor, "time batch"]) -> Batch:
         told = inputs < 2
-        # The first of the symbols counts most, as in a number written out.
+        # The first symbol is the most significant digit.
         weight = torch.where(told, 2 ** (self.num_symbols - told.cumsum(0)), 0)
         return ask_at_end(inputs, (weight * inputs).sum(0), told)

@@ -23,7 +23,7 @@ Unit = Literal["character", "word"]
 
 UNKNOWN = "<unknown>"
 WORD = re.compile(r"\w+|[^\w\s]")
-"""A word: letters and digits that stand together, or one sign of punctuation."""
+"""Pattern of a word: letters, digits and underscores that stand together, or one punctuation mark."""
 
 LEAST_SHARE, MOST_SHARE = 0.01, 0.5
 
@@ -33,7 +33,6 @@ class Text(ClassificationTask):
     """Predict, at every time step, the next character (or word) of a text.
 
     Example: h e l l -> e l l o
-
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "text.txt"
@@ -44,19 +43,18 @@ class Text(ClassificationTask):
     >>> dict(zip(map(spelt, batch.inputs.T), map(spelt, batch.targets.T)))["hell"]
     'ello'
 
-    The last part of the file is kept apart to be evaluated on. consecutive: training reads the rest the usual way
-    of truncated backpropagation through time: every sequence of a batch starts where that of the batch before
-    ended, with the state it had reached there, and the gradient stops at the start of the window. (The places where
-    reading begins are random; after the end of the part it goes on at its start, also within a window.)
+    The last part of the file is kept apart for evaluation.
+    consecutive: training reads the rest as usual in truncated backpropagation through time: every sequence of a batch
+    starts where that of the previous batch ended, with the state reached there, and the gradient stops at the start of
+    the window. (Reading begins at random places and wraps around at the end of the part, also within a window.)
     independent: every window is at a random place, from state zero; evaluation always reads so.
 
-    A word is letters, digits and underscores that stand together, or one sign of punctuation. The vocabulary is that of
-    the whole file, the most frequent first; if it is larger than `max_vocabulary`, the rarest are one, <unknown>, which
-    then is the last. Line ends count as one character.
+    A word is letters, digits and underscores that stand together, or one punctuation mark; a line end is one character.
+    The vocabulary is the whole file's, most frequent first; beyond `max_vocabulary`, the rest is <unknown>, the last.
 
-    Chance is the best guess from frequencies alone, memoryless the best one from the present character (or word), both
-    fitted to the training part and judged on the part at hand. Which inputs decide is not known, so all time steps
-    count as informative, and every prediction as an answer. There is no criterion for a text to be solved.
+    Chance is the best guess from frequencies alone, memoryless the best from the present character (or word), both
+    fitted to the training part and judged on the part at hand. The deciding inputs are unknown, so all time steps count
+    as informative, and every prediction as an answer. No criterion says when a text is solved.
 
     References:
         Mikolov et al., Recurrent neural network based language model, 2010: the task.
@@ -64,11 +62,11 @@ class Text(ClassificationTask):
         1990: truncated backpropagation through time.
 
     Args:
-        path: The file, UTF-8; ~ is the home folder.
+        path: Text file, UTF-8; ~ is the home folder.
         seq_len: Time steps of a window, at least 1.
-        unit: What is predicted.
-        windows: Where the windows of training lie.
-        validation: Share of the text that is kept apart, at its end, rounded down; from 0.01 to 0.5.
+        unit: Unit that is predicted.
+        windows: Places of the training windows.
+        validation: Share of the text kept apart, at its end, rounded down; from 0.01 to 0.5.
         max_vocabulary: Different characters or words at most, <unknown> included; at least 2.
     """
 
@@ -103,12 +101,12 @@ class Text(ClassificationTask):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The most frequent first, <unknown> last; a token is a place in it."""
+        """Characters or words, the most frequent first, <unknown> last; a token is a place in it."""
         return self._corpus.vocabulary
 
     @property
     def _cut(self) -> int:
-        """Where the validation part begins."""
+        """Start of the validation part."""
         length = len(self._corpus.tokens)
         return length - int(length * self.validation)
 
@@ -126,13 +124,10 @@ class Text(ClassificationTask):
         return self._training if self.part == "train" else self._validation
 
     def _guesses(self) -> tuple[float, float, float]:
-        """Judge on this part what can be learnt from the training part without a memory.
+        """Return losses of the best guess without and with the present token, and the accuracy of the first.
 
-        On the part kept apart, where not all pairs have been seen, a token counts once more than it was seen, and a
-        pair as if the token before had been seen once more, followed as tokens are in general.
-
-        Returns:
-            Losses of the best guess without and with the present token, and the accuracy of the first.
+        Fitted to the training part, judged on this one. On the part kept apart, with its unseen pairs, a token counts
+        once more than seen, and a pair as if its first token were seen once more, followed as tokens are in general.
         """
         key, known = (self._cut, self.part), self._corpus.guesses
         if key not in known:
@@ -193,7 +188,7 @@ class Text(ClassificationTask):
         return self._changed(seq_len=seq_len)
 
     def _changed(self, **arguments: Any) -> "Text":
-        """A copy that is of the same text, even if the file has changed since; it is not read again."""
+        """Return a copy with the same text, even if the file has changed since; it is not read again."""
         other = copy.copy(self)
         for name, value in arguments.items():
             object.__setattr__(other, name, value)
@@ -226,10 +221,10 @@ class _Corpus:
     """A file as tokens.
 
     Attributes:
-        vocabulary: What a token stands for.
+        vocabulary: Text of each token.
         tokens: The whole text.
         digest: SHA-256 of the text.
-        guesses: What is reckoned of its parts, by where they are cut and which it is.
+        guesses: Losses and accuracy of the best guesses, by where the text is cut and which part is judged.
     """
 
     vocabulary: tuple[str, ...]
@@ -239,20 +234,13 @@ class _Corpus:
 
 
 def _pairs(tokens: Int[Tensor, " place"], size: int) -> tuple[Int[Tensor, " pair"], Float[Tensor, " pair"]]:
-    """Which tokens stand side by side, as first * size + second in ascending order, and how often."""
+    """Return the pairs of adjacent tokens, as first * size + second in ascending order, and how often each occurs."""
     pairs, times = (tokens[:-1].long() * size + tokens[1:]).unique(return_counts=True)
     return pairs, times.double()
 
 
 def _read(path: str, unit: Unit, max_vocabulary: int) -> _Corpus:
-    """Read a file, or find it read already.
-
-    Returns:
-        Its text as tokens.
-
-    Raises:
-        ConfigError: The file cannot be read, is not UTF-8, or has no text.
-    """
+    """Return a file's text as tokens, cached; raise ConfigError if it is unreadable, not UTF-8, or has no text."""
     if not path.strip():
         raise ConfigError(f"path must name a text file, got '{path}'.")
     try:
@@ -275,11 +263,11 @@ def _read(path: str, unit: Unit, max_vocabulary: int) -> _Corpus:
 
 @lru_cache(maxsize=4)
 def _tokenised(file: Path, unit: Unit, max_vocabulary: int, state: tuple[int, int]) -> _Corpus:
-    """Cut a file into tokens; one that has changed since, by its `state`, is read again."""
+    """Cut a file into tokens; if its `state` shows that it has changed, it is read again."""
     text = file.read_text(encoding="utf-8-sig")
     pieces = text if unit == "character" else WORD.findall(text)
     counts = Counter(pieces)
-    # Equally frequent ones in the order of their letters: the same on every machine.
+    # Ties are in alphabetical order: the same on every machine.
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     if len(ranked) > max_vocabulary:
         ranked = [*ranked[: max_vocabulary - 1], UNKNOWN]

@@ -18,26 +18,23 @@ class Xor(MarkedPairTask, ClassificationTask):
     """Tell at the end whether the two marked bits differ.
 
     Example: bits 0 1 1 0, markers 1 0 1 0 -> 0 and 1 -> different
-
     >>> bits, markers = torch.tensor([0., 1., 1., 0.]), torch.tensor([1., 0., 1., 0.])
     >>> task = Xor(seq_len=4)
     >>> batch = task.pose(torch.stack([bits, markers], dim=-1)[:, None])
     >>> task.facts.output_names[int(batch.targets)]
     'different'
 
-    One bit alone says nothing of the answer, so no half of it can be learnt first. Where the markers are is the
-    variant, as in `adding` (hochreiter: the bit of the very first step is 0 if it is marked). Two classes and cross
-    entropy here, where the paper has one value. Solved: 99 % correct (Pascanu et al. ask for less than 1 % wrong).
-    Data is drawn fresh for every batch.
+    One bit alone carries no information, so no half of the task can be learnt first. The variant places the markers, as
+    in `adding` (hochreiter: a marked very first step has the bit 0). Two classes and cross entropy replace the paper's
+    one value. Solved: 99 % correct (Pascanu et al. ask for less than 1 % wrong). Batches are drawn fresh.
 
     References:
-        Martens & Sutskever, Learning recurrent neural networks with Hessian-free optimization, 2011, section 4.1: the
-        XOR problem.
+        Martens & Sutskever, Learning recurrent neural networks with Hessian-free optimization, 2011, section 4.1: XOR.
         Hochreiter & Schmidhuber, 1997, section 5.4, and Pascanu et al., 2013 (arXiv:1211.5063): where the markers are.
 
     Args:
         seq_len: Time steps, at least 2 (half), 11 (hochreiter) or 10 (pascanu).
-        variant: Whose adding problem the markers are placed as in.
+        variant: Adding problem whose marker places are used.
     """
 
     neutral: ClassVar[float] = 0.0
