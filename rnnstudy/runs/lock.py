@@ -240,6 +240,7 @@ class Lock:
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Release the lock."""
         self.release()
 
 
