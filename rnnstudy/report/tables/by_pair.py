@@ -14,14 +14,8 @@ _MEANINGS = {
         "counts as the end of what both runs were trained for, so it is about what happens within those steps",
         "solves in fewer steps",
     ),
-    "loss": (
-        f"last evaluation loss, this less its baseline, mean over pairs; {_SOLVED}",
-        "has the lower loss",
-    ),
-    "horizon": (
-        f"horizon in time steps, this less its baseline, mean over pairs; {_SOLVED}",
-        "has the larger horizon",
-    ),
+    "loss": (f"last evaluation loss, this less its baseline, mean over pairs; {_SOLVED}", "has the lower loss"),
+    "horizon": (f"horizon in time steps, this less its baseline, mean over pairs; {_SOLVED}", "has the larger horizon"),
     "decay": (
         f"decay in powers of ten per time step, this less its baseline, mean over pairs; {_SOLVED}",
         "has a gradient that falls more slowly",
