@@ -53,9 +53,8 @@ def solved_curve(summary: Summary) -> SolvedCurve:
     solved = _solving_steps(summary)
     done = max([summary.last_step, *solved])
     replicas = summary.replicas
-    left = replicas - len(solved)
     if solved:
-        estimate = ecdf(CensoredData(uncensored=solved, right=[done] * left)).cdf
+        estimate = ecdf(CensoredData(uncensored=solved, right=[done] * (replicas - len(solved)))).cdf
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)
             band = estimate.confidence_interval(0.95, method="log-log")
@@ -84,8 +83,7 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
         Brookmeyer & Crowley, A confidence interval for the median survival time, 1982 (Biometrics 38).
     """
     curve = solved_curve(summary)
-    reached = _first(curve.steps, curve.fraction > 0.5 - 1e-9)
-    passed = _first(curve.steps, curve.fraction > 0.5 + 1e-9)
+    reached, passed = (_first(curve.steps, curve.fraction > half) for half in (0.5 - 1e-9, 0.5 + 1e-9))
     return MedianSteps(
         value=None if reached is None or passed is None else (reached + passed) / 2,
         low=_first(curve.steps, (curve.high >= 0.5) & (curve.fraction > 0)),
