@@ -15,7 +15,6 @@ Settings = Mapping[str, str]
 ABSENT = "\N{EN DASH}"
 """Shown where a run lacks a setting."""
 
-
 # Where and how fast a run was done, what was measured, and what has a column of its own: not part of the experiment.
 _IGNORED = {
     *("instrument", "_target_", "choices", "hydra", "study", "output_dir", "run_dir", "one_at_a_time", "threads"),

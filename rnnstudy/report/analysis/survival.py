@@ -50,7 +50,8 @@ def solved_curve(summary: Summary) -> SolvedCurve:
         Kalbfleisch & Prentice, The statistical analysis of failure time data, 2002, section 1.4: the interval of
         log(-log S).
     """
-    solved = _solving_steps(summary)
+    outcomes = zip(summary.steps_to_solve, summary.status, strict=True)
+    solved = [steps for steps, status in outcomes if steps is not None and status != "diverged"]
     done = max([summary.last_step, *solved])
     replicas = summary.replicas
     if solved:
@@ -89,15 +90,6 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
         low=_first(curve.steps, (curve.high >= 0.5) & (curve.fraction > 0)),
         high=_first(curve.steps, curve.low >= 0.5),
     )
-
-
-def _solving_steps(summary: Summary) -> list[int]:
-    """Return the steps at which replicas solved the task; a diverged replica counts as not having solved it."""
-    return [
-        steps
-        for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)
-        if steps is not None and status != "diverged"
-    ]
 
 
 def _first(steps: np.ndarray, found: np.ndarray) -> float | None:
