@@ -120,11 +120,9 @@ class HeatmapImage:
 
     def render(self, title: str, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return one heatmap as RGB pixels, uint8, shape `(420, 630, 3)`; steps and values are as in `draw_heatmap`."""
-        axes = self._axes
+        axes, marked = self._axes, self._informative_steps
         axes.clear()
-        draw_heatmap(
-            axes, steps=steps, values=values, value_range=FIXED_RANGE, informative_steps=self._informative_steps
-        )
+        draw_heatmap(axes, steps=steps, values=values, value_range=FIXED_RANGE, informative_steps=marked)
         axes.set_xlabel("time step")
         axes.set_ylabel("training step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -160,15 +158,6 @@ def _mark(axes: Axes, informative_steps: Sequence[int]) -> None:
         outline = [Stroke(linewidth=3.0, foreground="black", alpha=0.6), Normal()]
         for step in informative_steps:
             axes.axvline(step, color="white", linewidth=1.3, linestyle="--", path_effects=outline)
-    top = axes.get_xaxis_transform()
-    axes.plot(
-        list(informative_steps),
-        [1.0] * len(informative_steps),
-        linestyle="none",
-        marker="v",
-        markersize=7,
-        color="black",
-        transform=top,
-        clip_on=False,
-        zorder=5,
-    )
+    top, places = axes.get_xaxis_transform(), list(informative_steps)
+    look = {"linestyle": "none", "marker": "v", "markersize": 7, "color": "black"}
+    axes.plot(places, [1.0] * len(places), transform=top, clip_on=False, zorder=5, **look)

@@ -27,13 +27,8 @@ def to_inline(svg: bytes, *, name: str, alt: str, inches_wide: float) -> Markup:
     used = {found for element in root.iter() for found in _references(element)}
     _convert(root, name, used)
     _, _, width, height = (float(part) for part in root.attrib["viewBox"].split())
-    pixels = inches_wide * PIXELS_PER_INCH
-    root.attrib |= {
-        "role": "img",
-        "aria-label": alt,
-        "width": f"{pixels:.0f}",
-        "height": f"{pixels * height / width:.0f}",
-    }
+    wide = inches_wide * PIXELS_PER_INCH
+    root.attrib |= {"role": "img", "aria-label": alt, "width": f"{wide:.0f}", "height": f"{wide * height / width:.0f}"}
     root.attrib.pop("version", None)
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
@@ -44,9 +39,8 @@ def _local(name: str) -> str:
 
 def _references(element: ElementTree.Element) -> list[str]:
     found = [match for value in element.attrib.values() for match in _REFERENCE.findall(value)]
-    return found + [
-        value[1:] for key, value in element.attrib.items() if _local(key) == "href" and value.startswith("#")
-    ]
+    links = [value[1:] for key, value in element.attrib.items() if _local(key) == "href" and value.startswith("#")]
+    return found + links
 
 
 def _convert(element: ElementTree.Element, name: str, used: set[str]) -> None:

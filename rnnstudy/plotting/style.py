@@ -40,10 +40,8 @@ def plain(text: str, *, limit: int = 48) -> str:
 @contextmanager
 def report_style() -> Iterator[None]:
     """Draw all text and lines in the block in the few colours that the page replaces in dark mode."""
-    ink = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
-    )
-    with rc_context({**ink, "figure.facecolor": "none", "axes.facecolor": "none"}):
+    inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    with rc_context({**dict.fromkeys(inked, INK), "figure.facecolor": "none", "axes.facecolor": "none"}):
         yield
 
 

@@ -49,8 +49,7 @@ def match_baselines(summaries: Sequence[Summary], conditions: Sequence[Condition
     if not pool:
         raise ConfigError(f"No run meets --baseline {told} in all its parts.")
     pairs: list[Pair] = []
-    without: list[str] = []
-    several: list[str] = []
+    without, several = list[str](), list[str]()
     for summary in others:
         rest = _rest(summary, conditions)
         found = _closest(summary, pool.get(rest, []))

@@ -108,20 +108,17 @@ def report_folder(request: Request) -> Path:
     """Return the folder of the report: the requested one, one inside the only folder, or one beside several folders.
 
     Raises:
-        ConfigError: Several folders share only the root of the file system.
+        ConfigError: Several folders share only the root of the file system, or the folder is a link, which a
+            stranger's folder may bring along.
     """
     if request.output is not None:
         return request.output
-    if len(request.directories) == 1:
-        return _require_no_link(request.directories[0] / REPORT)
-    common = Path(os.path.commonpath([directory.resolve() for directory in request.directories]))
-    if common == Path(common.anchor):
-        raise ConfigError("The folders have no folder in common for the report: choose one by --output DIR.")
-    return _require_no_link(common / REPORT)
-
-
-def _require_no_link(folder: Path) -> Path:
-    """Return the folder; raise ConfigError if it is a link, which a stranger's folder may bring along."""
+    parent = request.directories[0]
+    if len(request.directories) > 1:
+        parent = Path(os.path.commonpath([directory.resolve() for directory in request.directories]))
+        if parent == Path(parent.anchor):
+            raise ConfigError("The folders have no folder in common for the report: choose one by --output DIR.")
+    folder = parent / REPORT
     if folder.is_symlink():
         raise ConfigError(f"{folder} is a link to {os.readlink(folder)}: say where the report goes by --output DIR.")
     return folder
@@ -157,16 +154,14 @@ def _compared(
 def _advice(summaries: Sequence[Summary]) -> str:
     """Suggest choosing a baseline, with an example from the runs."""
     differing = summaries[0].differing
-    of_no_use = ("task", "seed", "replicas")
-    key = next((key for key in differing if key.partition(".")[0] not in of_no_use), None)
+    key = next((key for key in differing if key.partition(".")[0] not in {"task", "seed", "replicas"}), None)
     example = "" if key is None else f", say --baseline {shlex.quote(f'{key}={differing[key]}')}"
     return f"Nothing is compared in pairs: choose a baseline{example}."
 
 
 def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[list[Summary], list[str]]:
     """Return the first runs with readable logs, including these, for the figures, and notes on the rest."""
-    drawn: list[Summary] = []
-    remarks: list[str] = []
+    drawn, remarks = list[Summary](), list[str]()
     most = MAX_DRAWN if len(summaries) <= MAX_CHECKED else DRAWN_OF_MANY
     for summary in summaries:
         if len(drawn) == most:
@@ -183,14 +178,23 @@ def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[
 
 
 def write_report(contents: Contents) -> Path:
-    """Write the page, figures and tables and return the page's path; raise RnnstudyError if that is impossible."""
+    """Write the page, figures and tables in place of earlier ones; return the page's path, or raise RnnstudyError."""
     drawings = draw_all(contents)
     files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
     files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
     texts = table_files(contents) | {PAGE: render(contents, drawings)}
     # A folder's name need not be UTF-8.
-    _write(contents.folder, files | {name: text.encode(errors="replace") for name, text in texts.items()})
-    return contents.folder / PAGE
+    files |= {name: text.encode(errors="replace") for name, text in texts.items()}
+    folder = contents.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in EVER_WRITTEN - set(files):
+            (folder / stale).unlink(missing_ok=True)
+        for name, data in files.items():
+            write_atomically(folder / name, data)
+    except OSError as error:
+        raise RnnstudyError(f"The report cannot be written to {folder}: {error.strerror}.") from error
+    return folder / PAGE
 
 
 def table_files(contents: Contents) -> dict[str, str]:
@@ -203,15 +207,3 @@ def table_files(contents: Contents) -> dict[str, str]:
     if contents.comparisons:
         files["comparisons.csv"] = to_csv(pair_rows(contents.comparisons))
     return files
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files and remove those of an earlier report; raise RnnstudyError if the folder is not writable."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in EVER_WRITTEN - set(files):
-            (folder / stale).unlink(missing_ok=True)
-        for name, data in files.items():
-            write_atomically(folder / name, data)
-    except OSError as error:
-        raise RnnstudyError(f"The report cannot be written to {folder}: {error.strerror}.") from error

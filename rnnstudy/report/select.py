@@ -77,8 +77,7 @@ def read_conditions(given: Sequence[str], runs: Sequence[Configured], *, option:
     """
     found: list[tuple[str, list[str]]] = []
     for part in (part for each in given for part in _SEPARATOR.split(each)):
-        match = _KEY.fullmatch(part)
-        if match:
+        if match := _KEY.fullmatch(part):
             found.append((match[1], [match[2].strip()]))
         elif found:
             found[-1][1].append(part.strip())
@@ -116,11 +115,13 @@ def sort_rows(summaries: Sequence[Summary], given: Sequence[str]) -> list[Summar
         name, _, direction = each.rpartition(":") if each.endswith((":desc", ":asc")) else (each, "", "asc")
         descending = direction == "desc"
         if order := orders.get(name):
-            figures = {id(row): order(row) for row in rows}
-            sign = -1 if descending else 1
-            rows.sort(key=lambda row: (figures[id(row)] != figures[id(row)], sign * figures[id(row)]))
+            figures = {id(row): (-1 if descending else 1) * order(row) for row in rows}
+            rows.sort(key=lambda row: (figures[id(row)] != figures[id(row)], figures[id(row)]))
         else:
-            key = _sort_setting(name, summaries, headers=[*orders])
+            try:
+                key = find_key(name, summaries, option="--sort")
+            except ConfigError as error:
+                raise ConfigError(f"{error} Columns: {', '.join(orders)}.") from None
             rows.sort(key=lambda row: natural(value_of(row, key)), reverse=descending)
     return rows
 
@@ -139,13 +140,6 @@ def group_rows(summaries: Sequence[Summary], given: Sequence[str]) -> tuple[Grou
         )
         for values, members in sorted(groups.items(), key=lambda group: [natural(value) for value in group[0]])
     )
-
-
-def _sort_setting(name: str, summaries: Sequence[Summary], *, headers: Sequence[str]) -> str:
-    try:
-        return find_key(name, summaries, option="--sort")
-    except ConfigError as error:
-        raise ConfigError(f"{error} Columns: {', '.join(headers)}.") from None
 
 
 def _condition(given: str, values: Sequence[str], runs: Sequence[Configured], *, option: str) -> Condition:
@@ -169,9 +163,7 @@ def _show_given(text: str, *, is_group: bool) -> str:
 
 
 def _same(shown: str, wanted: str) -> bool:
-    if shown == wanted:
-        return True
     try:
-        return float(shown) == float(wanted)
+        return shown == wanted or float(shown) == float(wanted)
     except ValueError:
         return False

@@ -44,8 +44,9 @@ def _show_rest(rows: int, place: Path, missing: Sequence[str], console: Console)
     if rows > MAX_SHOWN:
         console.print(Text(printable(f"and {rows - MAX_SHOWN} more rows: {place}")), soft_wrap=True)
     if missing:
-        told = f"No room for: {', '.join(missing)}. The report has them, and a wider terminal."
-        console.print(Text(told, style="dim"))
+        console.print(
+            Text(f"No room for: {', '.join(missing)}. The report has them, and a wider terminal.", style="dim")
+        )
 
 
 def markdown_tables(contents: Contents) -> str:

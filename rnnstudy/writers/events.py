@@ -19,7 +19,6 @@ from torch.utils.tensorboard import summary as summaries
 from rnnstudy.runs.folder import open_unlinked
 
 _events: Any = event_pb2  # its classes are made at run time
-
 _FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\..*")
 
 
@@ -54,11 +53,9 @@ class Events:
         now = time.time()
         # Beyond float32 a figure becomes infinite.
         with np.errstate(over="ignore"):
-            for tag, figure in figures.items():
-                described = tag in descriptions
-                self.summary(
-                    scalar_pb(tag, figure, descriptions[tag]) if described else summaries.scalar(tag, figure), step, now
-                )
+            for tag, value in figures.items():
+                made = scalar_pb(tag, value, descriptions[tag]) if tag in descriptions else summaries.scalar(tag, value)
+                self.summary(made, step, now)
 
     def summary(self, summary: Message, step: int, wall_time: float | None = None) -> None:
         """Write a ready-made summary."""

@@ -53,6 +53,5 @@ def ended() -> Message:
 def _summary(tag: str, data: Any) -> Message:
     # The value means nothing, but without one TensorBoard does not load the tag.
     described = metadata.create_summary_metadata(data)
-    return _summaries.Summary(
-        value=[_summaries.Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)]
-    )
+    value = _summaries.Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
+    return _summaries.Summary(value=[value])

@@ -18,8 +18,7 @@ from rnnstudy.writers.through_time import pooled
 Record = dict[str, Any]
 Mark = dict[str, Any]
 
-_PART = 2**20
-"""Bytes of a log that are read at once."""
+_PART = 2**20  # bytes of a log that are read at once
 
 
 class JsonLines:
@@ -98,8 +97,7 @@ class RunLog(Writer):
     @override
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
         rows: dict[int, Record] = {}
-        curves: list[Record] = []
-        histograms: list[Record] = []
+        curves, histograms = list[Record](), list[Record]()
         for tag, entry in entries.items():
             match entry.measured:
                 case Scalar(values=values):
@@ -118,9 +116,8 @@ class RunLog(Writer):
                     if entry.ending:
                         mark = {"step": step, "tag": tag, "stopped": entry.ending}
                         histograms.append(mark | _record_of(histogram, entry.ending))
-        for file, records in zip(
-            self._files, ([rows[replica] for replica in sorted(rows)], curves, histograms), strict=True
-        ):
+        metrics = [rows[replica] for replica in sorted(rows)]
+        for file, records in zip(self._files, (metrics, curves, histograms), strict=True):
             file.append(records)
 
     def sync(self) -> list[Mark]:
@@ -175,6 +172,5 @@ def _records(path: Path) -> Iterator[Record]:
             try:
                 yield json.loads(line)
             except ValueError:
-                raise RnnstudyError(
-                    f"{path} is damaged: line {number} is no JSON. Move the run folder away to run it anew."
-                ) from None
+                damage = f"{path} is damaged: line {number} is no JSON"
+                raise RnnstudyError(f"{damage}. Move the run folder away to run it anew.") from None

@@ -18,14 +18,9 @@ _LAST_GROUPS = {tags.group(tags.EVAL), tags.group(tags.SOLVED)}
 _OF_TRAINING, _OF_MITIGATIONS = 2, 2
 """Places for figures of the training, and of its mitigations if there are any: they appear after the first steps."""
 
-_OTHER_LAGS = 3
-"""Lags at which the histograms of a state that is not the output are shown."""
-
-_FINAL = 2
-"""Figures available after the last step."""
-
-_KINDS = 4
-"""Counts of special entries: exactly zero, subnormal, NaN, Inf."""
+_OTHER_LAGS = 3  # lags at which the histograms of a state that is not the output are shown
+_FINAL = 2  # figures available after the last step
+_KINDS = 4  # counts of special entries: exactly zero, subnormal, NaN, Inf
 
 
 class Selection:
@@ -119,7 +114,8 @@ class Selection:
 
     def _in_turns(self, candidates: Sequence[str]) -> list[str]:
         groups: dict[str, list[str]] = defaultdict(list)
-        for tag in sorted(candidates, key=self._other_rank):
+        top = f"/layer_{self._facts.top}"
+        for tag in sorted(candidates, key=lambda tag: (top not in tag, "/h/" not in tag, tag)):
             groups[tags.group(tag)].append(tag)
         turns = [
             (turn, 0 if group.startswith("eval_at_") else 2 if group in _LAST_GROUPS else 1, group, tag)
@@ -127,9 +123,6 @@ class Selection:
             for turn, tag in enumerate(members)
         ]
         return [tag for *_, tag in sorted(turns)]
-
-    def _other_rank(self, tag: str) -> tuple[bool, bool, str]:
-        return f"/layer_{self._facts.top}" not in tag, "/h/" not in tag, tag
 
     def as_text(self) -> str:
         """Name the tags left out, in Markdown."""

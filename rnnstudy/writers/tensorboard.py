@@ -11,27 +11,19 @@ from typing_extensions import override
 
 from rnnstudy.plotting.heatmap import HeatmapImage, log10_norms
 from rnnstudy.runs import tags
-from rnnstudy.writers import hparams
+from rnnstudy.writers import hparams, overview
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
 from rnnstudy.writers.events import Events
 from rnnstudy.writers.layout import custom_layout
-from rnnstudy.writers.overview import (
-    GlanceFigure,
-    RunFacts,
-    by_lag,
-    glance_of,
-    log10_at_information,
-    overview_figures,
-    spread_of,
-)
+from rnnstudy.writers.overview import GlanceFigure, RunFacts
 from rnnstudy.writers.selection import Selection
 from rnnstudy.writers.through_time import Pooled, ThroughTime, filled_bins, pooled
 
+Records = Iterable[dict[str, Any]]
 HEATMAP_PART = "/total"
 """Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log."""
 
-_FIRST_DRAWN = 4
-"""Rows of the first heatmap; the next one has four times as many."""
+_DRAWN_AT = [4**power for power in range(1, 16)]  # numbers of rows at which a heatmap is drawn
 
 _FINAL_MEANING = {
     tags.FINAL_STEPS_TO_SOLVE: "Optimizer steps until a replica was first found to have solved the task: the median "
@@ -60,7 +52,7 @@ class TensorBoard(Writer):
         self._events = Events(folder, purge_step)
         self._through_time = ThroughTime(folder, purge_step)
         self._selection = Selection(self._facts)
-        self._figures = overview_figures(self._facts)
+        self._figures = overview.overview_figures(self._facts)
         self._descriptions = _FINAL_MEANING | {figure.tag: figure.description for figure in self._figures}
         self._scalars: dict[str, dict[int, float]] = defaultdict(dict)
         self._curves: dict[str, dict[int, list[float]]] = defaultdict(dict)
@@ -80,12 +72,7 @@ class TensorBoard(Writer):
         self._events.text("config", config)
         self._events.flush()
 
-    def restore(
-        self,
-        metrics: Iterable[dict[str, Any]],
-        curves: Iterable[dict[str, Any]],
-        histograms: Iterable[dict[str, Any]] = (),
-    ) -> None:
+    def restore(self, metrics: Records, curves: Records, histograms: Records = ()) -> None:
         """Restore, from the run's log, what an interrupted run had shown."""
         offered: dict[int, set[str]] = defaultdict(set)
         for record in metrics:
@@ -146,8 +133,6 @@ class TensorBoard(Writer):
                     together = self._together(tag, entry, histograms)
                     if entry.scheduled:
                         through_time[tag] = pooled(histograms, together)
-                case _:
-                    pass
         sources = {tag for tag, entry in entries.items() if entry.scheduled}
         self._events.scalars(step, self._overview(sources) | medians, self._descriptions)
         # A checkpoint may follow, after which what is not in the file would be missing for good.
@@ -171,19 +156,19 @@ class TensorBoard(Writer):
         told: dict[str, float] = {}
         for figure in self._figures:
             values = self._values(figure) if figure.source in sources else []
-            value, spread = glance_of(values, figure), spread_of(values)
+            value, spread = overview.glance_of(values, figure), overview.spread_of(values)
             # A margin chart wants all three or none.
             if spread is not None and math.isfinite(value):
                 told[figure.tag] = value
                 if figure.has_bands:
                     told |= dict(zip(figure.bands, spread, strict=True))
         if self._facts.top_norms in sources and (rows := self._rows[self._facts.top_norms]):
-            told |= by_lag(rows[-1][1])
+            told |= overview.by_lag(rows[-1][1])
         return told
 
     def _values(self, figure: GlanceFigure) -> Sequence[float]:
         if figure.source == self._facts.top_norms:
-            return log10_at_information(self._curves[figure.source], self._facts)
+            return overview.log10_at_information(self._curves[figure.source], self._facts)
         return list(self._scalars[figure.source].values())
 
     def _add_row(self, tag: str, step: int) -> None:
@@ -220,19 +205,10 @@ class TensorBoard(Writer):
         self._events.flush()
 
 
-_DRAWN_AT = [_FIRST_DRAWN**power for power in range(1, 16)]
-"""Numbers of rows at which a heatmap is drawn."""
-
-
 def _is_offered(tag: str, entry: Entry) -> bool:
     """Return whether a measurement can be shown under its own tag."""
-    match entry.measured:
-        case Curve():
-            return tag.endswith(HEATMAP_PART)
-        case HistogramOverTime():
-            return False
-        case _:
-            return True
+    measured = entry.measured
+    return tag.endswith(HEATMAP_PART) if isinstance(measured, Curve) else not isinstance(measured, HistogramOverTime)
 
 
 def _title(tag: str) -> str:

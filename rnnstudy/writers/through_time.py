@@ -37,12 +37,8 @@ class Pooled:
 def pooled(histograms: HistogramOverTime, counts: np.ndarray) -> Pooled:
     """Return the counts of several replicas together, shape `(time, bin)`, without the empty bins at both ends."""
     first, end = filled_bins(counts.sum(0))
-    return Pooled(
-        counts=counts[:, first:end],
-        time_steps=list(histograms.time_steps),
-        low=histograms.low + histograms.width * first,
-        width=histograms.width,
-    )
+    low, time_steps = histograms.low + histograms.width * first, list(histograms.time_steps)
+    return Pooled(counts=counts[:, first:end], time_steps=time_steps, low=low, width=histograms.width)
 
 
 def filled_bins(counts: np.ndarray) -> tuple[int, int]:

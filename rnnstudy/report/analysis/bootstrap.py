@@ -48,13 +48,20 @@ def estimate_means(samples: Sequence[Sequence[float]], *, resamples: int, seed: 
     References:
         Hesterberg, What teachers should know about the bootstrap, 2015 (The American Statistician 69): the interval.
     """
-    by_size: defaultdict[int, dict[tuple[float, ...], None]] = defaultdict(dict)
+    by_size: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
     ordered = [tuple(sorted(sample)) for sample in samples]
-    for sample in ordered:
-        by_size[len(sample)][sample] = None
+    for sample in dict.fromkeys(ordered):
+        by_size[len(sample)].append(sample)
     found: dict[tuple[float, ...], Estimate] = {}
-    for distinct in by_size.values():
-        found |= _estimate_distinct(list(distinct), resamples, seed)
+    blocks = [each[start : start + _ROWS] for each in by_size.values() for start in range(0, len(each), _ROWS)]
+    for block in blocks:
+        # Blocks of one shape: numpy's order of addition depends on the shape, and the last digit on that order.
+        values = np.array(block + block[:1] * (_ROWS - len(block)))
+        exponents = np.frexp(np.abs(values).max(axis=1))[1]  # sums of the largest numbers would overflow
+        intervals = _intervals(np.ldexp(values, -exponents[:, None]), resamples=resamples, seed=seed)
+        ends = np.ldexp(intervals, exponents[:, None]).tolist()
+        for sample, exponent, (low, high) in zip(block, exponents.tolist(), ends, strict=False):
+            found[sample] = Estimate(value=_mean(sample, exponent), low=low, high=high)
     return [found[sample] for sample in ordered]
 
 
@@ -67,23 +74,6 @@ def expanded_level(size: int, resamples: int) -> float:
     """
     quantile = math.sqrt(size / (size - 1)) * t.isf(0.025, size - 1)
     return min(1 - 2 * float(norm.sf(quantile)), 1 - 2 / resamples)
-
-
-def _estimate_distinct(
-    samples: list[tuple[float, ...]], resamples: int, seed: int
-) -> dict[tuple[float, ...], Estimate]:
-    """Estimate the means of samples of one size, each in ascending order."""
-    found: dict[tuple[float, ...], Estimate] = {}
-    for start in range(0, len(samples), _ROWS):
-        block = samples[start : start + _ROWS]
-        # Blocks of one shape: numpy's order of addition depends on the shape, and the last digit on that order.
-        values = np.array(block + block[:1] * (_ROWS - len(block)))
-        exponents = np.frexp(np.abs(values).max(axis=1))[1]  # sums of the largest numbers would overflow
-        intervals = _intervals(np.ldexp(values, -exponents[:, None]), resamples=resamples, seed=seed)
-        ends = np.ldexp(intervals, exponents[:, None]).tolist()
-        for sample, exponent, (low, high) in zip(block, exponents.tolist(), ends, strict=False):
-            found[sample] = Estimate(value=_mean(sample, exponent), low=low, high=high)
-    return found
 
 
 def _mean(sample: tuple[float, ...], exponent: int) -> float:

@@ -15,24 +15,11 @@ Settings = Mapping[str, str]
 ABSENT = "\N{EN DASH}"
 """Shown where a run lacks a setting."""
 
-
 # Where and how fast a run was done, what was measured, and what has a column of its own: not part of the experiment.
-_IGNORED = frozenset(
-    {
-        "instrument",
-        "_target_",
-        "choices",
-        "hydra",
-        "study",
-        "output_dir",
-        "run_dir",
-        "one_at_a_time",
-        "threads",
-        "checkpoint_interval",
-        "kept_checkpoints",
-        "replicas",
-    }
-)
+_IGNORED = {
+    *("instrument", "_target_", "choices", "hydra", "study", "output_dir", "run_dir", "one_at_a_time", "threads"),
+    *("checkpoint_interval", "kept_checkpoints", "replicas"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +62,12 @@ def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
         differing |= {path: run.settings.get(path, ABSENT) for path in paths}
         name = ", ".join([short, *others])
         named.append(NamedRun(run=run, name=name, short=short, model=model, mitigation=mitigation, differing=differing))
-    return sorted(_unique(named), key=_order)
+    counts = Counter(each.name for each in named)
+    for place, each in enumerate(named):
+        if counts[each.name] > 1:
+            label = f" [{each.run.label}]"
+            named[place] = replace(each, name=each.name + label, short=each.short + label)
+    return sorted(named, key=_order)
 
 
 def confounded(choices: Sequence[Settings], settings: Sequence[Settings]) -> list[str]:
@@ -105,16 +97,6 @@ def _follows(path: str, choices: Sequence[Settings], settings: Sequence[Settings
     for chosen, own in zip(choices, settings, strict=True):
         values[tuple(chosen.get(group) for group in groups)].add(own.get(path))
     return all(None not in chosen for chosen in values) and all(len(found) == 1 for found in values.values())
-
-
-def _unique(named: list[NamedRun]) -> list[NamedRun]:
-    counts = Counter(each.name for each in named)
-    return [
-        each
-        if counts[each.name] == 1
-        else replace(each, name=f"{each.name} [{each.run.label}]", short=f"{each.short} [{each.run.label}]")
-        for each in named
-    ]
 
 
 NUMBER = 1

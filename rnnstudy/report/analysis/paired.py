@@ -43,22 +43,14 @@ NAMES = {"steps_to_solve": "steps to solve", "loss": "loss", "horizon": "horizon
 
 SMALLER_IS_BETTER = frozenset({"steps_to_solve", "loss"})
 
-TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN = VERDICTS = (
-    "too few",
-    "better",
-    "worse",
-    "higher",
-    "lower",
-    "no difference shown",
-)
+VERDICTS = ("too few", "better", "worse", "higher", "lower", "no difference shown")
+TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN = VERDICTS
 
 RESAMPLES, FEWER_RESAMPLES = 9999, 1999
 """Bootstrap resamples of an interval, and the fewer ones beyond MANY comparisons."""
 
 MANY = 1000
-
 _CHANCE_OF_SIGNS = 0.05
-
 CHANCE = (0.05, 0.08)
 """Share of intervals that leave out 0 where nothing differs, in simulations with 5 to 20 pairs."""
 
@@ -141,11 +133,7 @@ def compare_all(pairs: Sequence[tuple[Summary, Summary]], *, figures_at: Figures
     differences = [sample.differences for _, samples in brought for sample in samples if sample.differences]
     means = iter(estimate_means(differences, resamples=resamples, seed=seed))
     return [
-        replace(
-            comparison,
-            effects=tuple(_effect(sample, next(means) if sample.differences else None) for sample in samples),
-            resamples=resamples,
-        )
+        replace(comparison, resamples=resamples, effects=tuple(_effect(sample, means) for sample in samples))
         for comparison, samples in brought
     ]
 
@@ -207,21 +195,18 @@ def _bring_together(summary: Summary, baseline: Summary, figures_at: FiguresAt) 
             compared[measure][seeds.start - other.start : seeds.stop - other.start],
             strict=True,
         )
-        logged = [(this, that) for this, that in values if this is not None and that is not None]
-        if logged:
+        if logged := [(this, that) for this, that in values if this is not None and that is not None]:
             samples.append(_sample(measure, logged, budget))
     comparison = Comparison(summary=summary, baseline=baseline, pairs=len(seeds), budget=budget, at_step=at_step)
     return replace(comparison, notes=tuple(_notes(comparison, samples))), samples
 
 
-def _measured(
-    summary: Summary, budget: int, at_step: int | None, figures_at: FiguresAt
-) -> dict[str, Sequence[float | None]]:
+def _measured(summary: Summary, budget: int, at_step: int | None, figures_at: FiguresAt) -> dict[str, PerReplica]:
     """Return the replicas' values; steps to solve are infinite where the task was not solved within the budget."""
-    steps_to_solve = [
+    steps_to_solve = tuple(
         math.inf if steps is None or status == "diverged" or steps > budget else steps
         for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)
-    ]
+    )
     if at_step is None:
         others = {"loss": summary.loss, "horizon": summary.horizon, "decay": summary.decay}
     else:
@@ -240,17 +225,17 @@ def _sample(measure: str, values: Sequence[tuple[float, float]], budget: int) ->
     return _Sample(measure=measure, differences=differences, scores=scores)
 
 
-def _effect(sample: _Sample, difference: Estimate | None) -> Effect:
+def _effect(sample: _Sample, means: Iterator[Estimate]) -> Effect:
+    """Return the effect; a sample with differences takes the next of the means."""
+    difference = next(means) if sample.differences else None
     pairs, total = len(sample.differences), len(sample.scores)
-    left_out = total - pairs
     low, high = wilson_interval(sum(sample.scores), total)
-    improvement = Estimate(value=sum(sample.scores) / total, low=low, high=high)
     return Effect(
         measure=sample.measure,
         difference=difference,
-        improvement=improvement,
+        improvement=Estimate(value=sum(sample.scores) / total, low=low, high=high),
         pairs=pairs,
-        left_out=left_out,
+        left_out=total - pairs,
         verdict=_verdict(sample, difference),
         ties=sample.scores.count(0.5),
     )
@@ -277,19 +262,16 @@ def _verdict(sample: _Sample, difference: Estimate | None) -> str:
 
 def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
     summary, baseline, pairs = comparison.summary, comparison.baseline, comparison.pairs
-    name, other = summary.label, baseline.label
-    mine, its = summary.seeds, baseline.seeds
+    name, other, seeds = summary.label, baseline.label, (summary.seeds, baseline.seeds)
+    mine, its = (f"seed {s.start}" if len(s) == 1 else f"seeds {s.start} to {s.stop - 1}" for s in seeds)
     if not pairs:
         yield (
-            f"{name} ({_show_seeds(mine)}) and its baseline {other} ({_show_seeds(its)}) have no replica with the same "
-            "seed: not compared. Train both from one seed."
+            f"{name} ({mine}) and its baseline {other} ({its}) have no replica with the same seed: not compared. Train "
+            "both from one seed."
         )
         return
     if mine != its:
-        yield (
-            f"{name} has {_show_seeds(mine)}, its baseline {other} {_show_seeds(its)}: {pairs} pair"
-            f"{'s' if pairs > 1 else ''}."
-        )
+        yield f"{name} has {mine}, its baseline {other} {its}: {pairs} pair{'s' if pairs > 1 else ''}."
     if comparison.at_step is not None or comparison.budget < max(summary.last_step, baseline.last_step):
         judged = summary.is_judged and baseline.is_judged
         restricted = f"steps to solve are restricted to {comparison.budget}, " if judged else ""
@@ -299,15 +281,8 @@ def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
             behind = next((each for each in (summary, baseline) if known_steps(each) == comparison.budget), None)
             as_far = f", which is as far as {behind.label} is" if behind else ""
             figures = f"other figures are compared at step {comparison.at_step}{as_far}"
-        yield (
-            f"{name} has done {summary.last_step} steps, its baseline {other} {baseline.last_step}: {restricted}"
-            f"{figures}."
-        )
+        done, its_done = summary.last_step, baseline.last_step
+        yield f"{name} has done {done} steps, its baseline {other} {its_done}: {restricted}{figures}."
     for sample in samples:
-        logged = len(sample.scores)
-        if logged < pairs:
+        if (logged := len(sample.scores)) < pairs:
             yield f"{name} and its baseline {other}: both have {NAMES[sample.measure]} in {logged} of {pairs} pairs."
-
-
-def _show_seeds(seeds: range) -> str:
-    return f"seed {seeds.start}" if len(seeds) == 1 else f"seeds {seeds.start} to {seeds.stop - 1}"

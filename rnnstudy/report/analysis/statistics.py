@@ -54,9 +54,7 @@ def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
 
     It is `-inf` where half or more are zeros, `+inf` or NaN where half or more are not finite.
     """
-    ordered = np.sort(logs, axis=axis)
-    count = logs.shape[axis]
-    lower = np.take(ordered, (count - 1) // 2, axis=axis)
-    upper = np.take(ordered, count // 2, axis=axis)
+    ordered, count = np.sort(logs, axis=axis), logs.shape[axis]
+    lower, upper = (np.take(ordered, place, axis=axis) for place in ((count - 1) // 2, count // 2))
     with np.errstate(invalid="ignore"):
         return np.where(lower == upper, lower, (lower + upper) / 2)

@@ -50,12 +50,12 @@ def solved_curve(summary: Summary) -> SolvedCurve:
         Kalbfleisch & Prentice, The statistical analysis of failure time data, 2002, section 1.4: the interval of
         log(-log S).
     """
-    solved = _solving_steps(summary)
+    outcomes = zip(summary.steps_to_solve, summary.status, strict=True)
+    solved = [steps for steps, status in outcomes if steps is not None and status != "diverged"]
     done = max([summary.last_step, *solved])
     replicas = summary.replicas
-    left = replicas - len(solved)
     if solved:
-        estimate = ecdf(CensoredData(uncensored=solved, right=[done] * left)).cdf
+        estimate = ecdf(CensoredData(uncensored=solved, right=[done] * (replicas - len(solved)))).cdf
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)
             band = estimate.confidence_interval(0.95, method="log-log")
@@ -84,22 +84,12 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
         Brookmeyer & Crowley, A confidence interval for the median survival time, 1982 (Biometrics 38).
     """
     curve = solved_curve(summary)
-    reached = _first(curve.steps, curve.fraction > 0.5 - 1e-9)
-    passed = _first(curve.steps, curve.fraction > 0.5 + 1e-9)
+    reached, passed = (_first(curve.steps, curve.fraction > half) for half in (0.5 - 1e-9, 0.5 + 1e-9))
     return MedianSteps(
         value=None if reached is None or passed is None else (reached + passed) / 2,
         low=_first(curve.steps, (curve.high >= 0.5) & (curve.fraction > 0)),
         high=_first(curve.steps, curve.low >= 0.5),
     )
-
-
-def _solving_steps(summary: Summary) -> list[int]:
-    """Return the steps at which replicas solved the task; a diverged replica counts as not having solved it."""
-    return [
-        steps
-        for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)
-        if steps is not None and status != "diverged"
-    ]
 
 
 def _first(steps: np.ndarray, found: np.ndarray) -> float | None:

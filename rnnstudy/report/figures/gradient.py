@@ -39,12 +39,8 @@ def lag_figures(layout: Layout) -> list[Figure]:
         if bounds:
             room = 10.0 ** min(math.log10(high) + _ROOM * (math.log10(high) - math.log10(low)), 300)
             first.set_ylim(low, min(room, max(high, *bounds)))
-        page.key.extend(
-            [
-                Line2D([], [], color=GREY, linestyle="--", linewidth=1.6, label="first probe"),
-                Line2D([], [], color=GREY, linestyle="-", linewidth=2.0, label="last probe"),
-            ]
-        )
+        page.key.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1.6, label="first probe"))
+        page.key.append(Line2D([], [], color=GREY, linestyle="-", linewidth=2.0, label="last probe"))
         if any(marked):
             page.key.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1.6, label="lag of the information"))
         if bounds:
@@ -152,8 +148,8 @@ def _maps_figure(maps: Sequence[tuple[Summary, np.ndarray, np.ndarray]], color_r
     """Draw the maps of some runs: the run, its optimizer steps, and log10 norms of shape `(step, time)`."""
     columns = columns_of(len(maps))
     rows = -(-len(maps) // columns)
-    width = 5.6 if columns == 1 else 3.8 * columns
-    figure = Figure(figsize=(width, 2.7 * rows + 0.6), dpi=DPI, layout="constrained")
+    size = (5.6 if columns == 1 else 3.8 * columns, 2.7 * rows + 0.6)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     grid = grid_of(figure, len(maps), columns)
     mesh = None
     for number, ((summary, steps, values), axes) in enumerate(zip(maps, grid, strict=True)):

@@ -180,8 +180,7 @@ def _without(summary: Summary, key: str) -> Summary:
 def _shifted(values: Sequence[float], own: Sequence[float], shift: float, *, logarithmic: bool) -> list[float]:
     """Return places beside the true ones, so that the intervals of several lines do not hide each other."""
     if logarithmic:
-        width = (values[-1] / values[0]) ** (0.04 * shift)
-        return [value * width for value in own]
+        return [value * (values[-1] / values[0]) ** (0.04 * shift) for value in own]
     return [value + 0.04 * shift * (values[-1] - values[0]) for value in own]
 
 

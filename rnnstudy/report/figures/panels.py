@@ -96,7 +96,8 @@ def arrange(summaries: Sequence[Summary]) -> Layout:
     if len(summaries) <= _ONE_PANEL:
         lines = tuple(_line(each, each.name, COLORS[place], place) for place, each in enumerate(summaries))
         return Layout(panels=(Panel(title="", lines=lines),), columns=1, shared_legend=True)
-    axis = _compared(summaries[0].differing)
+    differing = summaries[0].differing
+    axis = next((key for key in ("mitigation", "model", *differing) if key in differing), "mitigation")
     labels = {summary.name: _level(summary, axis) for summary in summaries}
     levels = sorted(set(labels.values()), key=_level_order)
     palette = _palette(levels)
@@ -121,12 +122,6 @@ def columns_of(panels: int) -> int:
 def _line(summary: Summary, label: str, color: str, place: int) -> Line:
     width = max(1.6, 3.2 - 0.6 * place)
     return Line(summary=summary, label=label, color=color, marker=MARKERS[place % len(MARKERS)], width=width)
-
-
-def _compared(differing: dict[str, str]) -> str:
-    if not differing:
-        return "mitigation"
-    return next((key for key in ("mitigation", "model") if key in differing), next(iter(differing)))
 
 
 def _level(summary: Summary, axis: str) -> str:
@@ -218,23 +213,17 @@ def _add_legend(page: PanelFigure, layout: Layout, *, star: bool) -> None:
     ordered = list({line.label: line for line in layout.lines}.values())
     if len(page.panels) > 1:
         ordered.sort(key=lambda line: _level_order(line.label))
-    handles = [_handle(line, star=star) for line in _named(ordered)]
+    named = ordered
+    if len(ordered) > _MOST_NAMED:  # an ordered scale too long for the legend: some from end to end
+        places = np.linspace(0, len(ordered) - 1, _MOST_NAMED // 2).round().astype(int)
+        named = [ordered[place] for place in places]
+    handles = [_handle(line, star=star) for line in named]
     if len(handles) < len(ordered):
         handles.append(Line2D([], [], linestyle="none", label="and between"))
     handles += page.key
     longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, int(page.figure.get_figwidth() / (0.6 + 0.085 * longest)))
-    page.figure.legend(
-        handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), frameon=False, fontsize=10
-    )
-
-
-def _named(ordered: Sequence[Line]) -> Sequence[Line]:
-    """Return the lines that a legend names: of an ordered scale too long for it, some from end to end."""
-    if len(ordered) <= _MOST_NAMED:
-        return ordered
-    places = np.linspace(0, len(ordered) - 1, _MOST_NAMED // 2).round().astype(int)
-    return [ordered[place] for place in places]
+    columns = min(len(handles), max(1, int(page.figure.get_figwidth() / (0.6 + 0.085 * longest))))
+    page.figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=10)
 
 
 def _handle(line: Line, *, star: bool) -> Line2D:

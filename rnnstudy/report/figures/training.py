@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from rnnstudy.plotting.heatmap import finite_of
 from rnnstudy.plotting.style import GREY, INK, align, decades
 from rnnstudy.report.analysis.statistics import ordered_median
+from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.figures.panels import Layout, Line, panel_figures
 from rnnstudy.runs.logs import Track
 
@@ -23,44 +24,38 @@ _DOTTED = (0, (1.2, 1.6))
 
 def loss_figures(layout: Layout) -> list[Figure]:
     """Return figures of the loss: median, band from minimum to maximum, the best guess without memory dashed."""
-    figures, seen = _curves(layout, "evaluation loss", _loss, "without memory")
+    figures, seen = _curves(
+        layout, "evaluation loss", lambda s: (s.logs.loss, s.facts.memoryless_loss), "without memory"
+    )
     _scale(figures, seen)
     return figures
 
 
 def accuracy_figures(layout: Layout) -> list[Figure]:
     """Return figures of the accuracy likewise, the accuracy by chance dashed."""
-    figures, _ = _curves(layout, "evaluation accuracy", _accuracy, "chance")
+    figures, _ = _curves(layout, "evaluation accuracy", lambda s: (s.logs.accuracy, s.facts.chance_accuracy), "chance")
     for figure in figures:
         figure.axes[0].set_ylim(-0.02, 1.02)
     return figures
 
 
-def _loss(line: Line) -> tuple[Track | None, float | None]:
-    return line.summary.logs.loss, line.summary.facts.memoryless_loss
-
-
-def _accuracy(line: Line) -> tuple[Track | None, float | None]:
-    return line.summary.logs.accuracy, line.summary.facts.chance_accuracy
-
-
 def _curves(
-    layout: Layout, name: str, metric: Callable[[Line], tuple[Track | None, float | None]], guess: str
+    layout: Layout, name: str, metric: Callable[[Summary], tuple[Track | None, float | None]], guess: str
 ) -> tuple[list[Figure], list[np.ndarray]]:
     """Return the figures of a metric, and all drawn values; `metric` gives a run's track and the level of the guess."""
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
-    if not any(metric(line)[0] for line in layout.lines):
+    if not any(metric(line.summary)[0] for line in layout.lines):
         return figures, seen
     for page in panel_figures(layout, name):
         guessed = False
         for panel, axes in page.panels:
-            drawn = [_draw_metric(axes, line, track) for line in panel.lines if (track := metric(line)[0])]
+            drawn = [_draw_metric(axes, line, track) for line in panel.lines if (track := metric(line.summary)[0])]
             seen += drawn
             _label(axes, drawn, "NaN or infinite")
             if all(np.isnan(found).all() for found in drawn):
                 continue
-            for level in sorted({level for line in panel.lines if (level := metric(line)[1]) is not None}):
+            for level in sorted({level for line in panel.lines if (level := metric(line.summary)[1]) is not None}):
                 guessed = True
                 axes.axhline(level, color=GREY, linestyle=_DASHED, linewidth=1.3, zorder=1)
         if guessed:
@@ -80,12 +75,9 @@ def norm_figures(layout: Layout) -> list[Figure]:
             drawn = [_draw_norms(axes, line, raw) for line in panel.lines if (raw := line.summary.logs.raw)]
             seen += drawn
             _label(axes, drawn, "NaN, infinite or zero")
-        page.key.extend(
-            [
-                Line2D([], [], color=GREY, linewidth=2.0, label="raw"),
-                Line2D([], [], color=GREY, linestyle=_DOTTED, linewidth=2.0, label="clipped, where it is another"),
-            ]
-        )
+        clipped = "clipped, where it is another"
+        page.key.append(Line2D([], [], color=GREY, linewidth=2.0, label="raw"))
+        page.key.append(Line2D([], [], color=GREY, linestyle=_DOTTED, linewidth=2.0, label=clipped))
         figures.append(page.figure)
     _scale(figures, seen)
     return figures
@@ -93,7 +85,8 @@ def norm_figures(layout: Layout) -> list[Figure]:
 
 def _scale(figures: Sequence[Figure], seen: Sequence[np.ndarray]) -> None:
     """Give all figures one y scale, a logarithmic one where the values ask for it."""
-    if _spans_decades(seen):
+    values = finite_of(seen)
+    if values.size and 0 < float(values.min()) < float(values.max()) / 30:
         for figure in figures:
             figure.axes[0].set_yscale("log")
             decades(figure.axes)
@@ -115,11 +108,6 @@ def without_numbers(axes: Axes) -> None:
     axes.grid(visible=False)
 
 
-def _spans_decades(drawn: Sequence[np.ndarray]) -> bool:
-    values = finite_of(drawn)
-    return bool(values.size) and float(values.min()) > 0 and float(values.min()) < float(values.max()) / 30
-
-
 def _draw_metric(axes: Axes, line: Line, track: Track) -> np.ndarray:
     finite, middle = _spread(track)
     draw_median(axes, line, track.steps, finite, middle=middle)
@@ -130,14 +118,11 @@ def _draw_norms(axes: Axes, line: Line, raw: Track) -> np.ndarray:
     finite, middle = _positive(raw)
     draw_median(axes, line, raw.steps, finite, middle=middle)
     clipped = line.summary.logs.clipped
-    if clipped is not None and _differ(raw, clipped):
+    if clipped is not None and not (
+        raw.values.shape == clipped.values.shape and np.allclose(raw.values, clipped.values, equal_nan=True)
+    ):
         axes.plot(clipped.steps, _positive(clipped)[1], color=line.color, linestyle=_DOTTED, linewidth=2.0)
     return finite
-
-
-def _differ(raw: Track, clipped: Track) -> bool:
-    same = raw.values.shape == clipped.values.shape and np.allclose(raw.values, clipped.values, equal_nan=True)
-    return not same
 
 
 def _spread(track: Track) -> tuple[np.ndarray, np.ndarray]:
@@ -161,6 +146,5 @@ def draw_median(axes: Axes, line: Line, x: np.ndarray, finite: np.ndarray, *, mi
         high = np.where(missing, -math.inf, finite).max(axis=1)
         axes.fill_between(x, low, high, where=np.isfinite(low), color=line.color, alpha=0.18, linewidth=0)
     axes.plot(x, middle, color=line.color, linewidth=line.width)
-    drawn = np.flatnonzero(np.isfinite(middle))
-    if drawn.size:
+    if (drawn := np.flatnonzero(np.isfinite(middle))).size:
         axes.plot(x[drawn[-1]], middle[drawn[-1]], marker=line.marker, markersize=6, color=line.color)

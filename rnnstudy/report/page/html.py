@@ -55,9 +55,8 @@ def _rows(table: Sequence[Column]) -> list[tuple[Cell, ...]]:
 
 
 def _link(contents: Contents, summary: Summary) -> str:
-    path, start = summary.path.resolve(), contents.folder.resolve()
-    # Bytes: a folder's name need not be UTF-8.
-    return quote(os.fsencode(f"{Path(os.path.relpath(path, start)).as_posix()}/"))
+    path = Path(os.path.relpath(summary.path.resolve(), contents.folder.resolve()))
+    return quote(os.fsencode(f"{path.as_posix()}/"))  # bytes: a folder's name need not be UTF-8
 
 
 def _lists(contents: Contents) -> list[tuple[str, list[str], int]]:

@@ -25,8 +25,7 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
         return ["The run has not ended yet." if count == 1 else f"None of {count} runs has ended yet."]
     tasks: dict[tuple[str, ...], list[Summary]] = {}
     for summary in ended:
-        settings = summary.differing
-        tasks.setdefault(tuple(settings[key] for key in _task_settings(summary)), []).append(summary)
+        tasks.setdefault(tuple(summary.differing[key] for key in _task_settings(summary)), []).append(summary)
     if len(tasks) == 1:
         return _compared(ended)
     # Across tasks best and worst would compare the tasks: each gets a sentence of its own.
@@ -67,8 +66,7 @@ def _task_settings(summary: Summary) -> list[str]:
 
 
 def _task_name(summary: Summary) -> str:
-    keys = _task_settings(summary)
-    settings = summary.differing
+    keys, settings = _task_settings(summary), summary.differing
     return ", ".join(settings[key] if key == "task" else f"{key.partition('.')[2]}={settings[key]}" for key in keys)
 
 
@@ -104,11 +102,9 @@ def _extremes(
 ) -> tuple[list[Summary], list[Summary]]:
     """Return all runs with the largest merit, and all with the smallest."""
     merits = [merit(each) for each in ended]
-    best, worst = max(merits), min(merits)
-    return (
-        [each for each, found in zip(ended, merits, strict=True) if found == best],
-        [each for each, found in zip(ended, merits, strict=True) if found == worst],
-    )
+    ends = max(merits), min(merits)
+    best, worst = ([each for each, found in zip(ended, merits, strict=True) if found == end] for end in ends)
+    return best, worst
 
 
 def _merit(summary: Summary) -> tuple[float, float, float]:
@@ -169,13 +165,10 @@ def _loss(group: Sequence[Summary]) -> str:
 def _gradients(summaries: Sequence[Summary]) -> list[str]:
     parts: list[str] = []
     for summary in summaries:
-        ratio = median_ratio(summary.ratio_last)
-        if ratio is None:
+        if (ratio := median_ratio(summary.ratio_last)) is None:
             continue
-        if math.isfinite(ratio):
-            size = f"10^{ratio:.1f} of that at lag 0"
-        else:
-            size = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
+        infinite = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
+        size = f"10^{ratio:.1f} of that at lag 0" if math.isfinite(ratio) else infinite
         star = "*" if summary.is_edited else ""
         parts.append(f"in {summary.name}{star} the gradient at lag {summary.lag} is {size}")
     return [f"At the last probe, {'; '.join(parts)}."] if parts else []

@@ -29,13 +29,14 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
         ("No gradients", "curves.jsonl", lambda s: s.has_curves),
     ):
         found += [f"{kind}: {s.label} has no {file}, or an empty one" for s in summaries if not has(s)]
-    found += _few_replicas(summaries)
+    if few := sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS}):
+        counts = f"{' or '.join(map(str, few))} replica{'s' if few != [1] else ''}"
+        found.append(f"Runs with {counts}: too few to say much; take 5 or more.")
     found += _twice(summaries)
     if spread := [s.name for s in summaries if not s.facts.loss_at_end and s.has_curves]:
         found.append(
-            f"No log ratio, horizon and decay for {some(spread, _NAMED)}: "
-            "the loss is at many time steps there, so the gradient at each of them is also that of the outputs close "
-            "to it."
+            f"No log ratio, horizon and decay for {some(spread, _NAMED)}: the loss is at many time steps there, so the "
+            "gradient at each of them is also that of the outputs close to it."
         )
     tasks = {run.choices.get("task", "") for run in summaries}
     if len(tasks) > 1:
@@ -45,19 +46,9 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     factors = {run.settings[_FACTOR] for run in summaries if _FACTOR in run.settings}
     if len(factors) > 1:
         found.append(f"{_FACTOR} is {', '.join(sorted(factors))}: horizons of different factors do not compare.")
-    if mixed := confounded([s.choices for s in summaries], [s.settings for s in summaries]):
-        found.append(
-            f"Changes along with the chosen members, and may matter as much as they do: {some(mixed, _NAMED)}."
-        )
+    if mixed := some(confounded([s.choices for s in summaries], [s.settings for s in summaries]), _NAMED):
+        found.append(f"Changes along with the chosen members, and may matter as much as they do: {mixed}.")
     return found
-
-
-def _few_replicas(summaries: Sequence[Summary]) -> list[str]:
-    few = sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS})
-    if not few:
-        return []
-    counts = " or ".join(map(str, few))
-    return [f"Runs with {counts} replica{'s' if few != [1] else ''}: too few to say much; take 5 or more."]
 
 
 def _twice(summaries: Sequence[Summary]) -> list[str]:
@@ -66,9 +57,8 @@ def _twice(summaries: Sequence[Summary]) -> list[str]:
     for summary in summaries:
         if summary.fingerprint is not None:
             same[summary.fingerprint].append(summary.label)
-    return first_of(
-        [f"The same configuration and seed: {some(labels, _NAMED)}" for labels in same.values() if len(labels) > 1]
-    )
+    lines = [f"The same configuration and seed: {some(labels, _NAMED)}" for labels in same.values() if len(labels) > 1]
+    return first_of(lines)
 
 
 def shortened(found: Sequence[str], place: Path) -> list[str]:

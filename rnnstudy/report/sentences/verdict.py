@@ -6,19 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from rnnstudy.core.text import join
-from rnnstudy.report.analysis.paired import (
-    BETTER,
-    MEASURES,
-    NAMES,
-    NOT_SHOWN,
-    SMALLER_IS_BETTER,
-    TOO_FEW,
-    WORSE,
-    Comparison,
-    Effect,
-    by_chance,
-    count_told,
-)
+from rnnstudy.report.analysis import paired
+from rnnstudy.report.analysis.paired import BETTER, NAMES, NOT_SHOWN, TOO_FEW, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast, of_all, of_replicas, plural
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
 from rnnstudy.report.analysis.summary import Summary, known, median_ratio
@@ -119,13 +108,14 @@ def _gradient_clause(summary: Summary) -> str:
         return "no gradient logged"
     lag, star = summary.lag, "*" if summary.is_edited else ""
     kind, changed = gradient_class(ratio), gradient_class(before)
+    lost, zero = "half or more of the replicas diverged", "the gradient is not finite or zero at lag 0 too"
+    cause = lost if summary.is_lost else zero
     said = {
         "exactly zero": f"the gradient at lag {lag} is exactly zero",
-        "no ratio": f"at lag {lag} there is no ratio, half or more of the replicas diverged"
-        if summary.is_lost
-        else f"at lag {lag} there is no ratio, the gradient is not finite or zero at lag 0 too",
+        "no ratio": f"at lag {lag} there is no ratio, {cause}",
     }.get(kind, f"at lag {lag} the gradient is 10^{ratio:.1f} of that at lag 0")
-    earlier = f" (before training {changed}{_power(before)})" if changed not in {"", kind} else ""
+    power = f", 10^{before:.1f}" if before is not None and math.isfinite(before) else ""
+    earlier = f" (before training {changed}{power})" if changed not in {"", kind} else ""
     return f"{said}{star}{earlier}" if kind in {"exactly zero", "no ratio"} else f"{kind}{star}: {said}{earlier}"
 
 
@@ -134,10 +124,6 @@ def _theory_clause(summary: Summary) -> list[str]:
     gains = known(summary.gain) if summary.facts.loss_at_end else []
     gain = median(gains) if gains else math.nan
     return [f"theory: a time step leaves at most {gain:.2g} of it, so it must vanish"] if gain < 1 else []
-
-
-def _power(ratio: float | None) -> str:
-    return f", 10^{ratio:.1f}" if ratio is not None and math.isfinite(ratio) else ""
 
 
 def _percent(share: float) -> str:
@@ -206,11 +192,11 @@ def _tally(comparisons: Sequence[Comparison], measure: str, decided: str, words:
 
 def _multiplicity(comparisons: Sequence[Comparison]) -> str:
     """Say how many differences there are, and how many would be expected by chance, before the clearest are picked."""
-    could, told = count_told(comparisons)
+    could, told = paired.count_told(comparisons)
     verb = "is" if told == 1 else "are"
     return (
         f"Of {could} {plural('difference', could)} between runs {told} {verb} told from 0, where "
-        f"{by_chance(could)} would be by chance; the clearest:"
+        f"{paired.by_chance(could)} would be by chance; the clearest:"
     )
 
 
@@ -222,7 +208,7 @@ def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effec
             if effect.verdict in {BETTER, WORSE} and effect.difference is not None and not effect.left_out:
                 size = abs(effect.difference.value) / _scale(comparison, effect.measure)
                 if size >= _WORTH_A_WORD:
-                    found.append((MEASURES.index(effect.measure), -size, comparison, effect))
+                    found.append((paired.MEASURES.index(effect.measure), -size, comparison, effect))
     found.sort(key=lambda each: each[:2])
     return [(comparison, effect) for *_, comparison, effect in found[:_MOST_EFFECTS]]
 
@@ -269,15 +255,14 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
         "decay": f"on its way back the gradient falls {'less' if more else 'more'}, by {size} powers of ten per time "
         f"step {interval}",
     }[effect.measure]
-    if effect.measure not in SMALLER_IS_BETTER:
-        return said
-    return f"{said}, better in {_percent(effect.improvement.value)} of the pairs"
+    share = f", better in {_percent(effect.improvement.value)} of the pairs"
+    return said + share if effect.measure in paired.SMALLER_IS_BETTER else said
 
 
 def _share_clause(effect: Effect) -> str:
     """Return the clause for a verdict by the sign test of pairs, since some pairs have no difference."""
     share = effect.improvement
-    words = "better" if effect.measure in SMALLER_IS_BETTER else "higher"
+    words = "better" if effect.measure in paired.SMALLER_IS_BETTER else "higher"
     interval = f"{_percent(share.low)} to {_percent(share.high)}"
     return (
         f"{NAMES[effect.measure]} {words} in {_percent(share.value)} of the pairs (95 % interval {interval}; "

@@ -8,26 +8,17 @@ from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule
 
 _SOLVED = "a replica that stopped for having solved the task has the figure of that moment"
+_UNSOLVED = (
+    "a replica that never solved the task counts as the end of what both runs were trained for, so it is about what "
+    "happens within those steps"
+)
 _MEANINGS = {
-    "steps_to_solve": (
-        "steps to solve, this less its baseline, mean over pairs; a replica that never solved the task "
-        "counts as the end of what both runs were trained for, so it is about what happens within those steps",
-        "solves in fewer steps",
-    ),
-    "loss": (
-        f"last evaluation loss, this less its baseline, mean over pairs; {_SOLVED}",
-        "has the lower loss",
-    ),
-    "horizon": (
-        f"horizon in time steps, this less its baseline, mean over pairs; {_SOLVED}",
-        "has the larger horizon",
-    ),
-    "decay": (
-        f"decay in powers of ten per time step, this less its baseline, mean over pairs; {_SOLVED}",
-        "has a gradient that falls more slowly",
-    ),
+    "steps_to_solve": ("steps to solve", _UNSOLVED, "solves in fewer steps"),
+    "loss": ("last evaluation loss", _SOLVED, "has the lower loss"),
+    "horizon": ("horizon in time steps", _SOLVED, "has the larger horizon"),
+    "decay": ("decay in powers of ten per time step", _SOLVED, "has a gradient that falls more slowly"),
 }
-"""Meaning of the difference in each measure, and what the better run does."""
+"""Figure that each measure compares, which replicas count how, and what the better run does."""
 
 
 def comparison_columns(comparisons: Sequence[Comparison]) -> list[Column]:
@@ -37,12 +28,13 @@ def comparison_columns(comparisons: Sequence[Comparison]) -> list[Column]:
         Rule[Comparison]("against", "its baseline", lambda each: (contrast(each).baseline, "")),
         Rule[Comparison]("pairs", "replicas with the same seed in both", lambda each: (str(each.pairs), "")),
     ]
-    for measure, (meaning, better) in _MEANINGS.items():
+    for measure, (figure, counted, better) in _MEANINGS.items():
         if not any(each.effect(measure) for each in comparisons):
             continue
         short = "steps" if measure == "steps_to_solve" else NAMES[measure]
+        meaning = f"{figure}, this less its baseline, mean over pairs; {counted}; 95 % bootstrap interval"
         rules += [
-            Rule(f"Δ {short}", f"{meaning}; 95 % bootstrap interval", partial(_difference_cell, measure=measure)),
+            Rule(f"Δ {short}", meaning, partial(_difference_cell, measure=measure)),
             Rule(
                 f"{short}?",
                 "verdict: whether the interval of the difference leaves out 0, or, where pairs are left out of "
@@ -59,13 +51,15 @@ def _difference_cell(comparison: Comparison, *, measure: str) -> Cell:
     if effect is None:
         return (DASH, "")
     left_out = f"{effect.left_out} left out" if effect.left_out else ""
-    if effect.difference is None:
+    if (difference := effect.difference) is None:
         return (DASH, left_out)
-    value, low, high = effect.difference.ends
-    show = _show_steps if measure == "steps_to_solve" else _show_signed
+    digits = ".0f" if measure == "steps_to_solve" else ".3g"
+    shown = (f"{end:+{digits}}" for end in difference.ends)
+    value, low, high = ("0" if each in {"+0", "-0"} else each for each in shown)
     # An interval has no width where the values have no spread, or there is only one.
-    interval = f"[{show(low)}, {show(high)}]" if low < high else "all equal" if effect.pairs > 1 else ""
-    return (show(value), ", ".join(filter(None, [interval, left_out])))
+    no_width = "all equal" if effect.pairs > 1 else ""
+    interval = f"[{low}, {high}]" if difference.low < difference.high else no_width
+    return (value, ", ".join(filter(None, [interval, left_out])))
 
 
 def _verdict_cell(comparison: Comparison, *, measure: str) -> Cell:
@@ -74,11 +68,3 @@ def _verdict_cell(comparison: Comparison, *, measure: str) -> Cell:
         return (DASH, "")
     share, low, high = effect.improvement.ends
     return (effect.verdict, f"P {share:.2f} [{low:.2f}, {high:.2f}]")
-
-
-def _show_steps(value: float) -> str:
-    return f"{value:+.0f}" if round(value) else "0"
-
-
-def _show_signed(value: float) -> str:
-    return f"{value:+.3g}" if value else "0"

@@ -75,13 +75,8 @@ def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
             lambda s: s.decay,
             show=partial(show_number, digits=2),
         ),
-        Rule("div.", "diverged replicas", lambda s: _count_cell(s.diverged), lambda s: s.diverged),
-        Rule(
-            "skip",
-            "skipped steps, all replicas",
-            lambda s: _count_cell(sum(known(s.skipped))),
-            lambda s: sum(known(s.skipped)),
-        ),
+        _count_rule("div.", "diverged replicas", lambda s: s.diverged),
+        _count_rule("skip", "skipped steps, all replicas", lambda s: sum(known(s.skipped))),
         Rule(
             "active",
             "fraction of training steps at which the mitigation acted, as logged",
@@ -118,6 +113,10 @@ def _range_rule(
         lambda s: _range_cell(known(values_of(s)), nan_as, show),
         lambda s: median_range(found, nan_as=nan_as)[0] if (found := known(values_of(s))) else math.nan,
     )
+
+
+def _count_rule(header: str, meaning: str, count: Callable[[Summary], float]) -> Rule[Summary]:
+    return Rule(header, meaning, lambda s: (f"{count(s):g}" if count(s) else "", ""), count)
 
 
 def show_steps(summary: Summary) -> str:
@@ -170,10 +169,6 @@ def _show_ratio(value: float | None) -> str:
     if math.isfinite(value):
         return f"{value:.1f}"
     return "zero" if value == -math.inf else "not finite"
-
-
-def _count_cell(count: float) -> Cell:
-    return (f"{count:g}" if count else "", "")
 
 
 def _active_cell(summary: Summary) -> Cell:

@@ -56,9 +56,7 @@ class Rule(Generic[T]):
 
 def show_number(value: float, *, digits: int = 3) -> str:
     """Return a number with so many significant digits; whole numbers below a million without a power of ten."""
-    if math.isinf(value):
+    if not math.isfinite(value):
         return "∞" if value > 0 else "NaN"
-    if math.isnan(value):
-        return "NaN"
     shown = f"{value:#.{digits}g}".rstrip(".")
     return f"{float(shown):.0f}" if "e+" in shown and abs(float(shown)) < _MANY else shown

@@ -17,7 +17,6 @@ _DISPENSABLE = (
 """Headers of columns that a narrow terminal omits, the least important first."""
 
 _GAP = 2  # characters between columns
-
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|$~#])")
 
 
@@ -35,13 +34,8 @@ def fit_width(table: Sequence[Column], width: int) -> tuple[list[Column], list[s
 
 def terminal_table(table: Sequence[Column], *, title: str = "") -> Table:
     """Return a table for a terminal."""
-    shown = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        title=_text(*title.split("\n"), style="bold") if title else None,
-        title_justify="left",
-    )
+    heading = _text(*title.split("\n"), style="bold") if title else None
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=heading, title_justify="left")
     for number, column in enumerate(table):
         justify = "left" if number == 0 else "right"
         shown.add_column(_text(column.header), justify=justify, overflow="fold", min_width=min(4, _widest(column)))
