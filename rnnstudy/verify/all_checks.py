@@ -68,7 +68,8 @@ def verify_gradients(console: Console, devices: Sequence[torch.device], path: Pa
     for device in devices:
         console.print(_table(device, [row for row in rows if row.device == device]))
     failed = [row for row in rows if row.failures]
-    for line in (*_remarks(rows), *_complaints(failed)):
+    notes = dict.fromkeys(f"Note: {each.remark}" for row in rows for each in row.findings if each.remark)
+    for line in (*notes, *_complaints(failed)):
         console.print(line, highlight=False, markup=False)
     checked = sum(each.tolerance is not None for row in rows for each in row.findings)
     if failed:
@@ -114,22 +115,9 @@ def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
         error = worst_error(each.error for each in row.findings)
         allowed = "" if first.tolerance is None else f"{first.tolerance:.0e}" if first.tolerance else "0"
         verdict = "FAILED" if row.failures else "note" if first.tolerance is None else "ok"
-        table.add_row(
-            first.check,
-            first.against,
-            str(len(row.findings)),
-            f"{error:.1e}",
-            allowed,
-            verdict,
-            style="bold red" if row.failures else "",
-        )
+        cells = (first.check, first.against, str(len(row.findings)), f"{error:.1e}", allowed, verdict)
+        table.add_row(*cells, style="bold red" if row.failures else "")
     return table
-
-
-def _remarks(rows: Iterable[CheckedRow]) -> Iterator[str]:
-    """Yield the remarks of all findings, each once."""
-    remarks = (each.remark for row in rows for each in row.findings if each.remark)
-    yield from (f"Note: {remark}" for remark in dict.fromkeys(remarks))
 
 
 def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:
