@@ -58,7 +58,9 @@ class Measurement:
         with Numerics().applied():
             self._work(2)()
             step = self._work(self.size.seq_len)
-            before = _forget_peak()
+            # Resets the peak to the present memory.
+            Path("/proc/self/clear_refs").write_text("5")
+            before = _status("VmRSS")
             seconds = []
             for _ in range(STEPS):
                 started = time.perf_counter()
@@ -84,12 +86,6 @@ def _status(key: str) -> int:
     """Return a figure of this process from Linux, in kB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1])
-
-
-def _forget_peak() -> int:
-    """Reset the peak to the present memory, and return that in kB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
 
 
 def measure_memory(console: Console, *, cells: Sequence[str], path: Path | None) -> None:

@@ -52,10 +52,7 @@ def _error(
     last: Float64[np.ndarray, " hidden"],
     expected: list[Float64[np.ndarray, " hidden"]] | list[list[float]],
 ) -> float:
-    """Return the error of the engine's dL/dh_t for h_t = f(x_t + W h_{t-1}) from zero, with L = last h_T.
-
-    It is relative to the largest entry of each time step.
-    """
+    """Return the error, by time step, of the engine's dL/dh_t for h_t = f(x_t + W h_{t-1}), h_0 = 0, L = last h_T."""
 
     def on_device(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(device)

@@ -64,9 +64,8 @@ def _slopes(path: Trajectory, eps: float, *, of_inputs: bool) -> Tensor:
     centre = path.inputs if of_inputs else torch.cat(path.before, dim=-1)
 
     def after(moved: Tensor) -> Tensor:
-        inputs, before = (
-            (moved, path.before) if of_inputs else (path.inputs, tuple(moved.chunk(len(path.cell.states), -1)))
-        )
+        inputs = moved if of_inputs else path.inputs
+        before = path.before if of_inputs else tuple(moved.chunk(len(path.cell.states), dim=-1))
         return torch.cat(path.cell.step(inputs, before, path.weights), dim=-1)
 
     columns = []
