@@ -100,16 +100,9 @@ def small_examples() -> list[Example]:
     """Build every model, default but for 6 units and one layer, on a short copy task; with layer norm too if it can."""
     task = CopyMemory(delay=4, num_symbols=2, alphabet_size=3)
     batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
-    return [
-        Example(
-            name=name,
-            network=model.build(interface_of(task), replica_generators(0, 1, "init")),
-            replica=0,
-            task=task,
-            batch=batch,
-        )
-        for name, model in _models().items()
-    ]
+    interface, models = interface_of(task), _models().items()
+    networks = {name: model.build(interface, replica_generators(0, 1, "init")) for name, model in models}
+    return [Example(name=name, network=each, replica=0, task=task, batch=batch) for name, each in networks.items()]
 
 
 def _models() -> dict[str, Model]:

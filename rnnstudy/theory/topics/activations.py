@@ -130,14 +130,13 @@ def _large(names: list[str], point: float) -> Figure:
 def _overview(users: dict[str, list[str]]) -> Figure:
     curves = list(ACTIVATION_CURVES.values())
     # One more place, for the legend.
-    figure, axes, spare = panels(len(curves) + 1, _COLUMNS, height=2.3, shared=True)
+    figure, axes = panels(len(curves) + 1, _COLUMNS, height=2.3, shared=True)
     for each, curve in zip(axes, curves, strict=False):
         _small(each, curve, used=curve.name in users)
     for each in axes[len(curves) - _COLUMNS : len(curves)]:
         label(each, x="x", size=10)
         each.tick_params(labelbottom=True)
-    for each in (axes[-1], *spare):
-        each.set_axis_off()
+    axes[-1].set_axis_off()
     axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize=11)
     return figure
 

@@ -83,7 +83,8 @@ def explain_conditions(subject: Subject) -> Topic:
     bounded = {
         layer.name: found[layer.name][0].conditions(layer.gamma) for layer in subject.layers if layer.gamma is not None
     }
-    norms, radius = _norms(NON_NORMAL, POWERS), _radius(NON_NORMAL)
+    norms = np.linalg.norm(matrix_powers(np.array(NON_NORMAL), POWERS), 2, axis=(1, 2))
+    radius = _radius(NON_NORMAL)
     powers = Picture(
         name="non_normal_powers",
         alt=f"Norm of the powers of a matrix with spectral radius {radius:g}: it grows to {norms.max():.3g} at n = "
@@ -133,10 +134,6 @@ def _counterexamples(norms: Float64[np.ndarray, " power"], radius: float) -> tup
         f"switched off (relu, slopes 1 and 0) the Jacobian diag(1, 0) W has the radius {growth:g}: the product is "
         f"multiplied by {growth:g} at every step.",
     )
-
-
-def _norms(rows: Sequence[Sequence[float]], count: int) -> Float64[np.ndarray, " power"]:
-    return np.linalg.norm(matrix_powers(np.array(rows), count), 2, axis=(1, 2))
 
 
 def _radius(rows: Sequence[Sequence[float]] | np.ndarray) -> float:
@@ -273,11 +270,9 @@ def _eigenvalue_pictures(subject: Subject, found: dict[str, tuple[Operator, ...]
 
 def _eigenvalue_figure(shown: Sequence[tuple[Layer, Sequence[Operator]]]) -> Figure:
     height = 4.1 * 3 / max(min(3, len(shown)), 2.4)
-    figure, axes, spare = panels(len(shown), 3, height=height, alone=4.6)
+    figure, axes = panels(len(shown), 3, height=height, alone=4.6)
     for each, (layer, matrices) in zip(axes, shown, strict=True):
         _plane(each, layer, matrices)
-    for each in spare:
-        each.set_axis_off()
     return figure
 
 

@@ -122,7 +122,12 @@ def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> list
         ratio = max(float(excess(each.gradient, each.norm)[:-1].max()) for each in asked)
         said.append(
             "The loss is asked at the last step alone, so dL/dh_k = dL/dh_T ∂h_T/∂h_k: one direction of all that the "
-            + f"norm covers. {_at_most(ratio)}"
+            "norm covers. "
+            + (
+                "In float64 it is exactly zero before the last step, as is the norm or this direction of it."
+                if ratio == -np.inf
+                else f"The gradient is at most {power(ratio)} of the norm."
+            )
         )
     elif loss_steps > 1:
         said.append(
@@ -131,12 +136,6 @@ def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> list
             "its h_k is multiplied by no more than the norm of the product."
         )
     return said
-
-
-def _at_most(ratio: float) -> str:
-    if ratio == -np.inf:
-        return "In float64 it is exactly zero before the last step, as is the norm or this direction of it."
-    return f"The gradient is at most {power(ratio)} of the norm."
 
 
 def _states_table(every: Sequence[Contribution]) -> Table:
@@ -159,7 +158,7 @@ def _states_table(every: Sequence[Contribution]) -> Table:
 def _bounds_table(every: Sequence[Contribution]) -> Table:
     def row(each: Contribution) -> tuple[str, ...]:
         bound = None if each.bound is None else float(each.bound[0])
-        return each.name, at_start(each.norm), _or_dash(bound), _or_dash(closest_to_bound(each)), at_start(each.steps)
+        return each.name, at_start(each.norm), power(bound), power(closest_to_bound(each)), at_start(each.steps)
 
     return Table(
         title="The norm and its bounds",
@@ -173,7 +172,7 @@ def _inputs_table(every: Sequence[Contribution]) -> Table:
     def row(each: Contribution) -> tuple[str, ...]:
         bound = None if each.input_bound is None else float(each.input_bound[0])
         first, last = (power(float(value)) for value in middle(each.of_input)[[0, -1]])
-        return each.name, first, _or_dash(bound), last, _or_dash(closest_to_input_bound(each))
+        return each.name, first, power(bound), last, power(closest_to_input_bound(each))
 
     return Table(
         title="The same for inputs",
@@ -181,10 +180,6 @@ def _inputs_table(every: Sequence[Contribution]) -> Table:
         rows=[row(each) for each in every],
         caption="Spectral norms of ∂h_T/∂x_k, k the first and the last step.",
     )
-
-
-def _or_dash(log10: float | None) -> str:
-    return "–" if log10 is None else power(log10)
 
 
 def _gradient_table(gradients: Sequence[LossGradient]) -> Table:

@@ -17,9 +17,9 @@ from rnnstudy.gradients.jacobians import Scaled, jacobians_backward
 from rnnstudy.gradients.lyapunov import lyapunov
 from rnnstudy.gradients.spectra import spectral_norm
 from rnnstudy.gradients.trajectories import Trajectory, random_trajectory, trace
-from rnnstudy.plotting.style import COLORS
+from rnnstudy.plotting.style import AXIS, COLORS
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.theory.figures import axis_line, finite, label, panels
+from rnnstudy.theory.figures import finite, label, panels
 from rnnstudy.theory.measures.networks import Layer, Subject
 from rnnstudy.theory.topic import Picture, Table, Topic
 
@@ -215,9 +215,7 @@ def _fixed_point(fixed: Float64[np.ndarray, "hidden 3"]) -> Table:
 
 
 def _figure(found: dict[str, Growth]) -> Figure:
-    figure, shown, spare = panels(len(found), 3, height=3.4, more=0.7)
-    for axes in spare:
-        axes.remove()
+    figure, shown = panels(len(found), 3, height=3.4, more=0.7)
     for axes, (name, each) in zip(shown, found.items(), strict=True):
         _panel(axes, name, each)
     ways = [
@@ -233,7 +231,7 @@ def _panel(axes: Axes, name: str, each: Growth) -> None:
     small = 0.6 if len(ranks) > 40 else 1.0
     for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
         axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
-    axis_line(axes, 0)
+    axes.axhline(0, color=AXIS, linewidth=1)
     axes.set_xlim(0.5, len(ranks) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     gone = int(np.isneginf(each.forward).sum())
