@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE_NAME
+from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE, SIZE_NAME
 from rnnstudy.bench.plans import measured_run, member_files, planned
 from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch
@@ -88,12 +88,7 @@ class _ObservedStep:
         """Build the network and its data."""
         self._parts = assemble(plan, CPU)
         data = TrainingData(
-            plan.task,
-            plan.seq_lens,
-            batch_size=plan.train.batch_size,
-            seed=plan.run.seed,
-            replicas=REPLICAS,
-            device=CPU,
+            plan.task, plan.seq_lens, batch_size=SIZE.batch_size, seed=plan.run.seed, replicas=REPLICAS, device=CPU
         )
         self._batch, self._probe = data.next(0), data.next(1)
         self._compute = TrainingStep(

@@ -60,10 +60,8 @@ class CheckedRow:
 def verify_gradients(console: Console, devices: Sequence[torch.device], path: Path | None) -> bool:
     """Run all checks, print table and failures, write JSON if a path is given; return whether nothing failed."""
     started = time.perf_counter()
-    rows: list[CheckedRow] = []
     with Numerics().applied():
-        for device in devices:
-            rows += _rows(console, device)
+        rows = [row for device in devices for row in _rows(console, device)]
     seconds = time.perf_counter() - started
     for device in devices:
         console.print(_table(device, [row for row in rows if row.device == device]))
@@ -81,15 +79,13 @@ def verify_gradients(console: Console, devices: Sequence[torch.device], path: Pa
     return not failed
 
 
-def _rows(console: Console, device: torch.device) -> list[CheckedRow]:
-    rows: list[CheckedRow] = []
+def _rows(console: Console, device: torch.device) -> Iterator[CheckedRow]:
     for group, check in CHECKS.items():
         with console.status(f"{group}, on {device}"):
             by_check: dict[tuple[str, str], list[Finding]] = {}
             for each in check(device):
                 by_check.setdefault((each.check, each.against), []).append(each)
-        rows += [CheckedRow(group=group, device=device, findings=found) for found in by_check.values()]
-    return rows
+        yield from (CheckedRow(group=group, device=device, findings=found) for found in by_check.values())
 
 
 def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:

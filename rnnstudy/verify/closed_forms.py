@@ -58,12 +58,8 @@ def _error(
         return torch.from_numpy(values).to(device)
 
     size = len(matrix)
-    weights = {
-        "weight_ih": on_device(np.eye(size))[None],
-        "weight_hh": on_device(matrix)[None],
-        "bias_ih": on_device(np.zeros((1, size))),
-        "bias_hh": on_device(np.zeros((1, size))),
-    }
+    weights = {"weight_ih": on_device(np.eye(size))[None], "weight_hh": on_device(matrix)[None]}
+    weights |= dict.fromkeys(("bias_ih", "bias_hh"), on_device(np.zeros((1, size))))
     sequence = on_device(_inputs(size))[:, None, None]
     recorder = AdjointRecorder()
     start = (torch.zeros_like(sequence[0]).requires_grad_(),)

@@ -85,12 +85,8 @@ def _undriven(
     def full(value: float, *shape: int) -> Tensor:
         return torch.full(shape, value, dtype=torch.float64, device=device)
 
-    weights = {
-        "weight_ih": full(0, 1, size, 1),
-        "weight_hh": torch.from_numpy(matrix).to(device)[None],
-        "bias_ih": full(bias, 1, size),
-        "bias_hh": full(0, 1, size),
-    }
+    weights = {"weight_ih": full(0, 1, size, 1), "weight_hh": torch.from_numpy(matrix).to(device)[None]}
+    weights |= {"bias_ih": full(bias, 1, size), "bias_hh": full(0, 1, size)}
     return trace(cell, weights, full(0, steps, 1, 1, 1), (full(0, 1, 1, size),))
 
 

@@ -43,7 +43,14 @@ def explain_contributions(subject: Subject) -> Topic:
         tables += [_states_table(every), _bounds_table(every), _inputs_table(every)]
         pictures += [states_picture(every), inputs_picture(every)]
     if gradients:
-        tables.append(_gradient_table(gradients))
+        tables.append(
+            Table(
+                title="Against the measured gradient",
+                header=("network", "‖dL/dh_0‖ / ‖dL/dh_T‖", "‖∂h_T/∂h_0‖"),
+                rows=[(each.name, at_start(each.gradient), at_start(each.norm)) for each in gradients],
+                caption="dL/dh is the total derivative, through all later steps.",
+            )
+        )
         pictures.append(gradient_picture(gradients))
     return Topic(
         title="What is left of step k",
@@ -179,15 +186,6 @@ def _inputs_table(every: Sequence[Contribution]) -> Table:
         header=("network", "of x_0", "bound", "of x_T", "closest"),
         rows=[row(each) for each in every],
         caption="Spectral norms of ∂h_T/∂x_k, k the first and the last step.",
-    )
-
-
-def _gradient_table(gradients: Sequence[LossGradient]) -> Table:
-    return Table(
-        title="Against the measured gradient",
-        header=("network", "‖dL/dh_0‖ / ‖dL/dh_T‖", "‖∂h_T/∂h_0‖"),
-        rows=[(each.name, at_start(each.gradient), at_start(each.norm)) for each in gradients],
-        caption="dL/dh is the total derivative, through all later steps.",
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -216,27 +215,25 @@ def _fixed_point(fixed: Float64[np.ndarray, "hidden 3"]) -> Table:
 
 def _figure(found: dict[str, Growth]) -> Figure:
     figure, shown = panels(len(found), 3, height=3.4, more=0.7)
+    for axes in figure.axes[len(shown) :]:
+        axes.remove()
     for axes, (name, each) in zip(shown, found.items(), strict=True):
-        _panel(axes, name, each)
+        ranks = np.arange(1, len(each.forward) + 1)
+        small = 0.6 if len(ranks) > 40 else 1.0
+        for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
+            axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
+        axes.axhline(0, color=AXIS, linewidth=1)
+        axes.set_xlim(0.5, len(ranks) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        gone = int(np.isneginf(each.forward).sum())
+        note = f" ({gone} of {len(ranks)} at -inf)" if gone else ""
+        label(axes, title=name, note=note, x="rank", y="exponent, ln per step")
     ways = [
         Line2D([], [], **_FORWARD, markersize=5, linewidth=2, label="forward: changes of the state"),
         Line2D([], [], **_BACKWARD, markersize=6, linewidth=1.6, label="backward: gradients"),
     ]
     figure.legend(handles=ways, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
     return figure
-
-
-def _panel(axes: Axes, name: str, each: Growth) -> None:
-    ranks = np.arange(1, len(each.forward) + 1)
-    small = 0.6 if len(ranks) > 40 else 1.0
-    for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
-        axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
-    axes.axhline(0, color=AXIS, linewidth=1)
-    axes.set_xlim(0.5, len(ranks) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    gone = int(np.isneginf(each.forward).sum())
-    note = f" ({gone} of {len(ranks)} at -inf)" if gone else ""
-    label(axes, title=name, note=note, x="rank", y="exponent, ln per step")
 
 
 def _number(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -69,11 +69,10 @@ def _described(example: Example) -> str:
     )
 
 
-def _lag_findings(splits: Sequence[Split]) -> list[str]:
-    said = []
+def _lag_findings(splits: Sequence[Split]) -> Iterator[str]:
     for each in splits:
         if not np.isfinite(each.share).all():
-            said.append(f"{each.name}: its gradient is zero or not finite, so there are no shares.")
+            yield f"{each.name}: its gradient is zero or not finite, so there are no shares."
             continue
         short = float(each.share[:4].sum())
         text = (
@@ -82,10 +81,9 @@ def _lag_findings(splits: Sequence[Split]) -> list[str]:
         )
         if (each.share < 0).any():
             text += f" {int((each.share < 0).sum())} of {len(each.share)} lags pull against the whole (share below 0)."
-        said.append(text)
+        yield text
     if any(len(each.loss_steps) > 1 for each in splits):
-        said.append(f"Terms at {', '.join(dict.fromkeys(_listed(each.loss_steps) for each in splits))}.")
-    return said
+        yield f"Terms at {', '.join(dict.fromkeys(_listed(each.loss_steps) for each in splits))}."
 
 
 def _listed(steps: Sequence[int]) -> str:
@@ -94,12 +92,11 @@ def _listed(steps: Sequence[int]) -> str:
     return f"{len(steps)} loss steps between {steps[0]} and {steps[-1]}"
 
 
-def _shares(splits: Sequence[Split]) -> list[Table]:
+def _shares(splits: Sequence[Split]) -> Iterator[Table]:
     """Tabulate shares by groups of lags, in tables with few enough columns."""
     longest = max((len(each.share) for each in splits), default=0)
     starts = [lag for lag in _LAGS if lag < longest]
     stops = [*starts[1:], longest]
-    tables = []
     for first in range(0, len(splits), 5):
         some = splits[first : first + 5]
         rows = [
@@ -110,16 +107,13 @@ def _shares(splits: Sequence[Split]) -> list[Table]:
             ("sum", *(_share(float(each.share.sum())) for each in some)),
             ("mean lag", *(f"{each.mean_lag:.2f}" if np.isfinite(each.share).all() else "-" for each in some)),
         ]
-        tables.append(
-            Table(
-                title="Share of the gradient of the recurrent weights by lag",
-                header=("lag", *(each.name for each in some)),
-                rows=rows,
-                caption="Terms of these lags along the whole gradient G: <terms, G> / <G, G>. Mean lag in time steps, "
-                "weighted by |share|.",
-            )
+        yield Table(
+            title="Share of the gradient of the recurrent weights by lag",
+            header=("lag", *(each.name for each in some)),
+            rows=rows,
+            caption="Terms of these lags along the whole gradient G: <terms, G> / <G, G>. Mean lag in time steps, "
+            "weighted by |share|.",
         )
-    return tables
 
 
 def _group(start: int, stop: int) -> str:
@@ -205,6 +199,8 @@ def _lines(
 def _heat_maps(splits: Sequence[Split]) -> Figure:
     low, high, cut = _color_range(splits[:MOST_LINES])
     figure, shown = panels(min(len(splits), MOST_LINES), 3, height=3.6, more=0.5)
+    for axes in figure.axes[len(shown) :]:
+        axes.remove()
     colors = colormaps["viridis"].with_extremes(bad="white", under=_NOTHING)
     look = {"cmap": colors, "vmin": low, "vmax": high, "rasterized": True}
     mesh = None
