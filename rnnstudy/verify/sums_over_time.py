@@ -75,12 +75,9 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
     inputs = plain.embed(data.inputs)
     module = torch_cell(layer.recurrence, inputs.shape[-1], SMALL.hidden)
     # One copy for every time step and replica.
+    replicas = [{name: weight[replica] for name, weight in weights.items()} for replica in range(plain.replicas)]
     copies = [
-        [
-            {name: weight[replica].clone().requires_grad_() for name, weight in weights.items()}
-            for replica in range(plain.replicas)
-        ]
-        for _ in inputs
+        [{name: each.clone().requires_grad_() for name, each in mine.items()} for mine in replicas] for _ in inputs
     ]
     hidden = []
     for replica in range(plain.replicas):

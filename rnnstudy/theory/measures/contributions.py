@@ -1,6 +1,6 @@
 """Remainders of early states and inputs along a subject's layers, and the measured gradient to compare with them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,17 +100,15 @@ class LossGradient:
     at_end: bool
 
 
-def gradients_of(example: Example, measured: Iterable[Contribution]) -> Iterator[LossGradient]:
+def gradients_of(example: Example, measured: Sequence[Contribution]) -> Iterator[LossGradient]:
     """Measure the gradient of each layer of at most MOST_NUMBERS state numbers; reuse norms of paths in `measured`."""
     batch = example.batch
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
-    logs = replay(example.network, example.task, batch)
-    known = [each for each in measured if each.state == "h"]
     asked_at_end = batch.loss_steps.tolist() == [len(batch.inputs) - 1]
-    for index, (path, log) in enumerate(zip(paths, logs, strict=True)):
+    for index, (path, log) in enumerate(zip(paths, replay(example.network, example.task, batch), strict=True)):
         if path.state_size > MOST_NUMBERS:
             continue
-        same = [each.norm for each in known if _same(each.path, path)]
+        same = [each.norm for each in measured if each.state == "h" and _same(each.path, path)]
         norm = same[0] if same else contributions(path).log10_norm[:, 0].numpy()
         gradient = log["h"][:, example.replica].numpy()
         name = example.name if len(paths) == 1 else f"{example.name}, layer {index}"

@@ -62,11 +62,9 @@ def split(example: Example) -> list[Split]:
     batch = example.batch.replica(slice(example.replica, example.replica + 1))
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
     gradients = backward_gradients(network, example.task, batch)
-    several = len(gradients) > 1
-    sums = [
-        _Sum(f"{example.name}, layer {index}" if several else example.name, gradient, batch)
-        for index, gradient in enumerate(gradients)
-    ]
+    layers = [f"{example.name}, layer {index}" for index in range(len(gradients))]
+    names = layers if len(gradients) > 1 else [example.name]
+    sums = [_Sum(name, gradient, batch) for name, gradient in zip(names, gradients, strict=True)]
     for terms in weight_terms(network, example.task, batch):
         sums[terms.layer].add(terms.loss_step, terms.first, terms.gradients)
     return [each.split() for each in sums]
@@ -168,9 +166,7 @@ def worst(errors: Iterable[float]) -> float:
 
 def _error(actual: Tensor, expected: Tensor) -> float:
     difference, size = float(torch.linalg.vector_norm(actual - expected)), float(torch.linalg.vector_norm(expected))
-    if difference == size == 0:
-        return 0.0
-    return difference / size if size else math.inf
+    return difference / size if size else math.inf if difference else 0.0
 
 
 def _counting(batch: Batch, numbers: int) -> Batch:

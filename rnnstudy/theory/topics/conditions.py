@@ -121,8 +121,7 @@ def _counterexamples(norms: Float64[np.ndarray, " power"], radius: float) -> tup
     nilpotent = np.array(NILPOTENT)
     # All eigenvalues are 0 exactly when the square of a 2 x 2 matrix is; LAPACK would give 1e-8.
     zero = float(np.abs(nilpotent @ nilpotent).max())
-    masked = np.diag([1.0, 0.0]) @ nilpotent
-    growth = _radius(masked)
+    growth = _radius(np.diag([1.0, 0.0]) @ nilpotent)
     return (
         f"Why that is no proof at a finite lag: W = {_shown(NON_NORMAL)} has ρ = {radius:g}, so with slope 1 the "
         f"condition of the lessons says vanishing. But ‖W^n‖ is {norms[1]:.3g} at n = 1, grows to {norms[peak]:.3g} at "

@@ -1,6 +1,6 @@
 """Remainders of early steps: products of true Jacobians beside their bounds and a gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -113,21 +113,21 @@ def _too_large(by_layer: Mapping[str, Sequence[Contribution]]) -> list[str]:
     return [f"Left out: {skipped}, whose state has more than {MOST_NUMBERS} numbers."] if skipped else []
 
 
-def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> list[str]:
+def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> Iterator[str]:
     if not gradients:
-        return []
+        return
     named, first = " / ".join(example.name for example in subject.losses), subject.losses[0]
-    said = [
+    yield (
         f"Against the measured gradient: of {named} on {type(first.task).__name__}, ‖dL/dh_k‖ over its "
         "value at the last step that has any, beside ‖∂h_T/∂h_k‖ along the same sequences."
         + (" Both with the task's inputs, unlike the figures before." if subject.drive == "nothing" else "")
-    ]
+    )
     asked = [each for each in gradients if each.at_end]
     loss_steps = len(first.batch.loss_steps)
     if asked and len(asked[0].norm) > 1:
         # At the last step both are 1.
         ratio = max(float(excess(each.gradient, each.norm)[:-1].max()) for each in asked)
-        said.append(
+        yield (
             "The loss is asked at the last step alone, so dL/dh_k = dL/dh_T ∂h_T/∂h_k: one direction of all that the "
             "norm covers. "
             + (
@@ -137,12 +137,11 @@ def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> list
             )
         )
     elif loss_steps > 1:
-        said.append(
+        yield (
             f"The loss is asked at {loss_steps} steps: every h_k gets a share from the losses close to it, so the "
             "whole gradient need not vanish. What the last loss alone sends back from the highest layer's h_T to "
             "its h_k is multiplied by no more than the norm of the product."
         )
-    return said
 
 
 def _states_table(every: Sequence[Contribution]) -> Table:

@@ -1,6 +1,7 @@
 """Rates of growth: Lyapunov exponents, their sum, and a fixed point where both are known."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,14 +147,14 @@ def _spectrum(exponents: Float[Tensor, "replica batch state"]) -> Float64[np.nda
     return exponents.flatten(0, 1).sort(-1, descending=True).values.mean(0).numpy()
 
 
-def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
+def _findings(found: dict[str, Growth], subject: Subject) -> Iterator[str]:
     some = next(iter(found.values()))
     over = f"; means over {some.sequences} sequences" if some.sequences > 1 else ""
     driven = "driven by its inputs" if subject.drive == "task" else "running by itself"
-    said = [f"Every layer is looked at over {some.num_steps} time steps, {driven}{over}."]
+    yield f"Every layer is looked at over {some.num_steps} time steps, {driven}{over}."
     growing = [name for name, each in found.items() if each.norm > ROUNDING]
     unknown = [name for name, each in found.items() if math.isnan(each.norm)]
-    said.append(
+    yield (
         f"The product of all Jacobians lengthens some direction for: {', '.join(growing)}."
         if growing
         else "The product of all Jacobians lengthens no direction."
@@ -161,15 +162,14 @@ def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
         else "Whether a direction grows cannot be told."
     )
     if unknown:
-        said.append(f"Not finite: {', '.join(unknown)}.")
+        yield f"Not finite: {', '.join(unknown)}."
     if losing := [f"{name} ({each.lost} of {len(each.forward)})" for name, each in found.items() if each.lost]:
-        said.append(
+        yield (
             "Where a Jacobian has not the full rank (a relu unit that is off, a normalisation, a singular W_hh), what "
             "a direction held is lost for good, and its exponent is -inf. A mean over sequences is -inf where one of "
             "them is. Directions lost, "
             f"in the sequence that loses most: {', '.join(losing)}."
         )
-    return said
 
 
 def _largest(found: dict[str, Growth]) -> Table:

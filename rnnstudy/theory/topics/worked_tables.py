@@ -108,11 +108,9 @@ def _terms(network: WorkedNetwork) -> Table:
 
 def _gradients(network: WorkedNetwork) -> Table:
     full = network.gradients(INPUTS, TARGETS)
-    cut = network.gradients(INPUTS, TARGETS, TRUNCATE)
-    clipped = full.clipped(LIMIT)
     long = network.gradients(LONG_INPUTS, LONG_TARGETS)
     whole = autograd_terms(network, INPUTS, TARGETS).sum(axis=(0, 1))
-    columns = (full.W, whole, cut.W, clipped.W)
+    columns = (full.W, whole, network.gradients(INPUTS, TARGETS, TRUNCATE).W, full.clipped(LIMIT).W)
     rows = [(f"dE/dW{i + 1}{j + 1}", *(f"{each[i, j]:.8f}" for each in columns)) for i in range(2) for j in range(2)]
     i, j = np.unravel_index(np.abs(long.V).argmax(), long.V.shape)
     rows.append((f"long: dE/dV{i + 1}{j + 1}", f"{long.V[i, j]:.8f}", "", "", f"{long.clipped(LIMIT).V[i, j]:.8f}"))
