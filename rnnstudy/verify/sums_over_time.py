@@ -76,9 +76,7 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
     module = torch_cell(layer.recurrence, inputs.shape[-1], SMALL.hidden)
     # One copy for every time step and replica.
     replicas = [{name: weight[replica] for name, weight in weights.items()} for replica in range(plain.replicas)]
-    copies = [
-        [{name: each.clone().requires_grad_() for name, each in mine.items()} for mine in replicas] for _ in inputs
-    ]
+    copies = [[{name: each.clone().requires_grad_() for name, each in own.items()} for own in replicas] for _ in inputs]
     hidden = []
     for replica in range(plain.replicas):
         steps = [partial(_with_weights, module, row[replica]) for row in copies]
