@@ -74,8 +74,8 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
     weights = {name: weight.detach() for name, weight in layer.weights().items()}
     inputs = plain.embed(data.inputs)
     module = torch_cell(layer.recurrence, inputs.shape[-1], SMALL.hidden)
-    # One copy for every time step and replica.
     replicas = [{name: weight[replica] for name, weight in weights.items()} for replica in range(plain.replicas)]
+    # One copy for every time step and replica.
     copies = [[{name: each.clone().requires_grad_() for name, each in own.items()} for own in replicas] for _ in inputs]
     hidden = []
     for replica in range(plain.replicas):
