@@ -1,6 +1,6 @@
 """One training step (forward, loss at the last time step, backward): ours, and the baselines it is compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,44 +123,39 @@ class Workload:
 
     def torch_nn(self) -> Work:
         """Return torch.nn's step, replica by replica: the fused module and a linear head, recording nothing."""
-        inputs, targets = self.data()
-        bodies, heads = self._networks(self.cell.module)
+        return self._one_by_one(self.cell.module, lambda module, inputs: module(inputs)[0])
+
+    def unrolled(self) -> Work:
+        """Return an unrolled step, replica by replica: a loop over torch.nn's one-step cell, every state retained."""
+
+        def read(cell: nn.Module, inputs: Tensor) -> list[Tensor]:
+            state, kept = None, []
+            for frame in inputs:
+                state = cell(frame, state)
+                # The hidden state comes last.
+                for part in reversed(state) if isinstance(state, tuple) else (state,):
+                    part.retain_grad()
+                    kept.append(part)
+            return kept
+
+        return self._one_by_one(self.cell.one_step, read)
+
+    def _one_by_one(
+        self, kind: Callable[[int, int], nn.Module], read: Callable[[nn.Module, Tensor], Sequence[Tensor] | Tensor]
+    ) -> Work:
+        """Return a step, replica by replica: a body of this kind, whose states `read` returns, and a linear head."""
+        size, (inputs, targets) = self.size, self.data()
+        bodies = [kind(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
+        heads = [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
 
         def step() -> None:
             for replica, (body, head) in enumerate(zip(bodies, heads, strict=True)):
                 body.zero_grad(set_to_none=True)
                 head.zero_grad(set_to_none=True)
-                states, _ = body(inputs[:, replica])
+                states = read(body, inputs[:, replica])
                 functional.cross_entropy(head(states[-1]), targets[replica]).backward()
 
         return step
-
-    def unrolled(self) -> Work:
-        """Return an unrolled step, replica by replica: a loop over torch.nn's one-step cell, every state retained."""
-        inputs, targets = self.data()
-        cells, heads = self._networks(self.cell.one_step)
-
-        def step() -> None:
-            for replica, (cell, head) in enumerate(zip(cells, heads, strict=True)):
-                cell.zero_grad(set_to_none=True)
-                head.zero_grad(set_to_none=True)
-                state = None
-                kept: list[Tensor] = []
-                for frame in inputs[:, replica]:
-                    state = cell(frame, state)
-                    for part in state if isinstance(state, tuple) else (state,):
-                        part.retain_grad()
-                        kept.append(part)
-                hidden = state[0] if isinstance(state, tuple) else state
-                functional.cross_entropy(head(hidden), targets[replica]).backward()
-
-        return step
-
-    def _networks(self, kind: Callable[[int, int], nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
-        """Make a body of this kind and a linear head for each replica."""
-        size = self.size
-        bodies = [kind(size.input_size, size.hidden_size).to(self.device) for _ in range(self.replicas)]
-        return bodies, [nn.Linear(size.hidden_size, OUTPUT_SIZE).to(self.device) for _ in range(self.replicas)]
 
     def floor(self) -> Work:
         """Return the arithmetic of the step's matrix products, as one large square product per replica."""

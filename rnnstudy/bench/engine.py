@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rnnstudy.bench.baselines import CELLS, SIZES, Work, Workload
+from rnnstudy.bench.baselines import CELLS, SIZES, Workload
 from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch, Timing
 from rnnstudy.core.numerics import Numerics, select_device
@@ -81,21 +81,17 @@ def measure_engine(
             problem = Workload(cell=CELLS[cell], size=SIZES[size], replicas=count, device=stopwatch.device)
             name = size if numerics == Numerics() else f"{size} {AS_SHIPPED}"
             with numerics.applied():
-                timings = stopwatch.measure(_ways(problem))
+                ways = {
+                    "ours": problem.ours(),
+                    "bare": problem.ours(record=False),
+                    "torch_nn": problem.torch_nn(),
+                    "unrolled": problem.unrolled(),
+                    "floor": problem.floor(),
+                }
+                timings = stopwatch.measure(ways)
             rows.append(StepTimes(cell=cell, size=name, replicas=count, timings=timings))
             console.print(_described(rows[-1]), highlight=False, soft_wrap=True)
     print_and_write(console, _ratios(rows), [row.as_record() for row in rows], path)
-
-
-def _ways(problem: Workload) -> dict[str, Work]:
-    """Return our step and those it is compared with."""
-    return {
-        "ours": problem.ours(),
-        "bare": problem.ours(record=False),
-        "torch_nn": problem.torch_nn(),
-        "unrolled": problem.unrolled(),
-        "floor": problem.floor(),
-    }
 
 
 def _described(row: StepTimes) -> str:

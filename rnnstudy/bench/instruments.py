@@ -1,12 +1,12 @@
 """`rnnstudy bench instruments`: the cost of each instrument's measurement, against that of the step it looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE_NAME
+from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE, SIZE_NAME
 from rnnstudy.bench.plans import measured_run, member_files, planned
 from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.bench.timing import Stopwatch
@@ -63,26 +63,22 @@ def measure_instruments(console: Console, *, models: Sequence[str], seconds: flo
     print_and_write(console, table, [{**vars(cost), "share": cost.share} for cost in costs], path)
 
 
-def _costs(model: str, seconds: float) -> list[InstrumentCost]:
+def _costs(model: str, seconds: float) -> Iterator[InstrumentCost]:
     names = [file.stem for file in member_files("instrument")]
     plan = planned(*measured_run(model), f"instrument=[{','.join(names)}]")
     observed = _ObservedStep(plan)
-    costs = []
     for name, instrument in zip(names, plan.instruments, strict=True):
         measured = sum(instrument.schedule.is_due(step) for step in range(plan.train.num_steps))
         ways = {"step": observed.take, "measure": lambda each=instrument: observed.measure(each)}
         timings = Stopwatch(device=CPU, seconds=seconds).measure(ways)
-        costs.append(
-            InstrumentCost(
-                instrument=name,
-                model=model,
-                tier=instrument.tier,
-                interval=plan.train.num_steps // measured,
-                measure_ms=timings["measure"].median * 1e3,
-                ratio=timings["measure"].over(timings["step"]),
-            )
+        yield InstrumentCost(
+            instrument=name,
+            model=model,
+            tier=instrument.tier,
+            interval=plan.train.num_steps // measured,
+            measure_ms=timings["measure"].median * 1e3,
+            ratio=timings["measure"].over(timings["step"]),
         )
-    return costs
 
 
 class _ObservedStep:
@@ -92,12 +88,7 @@ class _ObservedStep:
         """Build the network and its data."""
         self._parts = assemble(plan, CPU)
         data = TrainingData(
-            plan.task,
-            plan.seq_lens,
-            batch_size=plan.train.batch_size,
-            seed=plan.run.seed,
-            replicas=REPLICAS,
-            device=CPU,
+            plan.task, plan.seq_lens, batch_size=SIZE.batch_size, seed=plan.run.seed, replicas=REPLICAS, device=CPU
         )
         self._batch, self._probe = data.next(0), data.next(1)
         self._compute = TrainingStep(

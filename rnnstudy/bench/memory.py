@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -58,7 +58,9 @@ class Measurement:
         with Numerics().applied():
             self._work(2)()
             step = self._work(self.size.seq_len)
-            before = _forget_peak()
+            # Resets the peak to the present memory.
+            Path("/proc/self/clear_refs").write_text("5")
+            before = _status("VmRSS")
             seconds = []
             for _ in range(STEPS):
                 started = time.perf_counter()
@@ -86,12 +88,6 @@ def _status(key: str) -> int:
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1])
 
 
-def _forget_peak() -> int:
-    """Reset the peak to the present memory, and return that in kB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
 def measure_memory(console: Console, *, cells: Sequence[str], path: Path | None) -> None:
     """Measure, print, write JSON if a file is given; raise RnnstudyError on failure or without Linux's peak memory."""
     if not Path("/proc/self/clear_refs").exists():
@@ -104,24 +100,22 @@ def measure_memory(console: Console, *, cells: Sequence[str], path: Path | None)
     print_and_write(console, table, records, path)
 
 
-def _rows(cell: str) -> list[dict[str, Any]]:
+def _rows(cell: str) -> Iterator[dict[str, Any]]:
     def cost(way: str, replicas: int, size: Size) -> MemoryCost:
         return Measurement(way=way, cell=cell, replicas=replicas, size=size).taken()
 
-    rows: list[dict[str, Any]] = []
     other = cost("torch_nn", 1, SIZES["S3"])
     for replicas in (8, 1):
         ours = cost("ours", replicas, SIZES["S3"])
         what = f"MB per replica at S3, {replicas} at once"
-        rows.append(_row(cell, what, (ours.peak_mb / replicas, other.peak_mb), "torch.nn, recording nothing"))
+        yield _row(cell, what, (ours.peak_mb / replicas, other.peak_mb), "torch.nn, recording nothing")
     many, few = (
         cost("ours", 1, Size(batch_size=8, seq_len=seq_len, input_size=8, hidden_size=64)) for seq_len in (LONG, SHORT)
     )
     peaks = (many.peak_mb / LONG * 1000, few.peak_mb / SHORT * 1000)
     times = (many.seconds / LONG * 1e6, few.seconds / SHORT * 1e6)
-    rows.append(_row(cell, f"MB per 1000 time steps, {LONG} of them", peaks, f"{SHORT} time steps"))
-    rows.append(_row(cell, f"microseconds per time step, {LONG} of them", times, f"{SHORT} time steps"))
-    return rows
+    yield _row(cell, f"MB per 1000 time steps, {LONG} of them", peaks, f"{SHORT} time steps")
+    yield _row(cell, f"microseconds per time step, {LONG} of them", times, f"{SHORT} time steps")
 
 
 def _row(cell: str, what: str, figures: tuple[float, float], against: str) -> dict[str, Any]:

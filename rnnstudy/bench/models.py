@@ -51,13 +51,10 @@ def measure_models(console: Console, *, seconds: float, path: Path | None) -> No
 def _models() -> Iterator[tuple[str, Model]]:
     """Yield name and model: each with default settings and one layer, and also with layer normalisation if it can."""
     for file in member_files("model"):
-        common = (f"model={file.stem}", f"model.hidden_size={SIZE.hidden_size}", "model.num_layers=1")
-        variants = [[]]
+        settings = [f"model={file.stem}", f"model.hidden_size={SIZE.hidden_size}", "model.num_layers=1"]
+        yield file.stem, planned(*settings).model
         if "layer_norm" in yaml.safe_load(file.read_text()):
-            variants.append(["model.layer_norm=true"])
-        for variant in variants:
-            model = planned(*common, *variant).model
-            yield " ".join([file.stem, *(each.removeprefix("model.") for each in variant)]), model
+            yield f"{file.stem} layer_norm=true", planned(*settings, "model.layer_norm=true").model
 
 
 def _cost(name: str, model: Model, seconds: float) -> ModelCost:

@@ -12,9 +12,7 @@ from rnnstudy.runs.folder import write_figures
 
 def new_table(title: str, texts: Sequence[str], numbers: Sequence[str], caption: str | None = None) -> Table:
     """Make a table with left-aligned columns of text, then right-aligned columns of numbers."""
-    table = Table(title=title, caption=caption)
-    for header in texts:
-        table.add_column(header)
+    table = Table(*texts, title=title, caption=caption)
     for header in numbers:
         table.add_column(header, justify="right")
     return table

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,11 +67,8 @@ def measure_sweep(console: Console, *, steps: int, runs: int, path: Path | None)
 
 def _answer(arguments: Sequence[str]) -> float:
     """Return the median seconds of a command."""
-    taken = []
-    for _ in range(REPEATS):
-        began = time.monotonic()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-        taken.append(time.monotonic() - began)
+    command = [sys.executable, *arguments]
+    taken = timeit.repeat(lambda: subprocess.run(command, capture_output=True, check=False), number=1, repeat=REPEATS)
     return statistics.median(taken)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +73,7 @@ def _tasks() -> Iterator[tuple[str, Task]]:
 def _cost(name: str, task: Task, seconds: float) -> TaskCost:
     length = task.facts.seq_len
     data = TrainingData(task, (length, length), batch_size=SIZE.batch_size, seed=0, replicas=REPLICAS, device=CPU)
-
-    def draw() -> None:
-        data.next(0)
-
-    ways: dict[str, Callable[[], None]] = {"data": draw, "step": Workload(cell=CELLS["lstm"]).ours()}
+    ways = {"data": lambda: data.next(0), "step": Workload(cell=CELLS["lstm"]).ours()}
     timings = Stopwatch(device=CPU, seconds=seconds).measure(ways)
     return TaskCost(
         task=name,

@@ -54,7 +54,7 @@ class Stopwatch:
     min_rounds: int = 5
     seconds: float = 6.0
 
-    def measure(self, ways: Mapping[str, Callable[[], None]]) -> dict[str, Timing]:
+    def measure(self, ways: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
         """Time the work of every way, by name, after one round that does not count."""
         for work in ways.values():
             self._time(work, 1)
@@ -70,7 +70,7 @@ class Stopwatch:
             done += 1
         return {name: Timing(seconds=tuple(seconds)) for name, seconds in rounds.items()}
 
-    def _time(self, work: Callable[[], None], repeats: int) -> float:
+    def _time(self, work: Callable[[], object], repeats: int) -> float:
         """Return the seconds for doing the work once, the mean over `repeats`."""
         self._wait()
         started = time.perf_counter()

@@ -37,11 +37,8 @@ class TimeSplit:
 
     def milliseconds(self, phase: str) -> float:
         """Return milliseconds per step: of a phase, of the wall time for "all", of its part in no phase for "other"."""
-        if phase == "all":
-            return self.wall_seconds / self.steps * 1e3
-        if phase == "other":
-            return (self.wall_seconds - sum(self.phase_seconds.values())) / self.steps * 1e3
-        return self.phase_seconds.get(phase, 0.0) / self.steps * 1e3
+        whole = {"all": self.wall_seconds, "other": self.wall_seconds - sum(self.phase_seconds.values())}
+        return {**self.phase_seconds, **whole}.get(phase, 0.0) / self.steps * 1e3
 
     def ratio(self) -> float:
         """Return the time of a training step over its engine part; a step excludes evaluation and checkpoints."""

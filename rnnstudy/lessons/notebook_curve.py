@@ -99,7 +99,8 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
 
     sigmoid = 1 / (1 + np.exp(-(weight_hh @ h + weight_hx @ x + b)))
     slopes = (sigmoid * (1 - sigmoid)).T
-    entrywise = _entrywise_products(weight_hh, slopes)
+    # The notebook's vectors W_hh^T sigmoid'(a_i), i = 20 down to k, multiplied entry by entry; one row per k.
+    entrywise = np.cumprod((slopes @ weight_hh)[::-1], axis=0)[::-1]
     products, input_products = _jacobian_products(weight_hh, weight_hx, slopes)
 
     factors = np.arange(NUM_STEPS, 0, -1)
@@ -119,14 +120,6 @@ def notebook_curve(case: Literal["below", "above"]) -> NotebookCurve:
         weight_hh=weight_hh,
         weight_hx=weight_hx,
     )
-
-
-def _entrywise_products(
-    weight_hh: Float64[np.ndarray, "hidden hidden"], slopes: Float64[np.ndarray, "time hidden"]
-) -> Float64[np.ndarray, "time hidden"]:
-    """Multiply the notebook's vectors W_hh^T sigmoid'(a_i), i = 20 down to k, entry by entry; one row per k."""
-    vectors = slopes @ weight_hh
-    return np.cumprod(vectors[::-1], axis=0)[::-1]
 
 
 def _jacobian_products(

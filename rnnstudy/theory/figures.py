@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnnstudy.gradients.activation_curves import ActivationCurve, tangent
-from rnnstudy.plotting.style import AXIS, COLORS, DPI, GREY, INK, plain, tidy
+from rnnstudy.plotting.style import COLORS, DPI, GREY, INK, plain, tidy
 
 CURVE, SLOPE, TANGENT = COLORS[0], COLORS[2], COLORS[1]
 SPAN = 8.0
@@ -25,8 +25,8 @@ def single(height: float) -> tuple[Figure, Axes]:
 
 def panels(
     count: int, columns: int, *, height: float, more: float = 0.0, alone: float | None = None, shared: bool = False
-) -> tuple[Figure, list[Axes], list[Axes]]:
-    """Return a page-wide figure, narrower if `count` is 1, with `count` axes, and the spare axes of the last row.
+) -> tuple[Figure, list[Axes]]:
+    """Return a page-wide figure, narrower if `count` is 1, with `count` axes; spare places of the last row are empty.
 
     A row is `height` inches high, `more` inches stand above or below all rows, and a lone axes makes the figure `alone`
     inches high, if given. `shared` gives all axes the same limits.
@@ -36,7 +36,9 @@ def panels(
     size = (11, height * rows + more) if count > 1 else (7.6, alone or height + more)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     axes = list(figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat)
-    return figure, axes[:count], axes[count:]
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, axes[:count]
 
 
 def label(axes: Axes, *, title: str = "", note: str = "", x: str = "", y: str = "", size: float = 11) -> None:
@@ -66,11 +68,6 @@ def share_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     figure.legend(
         [*named.values()], [*named], loc="outside upper center", ncols=min(len(named), 3), frameon=False, fontsize=10
     )
-
-
-def axis_line(axes: Axes, y: float) -> None:
-    """Draw a thin horizontal line, such as the one between growing and shrinking."""
-    axes.axhline(y, color=AXIS, linewidth=1)
 
 
 def finite(values: np.ndarray) -> np.ndarray:

@@ -23,12 +23,7 @@ def check_adjoint_parts(device: torch.device) -> Iterator[Finding]:
         double, single = (solve(problem) for problem in problems)
         for what, against, error, tolerance in (
             ("direct + carried", "total, same bits", max(_sums(double), _sums(single)), 0.0),
-            (
-                "dL/dh_t, direct",
-                "states fixed, same bits",
-                max(map(_direct, problems, (double, single))),
-                0.0,
-            ),
+            ("dL/dh_t, direct", "states fixed, same bits", max(map(_direct, problems, (double, single))), 0.0),
             ("all gradients, float32", "engine in float64", _precision(single, double), SINGLE_TOLERANCE),
         ):
             yield Finding(check=what, against=against, cell=name_of(cell), error=error, tolerance=tolerance)

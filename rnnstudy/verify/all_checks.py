@@ -60,15 +60,14 @@ class CheckedRow:
 def verify_gradients(console: Console, devices: Sequence[torch.device], path: Path | None) -> bool:
     """Run all checks, print table and failures, write JSON if a path is given; return whether nothing failed."""
     started = time.perf_counter()
-    rows: list[CheckedRow] = []
     with Numerics().applied():
-        for device in devices:
-            rows += _rows(console, device)
+        rows = [row for device in devices for row in _rows(console, device)]
     seconds = time.perf_counter() - started
     for device in devices:
         console.print(_table(device, [row for row in rows if row.device == device]))
     failed = [row for row in rows if row.failures]
-    for line in (*_remarks(rows), *_complaints(failed)):
+    notes = dict.fromkeys(f"Note: {each.remark}" for row in rows for each in row.findings if each.remark)
+    for line in (*notes, *_complaints(failed)):
         console.print(line, highlight=False, markup=False)
     checked = sum(each.tolerance is not None for row in rows for each in row.findings)
     if failed:
@@ -80,15 +79,13 @@ def verify_gradients(console: Console, devices: Sequence[torch.device], path: Pa
     return not failed
 
 
-def _rows(console: Console, device: torch.device) -> list[CheckedRow]:
-    rows: list[CheckedRow] = []
+def _rows(console: Console, device: torch.device) -> Iterator[CheckedRow]:
     for group, check in CHECKS.items():
         with console.status(f"{group}, on {device}"):
             by_check: dict[tuple[str, str], list[Finding]] = {}
             for each in check(device):
                 by_check.setdefault((each.check, each.against), []).append(each)
-        rows += [CheckedRow(group=group, device=device, findings=found) for found in by_check.values()]
-    return rows
+        yield from (CheckedRow(group=group, device=device, findings=found) for found in by_check.values())
 
 
 def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
@@ -114,22 +111,9 @@ def _table(device: torch.device, rows: Iterable[CheckedRow]) -> Table:
         error = worst_error(each.error for each in row.findings)
         allowed = "" if first.tolerance is None else f"{first.tolerance:.0e}" if first.tolerance else "0"
         verdict = "FAILED" if row.failures else "note" if first.tolerance is None else "ok"
-        table.add_row(
-            first.check,
-            first.against,
-            str(len(row.findings)),
-            f"{error:.1e}",
-            allowed,
-            verdict,
-            style="bold red" if row.failures else "",
-        )
+        cells = (first.check, first.against, str(len(row.findings)), f"{error:.1e}", allowed, verdict)
+        table.add_row(*cells, style="bold red" if row.failures else "")
     return table
-
-
-def _remarks(rows: Iterable[CheckedRow]) -> Iterator[str]:
-    """Yield the remarks of all findings, each once."""
-    remarks = (each.remark for row in rows for each in row.findings if each.remark)
-    yield from (f"Note: {remark}" for remark in dict.fromkeys(remarks))
 
 
 def _complaints(failed: Iterable[CheckedRow]) -> Iterator[str]:

@@ -67,21 +67,17 @@ def _findings(
     yield finding(
         "dL/dW, dL/dx",
         worst_error(
-            _gradient_error(name, solved.gradients[name], wanted) for name, wanted in expected.gradients.items()
+            # By time and replica for inputs, by replica for everything else.
+            relative_error(solved.gradients[name], wanted, keep=2 if name == "inputs" else 1)
+            for name, wanted in expected.gradients.items()
         ),
     )
-
-
-def _gradient_error(name: str, actual: Tensor, expected: Tensor) -> float:
-    """Return the relative error by time and replica for inputs, by replica for everything else."""
-    return relative_error(actual, expected, keep=2 if name == "inputs" else 1)
 
 
 def _unrolled(problem: Problem, *, at_end: bool = False) -> _Unrolled:
     """Unroll torch.nn's cell over a problem, one replica after the other."""
     sizes = (problem.inputs.shape[-1], problem.state[0].shape[-1])
-    replicas = range(problem.inputs.shape[1])
-    modules = [torch_cell(problem.cell, *sizes) for _ in replicas]
+    modules = [torch_cell(problem.cell, *sizes) for _ in range(problem.inputs.shape[1])]
     seen = [_states(module, problem, replica) for replica, module in enumerate(modules)]
     states = _stacked(seen)
     loss = problem.loss_at_end(states[0][-1]) if at_end else problem.loss(states)

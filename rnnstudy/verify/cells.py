@@ -30,10 +30,9 @@ def _descendants(kind: type[Recurrence]) -> set[type[Recurrence]]:
 
 def _variants(kind: type[Recurrence]) -> list[Recurrence]:
     hints = get_type_hints(kind)
-    settings: list[Field[Any]] = list(fields(kind))  # pyright: ignore[reportArgumentType]
-    values = [_choices(each, hints[each.name]) for each in settings]
-    names = [each.name for each in settings]
-    return [kind(**dict(zip(names, row, strict=True))) for row in itertools.product(*values)]
+    found = fields(kind)  # pyright: ignore[reportArgumentType]
+    choices = {each.name: _choices(each, hints[each.name]) for each in found}
+    return [kind(**dict(zip(choices, row, strict=True))) for row in itertools.product(*choices.values())]
 
 
 def _choices(setting: Field[Any], hint: object) -> list[Any]:
@@ -49,13 +48,10 @@ def name_of(cell: Recurrence) -> str:
     """Return the cell's name in tables, such as "rnn tanh layer_norm"."""
     parts = [type(cell).__name__.removesuffix("Recurrence").lower()]
     for name, value in vars(cell).items():
-        match value:
-            case bool():
-                parts += [name] if value else []
-            case str():
-                parts.append(value)
-            case _:
-                parts.append(f"{name}={value}")
+        if isinstance(value, bool):
+            parts += [name] * value
+        else:
+            parts.append(value if isinstance(value, str) else f"{name}={value}")
     return " ".join(parts)
 
 

@@ -33,86 +33,63 @@ FACTORS = (0.5, 0.9, 1.0, -1.1)
 
 def check_closed_forms(device: torch.device) -> Iterator[Finding]:
     """Compare the engine with closed forms."""
-    found = {
-        ("dL/dh_t, 1 linear unit", "alpha^(T-t)", "rnn identity"): worst_error(
-            _one_linear_unit(device, a) for a in FACTORS
-        ),
-        ("dL/dh_t, linear net", "W^(T-t)", "rnn identity"): worst_error(
-            _linear_network(device, w) for w in _matrices()
-        ),
-        ("dL/dh_t, 1 tanh unit", "product of (1-h^2) w", "rnn tanh"): worst_error(
-            _one_tanh_unit(device, w) for w in (0.5, -1.2, 2.5)
-        ),
-        ("dL/dc_t, h_detach p=1", "product of forget gates", "lstm"): _forget_gates(device),
-    }
-    for (what, against, cell), error in found.items():
-        yield Finding(check=what, against=against, cell=cell, error=error, tolerance=TOLERANCE)
+    # A published matrix, and a random one of spectral norm about 1.
+    matrices = (lesson_matrix(), np.random.default_rng(0).standard_normal((5, 5)) / math.sqrt(20))
+    for what, against, cell, errors in (
+        ("dL/dh_t, 1 linear unit", "alpha^(T-t)", "rnn identity", [_linear_unit(device, a) for a in FACTORS]),
+        ("dL/dh_t, linear net", "W^(T-t)", "rnn identity", [_linear_network(device, w) for w in matrices]),
+        ("dL/dh_t, 1 tanh unit", "product of (1-h^2) w", "rnn tanh", [_tanh_unit(device, w) for w in (0.5, -1.2, 2.5)]),
+        ("dL/dc_t, h_detach p=1", "product of forget gates", "lstm", [_forget_gates(device)]),
+    ):
+        yield Finding(check=what, against=against, cell=cell, error=worst_error(errors), tolerance=TOLERANCE)
 
 
-def _matrices() -> list[Float64[np.ndarray, "hidden hidden"]]:
-    """Return a published matrix, and a random one of spectral norm about 1."""
-    return [lesson_matrix(), np.random.default_rng(0).standard_normal((5, 5)) / math.sqrt(20)]
-
-
-def _gradients(
+def _error(
     nonlinearity: Nonlinearity,
     device: torch.device,
     *,
     matrix: Float64[np.ndarray, "hidden hidden"],
-    inputs: Float64[np.ndarray, "time hidden"],
     last: Float64[np.ndarray, " hidden"],
-) -> Float64[np.ndarray, "time hidden"]:
-    """Return the engine's dL/dh_t for h_t = f(x_t + W h_{t-1}) from zero, with L = last h_T."""
+    expected: list[Float64[np.ndarray, " hidden"]] | list[list[float]],
+) -> float:
+    """Return the error, by time step, of the engine's dL/dh_t for h_t = f(x_t + W h_{t-1}), h_0 = 0, L = last h_T."""
 
     def on_device(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(device)
 
     size = len(matrix)
-    weights = {
-        "weight_ih": on_device(np.eye(size))[None],
-        "weight_hh": on_device(matrix)[None],
-        "bias_ih": on_device(np.zeros((1, size))),
-        "bias_hh": on_device(np.zeros((1, size))),
-    }
-    sequence = on_device(inputs)[:, None, None]
+    weights = {"weight_ih": on_device(np.eye(size))[None], "weight_hh": on_device(matrix)[None]}
+    weights |= dict.fromkeys(("bias_ih", "bias_hh"), on_device(np.zeros((1, size))))
+    sequence = on_device(_inputs(size))[:, None, None]
     recorder = AdjointRecorder()
     start = (torch.zeros_like(sequence[0]).requires_grad_(),)
     (states,) = RNNRecurrence(nonlinearity=nonlinearity).unroll(sequence, start, weights, recorder=recorder)
     (on_device(last) * states[-1, 0, 0]).sum().backward()
-    return recorder.adjoints["h"].total[:, 0, 0].cpu().numpy()
-
-
-def _error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Return the error relative to the largest entry of each time step."""
-    return relative_error(torch.from_numpy(actual), torch.from_numpy(expected), keep=1)
+    return relative_error(recorder.adjoints["h"].total[:, 0, 0], torch.from_numpy(np.array(expected)), keep=1)
 
 
 def _inputs(size: int) -> Float64[np.ndarray, "time hidden"]:
     return np.random.default_rng(1).standard_normal((STEPS, size)) / 2
 
 
-def _one_linear_unit(device: torch.device, alpha: float) -> float:
-    found = _gradients("identity", device, matrix=np.array([[alpha]]), inputs=_inputs(1), last=np.array([3.0]))
+def _linear_unit(device: torch.device, alpha: float) -> float:
     expected = [[3.0 * alpha ** (STEPS - 1 - t)] for t in range(STEPS)]
-    return _error(found, np.array(expected))
+    return _error("identity", device, matrix=np.array([[alpha]]), last=np.array([3.0]), expected=expected)
 
 
 def _linear_network(device: torch.device, matrix: Float64[np.ndarray, "hidden hidden"]) -> float:
     last = np.linspace(1.0, 2.0, len(matrix))
-    found = _gradients("identity", device, matrix=matrix, inputs=_inputs(len(matrix)), last=last)
     expected = [last @ np.linalg.matrix_power(matrix, STEPS - 1 - t) for t in range(STEPS)]
-    return _error(found, np.array(expected))
+    return _error("identity", device, matrix=matrix, last=last, expected=expected)
 
 
-def _one_tanh_unit(device: torch.device, weight: float) -> float:
-    inputs = _inputs(1)
-    found = _gradients("tanh", device, matrix=np.array([[weight]]), inputs=inputs, last=np.array([3.0]))
+def _tanh_unit(device: torch.device, weight: float) -> float:
     h, factors = 0.0, []
-    for x in inputs[:, 0]:
+    for x in _inputs(1)[:, 0]:
         h = math.tanh(weight * h + x)
         factors.append((1 - h * h) * weight)
     expected = [[3.0 * math.prod(factors[t + 1 :])] for t in range(STEPS)]
-    return _error(found, np.array(expected))
+    return _error("tanh", device, matrix=np.array([[weight]]), last=np.array([3.0]), expected=expected)
 
 
 def _forget_gates(device: torch.device) -> float:

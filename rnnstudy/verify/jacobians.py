@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from rnnstudy.gradients.jacobians import contributions, input_jacobians, step_jacobians
 from rnnstudy.gradients.lyapunov import lyapunov
 from rnnstudy.gradients.replay import replay
 from rnnstudy.gradients.trajectories import Trajectory, trace
-from rnnstudy.recurrence.base import States
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.tasks.adding import Adding
 from rnnstudy.verify.cells import all_cells, name_of
@@ -65,7 +64,8 @@ def _slopes(path: Trajectory, eps: float, *, of_inputs: bool) -> Tensor:
     centre = path.inputs if of_inputs else torch.cat(path.before, dim=-1)
 
     def after(moved: Tensor) -> Tensor:
-        inputs, before = (moved, path.before) if of_inputs else (path.inputs, _states(path, moved))
+        inputs = moved if of_inputs else path.inputs
+        before = path.before if of_inputs else tuple(moved.chunk(len(path.cell.states), dim=-1))
         return torch.cat(path.cell.step(inputs, before, path.weights), dim=-1)
 
     columns = []
@@ -74,10 +74,6 @@ def _slopes(path: Trajectory, eps: float, *, of_inputs: bool) -> Tensor:
         move[..., number] = eps
         columns.append((after(centre + move) - after(centre - move)) / (2 * eps))
     return torch.stack(columns, dim=-1)
-
-
-def _states(path: Trajectory, joined: Tensor) -> States:
-    return tuple(joined.chunk(len(path.cell.states), dim=-1))
 
 
 def _undriven(
@@ -89,12 +85,8 @@ def _undriven(
     def full(value: float, *shape: int) -> Tensor:
         return torch.full(shape, value, dtype=torch.float64, device=device)
 
-    weights = {
-        "weight_ih": full(0, 1, size, 1),
-        "weight_hh": torch.from_numpy(matrix).to(device)[None],
-        "bias_ih": full(bias, 1, size),
-        "bias_hh": full(0, 1, size),
-    }
+    weights = {"weight_ih": full(0, 1, size, 1), "weight_hh": torch.from_numpy(matrix).to(device)[None]}
+    weights |= {"bias_ih": full(bias, 1, size), "bias_hh": full(0, 1, size)}
     return trace(cell, weights, full(0, steps, 1, 1, 1), (full(0, 1, 1, size),))
 
 
@@ -112,21 +104,17 @@ def _exponents(device: torch.device) -> float:
     return relative_error(found.forward[0, 0], expected, keep=1)
 
 
-def _power_error(log10: Tensor, expected: Tensor) -> float:
-    """Return the largest relative error of numbers that are given as log10."""
-    return float(torch.expm1((log10.cpu() - expected.cpu()).abs() * math.log(10)).max())
-
-
-def _lags(steps: int) -> Float[Tensor, "time 1 1"]:
-    """Return log10 of ALPHA^(T-t)."""
-    return (torch.arange(steps, dtype=torch.float64).flip(0) * math.log10(ALPHA))[:, None, None]
+def _power_error(log10: Tensor, last: Tensor | float = 0.0) -> float:
+    """Return the largest relative error of numbers, given as log10, that should be 10^last ALPHA^(T-t)."""
+    expected = (torch.arange(LAG + 1, dtype=torch.float64).flip(0) * math.log10(ALPHA))[:, None, None] + last
+    return float(torch.expm1((log10.cpu() - expected).abs() * math.log(10)).max())
 
 
 def _powers(device: torch.device) -> float:
     """Return the error for ALPHA times an orthogonal matrix, which shrinks every direction by ALPHA."""
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
     found = contributions(_undriven(LINEAR, ALPHA * turn, bias=0.0, steps=LAG + 1, device=device))
-    return worst_error(_power_error(each, _lags(LAG + 1)) for each in (found.log10_norm, found.log10_gain))
+    return worst_error(_power_error(each) for each in (found.log10_norm, found.log10_gain))
 
 
 def _replayed(device: torch.device) -> float:
@@ -147,4 +135,4 @@ def _replayed(device: torch.device) -> float:
     readout = network.readout_weight.detach()
     error = readout * h + network.readout_bias.detach()[:, None] - batch.targets[0]
     last = (2 * error * readout).abs().squeeze(-1).log10()
-    return _power_error(found["h"], _lags(LAG + 1) + last.cpu())
+    return _power_error(found["h"], last.cpu())

@@ -38,8 +38,9 @@ def _errors(network: Network, batch: Batch) -> Iterator[float]:
     parameters = dict(network.named_parameters())
     gradients = torch.autograd.grad(_loss(network, batch).sum(), list(parameters.values()))
     for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
-        v = torch.randn(parameter.shape, generator=make_generator(0, f"verify {name}"), dtype=torch.float64)
-        v = v.to(parameter)
+        v = torch.randn(parameter.shape, generator=make_generator(0, f"verify {name}"), dtype=torch.float64).to(
+            parameter
+        )
         slope = (gradient * v).flatten(1).sum(1)
         yield min(relative_error(slope, _slope(network, batch, parameter, eps * v) / eps, keep=0) for eps in NUDGES)
 

@@ -1,6 +1,5 @@
 """Random sequences, weights and losses for any cell, and the engine's results on them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,16 +89,12 @@ def make_problem(
         return values.to(device, dtype)
 
     shapes = cell.shapes(sizes.input, sizes.hidden)
-    weights = {name: moved(_sized(name, normal(sizes.replica, *shape))) for name, shape in shapes.items()}
-    state = tuple(moved(normal(sizes.replica, sizes.batch, sizes.hidden) / 2) for _ in cell.states)
-    inputs = moved(normal(sizes.time, sizes.replica, sizes.batch, sizes.input))
-    everywhere = (sizes.time, sizes.replica, sizes.batch, sizes.hidden)
     problem = Problem(
         cell=cell,
-        inputs=inputs,
-        state=state,
-        weights=weights,
-        coefficients=tuple(moved(normal(*everywhere)) for _ in cell.states),
+        weights={name: moved(_sized(name, normal(sizes.replica, *shape))) for name, shape in shapes.items()},
+        state=tuple(moved(normal(sizes.replica, sizes.batch, sizes.hidden) / 2) for _ in cell.states),
+        inputs=moved(normal(sizes.time, sizes.replica, sizes.batch, sizes.input)),
+        coefficients=tuple(moved(normal(sizes.time, sizes.replica, sizes.batch, sizes.hidden)) for _ in cell.states),
     )
     for leaf in problem.leaves.values():
         leaf.requires_grad_()
@@ -131,8 +126,7 @@ class Solved:
 def solve(problem: Problem, *, at_end: bool = False, edit: AdjointEdit | None = None) -> Solved:
     """Run the engine both ways on `loss`, or `loss_at_end` as a network reads it; `edit` changes carried adjoints."""
     recorder = AdjointRecorder()
-    last = len(problem.inputs) - 1
-    options = ScanOptions(read_steps=[last] if at_end else (), recorder=recorder, edit=edit)
+    options = ScanOptions(read_steps=[len(problem.inputs) - 1] if at_end else (), recorder=recorder, edit=edit)
     states, read = problem.cell.scan(problem.inputs, problem.state, problem.weights, options)
     loss = problem.loss_at_end(read[0]) if at_end else problem.loss(states)
     leaves = problem.leaves
@@ -166,5 +160,5 @@ def make_network(model: Model, task: Task, device: torch.device, replicas: int =
 
 def make_batch(task: Task, device: torch.device, *, batch_size: int = 4, replicas: int = 2) -> Batch:
     """Draw sequences of a task."""
-    generators: Sequence[torch.Generator] = replica_generators(0, replicas, "verify batch")
+    generators = replica_generators(0, replicas, "verify batch")
     return stack([task.sample(batch_size, generator) for generator in generators]).to(device)

@@ -19,6 +19,7 @@ from torch.func import functional_call
 from rnnstudy.gradients.weight_terms import weight_gradients, weight_terms
 from rnnstudy.models.base import Network
 from rnnstudy.tasks.base import Batch
+from rnnstudy.theory.measures.terms import backward_gradients
 from rnnstudy.verify.cells import all_cells, name_of
 from rnnstudy.verify.finding import Finding, relative_error, worst_error
 from rnnstudy.verify.problems import SMALL, TASK, AnyCell, make_batch, make_network
@@ -32,12 +33,11 @@ def check_sums_over_time(device: torch.device) -> Iterator[Finding]:
     batch = make_batch(TASK, device)
     for cell in all_cells():
         network = make_network(AnyCell(cell=cell, hidden_size=SMALL.hidden, num_layers=2), TASK, device)
-        found = {
-            "sum of all dE_s/dW(t)": _sums(network, batch),
-            "dE/dW in one pass": weight_gradients(network, TASK, batch),
-        }
-        expected = _trained_on(network, batch)
-        for what, layers in found.items():
+        expected = backward_gradients(network, TASK, batch)
+        for what, layers in (
+            ("sum of all dE_s/dW(t)", _sums(network, batch)),
+            ("dE/dW in one pass", weight_gradients(network, TASK, batch)),
+        ):
             pairs = [
                 (each[name], wanted[name]) for each, wanted in zip(layers, expected, strict=True) for name in wanted
             ]
@@ -54,20 +54,7 @@ def check_sums_over_time(device: torch.device) -> Iterator[Finding]:
         )
 
 
-Gradients = dict[str, Float[Tensor, "replica ..."]]
-"""Gradients by weight name."""
-
-
-def _trained_on(network: Network, batch: Batch) -> list[Gradients]:
-    """Return the gradient of the weights of each layer by a backward pass of the loss."""
-    loss = TASK.loss(network(batch.inputs, batch.loss_steps).outputs, batch)
-    weights = [layer.weights() for layer in network.recurrent_layers]
-    flat = torch.autograd.grad(loss.sum(), [weight for each in weights for weight in each.values()])
-    gradients = iter(flat)
-    return [{name: next(gradients) for name in each} for each in weights]
-
-
-def _sums(network: Network, batch: Batch) -> list[Gradients]:
+def _sums(network: Network, batch: Batch) -> list[dict[str, Float[Tensor, "replica ..."]]]:
     """Return the sum of all terms of each layer."""
     sums = [
         {name: torch.zeros_like(weight) for name, weight in layer.weights().items()}
@@ -87,14 +74,9 @@ def _one_by_one(network: Network, batch: Batch) -> Iterator[float]:
     weights = {name: weight.detach() for name, weight in layer.weights().items()}
     inputs = plain.embed(data.inputs)
     module = torch_cell(layer.recurrence, inputs.shape[-1], SMALL.hidden)
+    replicas = [{name: weight[replica] for name, weight in weights.items()} for replica in range(plain.replicas)]
     # One copy for every time step and replica.
-    copies = [
-        [
-            {name: weight[replica].clone().requires_grad_() for name, weight in weights.items()}
-            for replica in range(plain.replicas)
-        ]
-        for _ in inputs
-    ]
+    copies = [[{name: each.clone().requires_grad_() for name, each in own.items()} for own in replicas] for _ in inputs]
     hidden = []
     for replica in range(plain.replicas):
         steps = [partial(_with_weights, module, row[replica]) for row in copies]

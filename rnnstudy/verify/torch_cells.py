@@ -17,14 +17,12 @@ def torch_cell(cell: Recurrence, input_size: int, hidden_size: int) -> nn.RNNCel
     """Return torch.nn's cell for one time step, in float64, with new weights; AssertionError if not listed here."""
     match cell:
         case RNNRecurrence():
-            module = nn.RNNCell(input_size, hidden_size, nonlinearity=cell.nonlinearity, dtype=torch.float64)
+            return nn.RNNCell(input_size, hidden_size, nonlinearity=cell.nonlinearity, dtype=torch.float64)
         case GRURecurrence():
-            module = nn.GRUCell(input_size, hidden_size, dtype=torch.float64)
+            return nn.GRUCell(input_size, hidden_size, dtype=torch.float64)
         case LSTMRecurrence():
-            module = nn.LSTMCell(input_size, hidden_size, dtype=torch.float64)
-        case _:
-            raise AssertionError(f"say here which cell of torch.nn {cell} is")
-    return module
+            return nn.LSTMCell(input_size, hidden_size, dtype=torch.float64)
+    raise AssertionError(f"say here which cell of torch.nn {cell} is")
 
 
 def unroll_steps(

@@ -39,24 +39,17 @@ def check_worked_examples(device: torch.device) -> Iterator[Finding]:
     network = WorkedNetwork(U=lesson.U, V=READOUT * lesson.V, W=lesson.W)
     plain = _differentiated(network)
     truncated = network.gradients(INPUTS, TARGETS, TRUNCATE)
-    gradients = network.gradients(INPUTS, TARGETS)
-    published = notebook_curve("below").published
+    every, near = (_terms(network, plain, reach) for reach in (None, TRUNCATE))
     cell = "worked network"
     for what, against, name, error, tolerance in (
-        ("dE_t/da_k, dE_t/dW(k)", "autograd, W copied", cell, _terms(network, plain, None), TOLERANCE),
-        (
-            f"the same, {TRUNCATE} steps back",
-            "autograd, others zero",
-            cell,
-            _terms(network, plain, TRUNCATE),
-            TOLERANCE,
-        ),
-        ("dE/dU, dE/dV, dE/dW", "autograd", cell, _gap(gradients, plain.total()), TOLERANCE),
+        ("dE_t/da_k, dE_t/dW(k)", "autograd, W copied", cell, every, TOLERANCE),
+        (f"the same, {TRUNCATE} steps back", "autograd, others zero", cell, near, TOLERANCE),
+        ("dE/dU, dE/dV, dE/dW", "autograd", cell, _gap(network.gradients(INPUTS, TARGETS), plain.total()), TOLERANCE),
         ("the same, truncated", "autograd, some terms", cell, _gap(truncated, plain.total(TRUNCATE)), TOLERANCE),
         ("clipped at ±5", "torch clip_grad_value_", cell, _clipped(truncated), TOLERANCE),
         ("dE/dU, dE/dW of engine", "NumPy, by hand", "rnn tanh", _engine(network, device), TOLERANCE),
         ("[[.5,.01],[.3,.5]]^3", "published figures", "lesson", _lesson(), TOLERANCE),
-        ("a notebook's curve", "published, 7 digits", "notebook", _ends(published), SEVEN_DIGITS),
+        ("a notebook's curve", "published, 7 digits", "notebook", _ends(), SEVEN_DIGITS),
     ):
         yield Finding(check=what, against=against, cell=name, error=error, tolerance=tolerance)
 
@@ -102,14 +95,9 @@ def _differentiated(network: WorkedNetwork) -> _Differentiated:
 def _terms(network: WorkedNetwork, plain: _Differentiated, truncate: int | None) -> float:
     """Return the largest error of all delta[t, k] and terms of dE/dW, each relative to its own largest entry."""
     reached = plain.reached(truncate)
-    deltas = torch.from_numpy(network.deltas(INPUTS, TARGETS, truncate))
-    terms = torch.from_numpy(network.terms(INPUTS, TARGETS, truncate))
-    return worst_error(
-        [
-            relative_error(deltas, plain.by_a * reached[..., None], keep=2),
-            relative_error(terms, plain.by_w * reached[..., None, None], keep=2),
-        ]
-    )
+    deltas, terms = (torch.from_numpy(each(INPUTS, TARGETS, truncate)) for each in (network.deltas, network.terms))
+    of_deltas = relative_error(deltas, plain.by_a * reached[..., None], keep=2)
+    return worst_error([of_deltas, relative_error(terms, plain.by_w * reached[..., None, None], keep=2)])
 
 
 def _gap(actual: Gradients, expected: Gradients) -> float:
@@ -151,7 +139,7 @@ def _lesson() -> float:
     return relative_error(torch.from_numpy(found), torch.tensor(LESSON_CUBED, dtype=torch.float64), keep=2)
 
 
-def _ends(published: np.ndarray) -> float:
+def _ends() -> float:
     """Return the error of the first and the last value of the notebook's curve."""
-    found = torch.from_numpy(published[[0, -1]])
+    found = torch.from_numpy(notebook_curve("below").published[[0, -1]])
     return relative_error(found, torch.tensor(PUBLISHED_CURVE, dtype=torch.float64), keep=1)

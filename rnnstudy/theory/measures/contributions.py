@@ -1,6 +1,6 @@
 """Remainders of early states and inputs along a subject's layers, and the measured gradient to compare with them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,24 +100,20 @@ class LossGradient:
     at_end: bool
 
 
-def gradients_of(example: Example, measured: Iterable[Contribution]) -> list[LossGradient]:
+def gradients_of(example: Example, measured: Sequence[Contribution]) -> Iterator[LossGradient]:
     """Measure the gradient of each layer of at most MOST_NUMBERS state numbers; reuse norms of paths in `measured`."""
     batch = example.batch
     paths = [path.replica(example.replica) for path in network_trajectories(example.network, batch.inputs)]
-    logs = replay(example.network, example.task, batch)
-    known = [each for each in measured if each.state == "h"]
     asked_at_end = batch.loss_steps.tolist() == [len(batch.inputs) - 1]
-    found = []
-    for index, (path, log) in enumerate(zip(paths, logs, strict=True)):
+    for index, (path, log) in enumerate(zip(paths, replay(example.network, example.task, batch), strict=True)):
         if path.state_size > MOST_NUMBERS:
             continue
-        same = [each.norm for each in known if _same(each.path, path)]
+        same = [each.norm for each in measured if each.state == "h" and _same(each.path, path)]
         norm = same[0] if same else contributions(path).log10_norm[:, 0].numpy()
         gradient = log["h"][:, example.replica].numpy()
         name = example.name if len(paths) == 1 else f"{example.name}, layer {index}"
         at_end = asked_at_end and index == len(paths) - 1
-        found.append(LossGradient(name=name, norm=norm, gradient=gradient - _last_finite(gradient), at_end=at_end))
-    return found
+        yield LossGradient(name=name, norm=norm, gradient=gradient - _last_finite(gradient), at_end=at_end)
 
 
 def _same(one: Trajectory, other: Trajectory) -> bool:
@@ -168,8 +164,10 @@ def at_start(values: Float64[np.ndarray, "time batch"]) -> str:
     return power(float(middle(values)[0]))
 
 
-def power(log10: float) -> str:
-    """Format a number, given as log10, for a table."""
+def power(log10: float | None) -> str:
+    """Format a number, given as log10, for a table; a dash for None."""
+    if log10 is None:
+        return "–"
     if np.isnan(log10):
         return "not finite"
     if np.isinf(log10):

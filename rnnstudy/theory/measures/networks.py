@@ -1,5 +1,6 @@
 """Networks that the theory is compared with: random ones, or the network of a run."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,19 +131,18 @@ def random_subject(
     return Subject(
         title=f"{kind}: {hidden_size} units, {seq_len} time steps, seed {seed}{scaled}",
         layers=tuple(layers),
-        examples=_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radius, matrix),
-        at_end=_random_examples(CoconutWater(target="answer"), hidden_size, seed, radius, matrix),
+        examples=tuple(_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radius, matrix)),
+        at_end=tuple(_random_examples(CoconutWater(target="answer"), hidden_size, seed, radius, matrix)),
         drive="task",
     )
 
 
 def _random_examples(
     task: Task, hidden_size: int, seed: int, radius: float | None, matrix: Tensor | None
-) -> tuple[Example, ...]:
+) -> Iterator[Example]:
     """Build untrained networks that read a task's sequences, with the given radius or W_hh."""
     batch = draw(task, SEQUENCES, replica_generators(seed, 1, "theory"), torch.device("cpu"))
     models = {"rnn": RNN, "gru": GRU, "lstm": LSTM} if matrix is None else {"rnn": RNN}
-    examples = []
     for name, model in models.items():
         network = model(hidden_size=hidden_size).build(interface_of(task), replica_generators(seed, 1, "init"))
         (layer,) = network.recurrent_layers
@@ -151,8 +151,7 @@ def _random_examples(
                 layer.get_parameter("weight_hh").copy_(matrix)
             elif radius is not None:
                 layer.get_parameter("weight_hh").copy_(with_radius(layer.weights()["weight_hh"], radius))
-        examples.append(Example(name=name, network=network, replica=0, task=task, batch=batch))
-    return tuple(examples)
+        yield Example(name=name, network=network, replica=0, task=task, batch=batch)
 
 
 def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
@@ -174,13 +173,10 @@ def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Dri
     generators = replica_generators(loaded.plan.run.seed, network.replicas, "theory")
     batch = draw(task, SEQUENCES, generators, torch.device("cpu"))
     paths = network_trajectories(network, batch.inputs, drive=drive)
+    names = [loaded.model] if len(paths) == 1 else [f"layer {index}" for index in range(len(paths))]
     layers = tuple(
-        Layer(
-            name=loaded.model if len(paths) == 1 else f"layer {index}",
-            trajectory=path.replica(replica),
-            gamma=gamma_of(path.cell),
-        )
-        for index, path in enumerate(paths)
+        Layer(name=name, trajectory=path.replica(replica), gamma=gamma_of(path.cell))
+        for name, path in zip(names, paths, strict=True)
     )
     example = Example(name=loaded.model, network=network, replica=replica, task=task, batch=batch)
     driven = f"{len(batch.inputs)} time steps {'of its task' if drive == 'task' else 'by itself'}"

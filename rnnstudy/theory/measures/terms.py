@@ -62,11 +62,9 @@ def split(example: Example) -> list[Split]:
     batch = example.batch.replica(slice(example.replica, example.replica + 1))
     batch = _counting(batch, sum(weight.numel() for layer in network.recurrent_layers for weight in layer.parameters()))
     gradients = backward_gradients(network, example.task, batch)
-    several = len(gradients) > 1
-    sums = [
-        _Sum(f"{example.name}, layer {index}" if several else example.name, gradient, batch)
-        for index, gradient in enumerate(gradients)
-    ]
+    layers = [f"{example.name}, layer {index}" for index in range(len(gradients))]
+    names = layers if len(gradients) > 1 else [example.name]
+    sums = [_Sum(name, gradient, batch) for name, gradient in zip(names, gradients, strict=True)]
     for terms in weight_terms(network, example.task, batch):
         sums[terms.layer].add(terms.loss_step, terms.first, terms.gradients)
     return [each.split() for each in sums]
@@ -100,16 +98,9 @@ def small_examples() -> list[Example]:
     """Build every model, default but for 6 units and one layer, on a short copy task; with layer norm too if it can."""
     task = CopyMemory(delay=4, num_symbols=2, alphabet_size=3)
     batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
-    return [
-        Example(
-            name=name,
-            network=model.build(interface_of(task), replica_generators(0, 1, "init")),
-            replica=0,
-            task=task,
-            batch=batch,
-        )
-        for name, model in _models().items()
-    ]
+    interface, models = interface_of(task), _models().items()
+    networks = {name: model.build(interface, replica_generators(0, 1, "init")) for name, model in models}
+    return [Example(name=name, network=each, replica=0, task=task, batch=batch) for name, each in networks.items()]
 
 
 def _models() -> dict[str, Model]:
@@ -175,9 +166,7 @@ def worst(errors: Iterable[float]) -> float:
 
 def _error(actual: Tensor, expected: Tensor) -> float:
     difference, size = float(torch.linalg.vector_norm(actual - expected)), float(torch.linalg.vector_norm(expected))
-    if difference == size == 0:
-        return 0.0
-    return difference / size if size else math.inf
+    return difference / size if size else math.inf if difference else 0.0
 
 
 def _counting(batch: Batch, numbers: int) -> Batch:

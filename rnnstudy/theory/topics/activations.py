@@ -1,5 +1,7 @@
 """Activations: the largest slope of each, and its tangent at a point."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,12 +23,18 @@ def explain_activations(subject: Subject, x: float) -> Topic:
     """Return every activation, the subject's marked, with its derivative, bound gamma = max |f'|, and tangent at x."""
     users = activations_of(subject)
     found = {name: numeric_bound(curve) for name, curve in ACTIVATION_CURVES.items()}
+    worst = max(abs(found[name] / curve.bound - 1) for name, curve in ACTIVATION_CURVES.items())
     large = [*ALWAYS, *(name for name in users if name in ACTIVATION_CURVES and name not in ALWAYS)]
     slopes = ", ".join(f"{name} {float(ACTIVATION_CURVES[name].slope(x)):.3g}" for name in large)
     bounds = ", ".join(f"{name} {curve.bound:.3g}" for name, curve in ACTIVATION_CURVES.items())
     return Topic(
         title="Activations: how steep they can get",
-        text=(*_basics(x), _agreement(found), *_usage(subject, users)),
+        text=(
+            *_basics(x),
+            f"A search for the largest |f'| that does not know the closed form finds the same γ for all {len(found)} "
+            f"activations, with a relative difference of {worst:.1g} at most.",
+            *_usage(subject, users),
+        ),
         tables=(_table(users, found, x),),
         pictures=(
             Picture(
@@ -74,29 +82,19 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %" if share >= 1e-6 else "less than 0.0001 %"
 
 
-def _agreement(found: dict[str, float]) -> str:
-    worst = max(abs(found[name] / curve.bound - 1) for name, curve in ACTIVATION_CURVES.items())
-    return (
-        f"A search for the largest |f'| that does not know the closed form finds the same γ for all {len(found)} "
-        f"activations, with a relative difference of {worst:.1g} at most."
-    )
-
-
-def _usage(subject: Subject, users: dict[str, list[str]]) -> list[str]:
-    said = []
+def _usage(subject: Subject, users: dict[str, list[str]]) -> Iterator[str]:
     if users:
         # Names such as "rnn, tanh" have commas of their own.
         used = "; ".join(f"{name}: {' / '.join(layers)}" for name, layers in users.items())
-        said.append(f"What is used here, as activation or as a gate: {used}.")
+        yield f"What is used here, as activation or as a gate: {used}."
     active = {name for layers in users.values() for name in layers}
     if linear := " / ".join(layer.name for layer in subject.layers if layer.name not in active):
-        said.append(f"No activation acts on the state of {linear}: it goes from step to step linearly.")
+        yield f"No activation acts on the state of {linear}: it goes from step to step linearly."
     if "modrelu" in users:
-        said.append(
+        yield (
             "modReLU is not in the table: it has a learnt threshold for each unit. Where it puts out 0 its slope is 0, "
             "elsewhere 1, so γ = 1."
         )
-    return said
 
 
 def _table(users: dict[str, list[str]], found: dict[str, float], point: float) -> Table:
@@ -130,14 +128,13 @@ def _large(names: list[str], point: float) -> Figure:
 def _overview(users: dict[str, list[str]]) -> Figure:
     curves = list(ACTIVATION_CURVES.values())
     # One more place, for the legend.
-    figure, axes, spare = panels(len(curves) + 1, _COLUMNS, height=2.3, shared=True)
+    figure, axes = panels(len(curves) + 1, _COLUMNS, height=2.3, shared=True)
     for each, curve in zip(axes, curves, strict=False):
         _small(each, curve, used=curve.name in users)
     for each in axes[len(curves) - _COLUMNS : len(curves)]:
         label(each, x="x", size=10)
         each.tick_params(labelbottom=True)
-    for each in (axes[-1], *spare):
-        each.set_axis_off()
+    axes[-1].set_axis_off()
     axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize=11)
     return figure
 
@@ -147,6 +144,5 @@ def _small(axes: Axes, curve: ActivationCurve, *, used: bool) -> None:
     axes.axhline(curve.bound, color=GREY, linewidth=1.6, linestyle=DOTTED, label="bound γ")
     axes.plot(x, curve.value(x), color=CURVE, linewidth=2.0, linestyle=(0, (5, 2)), label="f(x)")
     axes.plot(x, curve.slope(x), color=SLOPE, linewidth=2.4, label="slope f'(x)")
-    axes.set_xlim(-5, 5)
-    axes.set_ylim(-1.25, 1.6)
+    axes.set(xlim=(-5, 5), ylim=(-1.25, 1.6))
     label(axes, title=f"{curve.name} (used here)" if used else curve.name)

@@ -83,7 +83,8 @@ def explain_conditions(subject: Subject) -> Topic:
     bounded = {
         layer.name: found[layer.name][0].conditions(layer.gamma) for layer in subject.layers if layer.gamma is not None
     }
-    norms, radius = _norms(NON_NORMAL, POWERS), _radius(NON_NORMAL)
+    norms = np.linalg.norm(matrix_powers(np.array(NON_NORMAL), POWERS), 2, axis=(1, 2))
+    radius = _radius(NON_NORMAL)
     powers = Picture(
         name="non_normal_powers",
         alt=f"Norm of the powers of a matrix with spectral radius {radius:g}: it grows to {norms.max():.3g} at n = "
@@ -92,26 +93,25 @@ def explain_conditions(subject: Subject) -> Topic:
     )
     return Topic(
         title="Two conditions: singular values and eigenvalues",
-        text=(*_theory(), *_counterexamples(norms, radius), *_here(bounded), *_others(subject, found)),
+        text=(
+            "In h_t = f(W_hh h_{t-1} + ...) a small change of h_k reaches h_t through the product of the Jacobians "
+            "∂h_i/∂h_{i-1} = diag(f'(a_i)) W_hh, i = k+1..t. Two numbers of W_hh are asked what that product does: the "
+            "spectral norm σ, its largest singular value, and the spectral radius ρ, its largest |eigenvalue|; ρ is "
+            "never above σ. The departure from normality tells how far they can be apart: 0 means ρ = σ, 1 that no "
+            "eigenvalue but 0 is left.",
+            "The singular value proves something. ‖∂h_t/∂h_k‖ ≤ (γσ)^(t-k) for all inputs and at every lag. So γσ < 1 "
+            "is sufficient for vanishing, and γσ > 1 is necessary for exploding. It is not sufficient: where units "
+            "saturate, slopes are far below γ.",
+            "The eigenvalue is what lessons often ask instead: ρ < 1/γ, called sufficient for vanishing; ρ > 1/γ, "
+            "called necessary for exploding. That speaks about the long run alone, and about one constant slope, the "
+            "same for all units at all steps: then the product is a power of one matrix, and in the end each step "
+            "multiplies by slope · ρ.",
+            *_counterexamples(norms, radius),
+            *_here(bounded),
+            *_others(subject, found),
+        ),
         tables=(_matrices(found), *([_verdicts(bounded)] if bounded else []), _powers_table(norms, radius)),
         pictures=(*_eigenvalue_pictures(subject, found), powers),
-    )
-
-
-def _theory() -> tuple[str, ...]:
-    return (
-        "In h_t = f(W_hh h_{t-1} + ...) a small change of h_k reaches h_t through the product of the Jacobians "
-        "∂h_i/∂h_{i-1} = diag(f'(a_i)) W_hh, i = k+1..t. Two numbers of W_hh are asked what that product does: the "
-        "spectral norm σ, its largest singular value, and the spectral radius ρ, its largest |eigenvalue|; ρ is never "
-        "above σ. The departure from normality tells how far they can be apart: 0 means ρ = σ, 1 that no eigenvalue "
-        "but 0 is left.",
-        "The singular value proves something. ‖∂h_t/∂h_k‖ ≤ (γσ)^(t-k) for all inputs and at every lag. So γσ < 1 is "
-        "sufficient for vanishing, and γσ > 1 is necessary for exploding. It is not sufficient: where units saturate, "
-        "slopes are far below γ.",
-        "The eigenvalue is what lessons often ask instead: ρ < 1/γ, called sufficient for vanishing; ρ > 1/γ, called "
-        "necessary for exploding. That speaks about the long run alone, and about one constant slope, the same for all "
-        "units at all steps: then the product is a power of one matrix, and in the end each step multiplies "
-        "by slope · ρ.",
     )
 
 
@@ -121,8 +121,7 @@ def _counterexamples(norms: Float64[np.ndarray, " power"], radius: float) -> tup
     nilpotent = np.array(NILPOTENT)
     # All eigenvalues are 0 exactly when the square of a 2 x 2 matrix is; LAPACK would give 1e-8.
     zero = float(np.abs(nilpotent @ nilpotent).max())
-    masked = np.diag([1.0, 0.0]) @ nilpotent
-    growth = _radius(masked)
+    growth = _radius(np.diag([1.0, 0.0]) @ nilpotent)
     return (
         f"Why that is no proof at a finite lag: W = {_shown(NON_NORMAL)} has ρ = {radius:g}, so with slope 1 the "
         f"condition of the lessons says vanishing. But ‖W^n‖ is {norms[1]:.3g} at n = 1, grows to {norms[peak]:.3g} at "
@@ -133,10 +132,6 @@ def _counterexamples(norms: Float64[np.ndarray, " power"], radius: float) -> tup
         f"switched off (relu, slopes 1 and 0) the Jacobian diag(1, 0) W has the radius {growth:g}: the product is "
         f"multiplied by {growth:g} at every step.",
     )
-
-
-def _norms(rows: Sequence[Sequence[float]], count: int) -> Float64[np.ndarray, " power"]:
-    return np.linalg.norm(matrix_powers(np.array(rows), count), 2, axis=(1, 2))
 
 
 def _radius(rows: Sequence[Sequence[float]] | np.ndarray) -> float:
@@ -273,11 +268,9 @@ def _eigenvalue_pictures(subject: Subject, found: dict[str, tuple[Operator, ...]
 
 def _eigenvalue_figure(shown: Sequence[tuple[Layer, Sequence[Operator]]]) -> Figure:
     height = 4.1 * 3 / max(min(3, len(shown)), 2.4)
-    figure, axes, spare = panels(len(shown), 3, height=height, alone=4.6)
+    figure, axes = panels(len(shown), 3, height=height, alone=4.6)
     for each, (layer, matrices) in zip(axes, shown, strict=True):
         _plane(each, layer, matrices)
-    for each in spare:
-        each.set_axis_off()
     return figure
 
 
@@ -293,11 +286,8 @@ def _plane(axes: Axes, layer: Layer, every: Sequence[Operator]) -> None:
         x, y = np.real(each.eigenvalues), np.imag(each.eigenvalues)
         axes.plot(x, y, linestyle="none", marker=marker, markersize=5, color=color, alpha=0.85, label=each.name)
         limit = max(limit, each.radius)
-    axes.set_xlim(-1.12 * limit, 1.12 * limit)
-    axes.set_ylim(-1.12 * limit, 1.12 * limit)
-    axes.set_aspect("equal")
-    columns = min(3, len(axes.get_legend_handles_labels()[1]))
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, frameon=False, fontsize=9, borderaxespad=0
-    )
+    edges = (-1.12 * limit, 1.12 * limit)
+    axes.set(xlim=edges, ylim=edges, aspect="equal")
+    count = min(3, len(axes.get_legend_handles_labels()[1]))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=count, frameon=False, fontsize=9, borderaxespad=0)
     label(axes, title=layer.name, x="real part of λ", y="imaginary part of λ", size=10)

@@ -109,11 +109,9 @@ def notebook_picture(curves: Mapping[str, NotebookCurve]) -> Picture:
 def _figure(every: Sequence[T], draw: Callable[[Axes, T], None]) -> Figure:
     """Draw each on its own axes, with one legend."""
     shown = every[:MOST_PANELS]
-    figure, axes, spare = panels(len(shown), 2, height=3.3, more=0.6, alone=4.2)
+    figure, axes = panels(len(shown), 2, height=3.3, more=0.6, alone=4.2)
     for panel, each in zip(axes, shown, strict=True):
         draw(panel, each)
-    for panel in spare:
-        panel.set_axis_off()
     share_legend(figure, axes)
     return figure
 

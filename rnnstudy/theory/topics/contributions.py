@@ -1,6 +1,6 @@
 """Remainders of early steps: products of true Jacobians beside their bounds and a gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -43,7 +43,14 @@ def explain_contributions(subject: Subject) -> Topic:
         tables += [_states_table(every), _bounds_table(every), _inputs_table(every)]
         pictures += [states_picture(every), inputs_picture(every)]
     if gradients:
-        tables.append(_gradient_table(gradients))
+        tables.append(
+            Table(
+                title="Against the measured gradient",
+                header=("network", "‖dL/dh_0‖ / ‖dL/dh_T‖", "‖∂h_T/∂h_0‖"),
+                rows=[(each.name, at_start(each.gradient), at_start(each.norm)) for each in gradients],
+                caption="dL/dh is the total derivative, through all later steps.",
+            )
+        )
         pictures.append(gradient_picture(gradients))
     return Topic(
         title="What is left of step k",
@@ -106,37 +113,35 @@ def _too_large(by_layer: Mapping[str, Sequence[Contribution]]) -> list[str]:
     return [f"Left out: {skipped}, whose state has more than {MOST_NUMBERS} numbers."] if skipped else []
 
 
-def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> list[str]:
+def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> Iterator[str]:
     if not gradients:
-        return []
+        return
     named, first = " / ".join(example.name for example in subject.losses), subject.losses[0]
-    said = [
+    yield (
         f"Against the measured gradient: of {named} on {type(first.task).__name__}, ‖dL/dh_k‖ over its "
         "value at the last step that has any, beside ‖∂h_T/∂h_k‖ along the same sequences."
         + (" Both with the task's inputs, unlike the figures before." if subject.drive == "nothing" else "")
-    ]
+    )
     asked = [each for each in gradients if each.at_end]
     loss_steps = len(first.batch.loss_steps)
     if asked and len(asked[0].norm) > 1:
         # At the last step both are 1.
         ratio = max(float(excess(each.gradient, each.norm)[:-1].max()) for each in asked)
-        said.append(
+        yield (
             "The loss is asked at the last step alone, so dL/dh_k = dL/dh_T ∂h_T/∂h_k: one direction of all that the "
-            + f"norm covers. {_at_most(ratio)}"
+            "norm covers. "
+            + (
+                "In float64 it is exactly zero before the last step, as is the norm or this direction of it."
+                if ratio == -np.inf
+                else f"The gradient is at most {power(ratio)} of the norm."
+            )
         )
     elif loss_steps > 1:
-        said.append(
+        yield (
             f"The loss is asked at {loss_steps} steps: every h_k gets a share from the losses close to it, so the "
             "whole gradient need not vanish. What the last loss alone sends back from the highest layer's h_T to "
             "its h_k is multiplied by no more than the norm of the product."
         )
-    return said
-
-
-def _at_most(ratio: float) -> str:
-    if ratio == -np.inf:
-        return "In float64 it is exactly zero before the last step, as is the norm or this direction of it."
-    return f"The gradient is at most {power(ratio)} of the norm."
 
 
 def _states_table(every: Sequence[Contribution]) -> Table:
@@ -159,7 +164,7 @@ def _states_table(every: Sequence[Contribution]) -> Table:
 def _bounds_table(every: Sequence[Contribution]) -> Table:
     def row(each: Contribution) -> tuple[str, ...]:
         bound = None if each.bound is None else float(each.bound[0])
-        return each.name, at_start(each.norm), _or_dash(bound), _or_dash(closest_to_bound(each)), at_start(each.steps)
+        return each.name, at_start(each.norm), power(bound), power(closest_to_bound(each)), at_start(each.steps)
 
     return Table(
         title="The norm and its bounds",
@@ -173,26 +178,13 @@ def _inputs_table(every: Sequence[Contribution]) -> Table:
     def row(each: Contribution) -> tuple[str, ...]:
         bound = None if each.input_bound is None else float(each.input_bound[0])
         first, last = (power(float(value)) for value in middle(each.of_input)[[0, -1]])
-        return each.name, first, _or_dash(bound), last, _or_dash(closest_to_input_bound(each))
+        return each.name, first, power(bound), last, power(closest_to_input_bound(each))
 
     return Table(
         title="The same for inputs",
         header=("network", "of x_0", "bound", "of x_T", "closest"),
         rows=[row(each) for each in every],
         caption="Spectral norms of ∂h_T/∂x_k, k the first and the last step.",
-    )
-
-
-def _or_dash(log10: float | None) -> str:
-    return "–" if log10 is None else power(log10)
-
-
-def _gradient_table(gradients: Sequence[LossGradient]) -> Table:
-    return Table(
-        title="Against the measured gradient",
-        header=("network", "‖dL/dh_0‖ / ‖dL/dh_T‖", "‖∂h_T/∂h_0‖"),
-        rows=[(each.name, at_start(each.gradient), at_start(each.norm)) for each in gradients],
-        caption="dL/dh is the total derivative, through all later steps.",
     )
 
 

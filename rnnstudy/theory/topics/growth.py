@@ -1,13 +1,13 @@
 """Rates of growth: Lyapunov exponents, their sum, and a fixed point where both are known."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -17,9 +17,9 @@ from rnnstudy.gradients.jacobians import Scaled, jacobians_backward
 from rnnstudy.gradients.lyapunov import lyapunov
 from rnnstudy.gradients.spectra import spectral_norm
 from rnnstudy.gradients.trajectories import Trajectory, random_trajectory, trace
-from rnnstudy.plotting.style import COLORS
+from rnnstudy.plotting.style import AXIS, COLORS
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.theory.figures import axis_line, finite, label, panels
+from rnnstudy.theory.figures import finite, label, panels
 from rnnstudy.theory.measures.networks import Layer, Subject
 from rnnstudy.theory.topic import Picture, Table, Topic
 
@@ -147,14 +147,14 @@ def _spectrum(exponents: Float[Tensor, "replica batch state"]) -> Float64[np.nda
     return exponents.flatten(0, 1).sort(-1, descending=True).values.mean(0).numpy()
 
 
-def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
+def _findings(found: dict[str, Growth], subject: Subject) -> Iterator[str]:
     some = next(iter(found.values()))
     over = f"; means over {some.sequences} sequences" if some.sequences > 1 else ""
     driven = "driven by its inputs" if subject.drive == "task" else "running by itself"
-    said = [f"Every layer is looked at over {some.num_steps} time steps, {driven}{over}."]
+    yield f"Every layer is looked at over {some.num_steps} time steps, {driven}{over}."
     growing = [name for name, each in found.items() if each.norm > ROUNDING]
     unknown = [name for name, each in found.items() if math.isnan(each.norm)]
-    said.append(
+    yield (
         f"The product of all Jacobians lengthens some direction for: {', '.join(growing)}."
         if growing
         else "The product of all Jacobians lengthens no direction."
@@ -162,15 +162,14 @@ def _findings(found: dict[str, Growth], subject: Subject) -> list[str]:
         else "Whether a direction grows cannot be told."
     )
     if unknown:
-        said.append(f"Not finite: {', '.join(unknown)}.")
+        yield f"Not finite: {', '.join(unknown)}."
     if losing := [f"{name} ({each.lost} of {len(each.forward)})" for name, each in found.items() if each.lost]:
-        said.append(
+        yield (
             "Where a Jacobian has not the full rank (a relu unit that is off, a normalisation, a singular W_hh), what "
             "a direction held is lost for good, and its exponent is -inf. A mean over sequences is -inf where one of "
             "them is. Directions lost, "
             f"in the sequence that loses most: {', '.join(losing)}."
         )
-    return said
 
 
 def _largest(found: dict[str, Growth]) -> Table:
@@ -215,30 +214,26 @@ def _fixed_point(fixed: Float64[np.ndarray, "hidden 3"]) -> Table:
 
 
 def _figure(found: dict[str, Growth]) -> Figure:
-    figure, shown, spare = panels(len(found), 3, height=3.4, more=0.7)
-    for axes in spare:
+    figure, shown = panels(len(found), 3, height=3.4, more=0.7)
+    for axes in figure.axes[len(shown) :]:
         axes.remove()
     for axes, (name, each) in zip(shown, found.items(), strict=True):
-        _panel(axes, name, each)
+        ranks = np.arange(1, len(each.forward) + 1)
+        small = 0.6 if len(ranks) > 40 else 1.0
+        for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
+            axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
+        axes.axhline(0, color=AXIS, linewidth=1)
+        axes.set_xlim(0.5, len(ranks) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        gone = int(np.isneginf(each.forward).sum())
+        note = f" ({gone} of {len(ranks)} at -inf)" if gone else ""
+        label(axes, title=name, note=note, x="rank", y="exponent, ln per step")
     ways = [
         Line2D([], [], **_FORWARD, markersize=5, linewidth=2, label="forward: changes of the state"),
         Line2D([], [], **_BACKWARD, markersize=6, linewidth=1.6, label="backward: gradients"),
     ]
     figure.legend(handles=ways, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
     return figure
-
-
-def _panel(axes: Axes, name: str, each: Growth) -> None:
-    ranks = np.arange(1, len(each.forward) + 1)
-    small = 0.6 if len(ranks) > 40 else 1.0
-    for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
-        axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
-    axis_line(axes, 0)
-    axes.set_xlim(0.5, len(ranks) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    gone = int(np.isneginf(each.forward).sum())
-    note = f" ({gone} of {len(ranks)} at -inf)" if gone else ""
-    label(axes, title=name, note=note, x="rank", y="exponent, ln per step")
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,8 @@
 """dE/dW as a sum over time: its terms, the share of every lag, and a check that they add up."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -10,8 +11,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from rnnstudy.plotting.style import COLORS, INK, plain
-from rnnstudy.theory.figures import axis_line, finite, label, legend_above, panels, power_of_ten, single
+from rnnstudy.plotting.style import AXIS, COLORS, INK, plain
+from rnnstudy.theory.figures import finite, label, legend_above, panels, power_of_ten, single
 from rnnstudy.theory.measures.networks import Example, Subject
 from rnnstudy.theory.measures.terms import SMALL_UNITS, Split, small_examples, split, worst
 from rnnstudy.theory.topic import Picture, Table, Topic
@@ -22,7 +23,6 @@ DECADES = 20
 MOST_LINES = 12
 _NOTHING = "#c8c8c8"
 _LAGS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
-_DASHES = ("-", "--")
 
 
 def explain_sum_over_time(subject: Subject) -> Topic:
@@ -69,11 +69,10 @@ def _described(example: Example) -> str:
     )
 
 
-def _lag_findings(splits: Sequence[Split]) -> list[str]:
-    said = []
+def _lag_findings(splits: Sequence[Split]) -> Iterator[str]:
     for each in splits:
         if not np.isfinite(each.share).all():
-            said.append(f"{each.name}: its gradient is zero or not finite, so there are no shares.")
+            yield f"{each.name}: its gradient is zero or not finite, so there are no shares."
             continue
         short = float(each.share[:4].sum())
         text = (
@@ -82,10 +81,9 @@ def _lag_findings(splits: Sequence[Split]) -> list[str]:
         )
         if (each.share < 0).any():
             text += f" {int((each.share < 0).sum())} of {len(each.share)} lags pull against the whole (share below 0)."
-        said.append(text)
+        yield text
     if any(len(each.loss_steps) > 1 for each in splits):
-        said.append(f"Terms at {', '.join(dict.fromkeys(_listed(each.loss_steps) for each in splits))}.")
-    return said
+        yield f"Terms at {', '.join(dict.fromkeys(_listed(each.loss_steps) for each in splits))}."
 
 
 def _listed(steps: Sequence[int]) -> str:
@@ -94,12 +92,11 @@ def _listed(steps: Sequence[int]) -> str:
     return f"{len(steps)} loss steps between {steps[0]} and {steps[-1]}"
 
 
-def _shares(splits: Sequence[Split]) -> list[Table]:
+def _shares(splits: Sequence[Split]) -> Iterator[Table]:
     """Tabulate shares by groups of lags, in tables with few enough columns."""
     longest = max((len(each.share) for each in splits), default=0)
     starts = [lag for lag in _LAGS if lag < longest]
     stops = [*starts[1:], longest]
-    tables = []
     for first in range(0, len(splits), 5):
         some = splits[first : first + 5]
         rows = [
@@ -110,16 +107,13 @@ def _shares(splits: Sequence[Split]) -> list[Table]:
             ("sum", *(_share(float(each.share.sum())) for each in some)),
             ("mean lag", *(f"{each.mean_lag:.2f}" if np.isfinite(each.share).all() else "-" for each in some)),
         ]
-        tables.append(
-            Table(
-                title="Share of the gradient of the recurrent weights by lag",
-                header=("lag", *(each.name for each in some)),
-                rows=rows,
-                caption="Terms of these lags along the whole gradient G: <terms, G> / <G, G>. Mean lag in time steps, "
-                "weighted by |share|.",
-            )
+        yield Table(
+            title="Share of the gradient of the recurrent weights by lag",
+            header=("lag", *(each.name for each in some)),
+            rows=rows,
+            caption="Terms of these lags along the whole gradient G: <terms, G> / <G, G>. Mean lag in time steps, "
+            "weighted by |share|.",
         )
-    return tables
 
 
 def _group(start: int, stop: int) -> str:
@@ -188,21 +182,14 @@ def _lines(
     splits: Sequence[Split], values: Callable[[Split], Float64[np.ndarray, " time"]], name: str, *, powers: bool
 ) -> Figure:
     figure, axes = single(4.4)
-    for index, each in enumerate(splits[:MOST_LINES]):
-        axes.plot(
-            finite(values(each)),
-            color=COLORS[index % len(COLORS)],
-            linestyle=_DASHES[index // len(COLORS)],
-            linewidth=2.0,
-            marker="o",
-            markersize=3.5,
-            label=plain(each.name),
-        )
+    for each, (dash, color) in zip(splits[:MOST_LINES], itertools.product(("-", "--"), COLORS), strict=False):
+        look = {"color": color, "linestyle": dash, "linewidth": 2.0, "marker": "o", "markersize": 3.5}
+        axes.plot(finite(values(each)), label=plain(each.name), **look)
     if powers:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
     else:
-        axis_line(axes, 0)
+        axes.axhline(0, color=AXIS, linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     legend_above(axes)
     label(axes, x="lag, time steps", y=name)
@@ -211,23 +198,19 @@ def _lines(
 
 def _heat_maps(splits: Sequence[Split]) -> Figure:
     low, high, cut = _color_range(splits[:MOST_LINES])
-    figure, shown, spare = panels(min(len(splits), MOST_LINES), 3, height=3.6, more=0.5)
-    for axes in spare:
+    figure, shown = panels(min(len(splits), MOST_LINES), 3, height=3.6, more=0.5)
+    for axes in figure.axes[len(shown) :]:
         axes.remove()
     colors = colormaps["viridis"].with_extremes(bad="white", under=_NOTHING)
+    look = {"cmap": colors, "vmin": low, "vmax": high, "rasterized": True}
     mesh = None
     for axes, each in zip(shown, splits, strict=False):
         # Exact zeros get the colour of values too small for the scale.
         values = np.where(np.isneginf(each.log10_norm), low - 1, each.log10_norm)
-        mesh = axes.pcolormesh(
-            _edges(np.array(each.loss_steps)),
-            np.arange(len(values) + 1) - 0.5,
-            np.ma.masked_invalid(values),
-            cmap=colors,
-            vmin=low,
-            vmax=high,
-            rasterized=True,
-        )
+        columns = np.array(each.loss_steps)
+        across = np.concatenate([[columns[0] - 0.5], (columns[1:] + columns[:-1]) / 2, [columns[-1] + 0.5]])
+        up = np.arange(len(values) + 1) - 0.5
+        mesh = axes.pcolormesh(across, up, np.ma.masked_invalid(values), **look)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
         label(axes, title=each.name, x="loss step s", y="source step t")
@@ -249,9 +232,3 @@ def _color_range(splits: Sequence[Split]) -> tuple[float, float, bool]:
     high = math.ceil(float(known.max()))
     low = min(max(math.floor(float(known.min())), high - DECADES), high - 1)
     return float(low), float(high), bool((every < low).any())
-
-
-def _edges(steps: np.ndarray) -> np.ndarray:
-    """Return the borders halfway between the columns of loss steps."""
-    middle = (steps[1:] + steps[:-1]) / 2
-    return np.concatenate([[steps[0] - 0.5], middle, [steps[-1] + 0.5]])

@@ -1,5 +1,6 @@
 """Tables of the notebook's worked network: every number that a student would check."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,15 +74,13 @@ def _count(terms: Float64[np.ndarray, "time time hidden hidden"]) -> int:
 def _forward(network: WorkedNetwork) -> Table:
     run, losses = network.forward(INPUTS), network.losses(INPUTS, TARGETS)
     answers = run.probabilities[np.arange(len(INPUTS)), list(TARGETS)]
+    numbers = np.column_stack([run.states, answers, losses])
     return Table(
         title="The worked network, forward",
         header=("t", "x_t", "y_t", "s_t, unit 1", "s_t, unit 2", "o_t(y_t)", "E_t"),
         rows=[
-            (
-                *map(str, (t + 1, INPUTS[t], TARGETS[t])),
-                *(f"{value:.6f}" for value in (*run.states[t], answers[t], losses[t])),
-            )
-            for t in range(len(INPUTS))
+            (*map(str, (t, x, y)), *(f"{value:.6f}" for value in row))
+            for t, x, y, row in zip(itertools.count(1), INPUTS, TARGETS, numbers, strict=False)
         ],
         caption=f"U, V, W of the notebook; symbols 0, 1, 2. E = {losses.sum():.6f} nats.",
     )
@@ -109,11 +108,9 @@ def _terms(network: WorkedNetwork) -> Table:
 
 def _gradients(network: WorkedNetwork) -> Table:
     full = network.gradients(INPUTS, TARGETS)
-    cut = network.gradients(INPUTS, TARGETS, TRUNCATE)
-    clipped = full.clipped(LIMIT)
     long = network.gradients(LONG_INPUTS, LONG_TARGETS)
     whole = autograd_terms(network, INPUTS, TARGETS).sum(axis=(0, 1))
-    columns = (full.W, whole, cut.W, clipped.W)
+    columns = (full.W, whole, network.gradients(INPUTS, TARGETS, TRUNCATE).W, full.clipped(LIMIT).W)
     rows = [(f"dE/dW{i + 1}{j + 1}", *(f"{each[i, j]:.8f}" for each in columns)) for i in range(2) for j in range(2)]
     i, j = np.unravel_index(np.abs(long.V).argmax(), long.V.shape)
     rows.append((f"long: dE/dV{i + 1}{j + 1}", f"{long.V[i, j]:.8f}", "", "", f"{long.clipped(LIMIT).V[i, j]:.8f}"))
