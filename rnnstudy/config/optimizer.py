@@ -29,9 +29,7 @@ def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaO
             f"{path}.{TARGET} must treat every weight by itself, or replicas would depend on each other; "
             f"{target} does not. Allowed: {allowed}."
         )
-    arguments = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in node.items() if key != TARGET
-    }
+    arguments = {key: tuple(each) if isinstance(each, list) else each for key, each in node.items() if key != TARGET}
     parameters = list(inspect.signature(cls).parameters.values())[1:]
     required = {parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty}
     check_keys(arguments, [parameter.name for parameter in parameters], required, path)

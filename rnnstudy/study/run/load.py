@@ -71,9 +71,8 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
 
 def _require_same_data(folder: RunFolder, plan: Plan) -> None:
     """Raise RnnstudyError unless the run read this very file: a stranger's may name any file of this machine."""
-    if plan.task.data_digest is None:
-        return
-    if (find_mapping(folder.manifest) or {}).get("data_digest") != plan.task.data_digest:
+    digest = plan.task.data_digest
+    if digest is not None and (find_mapping(folder.manifest) or {}).get("data_digest") != digest:
         raise RnnstudyError(
             f"{folder.path}: the file that its task.path names on this machine is not the one that the run read. "
             "Put that one there to look at the run."
@@ -85,15 +84,12 @@ def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any
     checkpoints = Checkpoints(folder.checkpoints)
     saved = checkpoints.steps()
     if not saved:
-        raise RnnstudyError(
-            f"{folder.path} has no checkpoint yet; they are saved every train.checkpoint_interval steps."
-        )
+        when = "they are saved every train.checkpoint_interval steps"
+        raise RnnstudyError(f"{folder.path} has no checkpoint yet; {when}.")
     wanted = saved[-1] if step is None else step
     if wanted not in saved:
-        listed = ", ".join(map(str, saved))
-        raise RnnstudyError(
-            f"{folder.path} has no checkpoint of step {wanted}; it has {listed}. train.kept_checkpoints=null keeps all."
-        )
+        listed = f"it has {', '.join(map(str, saved))}. train.kept_checkpoints=null keeps all."
+        raise RnnstudyError(f"{folder.path} has no checkpoint of step {wanted}; {listed}")
     content = checkpoints.load_step(wanted)
     if content is None:
         others = ", ".join(str(each) for each in saved if each != wanted)
