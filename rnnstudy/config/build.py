@@ -83,10 +83,8 @@ def locate(target: Any, path: str) -> Any:
         raise ConfigError(f"{path} must name a class, such as rnnstudy.models.lstm.LSTM, got {target!r}.")
     module, _, name = target.rpartition(".")
     if _NAMEABLE.fullmatch(module) is None:
-        raise ConfigError(
-            f"{path} may only name classes of rnnstudy (in its {', '.join(MEMBERS)}) and optimizers of torch.optim, "
-            f"got '{target}'."
-        )
+        allowed = f"classes of rnnstudy (in its {', '.join(MEMBERS)}) and optimizers of torch.optim"
+        raise ConfigError(f"{path} may only name {allowed}, got '{target}'.")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:

@@ -32,16 +32,12 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str |
     if folder.config.exists():
         _require_same(folder, config)
     elif others:
-        raise ConfigError(
-            f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
-            "Move it away, or choose another run_dir."
-        )
+        told = f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one."
+        raise ConfigError(f"{told} Move it away, or choose another run_dir.")
     manifest = _require_whole(folder)
     if manifest is not None and manifest.get("data_digest") != data_digest:
-        raise ConfigError(
-            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
-            "run_dir for the new one, or move the folder away."
-        )
+        told = f"{folder.path} holds a run on other data: the file that the task reads has changed since."
+        raise ConfigError(f"{told} Choose a run_dir for the new one, or move the folder away.")
 
 
 def _require_whole(folder: RunFolder) -> dict[str, Any] | None:

@@ -65,10 +65,9 @@ def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Stop]:
 
     def lost() -> bool:
         if lock.lost:
-            raise LostError(
-                f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more; stopped "
-                "without a checkpoint, since another process may do the run now. The same command goes on."
-            )
+            told = f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more"
+            why = "since another process may do the run now"
+            raise LostError(f"{told}; stopped without a checkpoint, {why}. The same command goes on.")
         return False
 
     with lock:

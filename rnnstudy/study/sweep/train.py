@@ -79,7 +79,5 @@ def _require_folders_apart(jobs: Sequence[Job]) -> None:
     asked = Counter(job.config["run_dir"] for job in jobs if job.config["run_dir"] is not None)
     for run_dir, count in asked.items():
         if count > 1:
-            raise ConfigError(
-                f"run_dir={run_dir} is one folder, but the sweep has {count} runs for it; leave run_dir out, and each "
-                "run has a folder named by its configuration."
-            )
+            way_out = "leave run_dir out, and each run has a folder named by its configuration"
+            raise ConfigError(f"run_dir={run_dir} is one folder, but the sweep has {count} runs for it; {way_out}.")
