@@ -121,14 +121,10 @@ def _train(
     with (
         closing(RunLog(folder)) as log,
         closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
-        stop_requests(stop) as stopping,
+        stop_requests(stop) as to_stop,
     ):
         outlets = Outlets(
-            log=log,
-            views=[board, progress, *views],
-            checkpoints=checkpoints,
-            listener=progress,
-            stop_requested=stopping,
+            log=log, views=[board, progress, *views], checkpoints=checkpoints, listener=progress, stop_requested=to_stop
         )
         training = Training(parts, outlets)
         if content is None:

@@ -33,7 +33,7 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
         plains = _plain_settings(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
-        # Torch takes longer to import than all checks until here; after it comes all that trains and measures.
+        # From here on torch is needed, which takes longer to import than all checks; then all that trains.
         from rnnstudy.study.jobs.check import plan_all
 
         with _counting(console) as tell:
