@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnstudy.api.read_runs import require_pandas
 from rnnstudy.report.compare import Request, assemble, write_report
@@ -98,15 +98,6 @@ def compare(
     Raises:
         RnnstudyError: Nothing is left to compare, or a condition is wrong.
     """
-    request = Request(
-        directories=tuple(map(Path, folders)),
-        where=_listed(where),
-        baseline=_listed(baseline),
-        sort=_listed(sort),
-        group_by=_listed(group_by),
-    )
-    return Compared(assemble(request))
-
-
-def _listed(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    given = {"where": where, "baseline": baseline, "sort": sort, "group_by": group_by}
+    lists: dict[str, Any] = {key: (each,) if isinstance(each, str) else tuple(each) for key, each in given.items()}
+    return Compared(assemble(Request(directories=tuple(map(Path, folders)), **lists)))

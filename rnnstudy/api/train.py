@@ -22,15 +22,9 @@ def train(*overrides: str, quiet: bool = False, **settings: Any) -> Runs | RunVi
 
     >>> import rnnstudy as rs
     >>> folder = getfixture("tmp_path")
-    >>> run = rs.train(
-    ...     task=rs.tasks.Adding(seq_len=5),
-    ...     model=rs.models.LSTM(hidden_size=4),
-    ...     mitigation=[rs.mitigations.ClipNorm(max_norm=1.0)],
-    ...     replicas=2,
-    ...     train={"num_steps": 3},
-    ...     output_dir=folder,
-    ...     quiet=True,
-    ... )
+    >>> task, model = rs.tasks.Adding(seq_len=5), rs.models.LSTM(hidden_size=4)
+    >>> clip, tiny = rs.mitigations.ClipNorm(max_norm=1.0), {"num_steps": 3}
+    >>> run = rs.train(task=task, model=model, mitigation=[clip], replicas=2, train=tiny, output_dir=folder, quiet=True)
     >>> run.outcome.status
     ('finished', 'finished')
     >>> runs = rs.train("model=gru,lstm", "task=adding", "train.num_steps=3", output_dir=folder, quiet=True)

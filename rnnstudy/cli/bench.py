@@ -35,30 +35,21 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     engine.add_argument("--replicas", default="8,1", help="networks at once, such as 8,1")
     _add_seconds(engine, 6.0, "line")
     engine.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or auto")
-
     memory = add("memory", "peak memory of a training step, and growth with the sequence's length")
     _add_names(memory, "cells", CELLS)
-
     train = add("train", "where the time of a run goes, at the default schedule")
     _add_names(train, "models", CELLS)
     train.add_argument("--steps", type=int, default=2000, help="optimizer steps of each run (2000, the default run)")
-
     sweep = add("sweep", "what the machinery of a sweep costs, and what several cores bring")
     sweep.add_argument("--steps", type=int, default=1000, help="optimizer steps of the runs that are compared (1000)")
     sweep.add_argument("--runs", type=int, default=24, help="runs of the larger of two sweeps, more than 4 (24)")
-
     _add_seconds(add("models", "a training step of every model, beside the vanilla network's"), 2.0, "model")
-
     instruments = add("instruments", "what each instrument costs, against the training step")
     _add_names(instruments, "models", CELLS)
     _add_seconds(instruments, 2.0, "line")
-
     _add_seconds(add("tasks", "what drawing the batches costs, against a training step"), 1.5, "task")
-
     for parser in kinds.choices.values():
-        parser.add_argument(
-            "--json", type=Path, default=None, metavar="FILE", help="write the figures to this file, too"
-        )
+        parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
 
 
 def _add_names(parser: argparse.ArgumentParser, name: str, known: tuple[str, ...]) -> None:

@@ -42,14 +42,10 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     order.add_argument("--group-by", **_REPEATED, metavar="KEY", help="a table for each value of a setting")
     writing = compare.add_argument_group("output")
-    writing.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder of the report (report, in DIR or beside several)"
-    )
-    writing.add_argument(
-        "--markdown",
-        action="store_true",
-        help="print the tables as Markdown, for a paper; all else goes to the standard error",
-    )
+    place = "folder of the report (report, in DIR or beside several)"
+    writing.add_argument("--output", type=Path, metavar="DIR", help=place)
+    markdown = "print the tables as Markdown, for a paper; all else goes to the standard error"
+    writing.add_argument("--markdown", action="store_true", help=markdown)
     compare.set_defaults(function=_compare)
 
 

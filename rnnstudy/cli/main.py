@@ -13,7 +13,7 @@ from rich.console import Console
 import rnnstudy
 from rnnstudy.cli.bench import add_bench
 from rnnstudy.cli.compare import add_compare
-from rnnstudy.cli.output import Lasting
+from rnnstudy.cli.output import Lasting, say
 from rnnstudy.cli.status import add_status
 from rnnstudy.cli.theory import add_theory
 from rnnstudy.cli.tune import add_tune
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A reader that has left is not an error.
     if output is None or output.error is None or isinstance(output.error, BrokenPipeError):
         return code
-    _say(errors, f"rnnstudy: what was to be shown cannot be written: {output.error.strerror}.")
+    say(errors, f"rnnstudy: what was to be shown cannot be written: {output.error.strerror}.")
     return code or 1
 
 
@@ -53,19 +53,14 @@ def _run(given: list[str], console: Console, errors: Console) -> int:
     try:
         return _dispatch(given, console)
     except RnnstudyError as error:
-        _say(errors, f"rnnstudy: {error}")
+        say(errors, f"rnnstudy: {error}")
         return 1
     except Interrupted as stopped:
-        _say(errors, f"rnnstudy: {stopped}. To go on: rnnstudy {shlex.join(given)}")
+        say(errors, f"rnnstudy: {stopped}. To go on: rnnstudy {shlex.join(given)}")
         return INTERRUPTED
     except KeyboardInterrupt:
-        _say(errors, "rnnstudy: stopped. The same command goes on, from the last checkpoint if there is one.")
+        say(errors, "rnnstudy: stopped. The same command goes on, from the last checkpoint if there is one.")
         return INTERRUPTED
-
-
-def _say(console: Console, line: str) -> None:
-    shown = "\n".join(map(printable, line.split("\n")))
-    console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 def _dispatch(given: list[str], console: Console) -> int:
@@ -73,7 +68,10 @@ def _dispatch(given: list[str], console: Console) -> int:
     if given[:1] == ["train"]:
         return _train(given[1:], console)
     if given[:1] == ["show"] and not {"-h", "--help"} & set(given):
-        return _show(given[1:], console)
+        from rnnstudy.study.show import show
+
+        show(given[1:], console)
+        return 0
     parser = _parser()
     options, rest = parser.parse_known_args(given)
     if options.command == "tune" and not any(argument.startswith("-") for argument in rest):
@@ -128,14 +126,7 @@ def _train(arguments: list[str], console: Console) -> int:
 def _lead_on(runs: Sequence[RunFolder], console: Console) -> None:
     for folder in sorted({run.path.parent for run in runs}):
         place = shlex.quote(printable(str(folder)))
-        _say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
-
-
-def _show(arguments: list[str], console: Console) -> int:
-    from rnnstudy.study.show import show
-
-    show(arguments, console)
-    return 0
+        say(console, f"\nCompare the runs:   rnnstudy compare {place}\nSee the gradients:  rnnstudy board {place}")
 
 
 def _board(options: argparse.Namespace, console: Console) -> int:

@@ -4,6 +4,16 @@ import os
 from collections.abc import Callable
 from io import TextIOBase
 
+from rich.console import Console
+
+from rnnstudy.core.text import printable
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print lines as they are, without the characters that a terminal would obey."""
+    shown = "\n".join(map(printable, text.split("\n")))
+    console.print(shown, style=style, highlight=False, markup=False, soft_wrap=True)
+
 
 class Lasting:
     """A stream whose reader may leave: a terminal that closes, a pipe that ends, a disk that is full.

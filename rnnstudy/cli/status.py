@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rnnstudy.core.text import printable
+from rnnstudy.cli.output import say
 
 STYLES = {"failed": "red", "damaged": "red", "running": "bold", "finished": "dim", "interrupted": "yellow"}
 
@@ -30,24 +30,19 @@ def _status(options: argparse.Namespace, console: Console) -> int:
 
     listing = list_runs(options.directories)
     if options.json:
-        _print(console, json.dumps(listing.to_json(), indent=2))
+        say(console, json.dumps(listing.to_json(), indent=2))
         return 0
     shown = [run for run in listing.runs if options.all or run.condition is not Condition.FINISHED]
     width = max((len(run.condition) for run in shown), default=0)
     for run in shown:
         steps = "" if run.step is None else f"step {run.step}" + (f"/{run.num_steps}" if run.num_steps else "")
         told = [run.condition.ljust(width), str(run.folder.path), steps, run.detail]
-        _print(console, "  ".join(part for part in told if part), STYLES.get(run.condition, ""))
+        say(console, "  ".join(part for part in told if part), STYLES.get(run.condition))
     if shown:
-        _print(console, "")
+        say(console, "")
     counts = ", ".join(f"{listing.counts[each]} {each}" for each in Condition if listing.counts[each])
-    _print(console, f"{len(listing.runs)} run{'s' * (len(listing.runs) != 1)}: {counts}")
+    say(console, f"{len(listing.runs)} run{'s' * (len(listing.runs) != 1)}: {counts}")
     unless = ", unless a sweep that is running does them" if listing.counts[Condition.RUNNING] else ""
     for command, count in listing.commands.items():
-        _print(console, f"\nTo go on with {count} of them{unless}:\n  {command}")
+        say(console, f"\nTo go on with {count} of them{unless}:\n  {command}")
     return 0
-
-
-def _print(console: Console, line: str, style: str = "") -> None:
-    shown = "\n".join(map(printable, line.split("\n")))
-    console.print(shown, style=style or None, highlight=False, markup=False, soft_wrap=True)

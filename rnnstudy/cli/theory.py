@@ -16,13 +16,11 @@ def add_theory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     of_run = theory.add_argument_group("the network of a run")
     of_run.add_argument("--run", type=Path, metavar="DIR", help="run folder")
-    of_run.add_argument(
-        "--step", type=int, help="optimizer steps of the checkpoint (the last; see train.kept_checkpoints)"
-    )
+    steps = "optimizer steps of the checkpoint (the last; see train.kept_checkpoints)"
+    of_run.add_argument("--step", type=int, help=steps)
     of_run.add_argument("--replica", type=int, help="which of its replicas (0)")
-    of_run.add_argument(
-        "--drive", choices=("task", "nothing"), help="what drives it: its task's inputs, or nothing (task)"
-    )
+    drive = "what drives it: its task's inputs, or nothing (task)"
+    of_run.add_argument("--drive", choices=("task", "nothing"), help=drive)
     of_random = theory.add_argument_group("random networks")
     of_random.add_argument("--hidden-size", type=int, help="units (16)")
     of_random.add_argument("--radius", type=float, help="spectral radius of recurrent matrices (as torch draws them)")

@@ -16,10 +16,9 @@ def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Check every gradient on this machine, against nudged states, finite differences, torch.nn's "
         "cells, closed forms and worked examples. Exit code 1 if one is not what it is said to be.",
     )
-    verify.add_argument(
-        "--device", default=None, help="cpu, cuda, cuda:N or auto (default: the CPU, and CUDA too where there is one)"
-    )
-    verify.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file, too")
+    devices = "cpu, cuda, cuda:N or auto (default: the CPU, and CUDA too where there is one)"
+    verify.add_argument("--device", help=devices)
+    verify.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
     verify.set_defaults(function=_verify)
 
 

@@ -34,8 +34,7 @@ def build(node: Any, base: type[T], *, path: str) -> T:
     `path` is the place of the node in the configuration, for error messages.
 
     Raises:
-        ConfigError: The node names no such class, has an unknown key or lacks a required one, or a value has the wrong
-            type or is out of range.
+        ConfigError: The node names no such class, a key is unknown or missing, or a value has the wrong type or range.
     """
     cls = find_class(node, base, path=path)
     return build_section(cls, {key: value for key, value in node.items() if key != TARGET}, path=path)
@@ -55,13 +54,9 @@ def build_section(cls: type[T], node: Any, *, path: str) -> T:
     node = require_mapping(node, path)
     assert is_dataclass(cls), cls
     hints = get_type_hints(cls)
-    known = [field.name for field in fields(cls) if field.init]
-    required = {
-        field.name
-        for field in fields(cls)
-        if field.init and field.default is MISSING and field.default_factory is MISSING
-    }
-    check_keys(node, known, required, path)
+    known = [field for field in fields(cls) if field.init]
+    required = {each.name for each in known if each.default is MISSING and each.default_factory is MISSING}
+    check_keys(node, [each.name for each in known], required, path)
     values = {key: _convert(value, hints[key], path=f"{path}.{key}") for key, value in node.items()}
     try:
         return cls(**values)
@@ -88,10 +83,8 @@ def locate(target: Any, path: str) -> Any:
         raise ConfigError(f"{path} must name a class, such as rnnstudy.models.lstm.LSTM, got {target!r}.")
     module, _, name = target.rpartition(".")
     if _NAMEABLE.fullmatch(module) is None:
-        raise ConfigError(
-            f"{path} may only name classes of rnnstudy (in its {', '.join(MEMBERS)}) and optimizers of torch.optim, "
-            f"got '{target}'."
-        )
+        allowed = f"classes of rnnstudy (in its {', '.join(MEMBERS)}) and optimizers of torch.optim"
+        raise ConfigError(f"{path} may only name {allowed}, got '{target}'.")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:

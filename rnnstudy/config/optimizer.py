@@ -25,13 +25,9 @@ def optimizer_factory(node: Any, *, path: str) -> Callable[[nn.Module], ReplicaO
         raise ConfigError(f"{path}.{TARGET} must name an optimizer of torch.optim, got '{target}'.")
     if cls.__name__ not in ELEMENTWISE:
         allowed = ", ".join(f"torch.optim.{name}" for name in sorted(ELEMENTWISE))
-        raise ConfigError(
-            f"{path}.{TARGET} must treat every weight by itself, or replicas would depend on each other; "
-            f"{target} does not. Allowed: {allowed}."
-        )
-    arguments = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in node.items() if key != TARGET
-    }
+        rule = "must treat every weight by itself, or replicas would depend on each other"
+        raise ConfigError(f"{path}.{TARGET} {rule}; {target} does not. Allowed: {allowed}.")
+    arguments = {key: tuple(each) if isinstance(each, list) else each for key, each in node.items() if key != TARGET}
     parameters = list(inspect.signature(cls).parameters.values())[1:]
     required = {parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty}
     check_keys(arguments, [parameter.name for parameter in parameters], required, path)

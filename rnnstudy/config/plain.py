@@ -56,12 +56,10 @@ class PlainSettings:
     train: TrainSettings
 
 
-_SETTINGS = tuple(RunSettings.__dataclass_fields__)
-
-
 def check_plain(config: Mapping[str, Any]) -> PlainSettings:
     """Return the plain values of a configuration; raise ConfigError for the first fault in them or in its keys."""
-    known = SECTIONS + _SETTINGS
+    settings = tuple(RunSettings.__dataclass_fields__)
+    known = SECTIONS + settings
     for key in config:
         if key not in {*known, "choices"}:
             raise ConfigError(f"{key} is not a known key. {suggest(key, known)}")
@@ -69,7 +67,7 @@ def check_plain(config: Mapping[str, Any]) -> PlainSettings:
         if key not in config:
             raise ConfigError(f"{key} is missing.")
     try:
-        run = build_section(RunSettings, {key: config[key] for key in _SETTINGS if key in config}, path="")
+        run = build_section(RunSettings, {key: config[key] for key in settings if key in config}, path="")
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix(".")) from None
     return PlainSettings(run=run, train=build_section(TrainSettings, config["train"], path="train"))

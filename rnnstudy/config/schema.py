@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
-from rnnstudy.config.build import build, build_section, find_class
+from rnnstudy.config.build import T, build, build_section, find_class
 from rnnstudy.config.members import suited_models
 from rnnstudy.config.optimizer import optimizer_factory
 from rnnstudy.config.plain import PlainSettings, RunSettings, check_plain
@@ -53,9 +53,6 @@ class Plan:
     run: RunSettings
 
 
-M = TypeVar("M")
-
-
 def plan_run(config: Mapping[str, Any], plain: PlainSettings | None = None) -> Plan:
     """Return everything that a resolved configuration asks for, checked and built; nothing is computed yet.
 
@@ -91,9 +88,8 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
         return task, (task.facts.seq_len, task.facts.seq_len)
     whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool)]
     if not len(lengths) == len(whole) == 2 or whole[0] > whole[1]:
-        raise ConfigError(
-            f"task.{name} must be a number, or two, the least and then the most, such as [50,200], got {lengths}."
-        )
+        rule = "a number, or two, the least and then the most, such as [50,200]"
+        raise ConfigError(f"task.{name} must be {rule}, got {lengths}.")
     shortest, longest = (build({**node, name: length}, Task, path="task") for length in whole)
     return longest, (shortest.facts.seq_len, longest.facts.seq_len)
 
@@ -127,14 +123,12 @@ def _build_mitigations(nodes: Any, model: Model) -> list[Mitigation]:
         try:
             mitigation.require_suits(model)
         except ConfigError as error:
-            raise ConfigError(
-                f"mitigation.{name} cannot be applied to this model: {str(error).removesuffix('.')}; it applies to "
-                f"{suited_models(mitigation.require_suits)}."
-            ) from None
+            why = f"{str(error).removesuffix('.')}; it applies to {suited_models(mitigation.require_suits)}."
+            raise ConfigError(f"mitigation.{name} cannot be applied to this model: {why}") from None
     return mitigations
 
 
-def _build_members(nodes: Any, base: type[M], path: str) -> list[M]:
+def _build_members(nodes: Any, base: type[T], path: str) -> list[T]:
     if not isinstance(nodes, Mapping):
         raise ConfigError(f"{path} must be a list of members, such as {path}=[a,b], got {nodes!r}.")
     return [build(node, base, path=f"{path}.{name}") for name, node in nodes.items()]

@@ -43,21 +43,16 @@ def read_sweep(*directories: Path) -> Sweep:
     problems: list[str] = []
     folders: dict[Path, tuple[RunFolder, str]] = {}
     for directory, prefix in zip(directories, _prefixes(directories), strict=True):
-        found = _look_into(directory, unusable, problems)
-        for folder in found:
+        for folder in _look_into(directory, unusable, problems):
             label = Path(prefix, folder.path.relative_to(directory)).as_posix()
             folders.setdefault(folder.path.resolve(), (folder, label))
     runs = _read_all(list(folders.values()), problems)
     if not runs:
-        raise RnnstudyError(_nothing([*unusable, *problems]))
+        wrong = [problem.removesuffix(".") for problem in [*unusable, *problems]]
+        many = f"None of {len(wrong)} folders can be compared: " if len(wrong) > 1 else ""
+        rest = f"; and {len(wrong) - MAX_TOLD} more" if len(wrong) > MAX_TOLD else ""
+        raise RnnstudyError(f"{many}{'; '.join(wrong[:MAX_TOLD])}{rest}.")
     return Sweep(directories=tuple(directories), runs=tuple(runs), unusable=tuple(unusable), unreadable=tuple(problems))
-
-
-def _nothing(problems: Sequence[str]) -> str:
-    many = f"None of {len(problems)} folders can be compared: " if len(problems) > 1 else ""
-    told = "; ".join(problem.removesuffix(".") for problem in problems[:MAX_TOLD])
-    rest = f"; and {len(problems) - MAX_TOLD} more" if len(problems) > MAX_TOLD else ""
-    return f"{many}{told}{rest}."
 
 
 def _prefixes(directories: Sequence[Path]) -> list[str]:
@@ -75,13 +70,11 @@ def _look_into(directory: Path, unusable: list[str], problems: list[str]) -> lis
         wrong = f"{directory} is a file, not a folder" if directory.exists() else f"There is no folder {directory}"
         unusable.append(f"{wrong}. Runs come from `rnnstudy train ...`.")
         return []
-    unseen: list[str] = []
-    found = list(find_run_folders(directory, unseen))
-    problems += unseen
-    if not found and not unseen:
-        unusable.append(
-            f"No run in {directory}: a run is a folder with config.yaml and run.json, made by `rnnstudy train ...`."
-        )
+    before = len(problems)
+    found = list(find_run_folders(directory, problems))
+    if not found and len(problems) == before:
+        a_run = "a run is a folder with config.yaml and run.json, made by `rnnstudy train ...`"
+        unusable.append(f"No run in {directory}: {a_run}.")
     return found
 
 

@@ -54,11 +54,8 @@ class Fields:
 
     def integer(self, key: str, *, minimum: int = 0) -> int:
         """Return a whole number of at least `minimum`."""
-
-        def fits(value: object) -> bool:
-            return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= MOST
-
-        return self._take_if(fits, key, f"a whole number from {minimum}")
+        rule = f"a whole number from {minimum}"
+        return self._take_if(lambda value: type(value) is int and minimum <= value <= MOST, key, rule)
 
     def number(self, key: str) -> float:
         """Return a number."""

@@ -1,7 +1,7 @@
 """Search for run folders."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rnnstudy.runs.folder import SUB_RUN, RunFolder
@@ -10,9 +10,7 @@ REPORT = "report"
 """Name of the folder, within the compared one, that holds the report."""
 
 
-def find_run_folders(
-    directory: Path, unseen: list[str], *, skipped: Collection[str] = (REPORT,)
-) -> Iterator[RunFolder]:
+def find_run_folders(directory: Path, unseen: list[str], *, skipped: Sequence[str] = (REPORT,)) -> Iterator[RunFolder]:
     """Yield the run folders at or below `directory`, by name, without the folders in it that are named in `skipped`.
 
     A folder with at least one file of a run is one. Hidden folders are skipped: Hydra keeps a `config.yaml` of its own

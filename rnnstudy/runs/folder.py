@@ -112,20 +112,16 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        _sync_folder(path.parent)
+        # Flush the names in the folder too, where the file system can.
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(path: Path) -> None:
-    """Flush the names in a folder to the disk, where the file system can."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_figures(path: Path, content: object) -> None:

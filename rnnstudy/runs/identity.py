@@ -11,17 +11,8 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.groups import SINGLE
 from rnnstudy.runs.settings import walk
 
-UNESSENTIAL = (
-    "study",
-    "output_dir",
-    "run_dir",
-    "one_at_a_time",
-    "retry_failed",
-    "choices",
-    "numerics.threads",
-    "train.checkpoint_interval",
-    "train.kept_checkpoints",
-)
+_NAMES_AND_PLACES = ("study", "output_dir", "run_dir", "one_at_a_time", "retry_failed", "choices")
+UNESSENTIAL = (*_NAMES_AND_PLACES, "numerics.threads", "train.checkpoint_interval", "train.kept_checkpoints")
 """Keys that change no figure of a run."""
 
 _MOST_TOLD = 180
@@ -80,9 +71,7 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
     values = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if key in UNESSENTIAL:
-            continue
-        if "." in key or key in {*SINGLE, "seed", "replicas"} - {"model"}:
+        if key not in UNESSENTIAL and ("." in key or key in {*SINGLE, "seed", "replicas"} - {"model"}):
             # A list such as [50,200] reads 50-200.
             plain = value.removeprefix("[").removesuffix("]")
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)
@@ -90,9 +79,7 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
     return ["+".join([choices["model"], *choices["init"], *choices["mitigation"]]), *values]
 
 
-def find_run_folder(
-    config: Mapping[str, Any], overrides: list[str], known: Mapping[str, str] | None = None
-) -> RunFolder:
+def find_run_folder(config: Mapping[str, Any], overrides: list[str], known: dict[str, str] | None = None) -> RunFolder:
     """Return a configuration's folder: `run_dir`, the one it has (from `known`, else looked up), or a new one."""
     if config["run_dir"] is not None:
         return RunFolder(Path(config["run_dir"]))

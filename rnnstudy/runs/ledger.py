@@ -69,9 +69,8 @@ class Ledger:
             folder = RunFolder(Path(content["folder"]))
             return LedgerEntry(folder=folder, job=job, ledger=self.path, at=at)
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise RnnstudyError(
-                f"{self.path} is damaged (byte {at}). Remove it: the runs themselves are not in it."
-            ) from None
+            way_out = "Remove it: the runs themselves are not in it."
+            raise RnnstudyError(f"{self.path} is damaged (byte {at}). {way_out}") from None
 
     @property
     def _about(self) -> dict[str, Any]:
@@ -80,24 +79,15 @@ class Ledger:
 
 def write_ledger(output_dir: Path, jobs: Sequence[tuple[Job, RunFolder]], command: str) -> Ledger:
     """Write a new ledger of runs that `command` asks for together, and return it; raise OSError if that fails."""
-    lines = "".join(
-        json.dumps(
-            {
-                "folder": str(folder.path.absolute()),
-                "fingerprint": fingerprint(job.config),
-                "label": job.label,
-                "overrides": job.overrides,
-                "config": job.config,
-            }
-        )
-        + "\n"
-        for job, folder in jobs
-    ).encode()
-    folder = output_dir / RECORDS / "sweeps"
-    folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(folder / f"{hashlib.sha256(lines).hexdigest()[:16]}.jsonl")
+    lines: list[str] = []
+    for job, folder in jobs:
+        place = {"folder": str(folder.path.absolute()), "fingerprint": fingerprint(job.config), "label": job.label}
+        lines.append(json.dumps({**place, "overrides": job.overrides, "config": job.config}) + "\n")
+    content = "".join(lines).encode()
+    ledger = Ledger(output_dir / RECORDS / "sweeps" / f"{hashlib.sha256(content).hexdigest()[:16]}.jsonl")
+    ledger.path.parent.mkdir(parents=True, exist_ok=True)
     # Replace any file of that name: workers do what the ledger says.
-    write_atomically(ledger.path, lines)
+    write_atomically(ledger.path, content)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     about = {"format": FORMAT, "command": command, "started": started, "runs": len(jobs)}
     write_json(ledger.path.with_suffix(".json"), about)

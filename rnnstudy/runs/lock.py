@@ -43,6 +43,7 @@ _TRIES, _SECONDS_BETWEEN_TRIES = 8, 0.05
 """Retries: a process that only looks holds the kernel's lock for an instant."""
 
 _SECONDS_UNTIL_WRITTEN = 0.3
+_NO_KERNEL_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,8 @@ class HeldError(RnnstudyError):
 
     def __init__(self, path: Path, holder: Holder) -> None:
         """Name the holder in the message."""
-        super().__init__(
-            f"this run is being done by process {holder.pid} on {holder.host} since {holder.since} (lock: {path})"
-        )
+        by = f"process {holder.pid} on {holder.host} since {holder.since}"
+        super().__init__(f"this run is being done by {by} (lock: {path})")
         self.path, self.holder = path, holder
 
     @override
@@ -104,11 +104,9 @@ class Lock:
         default = SECONDS_BETWEEN_BEATS_ON_A_CLUSTER if on_cluster else SECONDS_BETWEEN_BEATS
         self._path, self._describe, self._every = path, describe, every or default
         self._file: int | None = None
-        self._lost = threading.Event()
-        self._released = threading.Event()
+        self._lost, self._released = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._beat = 0
-        self._since = ""
+        self._beat, self._since = 0, ""
         # Kept, because a laptop may change its name.
         self._host = socket.gethostname()
 
@@ -316,9 +314,6 @@ class _Taken(Enum):
     """This file system has no locks."""
 
 
-_NO_KERNEL_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-
-
 def _flock(file: int, *, shared: bool = False) -> _Taken:
     """Request the kernel's lock on a file without waiting; raise OSError for any other fault of the file."""
     try:
@@ -353,11 +348,10 @@ def _is_at(file: int, path: Path) -> bool:
 def is_alive(pid: int) -> bool:
     """Return whether this machine has a process with this id."""
     try:
-        os.kill(pid, 0)
+        with suppress(PermissionError):
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        pass
     return True
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,30 +51,6 @@ class Track:
         return self.values[self.logged[:, replica], replica]
 
 
-@dataclass(frozen=True)
-class _Column:
-    """Entries of one tag, in the order of the file."""
-
-    steps: list[int] = field(default_factory=list)
-    replicas: list[int] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-
-    def add(self, step: int, replica: int, value: Any) -> None:
-        self.steps.append(step)
-        self.replicas.append(replica)
-        self.values.append(value)
-
-    def track(self, replicas: int) -> Track:
-        steps, rows = np.unique(np.array(self.steps), return_inverse=True)
-        entries = np.array(self.values, dtype=np.float64)
-        values = np.full((len(steps), replicas, *entries.shape[1:]), np.nan)
-        logged = np.zeros((len(steps), replicas), dtype=bool)
-        # A resumed run repeats steps: numpy keeps the later entry, which is the valid one.
-        values[rows, self.replicas] = entries
-        logged[rows, self.replicas] = True
-        return Track(steps=steps, values=values, logged=logged)
-
-
 _Row = dict[str, Any]
 _TakeEntries = Callable[[_Row, str], Iterable[tuple[str, Any]]]
 """Function from a line and its name in errors to the tags and values in it."""
@@ -102,12 +78,24 @@ def read_curves(path: Path, replicas: int) -> dict[str, Track]:
 
 
 def _read(path: Path, replicas: int, take_entries: _TakeEntries) -> dict[str, Track]:
-    columns: defaultdict[str, _Column] = defaultdict(_Column)
+    columns: defaultdict[str, list[tuple[int, int, Any]]] = defaultdict(list)
     for source, row in _lines(path):
         step, replica = _position(row, replicas, source)
         for tag, value in take_entries(row, source):
-            columns[tag].add(step, replica, value)
-    return {tag: column.track(replicas) for tag, column in columns.items()}
+            columns[tag].append((step, replica, value))
+    return {tag: _track(column, replicas) for tag, column in columns.items()}
+
+
+def _track(column: list[tuple[int, int, Any]], replicas: int) -> Track:
+    """Return the entries of one tag (step, replica, value), in the order of the file, as a track."""
+    steps, rows = np.unique(np.array([step for step, _, _ in column]), return_inverse=True)
+    entries = np.array([value for _, _, value in column], dtype=np.float64)
+    places = rows, [replica for _, replica, _ in column]
+    values = np.full((len(steps), replicas, *entries.shape[1:]), np.nan)
+    logged = np.zeros((len(steps), replicas), dtype=bool)
+    # A resumed run repeats steps: numpy keeps the later entry, which is the valid one.
+    values[places], logged[places] = entries, True
+    return Track(steps=steps, values=values, logged=logged)
 
 
 def _lines(path: Path) -> Iterable[tuple[str, _Row]]:
@@ -142,11 +130,10 @@ def _position(row: _Row, replicas: int, source: str) -> tuple[int, int]:
 
 def _scalars(row: _Row, source: str) -> Iterable[tuple[str, float]]:
     for tag, value in row.items():
-        if tag in {"step", "replica"}:
-            continue
-        if not is_number(value):
-            raise UnreadableRunError(f"corrupt: {source}: '{tag:.60}' must be a number, is {value!r:.60}")
-        yield tag, value
+        if tag not in {"step", "replica"}:
+            if not is_number(value):
+                raise UnreadableRunError(f"corrupt: {source}: '{tag:.60}' must be a number, is {value!r:.60}")
+            yield tag, value
 
 
 def _numbers(values: object, source: str) -> np.ndarray:

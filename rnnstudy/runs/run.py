@@ -208,9 +208,8 @@ def _fields(path: Path, read: Callable[[Path], Any], kind: str) -> Fields:
 def _check_format(fields: Fields) -> None:
     found = fields.integer("format", minimum=1)
     if found > FORMAT:
-        raise UnreadableRunError(
-            f"{fields.source} has format {found}, this version reads up to {FORMAT}: use a newer rnnstudy"
-        )
+        ours = f"this version reads up to {FORMAT}: use a newer rnnstudy"
+        raise UnreadableRunError(f"{fields.source} has format {found}, {ours}")
 
 
 def _edits_adjoints(manifest: Fields, config: dict[str, Any]) -> tuple[str, ...]:
@@ -227,11 +226,9 @@ def _facts(fields: Fields) -> TaskFacts:
     threshold = fields.optional_number("solved_at")
     criterion = None
     if threshold is not None:
-        criterion = Criterion(
-            metric=fields.text("solved_metric"),
-            threshold=threshold,
-            direction="at_least" if fields.text("solved_when") == "at_least" else "at_most",
-        )
+        metric, when = fields.text("solved_metric"), fields.text("solved_when")
+        direction = "at_least" if when == "at_least" else "at_most"
+        criterion = Criterion(metric=metric, threshold=threshold, direction=direction)
     steps = fields.items("informative_steps")
     if not all(isinstance(step, int) and not isinstance(step, bool) and abs(step) <= MOST for step in steps):
         raise UnreadableRunError(f"{fields.source}: 'informative_steps' must be whole numbers")

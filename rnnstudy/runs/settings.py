@@ -46,8 +46,5 @@ def flatten(config: Mapping[str, Any]) -> dict[str, str]:
         # Thousands of runs hold the same few hundred texts.
         sys.intern(key): sys.intern(show_value(value))
         for key, value in walk(config)
-        if value != {} and _HIDDEN.isdisjoint(key.split("."))
+        if value != {} and {"choices", "_target_", "hydra"}.isdisjoint(key.split("."))
     }
-
-
-_HIDDEN = {"choices", "_target_", "hydra"}

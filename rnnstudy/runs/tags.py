@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Meaning:
     """Meaning of a tag.
 
@@ -56,67 +56,61 @@ FINAL_STEPS_TO_SOLVE = "final/steps_to_solve"
 FINAL_DIVERGED = "final/diverged"
 
 TAGS: Mapping[str, Meaning] = {
-    TRAIN_LOSS: Meaning(text="Loss on the training batches, mean since the last entry.", unit="the loss's"),
-    SKIPPED: Meaning(
-        text="Steps whose update was skipped, since the start.", unit="steps", read_by=("column: skipped",)
-    ),
-    LEARNING_RATE: Meaning(text="Learning rate of the next update.", unit="1"),
+    TRAIN_LOSS: Meaning("Loss on the training batches, mean since the last entry.", "the loss's"),
+    SKIPPED: Meaning("Steps whose update was skipped, since the start.", "steps", read_by=("column: skipped",)),
+    LEARNING_RATE: Meaning("Learning rate of the next update.", "1"),
     SOLVED: Meaning(
-        text="Whether the replica has solved the task, at this evaluation or before.",
-        unit="0 or 1",
+        "Whether the replica has solved the task, at this evaluation or before.",
+        "0 or 1",
         read_by=("at_a_glance/solved_fraction", "solved_over_training"),
     ),
     EVAL: Meaning(
-        text="A metric of the task on the fixed evaluation set.",
-        unit="the metric's",
+        "A metric of the task on the fixed evaluation set.",
+        "the metric's",
         read_by=("at_a_glance/loss", "at_a_glance/accuracy", "loss", "accuracy", "paired_differences"),
     ),
     EVAL_AT: Meaning(
-        text="Likewise on sequences of another length, in time steps.",
-        unit="the metric's",
+        "Likewise on sequences of another length, in time steps.",
+        "the metric's",
         read_by=("columns: at other lengths",),
     ),
     ACTIVE: Meaning(
-        text="Fraction of the steps since the last entry at which the mitigation acted.",
-        unit="1",
-        read_by=("column: active",),
+        "Fraction of the steps since the last entry at which the mitigation acted.", "1", read_by=("column: active",)
     ),
     CLIP_COEFFICIENT: Meaning(
-        text="Factor that the mitigation scales the gradient by, mean since the last entry; 1 is untouched.",
-        unit="1",
+        "Factor that the mitigation scales the gradient by, mean since the last entry; 1 is untouched.",
+        "1",
         read_by=("at_a_glance/clip_coefficient",),
     ),
     HIDDEN_GRAD_NORM: Meaning(
-        text="||dL/ds_t|| of a sequence, mean over the batch, for every time step; part: total, direct or carried.",
-        unit="loss per unit of the state",
+        "||dL/ds_t|| of a sequence, mean over the batch, for every time step; part: total, direct or carried.",
+        "loss per unit of the state",
         read_by=("at_a_glance/log10_gradient_at_information", "gradient_by_lag", "heatmaps"),
     ),
-    ALL_STEPS: Meaning(text="Histogram of log10 |dL/ds_t| over all time steps.", unit="count"),
-    AT_LAG: Meaning(text="Histogram of log10 |dL/ds_t| at one lag, in time steps from the last.", unit="count"),
-    PART_HISTOGRAM: Meaning(text="Histogram of log10 of the direct or the carried part.", unit="count"),
-    KIND_COUNT: Meaning(text="Entries that are zero, subnormal, NaN or infinite.", unit="count"),
+    ALL_STEPS: Meaning("Histogram of log10 |dL/ds_t| over all time steps.", "count"),
+    AT_LAG: Meaning("Histogram of log10 |dL/ds_t| at one lag, in time steps from the last.", "count"),
+    PART_HISTOGRAM: Meaning("Histogram of log10 of the direct or the carried part.", "count"),
+    KIND_COUNT: Meaning("Entries that are zero, subnormal, NaN or infinite.", "count"),
     RAW_NORM: Meaning(
-        text="Norm of the gradient of all parameters before the mitigations.",
-        unit="loss per unit of the weights",
+        "Norm of the gradient of all parameters before the mitigations.",
+        "loss per unit of the weights",
         read_by=("at_a_glance/raw_norm", "weight_gradient"),
     ),
     CLIPPED_NORM: Meaning(
-        text="Likewise after the mitigations.", unit="loss per unit of the weights", read_by=("weight_gradient",)
+        "Likewise after the mitigations.", "loss per unit of the weights", read_by=("weight_gradient",)
     ),
     HORIZON: Meaning(
-        text="Largest lag at which ||dL/ds_t|| is within a factor of that at lag 0.",
-        unit="time steps",
+        "Largest lag at which ||dL/ds_t|| is within a factor of that at lag 0.",
+        "time steps",
         read_by=("at_a_glance/horizon", "paired_differences"),
     ),
     DECAY: Meaning(
-        text="Slope of log10 ||dL/ds_t|| against the lag.",
-        unit="powers of ten per time step",
-        read_by=("column: decay",),
+        "Slope of log10 ||dL/ds_t|| against the lag.", "powers of ten per time step", read_by=("column: decay",)
     ),
-    DECAY_ERROR: Meaning(text="Standard error of that slope.", unit="powers of ten per time step"),
+    DECAY_ERROR: Meaning("Standard error of that slope.", "powers of ten per time step"),
     GAIN_BOUND: Meaning(
-        text="gamma ||W_hh||: what the gradient's norm grows by at most, per time step back.",
-        unit="1",
+        "gamma ||W_hh||: what the gradient's norm grows by at most, per time step back.",
+        "1",
         read_by=("gradient_by_lag",),
     ),
 }
@@ -149,7 +143,5 @@ def group(tag: str) -> str:
 
 def top(family: str, tags: Iterable[str], **wanted: str) -> str | None:
     """Return the tag of the highest `{layer}` in a family whose other fields are as `wanted`; None if none matches."""
-    layers = {
-        int(found["layer"]): tag for tag in tags if (found := fields(family, tag)) and wanted.items() <= found.items()
-    }
+    layers = {int(own["layer"]): tag for tag in tags if (own := fields(family, tag)) and wanted.items() <= own.items()}
     return layers[max(layers)] if layers else None

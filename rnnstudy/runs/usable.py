@@ -1,7 +1,6 @@
 """Whether a folder can take a run: it must be empty, or hold that very run, undamaged."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rnnstudy.core.errors import ConfigError
@@ -23,26 +22,22 @@ def require_fit(folder: RunFolder, config: Mapping[str, Any], data_digest: str |
         return
     if not folder.path.is_dir():
         raise ConfigError(f"{folder.path} is a file, not a folder; choose another run_dir.")
-    linked = sorted(path.name for path in folder.path.iterdir() if path.is_symlink())
+    linked = sorted(path for path in folder.path.iterdir() if path.is_symlink())
     if linked:
-        raise ConfigError(
-            f"{folder.path / linked[0]} is a link, and would be written through; put what it names in its place."
-        )
+        raise ConfigError(f"{linked[0]} is a link, and would be written through; put what it names in its place.")
+    # What a run may leave that was killed, or found no space, before it wrote its configuration.
+    left = {folder.lock, folder.history, folder.failure, partial_of(folder.config), partial_of(folder.failure)}
     # Listed first: another process may begin the same run between the two.
-    others = set(folder.path.iterdir()) - _left_of_a_start(folder)
+    others = set(folder.path.iterdir()) - left
     if folder.config.exists():
         _require_same(folder, config)
     elif others:
-        raise ConfigError(
-            f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one. "
-            "Move it away, or choose another run_dir."
-        )
+        told = f"{folder.path} is not empty and holds no config.yaml: it is no run, or a damaged one."
+        raise ConfigError(f"{told} Move it away, or choose another run_dir.")
     manifest = _require_whole(folder)
     if manifest is not None and manifest.get("data_digest") != data_digest:
-        raise ConfigError(
-            f"{folder.path} holds a run on other data: the file that the task reads has changed since. Choose a "
-            "run_dir for the new one, or move the folder away."
-        )
+        told = f"{folder.path} holds a run on other data: the file that the task reads has changed since."
+        raise ConfigError(f"{told} Choose a run_dir for the new one, or move the folder away.")
 
 
 def _require_whole(folder: RunFolder) -> dict[str, Any] | None:
@@ -66,11 +61,6 @@ def _require_whole(folder: RunFolder) -> dict[str, Any] | None:
             anew = "Remove that file, and the same command writes it again from the last checkpoint."
         raise ConfigError(f"{folder.path} is damaged: {error}. {anew}") from None
     return manifest
-
-
-def _left_of_a_start(folder: RunFolder) -> set[Path]:
-    """Return what a run may leave that was killed, or found no space, before it wrote its configuration."""
-    return {folder.lock, folder.history, folder.failure, partial_of(folder.config), partial_of(folder.failure)}
 
 
 def _require_same(folder: RunFolder, config: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """`rnnstudy show`: a task and one of its sequences, in words for people."""
 
 import inspect
-from bisect import bisect
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -39,30 +38,17 @@ def show(arguments: Sequence[str], console: Console) -> None:
     """
     job = first_job(arguments)
     plan = check(job.config)
-    batch = _first_batch(plan)
-    name = job.config["choices"]["task"]
-    lines = [
-        f"{name}: {(inspect.getdoc(type(plan.task)) or '').splitlines()[0]}",
-        "",
-        *_described(plan.task, plan.seq_lens, batch),
-        "",
-        *_sequence(plan.task.facts, batch, console.width),
-    ]
-    for line in lines:
+    task, batch = plan.task, _first_batch(plan)
+    head = f"{job.config['choices']['task']}: {(inspect.getdoc(type(task)) or '').splitlines()[0]}"
+    for line in [head, "", *_described(task, plan.seq_lens, batch), "", *_sequence(task.facts, batch, console.width)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _first_batch(plan: Plan) -> Batch:
     """Return the first batch of replica 0, without its replica axis."""
     longest = plan.seq_lens[1]
-    data = TrainingData(
-        plan.task,
-        (longest, longest),
-        batch_size=plan.train.batch_size,
-        seed=plan.run.seed,
-        replicas=1,
-        device=torch.device("cpu"),
-    )
+    sizes = {"batch_size": plan.train.batch_size, "seed": plan.run.seed, "replicas": 1}
+    data = TrainingData(plan.task, (longest, longest), **sizes, device=torch.device("cpu"))
     return data.next(0).replica(0)
 
 
@@ -85,9 +71,8 @@ def _described(task: Task, seq_lens: tuple[int, int], batch: Batch) -> Iterator[
     yield _fact("loss", f"{task.loss_name}, {where}")
     yield _fact("chance", f"loss {facts.chance_loss:.4g}, accuracy {facts.chance_accuracy:.4g}, where it is judged")
     if facts.memoryless_loss is not None:
-        yield _fact(
-            "memoryless", f"loss {facts.memoryless_loss:.4g}: the best guess from the time step and the present input"
-        )
+        guess = "the best guess from the time step and the present input"
+        yield _fact("memoryless", f"loss {facts.memoryless_loss:.4g}: {guess}")
     solved = facts.solved
     yield _fact("solved", solved.rule if solved else NO_CRITERION)
     informative = len(facts.informative_steps)
@@ -113,9 +98,7 @@ def _visible(name: str) -> str:
     """Return a name with signs for white space, and escapes for what a screen cannot show."""
     if name in WHITE_SPACE:
         return WHITE_SPACE[name]
-    return "".join(
-        sign if sign.isprintable() and cell_len(sign) else sign.encode("unicode_escape").decode() for sign in name
-    )
+    return "".join(it if it.isprintable() and cell_len(it) else it.encode("unicode_escape").decode() for it in name)
 
 
 def _ranges(steps: Sequence[int]) -> str:
@@ -165,10 +148,8 @@ def _asked(facts: Facts, batch: Batch) -> tuple[list[str], list[str]]:
     """Return the target at each time step, and a mark where it is the answer; empty where no output is read."""
     targets, judged = [""] * len(batch.inputs), [""] * len(batch.inputs)
     for index, step in enumerate(batch.loss_steps.tolist()):
-        target = batch.targets[index, 0]
-        named = (
-            _visible(facts.output_names[int(target)]) if target.ndim == 0 else " ".join(map(_number, target.tolist()))
-        )
+        goal = batch.targets[index, 0]
+        named = _visible(facts.output_names[int(goal)]) if goal.ndim == 0 else " ".join(map(_number, goal.tolist()))
         targets[step] = named if batch.counted[index, 0] else UNASKED
         judged[step] = JUDGED if batch.answer[index, 0] else ""
     return targets, judged
@@ -183,8 +164,9 @@ def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
     steps = len(busy)
     kept = [True] * steps
     if steps > LONG:
-        near = [step for step in range(steps) if busy[step] or step in {0, steps - 1}]
-        kept = [any(abs(step - other) <= QUIET // 2 for other in _around(near, step)) for step in range(steps)]
+        busy_steps = [step for step in range(steps) if busy[step] or step in {0, steps - 1}]
+        near = {step + lag for step in busy_steps for lag in range(-(QUIET // 2), QUIET // 2 + 1)}
+        kept = [step in near for step in range(steps)]
     if sum(kept) > MOST:
         kept = [keep and not MOST // 2 <= step < steps - MOST // 2 for step, keep in enumerate(kept)]
     for step in range(steps):
@@ -192,12 +174,6 @@ def _shown(busy: Sequence[bool]) -> Iterator[int | None]:
             yield step
         elif step == 0 or kept[step - 1]:
             yield None
-
-
-def _around(sorted_steps: Sequence[int], step: int) -> Sequence[int]:
-    """Return the nearest time steps on either side."""
-    place = bisect(sorted_steps, step)
-    return sorted_steps[max(place - 1, 0) : place + 1]
 
 
 def _pieces(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:

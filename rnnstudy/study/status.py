@@ -19,6 +19,11 @@ from rnnstudy.runs.ledger import Ledger, find_ledgers
 from rnnstudy.runs.lock import Holder, holder_of, left_behind
 from rnnstudy.runs.untrusted import find_mapping, read_regular, read_yaml
 
+_CHECKPOINT = re.compile(r"step_(\d+)\.pt")
+_NUM_STEPS = re.compile(r"^train:\n(?:  .*\n)*?  num_steps: (\d+)$", re.MULTILINE)
+_LAUNCHER = re.compile(r"hydra/launcher=\w+|\+?hydra\.launcher\.[a-z]\w*=[\w.:/-]*", re.ASCII)
+"""Words about Hydra that are allowed: the choice of a launcher, and plain values of its settings."""
+
 
 class Condition(StrEnum):
     """Condition of a run, in the order of interest to the user."""
@@ -70,8 +75,10 @@ class Listing:
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as plain data."""
-        runs = [{**asdict(run), "folder": str(run.folder.path)} for run in self.runs]
-        return {"runs": runs, "commands": self.commands}
+        return {
+            "runs": [{**asdict(run), "folder": str(run.folder.path)} for run in self.runs],
+            "commands": self.commands,
+        }
 
 
 def status_of(folder: RunFolder) -> RunStatus:
@@ -121,18 +128,12 @@ def _running(folder: RunFolder, holder: Holder) -> RunStatus:
     return RunStatus(folder=folder, condition=Condition.RUNNING, step=step, num_steps=num_steps, detail=detail)
 
 
-_CHECKPOINT = re.compile(r"step_(\d+)\.pt")
-
-
 def _steps_done(folder: RunFolder) -> int | None:
     """Return the steps of the newest checkpoint: where the run would resume."""
     with suppress(OSError):
         names = (_CHECKPOINT.fullmatch(name) for name in os.listdir(folder.checkpoints))
         return max((int(name[1]) for name in names if name), default=0)
     return 0
-
-
-_NUM_STEPS = re.compile(r"^train:\n(?:  .*\n)*?  num_steps: (\d+)$", re.MULTILINE)
 
 
 def _num_steps(folder: RunFolder) -> int | None:
@@ -164,8 +165,7 @@ def list_runs(directories: Iterable[Path]) -> Listing:
             try:
                 _take(ledger, statuses, commands)
             except (RnnstudyError, OSError) as error:
-                records = RunFolder(ledger.path)
-                damaged.append(RunStatus(folder=records, condition=Condition.DAMAGED, detail=str(error)))
+                damaged.append(RunStatus(folder=RunFolder(ledger.path), condition=Condition.DAMAGED, detail=str(error)))
     if not statuses and not damaged:
         raise ConfigError(f"there is no run below {', '.join(map(str, directories))}.")
     order = list(Condition)
@@ -199,9 +199,8 @@ def _led_to(folder: RunFolder, command: str, config: Mapping[str, Any]) -> str:
 
 def _retrying(command: str, run: RunStatus) -> str:
     """Return a command that retries a failed run even where the original one leaves such runs out."""
-    if run.condition is not Condition.FAILED or "retry_failed=false" not in command:
-        return command
-    return f"{command} retry_failed=true"
+    is_left_out = run.condition is Condition.FAILED and "retry_failed=false" in command
+    return f"{command} retry_failed=true" if is_left_out else command
 
 
 def _harmless(command: str) -> str:
@@ -221,10 +220,6 @@ def _names_code(words: Iterable[str]) -> bool:
         or ("hydra" in word.lower() and not _LAUNCHER.fullmatch(word))
         for word in words
     )
-
-
-_LAUNCHER = re.compile(r"hydra/launcher=\w+|\+?hydra\.launcher\.[a-z]\w*=[\w.:/-]*", re.ASCII)
-"""Words about Hydra that are allowed: the choice of a launcher, and plain values of its settings."""
 
 
 def _own_command(folder: RunFolder) -> str:

@@ -38,9 +38,7 @@ class BoardView:
 
     def __init__(self, source: Path, folder: Path, most: int) -> None:
         """Link the event files that exist."""
-        self._source = source.absolute()
-        self._folder = folder
-        self._most = most
+        self._source, self._folder, self._most = source.absolute(), folder, most
         self._names: dict[Path, str] = {}
         self._links: dict[Path, Path] = {}
         self.runs: list[str] = []
@@ -85,16 +83,17 @@ class BoardView:
         taken = set(self._names.values())
         for owner in new:
             full = self._prefixed(owner, owner.name, several)
-            names = chain([f"{plain[owner]} {_hash(owner)}", full], (f"{full} {number}" for number in count(2)))
+            hashed = _HASHED.fullmatch(owner.name)
+            told_apart = f"{plain[owner]} {hashed['hash'] if hashed else owner.name}"
+            names = chain([told_apart, full], (f"{full} {number}" for number in count(2)))
             if alike[plain[owner]] == 1:
                 names = chain([plain[owner]], names)
             self._names[owner] = next(name for name in names if name not in taken)
             taken.add(self._names[owner])
 
     def _prefixed(self, owner: Path, name: str, several: bool) -> str:
-        if owner == self._source or not several:
-            return name
-        return str(owner.relative_to(self._source).parent / name)
+        is_below = several and owner != self._source
+        return str(owner.relative_to(self._source).parent / name) if is_below else name
 
 
 def _telling(folder: Path) -> str:
@@ -124,11 +123,6 @@ def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
     return {owner: name if name.strip(" .") else names[owner] for owner, name in left.items()}
 
 
-def _hash(folder: Path) -> str:
-    hashed = _HASHED.fullmatch(folder.name)
-    return folder.name if hashed is None else hashed["hash"]
-
-
 class _EventFolder(NamedTuple):
     """Folder with event files, their names, and its run: it or the next folder above that is one of ours, else it."""
 
@@ -140,8 +134,7 @@ class _EventFolder(NamedTuple):
 def _event_folders(source: Path) -> Iterator[_EventFolder]:
     """Yield the folders that hold event files, each once; links are followed."""
     # A link to a folder above, at worst to the root, would cause a search of the whole disk.
-    above_all = [parent.stat() for parent in source.resolve().parents]
-    seen = {(state.st_dev, state.st_ino) for state in above_all}
+    seen = {(state.st_dev, state.st_ino) for state in map(Path.stat, source.resolve().parents)}
     runs: dict[str, Path] = {}
     for place, folders, files in os.walk(source, followlinks=True):
         try:

@@ -19,17 +19,8 @@ MOST_TICKED_ELSEWHERE = 40
 COLORS = 7
 """Colours in TensorBoard's palette: with more runs than these, some look alike."""
 
-PINNED = tuple(
-    tags.AT_A_GLANCE.format(figure=figure)
-    for figure in (
-        "solved_fraction",
-        "log10_gradient_at_information",
-        "loss",
-        "horizon",
-        "raw_norm",
-        "clip_coefficient",
-    )
-)
+_PINNED = ("solved_fraction", "log10_gradient_at_information", "loss", "horizon", "raw_norm", "clip_coefficient")
+PINNED = tuple(tags.AT_A_GLANCE.format(figure=figure) for figure in _PINNED)
 """Charts at the top of the Time Series page; they repeat names from `writers.overview`, whose import takes seconds."""
 
 PER_PAGE = 12

@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -118,7 +118,6 @@ def _stoppable() -> Iterator[None]:
     """End the block in order on Ctrl-C, a signal to end or a closed terminal."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        del number, frame
         # A second Ctrl-C must not interrupt the clean-up.
         for each in handled:
             signal.signal(each, signal.SIG_IGN)
@@ -129,9 +128,8 @@ def _stoppable() -> Iterator[None]:
     handled = [each for each in wanted if signal.getsignal(each) != signal.SIG_IGN]
     previous = {each: signal.signal(each, stop) for each in handled}
     try:
-        yield
-    except KeyboardInterrupt:
-        pass
+        with suppress(KeyboardInterrupt):
+            yield
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)

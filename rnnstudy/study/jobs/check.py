@@ -1,6 +1,6 @@
 """The runs of a command line, checked and planned: every fault that can show before a run begins."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,12 +90,11 @@ def _require_one_run(one: PlannedRun, other: PlannedRun) -> None:
     names = f"{other.folder.path.name} and {one.folder.path.name}"
     if other.job.config["run_dir"] is not None:
         raise ConfigError(f"run_dir: {names} end in what counts as one hash; choose other names.")
-    raise ConfigError(
-        f"{names} are two runs with one hash, by chance. Choose another seed for one of them, or another study."
-    )
+    way_out = "Choose another seed for one of them, or another study."
+    raise ConfigError(f"{names} are two runs with one hash, by chance. {way_out}")
 
 
-def _usable_folder(job: Job, plan: Plan, known: Mapping[str, str] | None = None) -> RunFolder:
+def _usable_folder(job: Job, plan: Plan, known: dict[str, str] | None = None) -> RunFolder:
     """Find the folder of a run; raise ConfigError if the run cannot be done or resumed there."""
     folder = find_run_folder(job.config, job.overrides, known)
     require_fit(folder, job.config, plan.task.data_digest)

@@ -88,11 +88,16 @@ def compose_jobs(arguments: Sequence[str]) -> list[Job]:
 
 
 def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
-    asked = parse_arguments(_flags_first(arguments))
+    # Hydra does not recognise the flag of a sweep between overrides: put it in front.
+    flags = [argument for argument in arguments if argument in {"-m", "--multirun"}]
+    asked = parse_arguments(flags[:1] + [argument for argument in arguments if argument not in flags])
     for flag in ("config_path", "experimental_rerun", "resolve", "package"):
         if getattr(asked, flag):
             raise ConfigError(f"--{flag.replace('_', '-')} is not supported; --config-dir adds a folder to conf.")
-    loader = _loader(asked.config_dir)
+    further = None if asked.config_dir is None else Path(asked.config_dir).absolute()
+    if further is not None and not further.is_dir():
+        raise ConfigError(f"--config-dir {asked.config_dir} is no folder.")
+    loader = make_loader(conf_folder(), further)
     name = asked.config_name or CONFIG
     mode = ["hydra.mode=MULTIRUN"] if asked.multirun else []
     sweep = loader.load_configuration(name, [*asked.overrides, *mode], RunMode.MULTIRUN, validate_sweep_overrides=False)
@@ -102,34 +107,16 @@ def _compose(arguments: Sequence[str], tell: Telling) -> Composition:
     _require_ours(sweep, is_sweep=is_sweep)
     configs = _each(loader, sweep, tell) if is_sweep else iter([sweep])
     return Composition(
-        jobs=[_job(config) for config in configs],
-        is_sweep=is_sweep,
-        config=sweep,
-        context=make_context(loader, sweep),
+        jobs=[_job(config) for config in configs], is_sweep=is_sweep, config=sweep, context=make_context(loader, sweep)
     )
-
-
-def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Put the flag of a sweep in front: Hydra does not recognise it between overrides."""
-    flags = [argument for argument in arguments if argument in {"-m", "--multirun"}]
-    return flags[:1] + [argument for argument in arguments if argument not in flags]
-
-
-def _loader(config_dir: str | None) -> ConfigLoader:
-    further = None if config_dir is None else Path(config_dir).absolute()
-    if further is not None and not further.is_dir():
-        raise ConfigError(f"--config-dir {config_dir} is no folder.")
-    return make_loader(conf_folder(), further)
 
 
 def _require_ours(config: DictConfig, *, is_sweep: bool) -> None:
     """Raise ConfigError for another sweeper, or a launcher for a single run: neither would do as asked."""
     choices = config.hydra.runtime.choices
     if is_sweep and choices["hydra/sweeper"] != "basic":
-        raise ConfigError(
-            f"hydra/sweeper={choices['hydra/sweeper']} is not supported: runs are listed before the first one starts. "
-            f"{_TO_SEARCH}"
-        )
+        told = f"hydra/sweeper={choices['hydra/sweeper']} is not supported"
+        raise ConfigError(f"{told}: runs are listed before the first one starts. {_TO_SEARCH}")
     if not is_sweep and choices["hydra/launcher"] != "basic":
         raise ConfigError(f"hydra/launcher={choices['hydra/launcher']} launches sweeps: add -m.")
 

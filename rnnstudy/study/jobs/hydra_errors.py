@@ -19,10 +19,8 @@ from rnnstudy.runs.settings import walk
 
 _LAUNCHERS = ("basic", "joblib", "submitit_slurm")
 
-
-def install_launchers() -> str:
-    """Return how to install the launchers that come with an extra."""
-    return "joblib (this machine's cores) and submitit_slurm (a cluster) come with: pip install 'rnnstudy[cluster]'"
+TO_INSTALL = "joblib (this machine's cores) and submitit_slurm (a cluster) come with: pip install 'rnnstudy[cluster]'"
+"""How to install the launchers that come with an extra."""
 
 
 def explain_missing(error: MissingConfigException) -> str:
@@ -33,7 +31,7 @@ def explain_missing(error: MissingConfigException) -> str:
     if group == "hydra/launcher":
         near = difflib.get_close_matches(member, _LAUNCHERS, 1)
         meant = f"Did you mean {near[0]}? " if near and near[0] != member else ""
-        return f"There is no hydra/launcher={member} here. {meant}{install_launchers()}"
+        return f"There is no hydra/launcher={member} here. {meant}{TO_INSTALL}"
     if not members:
         return f"There is no configuration file '{name}'."
     return f"{group} has no member '{member}'. {suggest(member, members)}"
@@ -73,9 +71,7 @@ def _elsewhere(key: str, config: DictConfig) -> str:
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
     """Return which keys exist in place of an unknown one."""
-    others = [
-        argument for argument in arguments if not argument.startswith("-") and not argument.lstrip("+~").startswith(key)
-    ]
+    others = [each for each in arguments if not each.startswith("-") and not each.lstrip("+~").startswith(key)]
     chosen_groups = (*FILES, "hydra/launcher")
     groups = [argument for argument in others if argument.partition("=")[0] in chosen_groups and "," not in argument]
     GlobalHydra.instance().clear()

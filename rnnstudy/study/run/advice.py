@@ -24,10 +24,8 @@ def advise_on_memory(folder: RunFolder) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_about_memory(error):
             raise
-        raise RnnstudyError(
-            f"{folder.path}: there is not enough memory for this run; "
-            "lower model.hidden_size, train.batch_size, replicas or the length of the sequences."
-        ) from None
+        way_out = "lower model.hidden_size, train.batch_size, replicas or the length of the sequences"
+        raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {way_out}.") from None
 
 
 @contextmanager
@@ -39,10 +37,8 @@ def advise_on_disk(folder: RunFolder) -> Iterator[None]:
         saved = Checkpoints(folder.checkpoints).steps()
         intact = f"the checkpoint of step {saved[-1]} is intact" if saved else "no checkpoint was saved yet"
         way_out = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "see to the folder"
-        raise RnnstudyError(
-            f"{folder.path} cannot be written to: {error.strerror or error}; {intact}. "
-            f"Once you {way_out}, the same command goes on."
-        ) from error
+        told = f"{folder.path} cannot be written to: {error.strerror or error}; {intact}."
+        raise RnnstudyError(f"{told} Once you {way_out}, the same command goes on.") from error
 
 
 @contextmanager
@@ -53,7 +49,6 @@ def advise_on_misfit(folder: RunFolder) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, RnnstudyError | OSError) or _is_about_memory(error):
             raise
-        raise RnnstudyError(
-            f"{folder.checkpoints}: the last checkpoint is not one of this run ({type(error).__name__}). Remove it to "
-            "go back to the one before, or move the run folder away to run it anew."
-        ) from error
+        told = f"{folder.checkpoints}: the last checkpoint is not one of this run ({type(error).__name__})."
+        way_out = "Remove it to go back to the one before, or move the run folder away to run it anew."
+        raise RnnstudyError(f"{told} {way_out}") from error

@@ -71,13 +71,10 @@ def _read_config(folder: RunFolder) -> tuple[Plan, str]:
 
 def _require_same_data(folder: RunFolder, plan: Plan) -> None:
     """Raise RnnstudyError unless the run read this very file: a stranger's may name any file of this machine."""
-    if plan.task.data_digest is None:
-        return
-    if (find_mapping(folder.manifest) or {}).get("data_digest") != plan.task.data_digest:
-        raise RnnstudyError(
-            f"{folder.path}: the file that its task.path names on this machine is not the one that the run read. "
-            "Put that one there to look at the run."
-        )
+    digest = plan.task.data_digest
+    if digest is not None and (find_mapping(folder.manifest) or {}).get("data_digest") != digest:
+        told = f"{folder.path}: the file that its task.path names on this machine is not the one that the run read."
+        raise RnnstudyError(f"{told} Put that one there to look at the run.")
 
 
 def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any], int]:
@@ -85,15 +82,12 @@ def _read_checkpoint(folder: RunFolder, step: int | None) -> tuple[dict[str, Any
     checkpoints = Checkpoints(folder.checkpoints)
     saved = checkpoints.steps()
     if not saved:
-        raise RnnstudyError(
-            f"{folder.path} has no checkpoint yet; they are saved every train.checkpoint_interval steps."
-        )
+        when = "they are saved every train.checkpoint_interval steps"
+        raise RnnstudyError(f"{folder.path} has no checkpoint yet; {when}.")
     wanted = saved[-1] if step is None else step
     if wanted not in saved:
-        listed = ", ".join(map(str, saved))
-        raise RnnstudyError(
-            f"{folder.path} has no checkpoint of step {wanted}; it has {listed}. train.kept_checkpoints=null keeps all."
-        )
+        listed = f"it has {', '.join(map(str, saved))}. train.kept_checkpoints=null keeps all."
+        raise RnnstudyError(f"{folder.path} has no checkpoint of step {wanted}; {listed}")
     content = checkpoints.load_step(wanted)
     if content is None:
         others = ", ".join(str(each) for each in saved if each != wanted)
@@ -111,10 +105,8 @@ def _fill(network: Network, content: dict[str, Any], where: str) -> None:
     for name in [*own, *state]:
         ours, theirs = (tuple(weights[name].shape) if name in weights else "none" for weights in (own, state))
         if ours != theirs:
-            raise RnnstudyError(
-                f"{where} holds weights of another model than config.yaml describes: {name} has the shape {theirs} "
-                f"there, {ours} is wanted."
-            )
+            told = f"{where} holds weights of another model than config.yaml describes"
+            raise RnnstudyError(f"{told}: {name} has the shape {theirs} there, {ours} is wanted.")
         if own[name].dtype != state[name].dtype:
             raise RnnstudyError(f"{where}: {name} must hold {own[name].dtype}, got {state[name].dtype}.")
     network.load_state_dict(state)

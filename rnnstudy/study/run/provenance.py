@@ -12,12 +12,8 @@ import rnnstudy
 
 def versions() -> dict[str, str]:
     """Return the versions of the software that computes a run."""
-    packages = ("torch", "numpy", "tensorboard", "hydra-core")
-    return {
-        "rnnstudy": rnnstudy.__version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
+    packages = {package: version(package) for package in ("torch", "numpy", "tensorboard", "hydra-core")}
+    return {"rnnstudy": rnnstudy.__version__, "python": platform.python_version(), **packages}
 
 
 def commit() -> str | None:
@@ -40,6 +36,5 @@ def _git(root: Path, *arguments: str) -> str:
 
 def device_name(device: torch.device) -> str:
     """Return the name of a device for people."""
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({platform.machine()})"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device} ({name})"

@@ -22,6 +22,7 @@ from rnnstudy.writers.run_log import RunLog
 def manifest(planned: PlannedRun, device: torch.device) -> dict[str, Any]:
     """Return the content of run.json: everything known about a run before it trains."""
     job, plan = planned.job, planned.plan
+    mitigations = zip(job.config["mitigation"], plan.mitigations, strict=True)
     return {
         "format": FORMAT,
         "name": short_name(job.config, job.overrides),
@@ -35,11 +36,7 @@ def manifest(planned: PlannedRun, device: torch.device) -> dict[str, Any]:
         "fingerprint": fingerprint(job.config),
         "data_digest": plan.task.data_digest,
         "facts": _facts(plan.task.held_out()),
-        "edits_adjoints": [
-            name
-            for name, mitigation in zip(job.config["mitigation"], plan.mitigations, strict=True)
-            if mitigation.edits_adjoints()
-        ],
+        "edits_adjoints": [name for name, mitigation in mitigations if mitigation.edits_adjoints()],
     }
 
 

@@ -25,9 +25,11 @@ from rnnstudy.writers.base import Writer
 from rnnstudy.writers.run_log import RunLog
 from rnnstudy.writers.tensorboard import TensorBoard
 
+Stop = Callable[[], bool]
+
 
 def do_run(
-    planned: PlannedRun, screen: Screen, *, views: Sequence[Writer] = (), stop: Callable[[], bool] = lambda: False
+    planned: PlannedRun, screen: Screen, *, views: Sequence[Writer] = (), stop: Stop = lambda: False
 ) -> RunFolder:
     """Do a run, resume it, or find it finished.
 
@@ -57,25 +59,22 @@ def do_run(
 
 
 @contextmanager
-def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Callable[[], bool]]:
+def _held(folder: RunFolder, progress: RunProgress) -> Iterator[Stop]:
     """Hold the lock of a run; yield a check to call after every step, which raises LostError once the lock is lost."""
     lock = Lock(folder.lock, progress.told)
 
     def lost() -> bool:
         if lock.lost:
-            raise LostError(
-                f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more; stopped "
-                "without a checkpoint, since another process may do the run now. The same command goes on."
-            )
+            told = f"{folder.path}: the lock of this run ({folder.lock}) was removed, or can be written no more"
+            why = "since another process may do the run now"
+            raise LostError(f"{told}; stopped without a checkpoint, {why}. The same command goes on.")
         return False
 
     with lock:
         yield lost
 
 
-def _attempt(
-    planned: PlannedRun, progress: RunProgress, *, views: Sequence[Writer], stop: Callable[[], bool]
-) -> RunFolder:
+def _attempt(planned: PlannedRun, progress: RunProgress, *, views: Sequence[Writer], stop: Stop) -> RunFolder:
     """Do a run whose lock is held, and return its folder; an error is recorded there."""
     folder, plan = planned.folder, planned.plan
     device = select_device(plan.run.device)
@@ -104,12 +103,7 @@ def _prepare(planned: PlannedRun, device: torch.device) -> None:
 
 
 def _train(
-    planned: PlannedRun,
-    device: torch.device,
-    progress: RunProgress,
-    *,
-    views: Sequence[Writer],
-    stop: Callable[[], bool],
+    planned: PlannedRun, device: torch.device, progress: RunProgress, *, views: Sequence[Writer], stop: Stop
 ) -> None:
     job, plan, folder = planned.job, planned.plan, planned.folder
     checkpoints = Checkpoints(folder.checkpoints, plan.train.kept_checkpoints)
@@ -127,14 +121,10 @@ def _train(
     with (
         closing(RunLog(folder)) as log,
         closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
-        stop_requests(stop) as stop_requested,
+        stop_requests(stop) as to_stop,
     ):
         outlets = Outlets(
-            log=log,
-            views=[board, progress, *views],
-            checkpoints=checkpoints,
-            listener=progress,
-            stop_requested=stop_requested,
+            log=log, views=[board, progress, *views], checkpoints=checkpoints, listener=progress, stop_requested=to_stop
         )
         training = Training(parts, outlets)
         if content is None:
@@ -150,15 +140,11 @@ def _train(
         training.run()
         if not was_done:
             with training.phases.during("writers"):
-                _finish(board, training)
+                states = training.states
+                solved_at = [math.inf if steps == NEVER else steps for steps in states.steps_to_solve.tolist()]
+                board.finish(training.step, solved_at, diverged=states.names().count("diverged"))
         training.save()
     result = result_of(planned, training, device)
     write_json(folder.result, result)
     progress.state.read(result)
     progress.say(summary_line(training, folder, judged=plan.task.facts.solved is not None))
-
-
-def _finish(board: TensorBoard, training: Training) -> None:
-    states = training.states
-    steps_to_solve = [math.inf if steps == NEVER else steps for steps in states.steps_to_solve.tolist()]
-    board.finish(training.step, steps_to_solve, diverged=states.names().count("diverged"))

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -53,13 +53,8 @@ class Screen:
         self._entered = False
         self._live = None
         if _can_draw(console):
-            self._live = Live(
-                console=console,
-                auto_refresh=False,
-                vertical_overflow="crop",
-                get_renderable=self._table,
-                redirect_stderr=sys.stderr.isatty(),
-            )
+            live = partial(Live, console=console, auto_refresh=False, vertical_overflow="crop")
+            self._live = live(get_renderable=self._table, redirect_stderr=sys.stderr.isatty())
 
     def __enter__(self) -> "Screen":
         self._entered = True
@@ -150,9 +145,7 @@ class RunProgress(Listener, Writer):
         self.state.stage = Stage.RUNNING
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Record how the run ended."""
         if kind is None:
             self.state.stage = Stage.DONE

@@ -96,11 +96,8 @@ def select(states: Sequence[RunState], most: int) -> tuple[int, list[RunState], 
     places = range(len(states))
     chosen = [place for place in places if states[place].stage is Stage.RUNNING]
     waiting = [place for place in places if states[place].stage is Stage.WAITING]
-    ended = sorted(
-        set(places).difference(chosen, waiting),
-        key=lambda place: (states[place].stage is not Stage.DONE, states[place].ended or 0, place),
-        reverse=True,
-    )
+    ended = list(set(places).difference(chosen, waiting))
+    ended.sort(key=lambda place: (states[place].stage is not Stage.DONE, states[place].ended or 0, place), reverse=True)
     # Alternate between the last that ended, failures first, and those that come next.
     for last, following in itertools.zip_longest(ended, waiting):
         chosen += [place for place in (last, following) if place is not None]

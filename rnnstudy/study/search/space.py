@@ -114,9 +114,8 @@ class Search:
         if self.direction not in {"minimize", "maximize"}:
             raise ConfigError(f"direction must be minimize or maximize, got '{self.direction}'.")
         if self.metric != STEPS_TO_SOLVE and "/" not in self.metric:
-            raise ConfigError(
-                f"metric must be {STEPS_TO_SOLVE} or a tag of the log, such as eval/loss, got '{self.metric}'."
-            )
+            rule = f"{STEPS_TO_SOLVE} or a tag of the log, such as eval/loss"
+            raise ConfigError(f"metric must be {rule}, got '{self.metric}'.")
         if self.metric == STEPS_TO_SOLVE and self.direction == "maximize":
             raise ConfigError("direction must be minimize with metric=steps_to_solve, got 'maximize'.")
 
@@ -161,10 +160,8 @@ def read_search(name: str) -> tuple[str, Search]:
     try:
         content = yaml.safe_load(read_regular(path))
     except FileNotFoundError:
-        known = [each.stem for each in own.glob("*.yaml")]
-        raise ConfigError(
-            f"There is no search '{name}'. {suggest(name, known)} Or give the path of a .yaml file."
-        ) from None
+        meant = suggest(name, [each.stem for each in own.glob("*.yaml")])
+        raise ConfigError(f"There is no search '{name}'. {meant} Or give the path of a .yaml file.") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     return path.stem, build_search(content, str(path))

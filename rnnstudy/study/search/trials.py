@@ -41,20 +41,15 @@ def open_study(tuning: Tuning, output_dir: Path) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    about = {
-        "metric": search.metric,
-        "direction": search.direction,
-        "space": {key: repr(values) for key, values in search.space.items()},
-        "overrides": sorted(tuning.overrides),
-    }
+    space, overrides = {key: repr(values) for key, values in search.space.items()}, sorted(tuning.overrides)
+    about = {"metric": search.metric, "direction": search.direction, "space": space, "overrides": overrides}
     kept = study.user_attrs.get(_ABOUT)
     if kept is None:
         study.set_user_attr(_ABOUT, about)
     elif kept != about:
         differing = ", ".join(key for key in about if kept.get(key) != about[key])
-        raise ConfigError(
-            f"{path} holds a search '{tuning.name}' with another {differing}; choose another study=NAME for this one."
-        )
+        other = f"{path} holds a search '{tuning.name}' with another {differing}"
+        raise ConfigError(f"{other}; choose another study=NAME for this one.")
     return study
 
 

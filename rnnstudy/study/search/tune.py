@@ -86,9 +86,8 @@ def require_possible(tuning: Tuning) -> Job:
         raise ConfigError("run_dir is one folder, and every trial needs its own; leave it out.")
     plan = check(jobs[0].config)
     if tuning.search.metric == STEPS_TO_SOLVE and plan.task.facts.solved is None:
-        raise ConfigError(
-            "metric=steps_to_solve needs a task that says when it is solved; use a tag such as eval/loss."
-        )
+        needed = "a task that says when it is solved; use a tag such as eval/loss"
+        raise ConfigError(f"metric=steps_to_solve needs {needed}.")
     _check_each(tuning)
     return jobs[0]
 
@@ -179,14 +178,13 @@ def _show_best(tuning: Tuning, study: optuna.Study, output_dir: Path, *, console
     trials = current_trials(study)
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    running = states[TrialState.RUNNING]
     if not complete:
         errors = {trial.user_attrs[_ERROR] for trial in trials if _ERROR in trial.user_attrs}
         why = "; ".join(sorted(errors)) or "given up, or being done by other processes"
         raise RnnstudyError(f"none of {len(trials)} trials has a figure: {why}")
     sign = 1 if tuning.search.direction == "minimize" else -1
     best = sorted(complete, key=lambda trial: sign * _figure(trial))[:MOST_SHOWN]
-    elsewhere = f" {running} being done by other processes." if running else ""
+    elsewhere = f" {running} being done by other processes." if (running := states[TrialState.RUNNING]) else ""
     lines = [
         "",
         f"{len(trials)} trials: {len(complete)} finished, {states[TrialState.PRUNED]} given up, "

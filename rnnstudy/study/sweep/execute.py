@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from rich.console import Console
@@ -27,18 +28,13 @@ MOST_LISTED = 20
 
 def execute(composition: Composition, runs: Sequence[PlannedRun], command: str, console: Console) -> list[RunFolder]:
     """Do the unfinished runs of a command line; return the folders of all, and raise errors as `train` does."""
-    if not composition.is_sweep:
-        return [_do_one(runs[0], console)]
-    return _Execution(composition, runs, command, console).do()
-
-
-def _do_one(planned: PlannedRun, console: Console) -> RunFolder:
-    """Do a single run and return its folder; raise RnnstudyError if it failed, now or before, or is held elsewhere."""
-    failed = _left_failed(planned)
+    if composition.is_sweep:
+        return _Execution(composition, runs, command, console).do()
+    planned, failed = runs[0], _left_failed(runs[0])
     if failed is not None:
         raise RnnstudyError(f"{planned.folder.path} failed before: {failed} retry_failed=true tries again.")
     with Screen(console, [waiting(planned.job.label, planned.plan)]) as screen:
-        return do_run(planned, screen)
+        return [do_run(planned, screen)]
 
 
 def _left_failed(planned: PlannedRun) -> str | None:
@@ -74,8 +70,9 @@ class _Execution:
     def _write_ledgers(self) -> list[Ledger]:
         """Write the ledger of each folder; raise RnnstudyError if a folder cannot be written to."""
         ledgers = []
-        by_home = sorted(self._planned.values(), key=lambda planned: str(_home(planned)))
-        for home, members in itertools.groupby(by_home, _home):
+        home_of = attrgetter("folder.path.parent")
+        by_home = sorted(self._planned.values(), key=lambda planned: str(home_of(planned)))
+        for home, members in itertools.groupby(by_home, home_of):
             try:
                 listed = [(planned.job, planned.folder) for planned in members]
                 ledgers.append(write_ledger(home, listed, self._command))
@@ -138,8 +135,7 @@ class _Execution:
 
     def _require_finished(self) -> None:
         """Raise UnfinishedError, with the reasons, unless all runs are finished."""
-        elsewhere = 0
-        failed: list[str] = []
+        held, failed = 0, list[str]()
         for place, planned in self._planned.items():
             if planned.folder.is_finished:
                 # A process may have died between the end of its run and the release of the lock.
@@ -147,7 +143,7 @@ class _Execution:
                 continue
             failure = read_failure(planned.folder)
             if holder_of(planned.folder.lock) is not None:
-                elsewhere += 1
+                held += 1
             elif place in self._errors or failure is not None:
                 error = self._errors.get(place) or (failure.error if failure is not None else "")
                 failed.append(f"  {planned.job.label}: {error}")
@@ -157,14 +153,7 @@ class _Execution:
         if failed:
             more = [f"  and {len(failed) - MOST_LISTED} more"] if len(failed) > MOST_LISTED else []
             told.append("\n".join([f"{len(failed)} of {count} runs failed:", *failed[:MOST_LISTED], *more]))
-        if elsewhere:
-            told.append(
-                f"{elsewhere} of {count} runs are being done by other processes: rnnstudy status tells by which."
-            )
+        if held:
+            told.append(f"{held} of {count} runs are being done by other processes: rnnstudy status tells by which.")
         if told:
             raise UnfinishedError("\n".join(told), [planned.folder for planned in self._planned.values()])
-
-
-def _home(planned: PlannedRun) -> Path:
-    """Return the folder whose ledger holds a run."""
-    return planned.folder.path.parent

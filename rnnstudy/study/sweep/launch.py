@@ -18,7 +18,7 @@ from rnnstudy.core.errors import ConfigError, Interrupted, RnnstudyError
 from rnnstudy.runs.ledger import Ledger, LedgerEntry
 from rnnstudy.runs.lock import left_behind
 from rnnstudy.study.jobs.compose import Composition
-from rnnstudy.study.jobs.hydra_errors import install_launchers
+from rnnstudy.study.jobs.hydra_errors import TO_INSTALL
 from rnnstudy.study.run.signals import handling
 from rnnstudy.study.sweep.settled import MOST_DEATHS, bury, is_settled
 from rnnstudy.study.sweep.worker import Worker
@@ -38,14 +38,11 @@ def _make_launcher(composition: Composition, worker: Worker) -> Launcher:
     if config.hydra.launcher.get("n_jobs") == 0:
         raise ConfigError("hydra.launcher.n_jobs must be at least 1, or -1 for all cores, got 0.")
     try:
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=composition.context, task_function=worker, config=config
-        )
+        instantiate = Plugins.instance().instantiate_launcher
+        launcher = instantiate(hydra_context=composition.context, task_function=worker, config=config)
     except (ImportError, RuntimeError) as error:
-        raise ConfigError(
-            f"hydra/launcher={composition.launcher} cannot be used ({str(error).strip().splitlines()[0]}). "
-            f"{install_launchers()}"
-        ) from None
+        why = str(error).strip().splitlines()[0]
+        raise ConfigError(f"hydra/launcher={composition.launcher} cannot be used ({why}). {TO_INSTALL}") from None
     if "submitit" not in type(launcher).__module__:
         return launcher
     from rnnstudy.study.sweep.slurm import PatientLauncher

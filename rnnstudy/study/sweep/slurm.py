@@ -65,10 +65,7 @@ class PatientLauncher(Launcher):
         for start in range(0, len(job_overrides), MOST_IN_AN_ARRAY):
             some = range(start, min(start + MOST_IN_AN_ARRAY, len(job_overrides)))
             state = Singleton.get_state()
-            calls = [
-                (list(job_overrides[place]), "hydra.sweep.dir", initial_job_idx + place, str(place), state)
-                for place in some
-            ]
+            calls = [(list(job_overrides[at]), "hydra.sweep.dir", initial_job_idx + at, str(at), state) for at in some]
             try:
                 with _ctrl_c_waits():
                     jobs += executor.map_array(self._launcher, *zip(*calls, strict=True))
@@ -94,9 +91,8 @@ class PatientLauncher(Launcher):
         limits = {} if timeouts is None else {f"{kind}_max_num_timeout": timeouts}
         try:
             executor = submitit.AutoExecutor(folder=folder, cluster=kind, **limits)
-            executor.update_parameters(
-                **{name if name in common else f"{kind}_{name}": setting for name, setting in params.items()}
-            )
+            named = {name if name in common else f"{kind}_{name}": setting for name, setting in params.items()}
+            executor.update_parameters(**named)
         except (RuntimeError, ValueError, NameError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"hydra/launcher=submitit_{kind} cannot be used here: {reason}") from None

@@ -33,8 +33,7 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
         jobs = [job for job in composition.jobs if _is_wanted(job, composition.jobs[0])]
         plains = _plain_settings(jobs, is_sweep=composition.is_sweep)
         _require_folders_apart(jobs)
-        # From here on torch is needed, which takes longer to import than all checks until here; and then
-        # all that trains and measures.
+        # From here on torch is needed, which takes longer to import than all checks; then all that trains.
         from rnnstudy.study.jobs.check import plan_all
 
         with _counting(console) as tell:
@@ -80,7 +79,5 @@ def _require_folders_apart(jobs: Sequence[Job]) -> None:
     asked = Counter(job.config["run_dir"] for job in jobs if job.config["run_dir"] is not None)
     for run_dir, count in asked.items():
         if count > 1:
-            raise ConfigError(
-                f"run_dir={run_dir} is one folder, but the sweep has {count} runs for it; leave run_dir out, and each "
-                "run has a folder named by its configuration."
-            )
+            way_out = "leave run_dir out, and each run has a folder named by its configuration"
+            raise ConfigError(f"run_dir={run_dir} is one folder, but the sweep has {count} runs for it; {way_out}.")
