@@ -89,8 +89,8 @@ def test_runs_side_by_side_are_the_same_runs_on_one_thread_each(undisturbed, tmp
 
 def test_a_run_whose_process_is_killed_every_time_fails_and_the_others_are_done(undisturbed, tmp_path):
     process = start(tmp_path, LONG, *JOBLIB)
-    wait_for_training(tmp_path, 1)
-    victim = runs_in(tmp_path)["gru"]
+    victim = until(lambda: runs_in(tmp_path).get("gru"), process)
+    assert victim is not None
     killed: set[int] = set()
     while process.poll() is None:
         holder = holder_of(victim.lock)
