@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tools.boards import Board, started, tensorboard
-from tools.event_folders import add_run
+from tools.event_folders import EVENTS, add_run
 from tools.members import run_small
 from tools.waiting import PATIENCE, until
 
@@ -170,7 +170,8 @@ def test_without_a_port_it_takes_the_first_free_one_from_6006(tmp_path):
 
 @pytest.mark.slow
 def test_a_port_that_is_taken(tmp_path):
-    add_run(tmp_path / "run")
+    # An empty file of events: the data server would warn of one that it cannot read.
+    (add_run(tmp_path / "run") / EVENTS).write_bytes(b"")
     with socket.create_server(("localhost", 0)) as other:
         port = str(other.getsockname()[1])
         command = [sys.executable, "-m", "rnnstudy", "board", str(tmp_path), "--port", port]
