@@ -17,7 +17,7 @@ from rnnstudy.recurrence.base import Adjoint
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.writers.base import Measurements
 
-Tier = Literal["cheap", "dear"]
+Tier = Literal["cheap", "expensive"]
 
 LooksAt = Literal["the training batch", "the probe", "the weights"]
 
@@ -71,7 +71,7 @@ class Update:
 class Instrument(ABC):
     """Measures something of a training step.
 
-    Its tier states its cost: `cheap`, at most about two training steps; `dear`, up to a hundred, for rare use.
+    Its tier states its cost: `cheap`, at most about two training steps; `expensive`, up to a hundred, for rare use.
 
     Args:
         schedule: Optimizer steps to measure at, besides a run's first weights and the last ones of undiverged replicas.

@@ -28,7 +28,7 @@ class JacobianNorms(ProbeInstrument):
         sequences: Sequences of the probe to use, at least 1.
     """
 
-    tier: ClassVar[Tier] = "dear"
+    tier: ClassVar[Tier] = "expensive"
 
     sequences: int = 2
 

@@ -36,7 +36,7 @@ class Lyapunov(ProbeInstrument):
         drive: The task's inputs, or none: then every layer runs by itself from a random state.
     """
 
-    tier: ClassVar[Tier] = "dear"
+    tier: ClassVar[Tier] = "expensive"
 
     sequences: int = 2
     burn_in: int = 0

@@ -32,7 +32,7 @@ class Replay(ProbeInstrument):
         sequences: Sequences of the probe to use, at least 1.
     """
 
-    tier: ClassVar[Tier] = "dear"
+    tier: ClassVar[Tier] = "expensive"
 
     sequences: int = 4
 

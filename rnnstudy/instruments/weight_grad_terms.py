@@ -30,7 +30,7 @@ class WeightGradTerms(ProbeInstrument):
         sequences: Sequences of the probe to use, at least 1.
     """
 
-    tier: ClassVar[Tier] = "dear"
+    tier: ClassVar[Tier] = "expensive"
 
     sequences: int = 4
 

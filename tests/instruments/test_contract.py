@@ -144,12 +144,12 @@ def test_nothing_changes_its_figures_but_what_it_looks_at(name):
 
 
 @instruments
-def test_an_instrument_is_cheap_or_dear_and_a_dear_one_is_asked_rarely(name):
+def test_an_instrument_is_cheap_or_expensive_and_an_expensive_one_is_asked_rarely(name):
     instrument = instrument_of(name)
-    assert instrument.tier in {"cheap", "dear"}
+    assert instrument.tier in {"cheap", "expensive"}
     asked = sum(instrument.schedule.is_due(step) for step in range(10_000))
     assert instrument.schedule.is_due(0)
-    assert asked <= (10 if instrument.tier == "dear" else 100)
+    assert asked <= (10 if instrument.tier == "expensive" else 100)
 
 
 def rectifies(model: str) -> bool:
@@ -312,8 +312,8 @@ def test_the_observer_changes_nothing_where_replicas_stop_out_of_schedule(tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("lengths", ["5", "[4,6]"])
 def test_a_run_that_was_interrupted_leaves_the_same_logs_with_all_instruments(tmp_path, monkeypatch, lengths):
-    dear = [name for name in NAMES if instrument_of(name).tier == "dear"]
-    rarer = [asked_every(name, 4) for name in dear]
+    expensive = [name for name in NAMES if instrument_of(name).tier == "expensive"]
+    rarer = [asked_every(name, 4) for name in expensive]
     lstm = ("model=lstm", f"task.seq_len={lengths}")
     assert_resumed_is_undisturbed(tmp_path, monkeypatch, *SHORT, *ADDING, *EVERYTHING, *rarer, *lstm)
 
