@@ -94,12 +94,12 @@ class _ObservedStep:
         self._compute = TrainingStep(
             task=plan.task, network=self._parts.network, mitigations=(), num_steps=1, seeds=range(REPLICAS)
         )
-        self._result = self._compute(self._batch, 0, record=True)
+        self._result = self._compute(self._batch, 0)
         self._norms = replica_norms(self._compute.gradients().values())
 
     def take(self) -> None:
         """Take a training step that records every adjoint."""
-        self._compute(self._batch, 0, record=True)
+        self._compute(self._batch, 0)
 
     def measure(self, instrument: Instrument) -> None:
         """Measure, and measure the update if the instrument looks at one."""

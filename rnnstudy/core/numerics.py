@@ -1,8 +1,10 @@
 """The numerics policy of a run: threads, subnormal numbers, TF32, determinism."""
 
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -40,6 +42,16 @@ class Numerics:
             torch.set_num_threads(threads)
             torch.set_flush_denormal(False)
             torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def free_bytes(device: torch.device) -> float:
+    """Return the memory that a device has left, in bytes; infinite where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    return math.inf
 
 
 def require_device_name(name: str) -> None:

@@ -18,10 +18,19 @@ def sequence_norms(adjoint: Float[Tensor, "time replica batch hidden"]) -> Float
     return torch.linalg.vector_norm(adjoint, dim=-1, dtype=torch.float64) * adjoint.shape[2]
 
 
+def parameter_norms(gradients: Iterable[Tensor]) -> Float[Tensor, "parameter replica"]:
+    """Return each replica's norm over the entries of each gradient, in float64; finite exactly when every entry is."""
+    return torch.stack([torch.linalg.vector_norm(each.flatten(1), dim=1, dtype=torch.float64) for each in gradients])
+
+
 def replica_norms(gradients: Iterable[Tensor]) -> Float[Tensor, " replica"]:
     """Return each replica's norm over all entries of all gradients, in float64; finite exactly when every entry is."""
-    norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64) for gradient in gradients]
-    return torch.stack(norms).square().sum(0).sqrt()
+    return whole_norm(parameter_norms(gradients))
+
+
+def whole_norm(norms: Float[Tensor, "parameter replica"]) -> Float[Tensor, " replica"]:
+    """Return the norm over all parameters, given that of each."""
+    return norms.square().sum(0).sqrt()
 
 
 def count_kinds(adjoint: Float[Tensor, "time replica batch hidden"]) -> dict[str, Int[Tensor, " replica"]]:

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rnnstudy.core.errors import require_at_least
@@ -14,6 +15,7 @@ from rnnstudy.core.schedule import Every, Schedule
 from rnnstudy.gradients.norms import sequence_norms
 from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint
+from rnnstudy.runs.events import Event
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.writers.base import Measurements
 
@@ -68,6 +70,51 @@ class Update:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flown:
+    """Data of one training step for instruments that watch every step; computed on the device, and not yet read.
+
+    Attributes:
+        step: Optimizer steps done so far.
+        losses: Mean training loss over the batch.
+        raw_norm: Norm of the gradient of all parameters before the mitigations.
+        clipped_norm: The same norm after all mitigations.
+        adjoints: State name to adjoint of the mean loss, as mitigations have edited it, per layer.
+        ends: Place in the data where each sequence ends, if the task reads on from there.
+    """
+
+    step: int
+    losses: Float[Tensor, " replica"]
+    raw_norm: Float[Tensor, " replica"]
+    clipped_norm: Float[Tensor, " replica"]
+    adjoints: Sequence[dict[str, Adjoint]]
+    ends: Int[Tensor, "replica batch"] | None
+
+
+class Watcher(ABC):
+    """What an instrument keeps of a run in which it watches every step."""
+
+    @abstractmethod
+    def see(self, flown: Flown, spiked: Bool[Tensor, " replica"], nonfinite: Bool[Tensor, " replica"]) -> None:
+        """Take in a step; of the replicas that train, which have spiked, and which were not finite."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Compute what was put off; called at every log entry, so that it costs no step much."""
+
+    @abstractmethod
+    def events(self) -> Sequence[Event]:
+        """Return what is kept so far, by replica and step."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the state from a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Instrument(ABC):
     """Measures something of a training step.
 
@@ -86,6 +133,27 @@ class Instrument(ABC):
     """Whether the loop calls `measure_update`, for which it copies all weights."""
 
     schedule: Schedule = field(default_factory=lambda: Every(interval=100))
+
+    @property
+    def spike_factor(self) -> float | None:
+        """Factor of `Spikes` for the whole run; None leaves the default."""
+        return None
+
+    def watch(self, replicas: int, step_bytes: int, device: torch.device) -> Watcher | None:
+        """Begin to watch every step of a run.
+
+        Args:
+            replicas: Networks trained side by side.
+            step_bytes: Memory that the adjoints of one step take.
+            device: Device of that memory.
+
+        Returns:
+            What keeps the steps; None from an instrument that watches none.
+
+        Raises:
+            ConfigError: It would keep more than the memory holds.
+        """
+        return None
 
     @abstractmethod
     def measure(self, record: Record) -> Measurements:

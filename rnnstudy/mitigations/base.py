@@ -40,7 +40,7 @@ class Backward:
         network: The network; its weights must not be changed here.
         gradients: Parameter name to gradient of the mean loss over the batch, replica axis first; to change in place.
         states: Every state at every time step, per layer.
-        adjoints: State name to adjoint of the mean loss, per layer, if a mitigation `needs_adjoints`.
+        adjoints: State name to adjoint of the mean loss, per layer.
     """
 
     moment: Moment
@@ -83,11 +83,6 @@ class Mitigation(ABC):
     def edits_adjoints(cls) -> bool:
         """Return whether it changes gradients on their way back through time; the changed ones are recorded."""
         return cls.adjoint_edit is not Mitigation.adjoint_edit
-
-    @property
-    def needs_adjoints(self) -> bool:
-        """Whether `after_backward` needs the adjoints of all states at every step."""
-        return False
 
     def require_suits(self, model: Model) -> None:  # noqa: B027 - most suit every model
         """Raise ConfigError, saying why and what it applies to, if it cannot be applied to the model."""

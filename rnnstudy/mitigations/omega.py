@@ -52,11 +52,6 @@ class Omega(Mitigation):
         require_at_least("weight", self.weight, 0)
         require_finite("weight", self.weight)
 
-    @property
-    @override
-    def needs_adjoints(self) -> bool:
-        return self.weight > 0
-
     @override
     def require_suits(self, model: Model) -> None:
         cell = model.recurrence()

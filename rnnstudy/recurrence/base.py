@@ -59,6 +59,12 @@ class Direct:
             return [self._some.get(step) for step in steps]
         return self._everywhere[steps.start : steps.stop].unbind(0)
 
+    def replica(self, number: int) -> "Direct":
+        """Return a copy for one replica, which keeps its axis."""
+        copied = Direct(None if self._everywhere is None else self._everywhere[:, number : number + 1].clone())
+        copied._some = {step: value[number : number + 1].clone() for step, value in self._some.items()}
+        return copied
+
     def added_to(self, values: Float[Tensor, "time replica batch hidden"]) -> Tensor:
         """Return the sum with `values`, a new tensor."""
         if self._everywhere is not None:
@@ -82,6 +88,10 @@ class Adjoint:
 
     carried: Float[Tensor, "time replica batch hidden"]
     source: Direct
+
+    def replica(self, number: int) -> "Adjoint":
+        """Return a copy for one replica, which keeps its axis."""
+        return Adjoint(carried=self.carried[:, number : number + 1].clone(), source=self.source.replica(number))
 
     @property
     def direct(self) -> Float[Tensor, "time replica batch hidden"]:

@@ -84,7 +84,7 @@ def _read_all(folders: Sequence[tuple[RunFolder, str]], problems: list[str]) -> 
         try:
             run = read_run(folder, label=label)
             if len(folders) <= MAX_CHECKED:
-                _ = run.metrics, run.curves
+                _ = run.metrics, run.curves, run.events
             _ = run.digest, run.standing
             if len(folders) > MAX_HELD:
                 run.forget_logs()

@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "histograms.jsonl"
 
     @property
+    def events(self) -> Path:
+        """Steps that exploded, and the first thing that was not finite; JSON, written anew with every checkpoint."""
+        return self.path / "events.json"
+
+    @property
     def result(self) -> Path:
         """Status and final figures per replica, written at the end only; JSON."""
         return self.path / "result.json"

@@ -16,12 +16,14 @@ class Standing:
     Args:
         status: "solved", "diverged", "finished" without having solved the task, or "unfinished" while it still may.
         steps_to_solve: Optimizer steps; None where not solved.
+        diverged_at: First optimizer step from which on a diverged replica was lost; None for the others.
         last_step: Last optimizer step that is known to be done.
         final: Metric to last values; None where a replica has none.
     """
 
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
+    diverged_at: tuple[int | None, ...]
     last_step: int
     final: dict[str, PerReplica]
 
@@ -31,26 +33,35 @@ def last_values(metrics: Mapping[str, Track], replicas: int) -> dict[str, PerRep
     return {tag: per_replica(track, lambda values: values[-1], replicas=replicas) for tag, track in metrics.items()}
 
 
+def last_step(track: Track, replica: int) -> int:
+    """Return the last step at which a replica logged a track; 0 without any."""
+    return int(track.steps[track.logged[:, replica]].max(initial=0))
+
+
 def standing_so_far(metrics: Mapping[str, Track], criterion: Criterion | None, replicas: int) -> Standing:
     """Return the standing of a run that has not ended, from its log.
 
-    A replica has solved the task at the first evaluation that meets the criterion. One that has not, and that has no
-    count of skipped steps at the last two steps at which others have one, stopped: it diverged.
+    A replica has solved the task at the first evaluation that meets the criterion. One that was given up says so in its
+    last entry. In the logs of older versions it has no count of skipped steps at the last two steps at which others
+    have one.
     """
     solved: list[int | None] = [None] * replicas
     if criterion and (judged := metrics.get(tags.EVAL.format(metric=criterion.metric))):
         met = criterion.is_met({criterion.metric: judged.values})
         solved = [int(judged.steps[column.argmax()]) if column.any() else None for column in met.T]
-    trained = metrics.get(tags.SKIPPED)
-    silent = [False] * replicas
-    if trained and len(trained.steps) > 2:
-        silent = [not trained.logged[-2:, replica].any() for replica in range(replicas)]
+    lost, given_up = metrics.get(tags.SKIPPED), [False] * replicas
+    if told := metrics.get(tags.DIVERGED):
+        lost, given_up = told, [bool(told.of_replica(replica)[-1:].any()) for replica in range(replicas)]
+    elif lost and len(lost.steps) > 2:
+        given_up = [not lost.logged[-2:, replica].any() for replica in range(replicas)]
+    diverged = [each and steps is None for each, steps in zip(given_up, solved, strict=True)]
     return Standing(
         status=tuple(
             "solved" if steps is not None else "diverged" if stopped else "unfinished"
-            for steps, stopped in zip(solved, silent, strict=True)
+            for steps, stopped in zip(solved, diverged, strict=True)
         ),
         steps_to_solve=tuple(solved),
+        diverged_at=tuple(lost and last_step(lost, r) if stopped else None for r, stopped in enumerate(diverged)),
         last_step=max((int(track.steps[-1]) for track in metrics.values()), default=0),
         final=last_values(metrics, replicas),
     )

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rnnstudy.core.criterion import Criterion
 from rnnstudy.runs.digest import Digest, PerReplica, make_digest, read_digest, read_per_replica
+from rnnstudy.runs.events import Events, read_events
 from rnnstudy.runs.fields import MOST, Fields, UnreadableRunError
 from rnnstudy.runs.folder import FORMAT, RunFolder
 from rnnstudy.runs.lock import holder_of
@@ -68,6 +69,8 @@ class Result:
     Args:
         status: "solved", "finished" or "diverged".
         steps_to_solve: Optimizer steps; None where a replica never solved the task.
+        diverged_at: First optimizer step from which on a diverged replica was lost; None for the others, and in the
+            results of older versions.
         steps: Optimizer steps done.
         final: Metric to last values; None where a replica has none.
         wall_seconds: Duration of the run.
@@ -76,6 +79,7 @@ class Result:
 
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
+    diverged_at: tuple[int | None, ...]
     steps: int
     final: dict[str, PerReplica]
     wall_seconds: float
@@ -142,24 +146,43 @@ class Run:
         return read_curves(self.folder.curves, self.replicas)
 
     @cached_property
+    def events(self) -> Events:
+        """Steps that exploded."""
+        return read_events(self.folder, self.replicas)
+
+    @cached_property
     def digest(self) -> Digest:
         """Figures of the logs."""
         if self.result and self.result.digest:
             return self.result.digest
         step = self.facts.reference_step if self.facts.loss_at_end else None
-        return make_digest(self.metrics, self.curves, replicas=self.replicas, step=step)
+        chance = self.facts.chance_loss
+        return make_digest(
+            self.metrics, self.curves, self.events, replicas=self.replicas, step=step, chance_loss=chance
+        )
 
     @cached_property
     def standing(self) -> Standing:
-        """Progress or outcome of the run."""
+        """Progress or outcome of the run; a replica that exploded and never recovered counts as diverged."""
         if self.result is None:
-            return standing_so_far(self.metrics, self.facts.criterion, self.replicas)
-        logged = {} if self.result.digest else last_values(self.metrics, self.replicas)
-        return Standing(
-            status=self.result.status,
-            steps_to_solve=self.result.steps_to_solve,
-            last_step=self.result.steps,
-            final=logged | self.result.final,
+            found = standing_so_far(self.metrics, self.facts.criterion, self.replicas)
+        else:
+            logged = {} if self.result.digest else last_values(self.metrics, self.replicas)
+            found = Standing(
+                status=self.result.status,
+                steps_to_solve=self.result.steps_to_solve,
+                diverged_at=self.result.diverged_at,
+                last_step=self.result.steps,
+                final=logged | self.result.final,
+            )
+        dead = [
+            None if start is None or status in {"solved", "diverged"} else int(start)
+            for start, status in zip(self.digest.dead_from, found.status, strict=True)
+        ]
+        return replace(
+            found,
+            status=tuple(s if start is None else "diverged" for s, start in zip(found.status, dead, strict=True)),
+            diverged_at=tuple(s if start is None else start for s, start in zip(found.diverged_at, dead, strict=True)),
         )
 
     @cached_property
@@ -169,7 +192,7 @@ class Run:
 
     def forget_logs(self) -> None:
         """Free the memory of the logs; the next use reads them anew."""
-        for name in ("metrics", "curves"):
+        for name in ("metrics", "curves", "events"):
             self.__dict__.pop(name, None)
 
 
@@ -250,18 +273,25 @@ def _result(folder: RunFolder, replicas: int) -> Result:
     unknown = [state for state in status if state not in ("solved", "finished", "diverged")]
     if unknown:
         raise UnreadableRunError(f"{fields.source}: 'status' holds {unknown[0]!r:.60}")
-    to_solve = fields.items("steps_to_solve", length=replicas)
-    if not all(value is None or (isinstance(value, int) and 0 <= value <= MOST) for value in to_solve):
-        raise UnreadableRunError(f"{fields.source}: 'steps_to_solve' must be whole numbers or null")
+    to_solve = _steps(fields, "steps_to_solve", replicas)
+    diverged_at = _steps(fields, "diverged_at", replicas) if "diverged_at" in fields.content else (None,) * replicas
     digest = hashlib.sha256(read_regular(folder.config)).hexdigest()
     if fields.content.get("config_sha256", digest) != digest:
         raise UnreadableRunError(f"{folder.config.name} is not the one that the run ended with")
     finals = fields.nested("final")
     return Result(
         status=tuple(status),
-        steps_to_solve=tuple(to_solve),
+        steps_to_solve=to_solve,
+        diverged_at=diverged_at,
         steps=fields.integer("steps"),
         final={str(key): read_per_replica(finals, key, replicas) for key in finals.content},
         wall_seconds=fields.number("wall_seconds"),
         digest=read_digest(fields.nested("digest"), replicas) if "digest" in fields.content else None,
     )
+
+
+def _steps(fields: Fields, key: str, replicas: int) -> tuple[int | None, ...]:
+    steps = fields.items(key, length=replicas)
+    if not all(value is None or (isinstance(value, int) and 0 <= value <= MOST) for value in steps):
+        raise UnreadableRunError(f"{fields.source}: '{key}' must be whole numbers or null")
+    return tuple(steps)

@@ -29,6 +29,11 @@ class Meaning:
 TRAIN_LOSS = "train/loss"
 SKIPPED = "train/skipped"
 LEARNING_RATE = "train/learning_rate"
+LARGEST_NORM = "train/largest_raw_norm"
+LARGEST_LOSS = "train/largest_loss"
+SPIKES = "train/spikes"
+CLIPPED_STEPS = "train/clipped_steps"
+DIVERGED = "train/diverged"
 SOLVED = "train/solved"
 EVAL = "eval/{metric}"
 EVAL_AT = "eval_at_{seq_len}/{metric}"
@@ -47,6 +52,7 @@ HORIZON = "horizon/{state}/layer_{layer}/lag"
 DECAY = "horizon/{state}/layer_{layer}/decay"
 DECAY_ERROR = "horizon/{state}/layer_{layer}/decay_error"
 GAIN_BOUND = "gain_bound/layer_{layer}"
+EVENT_NORM = "{state}/layer_{layer}/{part}"  # in events.json
 
 # Tags of TensorBoard alone, computed from those of the log.
 AT_A_GLANCE = "at_a_glance/{figure}"
@@ -59,6 +65,26 @@ TAGS: Mapping[str, Meaning] = {
     TRAIN_LOSS: Meaning("Loss on the training batches, mean since the last entry.", "the loss's"),
     SKIPPED: Meaning("Steps whose update was skipped, since the start.", "steps", read_by=("column: skipped",)),
     LEARNING_RATE: Meaning("Learning rate of the next update.", "1"),
+    LARGEST_NORM: Meaning(
+        "Largest finite norm of the gradient of all parameters before the mitigations, over every step since the last "
+        "entry.",
+        "loss per unit of the weights",
+        read_by=("at_a_glance/log10_largest_norm", "column: largest norm", "paired_differences"),
+    ),
+    LARGEST_LOSS: Meaning(
+        "Largest finite loss on a training batch, over every step since the last entry.", "the loss's"
+    ),
+    SPIKES: Meaning(
+        "Steps since the last entry at which that norm was not finite, or far above the replica's recent ones.",
+        "steps",
+        read_by=("at_a_glance/spikes", "column: spikes", "paired_differences"),
+    ),
+    CLIPPED_STEPS: Meaning("Steps since the last entry at which a mitigation clipped.", "steps"),
+    DIVERGED: Meaning(
+        "Whether the replica was given up, because too many gradients in a row were not finite.",
+        "0 or 1",
+        read_by=("at_a_glance/diverged_fraction",),
+    ),
     SOLVED: Meaning(
         "Whether the replica has solved the task, at this evaluation or before.",
         "0 or 1",
@@ -108,6 +134,7 @@ TAGS: Mapping[str, Meaning] = {
         "Slope of log10 ||dL/ds_t|| against the lag.", "powers of ten per time step", read_by=("column: decay",)
     ),
     DECAY_ERROR: Meaning("Standard error of that slope.", "powers of ten per time step"),
+    EVENT_NORM: Meaning("||dL/ds_t|| likewise, of a step that spiked.", "loss per unit of the state"),
     GAIN_BOUND: Meaning(
         "gamma ||W_hh||: what the gradient's norm grows by at most, per time step back.",
         "1",

@@ -27,11 +27,11 @@ class Averages:
             previous = self._sums.get(tag, torch.zeros_like(self._counts))
             self._sums[tag] = previous + torch.where(counted, value.to("cpu", torch.float64), 0)
 
-    def take(self) -> dict[str, Float[Tensor, " replica"]]:
-        """Return the means and reset them; NaN for a replica without a step."""
+    def take(self, whose: Bool[Tensor, " replica"]) -> dict[str, Float[Tensor, " replica"]]:
+        """Return the means and begin anew for some replicas; NaN for a replica without a step."""
         means = {tag: total / self._counts for tag, total in self._sums.items()}
-        self._sums = {}
-        self._counts = torch.zeros_like(self._counts)
+        self._sums = {tag: total.masked_fill(whose, 0) for tag, total in self._sums.items()}
+        self._counts = self._counts.masked_fill(whose, 0)
         return means
 
     def state(self) -> dict[str, Tensor]:

@@ -13,18 +13,19 @@ from torch import Tensor
 from rnnstudy.core.errors import Interrupted
 from rnnstudy.core.phases import Phases
 from rnnstudy.core.seeding import replica_generators
-from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.instruments.base import Instrument, Record, Update
+from rnnstudy.instruments.base import Flown, Instrument, Record, Update, Watcher
 from rnnstudy.mitigations.base import Mitigation
 from rnnstudy.models.base import Network
 from rnnstudy.runs import tags
+from rnnstudy.runs.events import Events
 from rnnstudy.schedules.base import LearningRateSchedule
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.training.averages import Averages
 from rnnstudy.training.checkpoint import Checkpoints
 from rnnstudy.training.data import TrainingData, draw
+from rnnstudy.training.extremes import Extremes, Flags
 from rnnstudy.training.optimizer import ReplicaOptimizer
-from rnnstudy.training.replicas import NEVER, ReplicaStates
+from rnnstudy.training.replicas import NEVER, ReplicaStates, Status
 from rnnstudy.training.settings import TrainSettings
 from rnnstudy.training.step import StepResult, TrainingStep, evaluate
 from rnnstudy.writers.base import Entry, Measurements, Scalar, Writer
@@ -124,6 +125,9 @@ class Training:
         self.states = ReplicaStates.fresh(replicas)
         self._averages = Averages(replicas)
         self._device = parts.network.readout_bias.device
+        factors = [each.spike_factor for each in parts.instruments if each.spike_factor is not None]
+        self._extremes = Extremes(replicas, self._device, *factors[:1])
+        self._watchers = [each for instrument in parts.instruments if (each := self._watcher_of(instrument))]
         settings = parts.settings
         self._data = TrainingData(
             parts.task,
@@ -148,6 +152,12 @@ class Training:
             other = self._draw(held_out.with_seq_len(seq_len), settings.eval_batch_size, "eval")
             self._eval_batches[tags.EVAL_AT.format(seq_len=seq_len, metric="{metric}")] = other
         self._probe_batch = self._draw(parts.task, settings.batch_size, "probe")
+
+    def _watcher_of(self, instrument: Instrument) -> Watcher | None:
+        network = self.parts.network
+        states = sum(len(layer.recurrence.recorded) for layer in network.recurrent_layers)
+        numbers = self.parts.seq_lens[1] * network.replicas * self.parts.settings.batch_size * network.model.hidden_size
+        return instrument.watch(network.replicas, states * numbers * network.readout_bias.element_size(), self._device)
 
     def _draw(self, task: Task, batch_size: int, stream: str) -> Batch:
         generators = replica_generators(self.parts.seed, self.parts.network.replicas, stream)
@@ -185,23 +195,25 @@ class Training:
         measuring = self.parts.instruments if stopping.any() else due
         with self.phases.during("data"):
             batch = self._data.next(self.step)
-        recorded = bool(measuring) and not self._lengths_vary
-        result = self._compute(batch, self.step, record=recorded, initial=self._data.initial)
+        result = self._compute(batch, self.step, initial=self._data.initial)
         self._data.keep(result.final)
+        flags = self._watch(batch, result)
         if measuring:
             with self.phases.during("instruments"):
                 record = self._record(batch, result)
                 for instrument in measuring:
                     whose, scheduled = (training, True) if instrument in due else (stopping, False)
                     entries |= _entries(instrument.measure(record), whose, scheduled=scheduled, stopping=stopping)
+        lost = torch.zeros_like(training)
         if not last:
-            entries |= self._update_measured(result, [instrument for instrument in due if instrument.sees_updates])
+            watching = [instrument for instrument in due if instrument.sees_updates]
+            updated, lost = self._update_measured(result, flags.may_step, watching)
+            entries |= updated
         if self.step % settings.log_interval == 0 or last:
-            whose = training & self._averages.counted
-            entries |= _scalars(self._averages.take(), whose)
-            rate = self.parts.optimizer.learning_rate * self.parts.schedule.factor(self.step, settings.num_steps)
-            rate = torch.full((self.parts.network.replicas,), rate, dtype=torch.float64)
-            entries |= _scalars({tags.SKIPPED: self.states.skipped, tags.LEARNING_RATE: rate}, training)
+            entries |= self._logged(training)
+        elif lost.any():
+            # Their last entry; views of all replicas draw it with the next one, if there is to be any.
+            entries |= self._logged(lost, scheduled=not self.states.training.any())
         with self.phases.during("writers"):
             for writer in (self.outlets.log, *self.outlets.views):
                 writer.write(self.step, entries)
@@ -212,6 +224,44 @@ class Training:
                 losses = result.losses[self.states.training.to(result.losses.device)]
                 loss = float(losses.median()) if len(losses) else float("nan")
                 self.outlets.listener.update(Progress(step=self.step, loss=loss, states=self.states))
+
+    def _watch(self, batch: Batch, result: StepResult) -> Flags:
+        """Take the step into account before the weights change, and return the flags of the replicas."""
+        flags = self._extremes.see(result, self.states.training)
+        if flags.nonfinite.any():
+            self._extremes.note_nonfinite(self.step, result, list(self._compute.gradients()), flags.nonfinite)
+        if self._watchers:
+            flown = Flown(
+                step=self.step,
+                losses=result.losses,
+                raw_norm=result.raw_norm,
+                clipped_norm=result.clipped_norm,
+                adjoints=result.adjoints,
+                ends=batch.ends,
+            )
+            for watcher in self._watchers:
+                watcher.see(flown, flags.spiked, flags.nonfinite)
+        return flags
+
+    def _logged(self, whose: Bool[Tensor, " replica"], *, scheduled: bool = True) -> dict[str, Entry]:
+        """Return what training itself yields of some replicas since their last entry."""
+        for watcher in self._watchers:
+            watcher.settle()
+        stepped = whose & self._averages.counted
+        entries = _scalars(self._averages.take(whose), stepped, scheduled=scheduled)
+        rate = self.parts.optimizer.learning_rate * self.parts.schedule.factor(self.step, self.parts.settings.num_steps)
+        figures = self._extremes.take(whose) | {
+            tags.SKIPPED: self.states.skipped,
+            tags.LEARNING_RATE: torch.full((self.parts.network.replicas,), rate, dtype=torch.float64),
+            tags.DIVERGED: self.states.status == Status.DIVERGED,
+        }
+        return entries | _scalars(figures, whose, scheduled=scheduled)
+
+    @property
+    def events(self) -> Events:
+        """Steps that exploded so far, and the first thing that was not finite."""
+        kept = [event for watcher in self._watchers for event in watcher.events()]
+        return Events(first_nonfinite=tuple(self._extremes.first_nonfinite), events=tuple(kept))
 
     def _evaluate(self, entries: dict[str, Entry]) -> Bool[Tensor, " replica"]:
         """Evaluate on all evaluation sets and add the figures to `entries`; return which replicas stop as solved."""
@@ -238,7 +288,7 @@ class Training:
             adjoints=adjoints,
             probe=self._probe_batch,
             raw_norm=result.raw_norm,
-            clipped_norm=replica_norms(self._compute.gradients().values()),
+            clipped_norm=result.clipped_norm,
         )
 
     @property
@@ -246,21 +296,23 @@ class Training:
         shortest, longest = self.parts.seq_lens
         return shortest < longest
 
-    def _update_measured(self, result: StepResult, watching: Sequence[Instrument]) -> dict[str, Entry]:
-        """Let the optimizer step; return what `watching` instruments measure of it, for replicas that still train."""
+    def _update_measured(
+        self, result: StepResult, may_step: Bool[Tensor, " replica"], watching: Sequence[Instrument]
+    ) -> tuple[dict[str, Entry], Bool[Tensor, " replica"]]:
+        """Let the optimizer step; return what `watching` instruments measure of it, and which replicas are given up."""
         network, training = self.parts.network, self.states.training.clone()
         before = {name: weight.detach().clone() for name, weight in network.named_parameters()} if watching else {}
         with self.phases.during("optimizer"):
-            self._update(result)
+            lost = self._update(result, may_step)
         entries: dict[str, Entry] = {}
         with self.phases.during("instruments"):
             for instrument in watching:
                 entries |= _entries(instrument.measure_update(Update(network=network, before=before)), training)
-        return entries
+        return entries, lost
 
-    def _update(self, result: StepResult) -> None:
-        """Let the optimizer step, without the replicas that have stopped or must skip the step."""
-        parts, may_step = self.parts, result.may_step.cpu()
+    def _update(self, result: StepResult, may_step: Bool[Tensor, " replica"]) -> Bool[Tensor, " replica"]:
+        """Let the optimizer step, without the replicas that have stopped or must skip it; return those given up."""
+        parts = self.parts
         taking_part = self.states.training & may_step
         self._averages.add({tags.TRAIN_LOSS: result.losses, **result.diagnostics}, taking_part)
         factor = parts.schedule.factor(self.step, parts.settings.num_steps)
@@ -268,7 +320,7 @@ class Training:
         parts.network.constrain()
         for mitigation in parts.mitigations:
             mitigation.after_update(parts.network, taking_part)
-        self.states.note_skips(may_step, parts.settings.max_skipped_in_a_row)
+        return self.states.note_skips(may_step, self.step, parts.settings.max_skipped_in_a_row)
 
     @property
     def seconds(self) -> float:
@@ -276,8 +328,10 @@ class Training:
         return self.seconds_before + time.monotonic() - self._started
 
     def save(self) -> None:
-        """Save a checkpoint of everything that changes, with the length of the log."""
+        """Save a checkpoint of everything that changes, with the length of the log; show the events so far."""
         parts = self.parts
+        for writer in (self.outlets.log, *self.outlets.views):
+            writer.show(self.events)
         content = {
             "step": self.step,
             "done": self.done,
@@ -287,6 +341,8 @@ class Training:
             "data": self._data.state(),
             "replicas": self.states.state(),
             "averages": self._averages.state(),
+            "extremes": self._extremes.state(),
+            "watchers": [watcher.state() for watcher in self._watchers],
             "log": self.outlets.log.sync(),
             "seconds": self.seconds,
         }
@@ -303,6 +359,11 @@ class Training:
         self._data.load_state(content["data"])
         self.states = ReplicaStates.from_state(content["replicas"])
         self._averages.load_state(content["averages"])
+        # Checkpoints of older versions have neither.
+        if "extremes" in content:
+            self._extremes.load_state(content["extremes"])
+            for watcher, state in zip(self._watchers, content["watchers"], strict=True):
+                watcher.load_state(state)
         self.outlets.log.resume(content["log"])
         self.seconds_before = content["seconds"]
 
@@ -320,5 +381,8 @@ def _entries(
     }
 
 
-def _scalars(figures: dict[str, Tensor], replicas: Bool[Tensor, " replica"]) -> dict[str, Entry]:
-    return _entries({tag: Scalar(values=values.double()) for tag, values in figures.items()}, replicas)
+def _scalars(
+    figures: dict[str, Tensor], replicas: Bool[Tensor, " replica"], *, scheduled: bool = True
+) -> dict[str, Entry]:
+    scalars = {tag: Scalar(values=values.double()) for tag, values in figures.items()}
+    return _entries(scalars, replicas, scheduled=scheduled)

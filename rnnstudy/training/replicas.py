@@ -29,19 +29,27 @@ class ReplicaStates:
         steps_to_solve: Optimizer steps at the first evaluation that found the task solved, or NEVER.
         skipped: Optimizer steps skipped because the gradient was not finite or a mitigation decided so.
         skipped_in_a_row: Those skipped since the last step that was not.
+        diverged_at: Step from which every step of a replica that was given up was skipped, or NEVER.
     """
 
     status: Int[Tensor, " replica"]
     steps_to_solve: Int[Tensor, " replica"]
     skipped: Int[Tensor, " replica"]
     skipped_in_a_row: Int[Tensor, " replica"]
+    diverged_at: Int[Tensor, " replica"]
 
     @classmethod
     def fresh(cls, replicas: int) -> "ReplicaStates":
         """Return the states of replicas that all run."""
         status, skipped, in_a_row = torch.zeros(3, replicas, dtype=torch.long).unbind()
         never = torch.full_like(status, NEVER)
-        return cls(status=status, steps_to_solve=never, skipped=skipped, skipped_in_a_row=in_a_row)
+        return cls(
+            status=status,
+            steps_to_solve=never,
+            skipped=skipped,
+            skipped_in_a_row=in_a_row,
+            diverged_at=never.clone(),
+        )
 
     @property
     def training(self) -> Bool[Tensor, " replica"]:
@@ -56,13 +64,14 @@ class ReplicaStates:
         self.status[stopping] = Status.SOLVED
         return stopping
 
-    def note_skips(self, may_step: Bool[Tensor, " replica"], patience: int) -> Bool[Tensor, " replica"]:
+    def note_skips(self, may_step: Bool[Tensor, " replica"], step: int, patience: int) -> Bool[Tensor, " replica"]:
         """Count who skips this step; return and freeze those diverged now, after `patience` skips in a row."""
         skipping = self.training & ~may_step
         self.skipped += skipping
         self.skipped_in_a_row = torch.where(skipping, self.skipped_in_a_row + 1, 0)
         diverged = self.training & (self.skipped_in_a_row >= patience)
         self.status[diverged] = Status.DIVERGED
+        self.diverged_at[diverged] = step + 1 - patience
         return diverged
 
     def names(self) -> list[str]:
@@ -79,5 +88,5 @@ class ReplicaStates:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> "ReplicaStates":
-        """Restore the states from a checkpoint."""
-        return cls(**state)
+        """Restore the states from a checkpoint; what those of older versions lack is as at the start."""
+        return cls(**cls.fresh(len(state["status"])).state() | state)

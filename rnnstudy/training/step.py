@@ -9,10 +9,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from rnnstudy.core.phases import Phases
-from rnnstudy.gradients.norms import replica_norms
+from rnnstudy.gradients.norms import parameter_norms, replica_norms, whole_norm
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, Moment, Outcome
 from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, AdjointRecorder, States
+from rnnstudy.runs import tags
 from rnnstudy.tasks.base import Batch, Task
 
 EVALUATED_AT_ONCE = 1 << 18
@@ -29,16 +30,26 @@ class StepResult:
     Attributes:
         losses: Loss per replica, without the mitigations' extra terms.
         raw_norm: Float64 norm of the whole gradient, extra losses and edits included, before mitigations change it.
+        raw_norms: The same of each parameter, in the order of the network's parameters with a gradient.
+        clipped_norm: Norm of the whole gradient after the mitigations.
+        clipped: Whether a mitigation clipped the gradient, or an adjoint.
+        finite_outputs: Whether all outputs of the network are finite.
         may_step: Whether each replica may step: if loss and gradient are finite, unless a mitigation decides otherwise.
         diagnostics: Figures that the mitigations report.
-        adjoints: Adjoints by state name, for each layer; empty unless recorded.
+        states: Every state at every time step, for each layer.
+        adjoints: Adjoints by state name, for each layer.
         final: State of each layer after the last time step if the task reads on from there; empty otherwise.
     """
 
     losses: Float[Tensor, " replica"]
     raw_norm: Float[Tensor, " replica"]
+    raw_norms: Float[Tensor, "parameter replica"]
+    clipped_norm: Float[Tensor, " replica"]
+    clipped: Bool[Tensor, " replica"]
+    finite_outputs: Bool[Tensor, " replica"]
     may_step: Bool[Tensor, " replica"]
     diagnostics: Diagnostics
+    states: Sequence[States]
     adjoints: Sequence[dict[str, Adjoint]]
     final: Sequence[States]
 
@@ -63,12 +74,11 @@ class TrainingStep:
     seeds: Sequence[int]
     phases: Phases = field(default_factory=Phases)
 
-    def __call__(self, batch: Batch, step: int, *, record: bool, initial: Sequence[States] | None = None) -> StepResult:
-        """Compute losses, the gradient (into `grad`) and, if `record`, all adjoints, from `initial` or zero states."""
+    def __call__(self, batch: Batch, step: int, *, initial: Sequence[States] | None = None) -> StepResult:
+        """Compute losses, the gradient (into `grad`) and all adjoints, from `initial` or zero states."""
         moment = self._moment(step)
         edit = self._edit(moment)
-        wanted = record or any(mitigation.needs_adjoints for mitigation in self.mitigations)
-        recorders = self._recorders() if wanted else None
+        recorders = self._recorders()
         with self.phases.during("engine"):
             self.network.zero_grad(set_to_none=True)
             forward = self.network(batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=edit)
@@ -81,10 +91,11 @@ class TrainingStep:
 
         with self.phases.during("mitigations"):
             gradients = self.gradients()
-            raw_norm = replica_norms(gradients.values())
+            raw_norms = parameter_norms(gradients.values())
+            raw_norm = clipped_norm = whole_norm(raw_norms)
             outcome = Outcome(finite_loss=losses.isfinite(), raw_norm=raw_norm)
             may_step = outcome.finite_loss & raw_norm.isfinite()
-            adjoints = [recorder.adjoints for recorder in recorders or ()]
+            adjoints = [recorder.adjoints for recorder in recorders]
             backward = Backward(
                 moment=moment, network=self.network, gradients=gradients, states=forward.states, adjoints=adjoints
             )
@@ -93,15 +104,21 @@ class TrainingStep:
                 diagnostics |= mitigation.after_backward(backward)
                 may_step = mitigation.may_step(may_step, outcome)
             if self.mitigations:
-                norm = replica_norms(gradients.values())
-                may_step = may_step & norm.isfinite() & (raw_norm.isfinite() | (norm > 0))
+                clipped_norm = replica_norms(gradients.values())
+                may_step = may_step & clipped_norm.isfinite() & (raw_norm.isfinite() | (clipped_norm > 0))
         reads_on = batch.ends is not None
         return StepResult(
             losses=losses.detach(),
             raw_norm=raw_norm,
+            raw_norms=raw_norms,
+            clipped_norm=clipped_norm,
+            clipped=_any_active(diagnostics, losses),
+            # Nothing but NaN comes of an infinite or undefined output times zero.
+            finite_outputs=(forward.outputs.detach() * 0).sum((0, 2, 3)) == 0,
             may_step=may_step,
             diagnostics=diagnostics,
-            adjoints=adjoints if record else [],
+            states=[tuple(state.detach() for state in states) for states in forward.states],
+            adjoints=adjoints,
             final=[tuple(state[-1].detach() for state in states) for states in forward.states if reads_on],
         )
 
@@ -125,6 +142,15 @@ class TrainingStep:
     def gradients(self) -> dict[str, Tensor]:
         """Return the parameters' current gradients by name."""
         return {name: weight.grad for name, weight in self.network.named_parameters() if weight.grad is not None}
+
+
+def _any_active(diagnostics: Diagnostics, like: Tensor) -> Bool[Tensor, " replica"]:
+    """Return for which replicas any mitigation reports that it acted on this step."""
+    acted = torch.zeros_like(like, dtype=torch.bool)
+    for tag, share in diagnostics.items():
+        if tags.fields(tags.ACTIVE, tag):
+            acted = acted | (share > 0).to(acted.device)
+    return acted
 
 
 class _Chain(AdjointEdit):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rnnstudy.runs.events import Events
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scalar:
@@ -93,6 +95,9 @@ class Writer(ABC):
     @abstractmethod
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
         """Take all measurements of one step, by tag; `step` counts the optimizer steps done so far."""
+
+    def show(self, events: Events) -> None:  # noqa: B027 - most show none
+        """Take the steps that exploded so far, in place of those shown before."""
 
     @abstractmethod
     def close(self) -> None:

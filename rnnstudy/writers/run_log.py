@@ -11,7 +11,8 @@ from typing import Any
 from typing_extensions import override
 
 from rnnstudy.core.errors import RnnstudyError
-from rnnstudy.runs.folder import RunFolder, open_unlinked
+from rnnstudy.runs.events import Events
+from rnnstudy.runs.folder import RunFolder, open_unlinked, write_atomically
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
 from rnnstudy.writers.through_time import pooled
 
@@ -74,7 +75,7 @@ class JsonLines:
 
 
 class RunLog(Writer):
-    """Writes `metrics.jsonl`, `curves.jsonl` and `histograms.jsonl` of a run folder.
+    """Writes `metrics.jsonl`, `curves.jsonl`, `histograms.jsonl` and `events.json` of a run folder.
 
     A metrics record is one step of one replica with all its scalars; a replica that has stopped has no more records. A
     curve that is the last of a replica which stops between two scheduled measurements is marked `"scheduled":false`.
@@ -120,6 +121,11 @@ class RunLog(Writer):
         for file, records in zip(self._files, (metrics, curves, histograms), strict=True):
             file.append(records)
 
+    @override
+    def show(self, events: Events) -> None:
+        content = json.dumps(events.to_json(), separators=(",", ":"))
+        write_atomically(self._folder.events, content.encode())
+
     def sync(self) -> list[Mark]:
         """Sync everything to the disk; return for `resume` the lengths of the files and hashes of their contents."""
         return [file.sync() for file in self._files]
@@ -131,6 +137,7 @@ class RunLog(Writer):
 
     def clear(self) -> None:
         """Drop everything."""
+        self._folder.events.unlink(missing_ok=True)
         for file in self._files:
             file.clear()
 

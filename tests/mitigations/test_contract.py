@@ -59,10 +59,10 @@ def test_replica_r_alone_is_replica_r_of_a_stack(name):
     """Gradients and diagnostics of two steps, one of each replica alone, to 1e-10."""
     settings = plan(*with_setting(name, "felt"))
     stack = build(settings)
-    told = step_of(settings, stack)(batch_of(settings), 1, record=False)
+    told = step_of(settings, stack)(batch_of(settings), 1)
     for replica in range(3):
         alone = build(settings, replicas=1, seed=replica)
-        one = step_of(settings, alone, seed=replica)(batch_of(settings, 1, replica), 1, record=False)
+        one = step_of(settings, alone, seed=replica)(batch_of(settings, 1, replica), 1)
         for tag, value in one.diagnostics.items():
             assert torch.allclose(value[0], told.diagnostics[tag][replica], rtol=1e-10), tag
         assert bool(one.may_step) == bool(told.may_step[replica])
@@ -77,7 +77,7 @@ def test_replica_r_alone_is_replica_r_of_a_stack(name):
 def test_what_the_class_says_of_it_is_so(name):
     settings = plan(*with_setting(name, "felt"))
     (member,) = settings.mitigations
-    told = step_of(settings, build(settings))(batch_of(settings), 1, record=False)
+    told = step_of(settings, build(settings))(batch_of(settings), 1)
     assert (tags.CLIP_COEFFICIENT.format(mitigation=name) in told.diagnostics) == member.coefficient
     assert (member.adjoint_edit(moment()) is not None) == member.edits_adjoints()
 
@@ -189,7 +189,7 @@ def test_trains_finitely_with_every_model_and_task_or_refuses(name, model, task)
     network = build(settings, replicas=2, dtype=torch.float32)
     step, optimizer = step_of(settings, network), settings.make_optimizer(network)
     for number, batch in enumerate(batches(task)):
-        result = step(batch, number, record=False)
+        result = step(batch, number)
         assert result.losses.isfinite().all()
         assert result.may_step.all()
         assert all(figures.isfinite().all() for figures in result.diagnostics.values())

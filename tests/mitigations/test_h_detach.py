@@ -102,7 +102,7 @@ def test_probability_0_and_the_off_phase_are_full_backpropagation_bit_for_bit():
         settings = plan(*CHOSEN, *overrides)
         settings = settings if overrides else replace(settings, mitigations=[])
         net = build(settings)
-        step_of(settings, net)(batch_of(settings), step, record=False)
+        step_of(settings, net)(batch_of(settings), step)
         return gradients_of(net)
 
     full = gradients(0)

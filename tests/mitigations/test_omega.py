@@ -62,7 +62,7 @@ def test_closed_form_of_a_scaled_orthogonal_linear_network(equation, reduction, 
         *chosen(equation, reduction, "model=linear_rnn", "init=[orthogonal]", f"model.init.orthogonal.gain={alpha}"),
         f"model.num_layers={layers}",
     )
-    result = step_of(settings, build(settings))(batch_of(settings), 0, record=False)
+    result = step_of(settings, build(settings))(batch_of(settings), 0)
     once = (alpha - 1) ** 2 if equation == "norm" else (alpha**2 - 1) ** 2
     expected = torch.full((3,), once * (TIME if reduction == "sum" else 1) * layers, dtype=torch.float64)
     assert torch.allclose(result.diagnostics["omega/value"], expected, rtol=1e-10, atol=1e-12)
@@ -117,9 +117,9 @@ def test_what_a_training_step_adds_is_the_immediate_derivative_of_a_plain_networ
     settings = plan(*overrides)
     without = replace(settings, mitigations=[])
     net, batch = build(settings), batch_of(settings)
-    step_of(without, net)(batch, 0, record=False)
+    step_of(without, net)(batch, 0)
     plain = gradients_of(net)
-    result = step_of(settings, net)(batch, 0, record=False)
+    result = step_of(settings, net)(batch, 0)
 
     # The same network by autograd: v_t and f'(a_t) from the graph itself.
     (layer,) = net.recurrent_layers
@@ -205,7 +205,7 @@ def test_weight_is_a_factor():
     for weight in (0, 1, 3):
         settings = plan(*chosen("norm", "sum", "model=rnn"), f"mitigation.omega.weight={weight}")
         net = build(settings)
-        step_of(settings, net)(batch_of(settings), 0, record=False)
+        step_of(settings, net)(batch_of(settings), 0)
         gradients.append(gradients_of(net)["layers.0.weight_hh"])
     added, thrice = gradients[1] - gradients[0], gradients[2] - gradients[0]
     assert torch.allclose(thrice, 3 * added, rtol=1e-10, atol=1e-12)

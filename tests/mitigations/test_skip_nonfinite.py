@@ -33,10 +33,10 @@ def poison(network: Network, value: float) -> None:
 def test_what_becomes_of_a_gradient_that_is_not_finite(policy, bad):
     settings = plan(*CHOSEN) if policy is None else plan(*ON, f"mitigation.skip_nonfinite.policy={policy}")
     net = build(settings)
-    step_of(settings, net)(batch_of(settings), 0, record=False)
+    step_of(settings, net)(batch_of(settings), 0)
     clean = gradients_of(net)
     poison(net, bad)
-    result = step_of(settings, net)(batch_of(settings), 0, record=False)
+    result = step_of(settings, net)(batch_of(settings), 0)
     assert result.may_step.tolist() == ([True, True, True] if policy == "zero" else [True, False, True])
     assert not result.raw_norm[1].isfinite()
     for name, gradient in gradients_of(net).items():
@@ -110,7 +110,7 @@ def test_the_norm_is_the_one_before_other_mitigations():
         "mitigation.clip_norm.max_norm=1e-3",
         "mitigation.skip_nonfinite.above=0.1",
     )
-    result = step_of(clipped, build(clipped))(batch_of(clipped), 0, record=False)
+    result = step_of(clipped, build(clipped))(batch_of(clipped), 0)
     assert (result.raw_norm > 0.1).all()
     assert not result.may_step.any()
 
@@ -142,6 +142,6 @@ def test_what_a_mitigation_makes_infinite_is_not_taken():
             return {}
 
     chosen = plan(*CHOSEN)
-    result = step_of(replace(chosen, mitigations=[Spoiler()]), build(chosen))(batch_of(chosen), 0, record=False)
+    result = step_of(replace(chosen, mitigations=[Spoiler()]), build(chosen))(batch_of(chosen), 0)
     assert result.raw_norm.isfinite().all()
     assert result.may_step.tolist() == [True, False, True]

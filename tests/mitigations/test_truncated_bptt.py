@@ -54,7 +54,7 @@ def test_of_a_loss_at_the_end_the_near_lags_are_exact_and_the_far_ones_zero(mode
 def test_as_many_steps_as_the_sequence_has_is_off(model):
     settings = plan("task=adding", "task.seq_len=9", f"model={model}")
     net, batch = build(settings), batch_of(settings)
-    losses = step_of(settings, net)(batch, 0, record=False).losses
+    losses = step_of(settings, net)(batch, 0).losses
     plain = gradients_of(net)
     for steps, same in ((9, True), (8, True), (2, False)):
         shorter = plan(
@@ -64,7 +64,7 @@ def test_as_many_steps_as_the_sequence_has_is_off(model):
             "mitigation=[truncated_bptt]",
             f"mitigation.truncated_bptt.steps={steps}",
         )
-        assert torch.equal(step_of(shorter, net)(batch, 0, record=False).losses, losses)
+        assert torch.equal(step_of(shorter, net)(batch, 0).losses, losses)
         assert all(torch.equal(gradient, plain[name]) for name, gradient in gradients_of(net).items()) == same
 
 

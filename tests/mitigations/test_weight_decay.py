@@ -20,9 +20,9 @@ def test_the_gradient_has_strength_times_the_weights_or_their_signs_more(model, 
         *(f"mitigation.weight_decay.{key}" for key in (f"strength={STRENGTH}", f"penalty={penalty}", f"of={of}")),
     )
     net, batch = build(settings), batch_of(settings)
-    losses = step_of(replace(settings, mitigations=[]), net)(batch, 0, record=False).losses
+    losses = step_of(replace(settings, mitigations=[]), net)(batch, 0).losses
     plain = gradients_of(net)
-    assert torch.equal(step_of(settings, net)(batch, 0, record=False).losses, losses)
+    assert torch.equal(step_of(settings, net)(batch, 0).losses, losses)
     touched = 0
     for name, gradient in gradients_of(net).items():
         weight = net.get_parameter(name).detach()
@@ -42,9 +42,9 @@ def test_of_what_a_model_makes_of_its_parameters_it_is_the_recurrent_weights_the
         f"mitigation.weight_decay.strength={STRENGTH}",
     )
     net, batch = build(settings), batch_of(settings)
-    step_of(replace(settings, mitigations=[]), net)(batch, 0, record=False)
+    step_of(replace(settings, mitigations=[]), net)(batch, 0)
     plain = gradients_of(net)
-    step_of(settings, net)(batch, 0, record=False)
+    step_of(settings, net)(batch, 0)
     for name, gradient in gradients_of(net).items():
         added = gradient - plain[name]
         if "weight_hh" in name:

@@ -31,7 +31,7 @@ def trained(steps: int, *overrides: str) -> Network:
     step, optimizer = step_of(chosen, network), chosen.make_optimizer(network)
     batches = [batch_of(chosen, 2, seed) for seed in range(0, 20, 2)]
     for number in range(steps):
-        optimizer.step(step(batches[number % len(batches)], number, record=False).may_step)
+        optimizer.step(step(batches[number % len(batches)], number).may_step)
         network.constrain()
     return network
 

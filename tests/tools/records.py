@@ -117,7 +117,7 @@ def record_of_step(
     compute = TrainingStep(
         task=task, network=network, mitigations=mitigations, num_steps=1, seeds=range(network.replicas)
     )
-    result = compute(batch, 0, record=True)
+    result = compute(batch, 0)
     made_up = record_of(network, batch if probe is None else probe, task=task, batch=batch)
     clipped = replica_norms(compute.gradients().values())
     return replace(made_up, adjoints=result.adjoints, raw_norm=result.raw_norm, clipped_norm=clipped)

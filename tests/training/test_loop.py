@@ -150,7 +150,7 @@ def test_evaluation_is_on_what_was_held_out(start):
 def test_a_probe_leaves_the_gradient_as_it_is(start):
     training = start("run", 0, 2, "task=adding", "task.seq_len=[5,9]")
     assert training._probe_batch is not None
-    training._compute(training._data.next(0), 0, record=False)
+    training._compute(training._data.next(0), 0)
     before = {name: gradient.clone() for name, gradient in training._compute.gradients().items()}
     (adjoints,) = training._compute.probe(training._probe_batch, 0)
     assert adjoints["h"].total.shape[0] == 9

@@ -26,7 +26,7 @@ def test_windows_in_a_row_are_one_long_sequence_whose_gradient_is_cut():
     windows, gradients, losses = [], [], []
     for number in range(3):
         batch = data.next(number)
-        result = step(batch, number, record=False, initial=data.initial)
+        result = step(batch, number, initial=data.initial)
         data.keep(result.final)
         windows.append(batch)
         losses.append(result.losses)

@@ -12,6 +12,7 @@ from rnnstudy.report.analysis.statistics import median_steps, ordered_median
 from rnnstudy.report.analysis.statistics import wilson_interval as wilson
 from rnnstudy.runs import tags
 from rnnstudy.runs.digest import PerReplica, top_track
+from rnnstudy.runs.events import Event
 from rnnstudy.runs.failure import FAILED, PRUNED, read_failure
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.outcome import last_values
@@ -29,16 +30,24 @@ class Logs:
         accuracy: Evaluation accuracy, from 0 to 1.
         raw: Norm of the gradient with respect to all weights.
         clipped: The same norm as the optimizer gets it.
+        train_loss: Training loss, mean since the last entry.
+        largest_loss: Largest training loss since the last entry.
+        largest_norm: Largest norm of the gradient with respect to all weights since the last entry.
         gradient: Norms over time steps of the gradient with respect to the top layer's hidden state.
         gain: Bound gamma * ||W_hh|| of the top layer.
+        events: Steps that spiked.
     """
 
     loss: Track | None = None
     accuracy: Track | None = None
     raw: Track | None = None
     clipped: Track | None = None
+    train_loss: Track | None = None
+    largest_loss: Track | None = None
+    largest_norm: Track | None = None
     gradient: Track | None = None
     gain: Track | None = None
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +75,8 @@ class Summary:
         has_curves: Whether its log of curves over time steps does.
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
+        diverged_at: First optimizer step from which on a diverged replica was lost, or did not recover; None for the
+            others, and where it is unknown.
         steps_run: Optimizer steps; None for a run that has not ended.
         loss: Last evaluation loss, which may be NaN. All last figures of a diverged replica are NaN, as it logged its
             last ones before; those of a replica that solved the task and stopped are of that moment.
@@ -74,6 +85,11 @@ class Summary:
         elsewhere: Last figures of evaluations at other lengths, by length (time steps) and metric.
         skipped: Steps whose update was skipped; the log counts them from the start of the run.
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
+        largest_norm: Largest finite norm of the gradient with respect to all weights, over every step.
+        largest_loss: Largest finite training loss, over every step.
+        spikes: Steps at which that norm spiked.
+        clipped: Steps at which a mitigation clipped.
+        growth: log10 of the gradient norm at any lag over that at lag 0: the largest of all probes and events.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
             first probe; None unless the loss is at the last step alone.
         ratio_last: Likewise at the last probe; NaN where the replica diverged.
@@ -105,6 +121,7 @@ class Summary:
     has_curves: bool
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
+    diverged_at: tuple[int | None, ...]
     steps_run: int | None
     loss: PerReplica
     answer_loss: PerReplica
@@ -112,6 +129,11 @@ class Summary:
     elsewhere: dict[tuple[int, str], PerReplica]
     skipped: PerReplica
     active: dict[str, PerReplica]
+    largest_norm: PerReplica
+    largest_loss: PerReplica
+    spikes: PerReplica
+    clipped: PerReplica
+    growth: PerReplica
     ratio_first: PerReplica
     ratio_last: PerReplica
     horizon: PerReplica
@@ -199,6 +221,7 @@ def summarise(named: NamedRun) -> Summary:
         has_curves=_has_content(run.folder.curves),
         status=standing.status,
         steps_to_solve=standing.steps_to_solve,
+        diverged_at=standing.diverged_at,
         steps_run=run.result.steps if run.result else None,
         last_step=standing.last_step,
         loss=last.get(tags.LOSS, unknown),
@@ -211,6 +234,11 @@ def summarise(named: NamedRun) -> Summary:
         },
         skipped=standing.final.get(tags.SKIPPED, unknown),
         active=digest.active,
+        largest_norm=digest.largest_norm,
+        largest_loss=digest.largest_loss,
+        spikes=digest.spikes,
+        clipped=digest.clipped,
+        growth=digest.growth,
         ratio_first=digest.ratio_first,
         ratio_last=_without_lost(digest.ratio_last, standing.status),
         horizon=reach.get("horizon", unknown),
@@ -228,8 +256,12 @@ def read_logs(run: Run) -> Logs:
         accuracy=metrics.get(tags.ACCURACY),
         raw=metrics.get(tags.RAW_NORM),
         clipped=metrics.get(tags.CLIPPED_NORM),
+        train_loss=metrics.get(tags.TRAIN_LOSS),
+        largest_loss=metrics.get(tags.LARGEST_LOSS),
+        largest_norm=metrics.get(tags.LARGEST_NORM),
         gradient=top_track(run.curves),
         gain=metrics[gain] if gain else None,
+        events=run.events.events,
     )
 
 

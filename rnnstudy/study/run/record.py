@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rnnstudy.core.seeding import make_generator
 from rnnstudy.runs.folder import FORMAT, RunFolder
@@ -59,14 +60,16 @@ def _facts(task: Task) -> dict[str, Any]:
 def result_of(planned: PlannedRun, training: Training, device: torch.device) -> dict[str, Any]:
     """Return the content of result.json: the outcome of a run, one entry per replica."""
     folder, run = planned.folder, planned.plan.run
-    steps_to_solve = [None if steps == NEVER else steps for steps in training.states.steps_to_solve.tolist()]
+    states, (final, final_steps) = training.states, _final_figures(folder, run.replicas)
     return {
         "format": FORMAT,
-        "status": training.states.names(),
-        "steps_to_solve": steps_to_solve,
+        "status": states.names(),
+        "steps_to_solve": _or_null(states.steps_to_solve),
+        "diverged_at": _or_null(states.diverged_at),
         "steps": training.step,
-        "skipped": training.states.skipped.tolist(),
-        "final": _final_figures(folder, run.replicas),
+        "skipped": states.skipped.tolist(),
+        "final": final,
+        "final_steps": final_steps,
         "config_sha256": hashlib.sha256(folder.config.read_bytes()).hexdigest(),
         "digest": read_run(folder, label=folder.path.name).digest.to_json(),
         "wall_seconds": round(training.seconds, 2),
@@ -78,15 +81,28 @@ def result_of(planned: PlannedRun, training: Training, device: torch.device) -> 
     }
 
 
-def _final_figures(folder: RunFolder, replicas: int) -> dict[str, list[float | None]]:
-    """Return the last logged figure of every tag and replica; None where there is none."""
+def _or_null(steps: Tensor) -> list[int | None]:
+    return [None if step == NEVER else step for step in steps.tolist()]
+
+
+Steps = int | list[int | None]
+
+
+def _final_figures(folder: RunFolder, replicas: int) -> tuple[dict[str, list[float | None]], dict[str, Steps]]:
+    """Return the last logged figure of every tag and replica, None without any, and the steps they are of.
+
+    The steps of a tag are one number where all replicas share it.
+    """
     final: dict[str, list[float | None]] = {}
+    steps: dict[str, list[int | None]] = {}
     with closing(RunLog(folder)) as log:
         for record in log.metrics():
             for tag, figure in record.items():
                 if tag not in {"step", "replica"}:
                     final.setdefault(tag, [None] * replicas)[record["replica"]] = figure
-    return final
+                    steps.setdefault(tag, [None] * replicas)[record["replica"]] = record["step"]
+    shared = {tag: each[0] if len(set(each)) == 1 and each[0] is not None else each for tag, each in steps.items()}
+    return final, shared
 
 
 def summary_line(training: Training, folder: RunFolder, *, judged: bool) -> str:
