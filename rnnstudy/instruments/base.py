@@ -91,7 +91,7 @@ class Flown:
 
 
 class Watcher(ABC):
-    """What an instrument keeps of a run in which it watches every step."""
+    """State of an instrument that watches every step of a run."""
 
     @abstractmethod
     def see(self, flown: Flown, spiked: Bool[Tensor, " replica"], nonfinite: Bool[Tensor, " replica"]) -> None:

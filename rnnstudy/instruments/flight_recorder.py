@@ -36,13 +36,12 @@ class FlightRecorder(Instrument):
     """Keeps the very steps at which the gradient spikes: norms over time, histograms, losses, and the steps before.
 
     A step spikes when the raw norm of the parameters' gradient is above `factor` times the median of the replica's last
-    100 finite ones (before the tenth: times the first), or is not finite. Of each replica it keeps the first spike, the
-    first of the latest steps that were not finite (of a replica that is given up, the one from which it was lost), and
-    those with the largest finite norms, in this order of importance.
+    100 finite ones (before the tenth: times the first), or is not finite. Each replica keeps, in this order of
+    importance, its first spike, the step from which on its steps were not finite (the latest such step, if it
+    recovered), and the spikes with the largest finite norms.
 
-    The adjoints are those of the training loss as it was sent back, edits included, of the replica alone. They are
-    written to `events.json` with every checkpoint and at the end; see `runs.events.Event`. The factor also decides what
-    counts as a spike in `train/spikes`.
+    The adjoints are those of the training loss as it was sent back, edits included. Every checkpoint writes norms and
+    histograms to `events.json`; `runs.events.Event` explains them. The factor also decides what `train/spikes` counts.
 
     Args:
         factor: Multiple of the typical norm above which a step spikes, at least 1.

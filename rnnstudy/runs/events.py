@@ -98,7 +98,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """What a run has kept of steps that exploded.
+    """Record of the steps of a run that exploded.
 
     Args:
         first_nonfinite: The first thing that was not finite, of each replica; None where all was finite.

@@ -60,7 +60,7 @@ class Extremes:
     def note_nonfinite(
         self, step: int, result: StepResult, names: Sequence[str], nonfinite: Bool[Tensor, " replica"]
     ) -> None:
-        """Find what was not finite first, for replicas of which it is the first time; `names` of the parameters."""
+        """Find what was not finite first, for replicas that were finite so far; `names` are those of the parameters."""
         for replica in nonfinite.nonzero().flatten().tolist():
             if self.first_nonfinite[replica] is None:
                 self.first_nonfinite[replica] = _first(step, result, names, replica)

@@ -212,7 +212,7 @@ class Training:
         if self.step % settings.log_interval == 0 or last:
             entries |= self._logged(training)
         elif lost.any():
-            # Their last entry; views of all replicas draw it with the next one, if there is to be any.
+            # Their last entry. Views of all replicas draw it with the next one, unless none follows.
             entries |= self._logged(lost, scheduled=not self.states.training.any())
         with self.phases.during("writers"):
             for writer in (self.outlets.log, *self.outlets.views):

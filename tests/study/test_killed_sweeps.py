@@ -31,6 +31,7 @@ SWEEP = (
     "train.num_steps=45",
     "train.checkpoint_interval=5",
     "instrument.hidden_grad_norm.schedule.interval=7",
+    "instrument.flight_recorder.factor=1",
 )
 
 

@@ -29,6 +29,7 @@ RUN = (
     "mitigation=[clip_norm]",
     "mitigation.clip_norm.max_norm=0.3",
     "instrument.hidden_grad_norm.schedule.interval=7",
+    "instrument.flight_recorder.factor=1",
 )
 
 

@@ -1,69 +1,17 @@
 """The loop around a replica that diverges, put there on purpose."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from tools.members import members, plan
+from tools.members import members
+from tools.training import PATIENCE, STEPS
 
 from rnnstudy.core.seeding import replica_generators
-from rnnstudy.models.base import Interface
 from rnnstudy.runs import tags
-from rnnstudy.runs.folder import RunFolder
 from rnnstudy.training import step
-from rnnstudy.training.checkpoint import Checkpoints
-from rnnstudy.training.loop import Outlets, Parts, Training
+from rnnstudy.training.loop import Training
 from rnnstudy.training.step import evaluate
-from rnnstudy.writers.run_log import RunLog
-
-PATIENCE = 4
-STEPS = 20
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Makes runs below `tmp_path`, and closes their logs at the end."""
-    made: list[Training] = []
-
-    def begin(name: str, seed: int, replicas: int, *overrides: str) -> Training:
-        made.append(assemble(tmp_path / name, seed, replicas, *overrides))
-        return made[-1]
-
-    yield begin
-    for training in made:
-        training.outlets.log.close()
-
-
-def assemble(folder: Path, seed: int, replicas: int, *overrides: str) -> Training:
-    folder.mkdir()
-    settings = plan(
-        f"train.num_steps={STEPS}",
-        f"train.max_skipped_in_a_row={PATIENCE}",
-        "mitigation=[clip_norm]",
-        "instrument=[grad_norm]",
-        *overrides,
-    )
-    task = settings.task
-    facts = task.facts
-    interface = Interface(
-        input_size=facts.input_size, output_size=facts.output_size, encoding=facts.encoding, seq_len=facts.seq_len
-    )
-    network = settings.model.build(interface, replica_generators(seed, replicas, "init"))
-    parts = Parts(
-        task=task,
-        seq_lens=settings.seq_lens,
-        other_seq_lens=settings.eval.seq_lens,
-        network=network,
-        mitigations=settings.mitigations,
-        instruments=settings.instruments,
-        optimizer=settings.make_optimizer(network),
-        schedule=settings.schedule,
-        settings=settings.train,
-        seed=seed,
-    )
-    run_folder = RunFolder(folder)
-    return Training(parts, Outlets(log=RunLog(run_folder), checkpoints=Checkpoints(run_folder.checkpoints)))
 
 
 def records(training: Training, replica: int) -> list[dict]:
