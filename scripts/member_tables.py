@@ -158,7 +158,11 @@ def of_mitigation(each: Member) -> list[str]:
 def of_instrument(each: Member) -> list[str]:
     """Return what it looks at, its tier, and when it is asked."""
     schedule = each.built.schedule
-    steps = f"every {schedule.interval}" if isinstance(schedule, Every) else ", ".join(map(str, schedule.steps))
+    steps = (
+        f"every {schedule.interval}"
+        if isinstance(schedule, Every)
+        else ", ".join(map(str, schedule.steps)) or "every one"
+    )
     return [each.cls.looks_at, f"`{each.cls.tier}`", "yes" if each.on_by_default else "no", steps]
 
 

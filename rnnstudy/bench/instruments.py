@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE, SIZE_NAME
@@ -13,7 +14,7 @@ from rnnstudy.bench.timing import Stopwatch
 from rnnstudy.config.schema import Plan
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.gradients.norms import replica_norms
-from rnnstudy.instruments.base import Instrument, Record, Update
+from rnnstudy.instruments.base import Flown, Instrument, Record, Update
 from rnnstudy.study.run.assemble import assemble
 from rnnstudy.training.data import TrainingData
 from rnnstudy.training.step import TrainingStep
@@ -115,6 +116,20 @@ class _ObservedStep:
             clipped_norm=self._norms,
         )
         instrument.measure(record)
+        states = sum(len(layer) for layer in self._result.adjoints)
+        if watcher := instrument.watch(REPLICAS, states * self._result.states[0][0].nbytes, CPU):
+            flown = Flown(
+                step=0,
+                losses=self._result.losses,
+                raw_norm=self._norms,
+                clipped_norm=self._norms,
+                adjoints=self._result.adjoints,
+                ends=None,
+            )
+            # The expensive case: every replica spikes.
+            spiked = torch.ones(REPLICAS, dtype=torch.bool)
+            watcher.see(flown, spiked, ~spiked)
+            watcher.settle()
         if instrument.sees_updates:
             before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
             instrument.measure_update(Update(network=network, before=before))
