@@ -110,6 +110,7 @@ class _ObservedStep:
             network=network,
             batch=self._batch,
             adjoints=self._result.adjoints,
+            answer_adjoints=self._result.adjoints,
             probe=self._probe,
             raw_norm=self._norms,
             clipped_norm=self._norms,

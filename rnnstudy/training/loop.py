@@ -187,13 +187,13 @@ class Training:
             batch = self._data.next(self.step)
         recorded = bool(measuring) and not self._lengths_vary
         result = self._compute(batch, self.step, record=recorded, initial=self._data.initial)
-        self._data.keep(result.final)
         if measuring:
             with self.phases.during("instruments"):
                 record = self._record(batch, result)
                 for instrument in measuring:
                     whose, scheduled = (training, True) if instrument in due else (stopping, False)
                     entries |= _entries(instrument.measure(record), whose, scheduled=scheduled, stopping=stopping)
+        self._data.keep(result.final)
         if not last:
             entries |= self._update_measured(result, [instrument for instrument in due if instrument.sees_updates])
         if self.step % settings.log_interval == 0 or last:
@@ -227,15 +227,19 @@ class Training:
         return stopping
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
-        adjoints = result.adjoints
+        adjoints, initial = result.adjoints, self._data.initial
         if self._lengths_vary:
-            batch, adjoints = self._probe_batch, self._compute.probe(self._probe_batch, self.step)
+            batch, adjoints, initial = self._probe_batch, self._compute.probe(self._probe_batch, self.step), None
+        of_answer = adjoints
+        if not self.parts.task.facts.answer_alone:
+            of_answer = self._compute.probe(batch, self.step, of_answer=True, initial=initial)
         return Record(
             step=self.step,
             task=self.parts.task,
             network=self.parts.network,
             batch=batch,
             adjoints=adjoints,
+            answer_adjoints=of_answer,
             probe=self._probe_batch,
             raw_norm=result.raw_norm,
             clipped_norm=replica_norms(self._compute.gradients().values()),

@@ -105,11 +105,14 @@ class TrainingStep:
             final=[tuple(state[-1].detach() for state in states) for states in forward.states if reads_on],
         )
 
-    def probe(self, batch: Batch, step: int) -> Sequence[dict[str, Adjoint]]:
-        """Return each layer's adjoints by state name on a batch not trained on; `grad` stays as it is."""
-        recorders = self._recorders()
-        forward = self.network(batch.inputs, batch.loss_steps, recorders=recorders, edit=self._edit(self._moment(step)))
-        torch.autograd.grad(self.task.loss(forward.outputs, batch).sum(), list(self.network.parameters()))
+    def probe(
+        self, batch: Batch, step: int, *, of_answer: bool = False, initial: Sequence[States] | None = None
+    ) -> Sequence[dict[str, Adjoint]]:
+        """Return each layer's adjoints by state name, of the loss or of the answer's alone; `grad` stays as it is."""
+        recorders, edit = self._recorders(), self._edit(self._moment(step))
+        forward = self.network(batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=edit)
+        loss = self.task.answer_loss if of_answer else self.task.loss
+        torch.autograd.grad(loss(forward.outputs, batch).sum(), list(self.network.parameters()))
         return [recorder.adjoints for recorder in recorders]
 
     def _recorders(self) -> list[AdjointRecorder]:

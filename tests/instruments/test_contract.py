@@ -128,7 +128,10 @@ def test_replicas_have_figures_of_their_own(name):
         assert any(not torch.equal(values_of(each)[one], values_of(each)[other]) for each in measured.values())
 
 
-PARTS = {"the training batch": ("batch", "adjoints", "raw_norm", "clipped_norm"), "the probe": ("probe",)}
+PARTS = {
+    "the training batch": ("batch", "adjoints", "answer_adjoints", "raw_norm", "clipped_norm"),
+    "the probe": ("probe",),
+}
 """Fields of a record by what an instrument looks at, besides the weights."""
 
 
