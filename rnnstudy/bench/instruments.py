@@ -104,6 +104,7 @@ class _ObservedStep:
     def measure(self, instrument: Instrument) -> None:
         """Measure, and measure the update if the instrument looks at one."""
         network = self._parts.network
+        gradients = self._compute.gradients() if instrument.needs_gradients else {}
         record = Record(
             step=0,
             task=self._parts.task,
@@ -114,6 +115,7 @@ class _ObservedStep:
             probe=self._probe,
             raw_norm=self._norms,
             clipped_norm=self._norms,
+            gradients={name: gradient.clone() for name, gradient in gradients.items()},
         )
         instrument.measure(record)
         if instrument.sees_updates:

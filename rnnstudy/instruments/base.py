@@ -36,6 +36,7 @@ class Record:
         probe: Batch that stays the same throughout the run and is not trained on, of the greatest length.
         raw_norm: Norm of the gradient of all parameters on the training batch, before the mitigations change it.
         clipped_norm: The same norm after all mitigations.
+        gradients: Parameter name to the gradient that `raw_norm` is of; empty unless an instrument needs it.
     """
 
     step: int
@@ -47,6 +48,7 @@ class Record:
     probe: Batch
     raw_norm: Float[Tensor, " replica"]
     clipped_norm: Float[Tensor, " replica"]
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def norms(self) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
@@ -98,6 +100,9 @@ class Instrument(ABC):
 
     sees_updates: ClassVar[bool] = False
     """Whether the loop calls `measure_update`, for which it copies all weights."""
+
+    needs_gradients: ClassVar[bool] = False
+    """Whether it looks at `Record.gradients`, for which the step copies all gradients before the mitigations act."""
 
     schedule: Schedule = field(default_factory=lambda: Every(interval=100))
 

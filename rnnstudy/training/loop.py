@@ -186,7 +186,8 @@ class Training:
         with self.phases.during("data"):
             batch = self._data.next(self.step)
         recorded = bool(measuring) and not self._lengths_vary
-        result = self._compute(batch, self.step, record=recorded, initial=self._data.initial)
+        kept = any(instrument.needs_gradients for instrument in measuring)
+        result = self._compute(batch, self.step, record=recorded, keep_gradients=kept, initial=self._data.initial)
         if measuring:
             with self.phases.during("instruments"):
                 record = self._record(batch, result)
@@ -243,6 +244,7 @@ class Training:
             probe=self._probe_batch,
             raw_norm=result.raw_norm,
             clipped_norm=replica_norms(self._compute.gradients().values()),
+            gradients=result.gradients,
         )
 
     @property

@@ -1,6 +1,6 @@
 """One training step: forward, loss, backward, mitigations. The weights do not change here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,6 +32,7 @@ class StepResult:
         may_step: Whether each replica may step: if loss and gradient are finite, unless a mitigation decides otherwise.
         diagnostics: Figures that the mitigations report.
         adjoints: Adjoints by state name, for each layer; empty unless recorded.
+        gradients: Parameter name to the gradient before mitigations change it; empty unless asked for.
         final: State of each layer after the last time step if the task reads on from there; empty otherwise.
     """
 
@@ -40,6 +41,7 @@ class StepResult:
     may_step: Bool[Tensor, " replica"]
     diagnostics: Diagnostics
     adjoints: Sequence[dict[str, Adjoint]]
+    gradients: Mapping[str, Tensor]
     final: Sequence[States]
 
 
@@ -63,7 +65,15 @@ class TrainingStep:
     seeds: Sequence[int]
     phases: Phases = field(default_factory=Phases)
 
-    def __call__(self, batch: Batch, step: int, *, record: bool, initial: Sequence[States] | None = None) -> StepResult:
+    def __call__(
+        self,
+        batch: Batch,
+        step: int,
+        *,
+        record: bool,
+        keep_gradients: bool = False,
+        initial: Sequence[States] | None = None,
+    ) -> StepResult:
         """Compute losses, the gradient (into `grad`) and, if `record`, all adjoints, from `initial` or zero states."""
         moment = self._moment(step)
         edit = self._edit(moment)
@@ -82,6 +92,7 @@ class TrainingStep:
         with self.phases.during("mitigations"):
             gradients = self.gradients()
             raw_norm = replica_norms(gradients.values())
+            kept = {name: gradient.clone() for name, gradient in gradients.items()} if keep_gradients else {}
             outcome = Outcome(finite_loss=losses.isfinite(), raw_norm=raw_norm)
             may_step = outcome.finite_loss & raw_norm.isfinite()
             adjoints = [recorder.adjoints for recorder in recorders or ()]
@@ -102,6 +113,7 @@ class TrainingStep:
             may_step=may_step,
             diagnostics=diagnostics,
             adjoints=adjoints if record else [],
+            gradients=kept,
             final=[tuple(state[-1].detach() for state in states) for states in forward.states if reads_on],
         )
 

@@ -129,7 +129,7 @@ def test_replicas_have_figures_of_their_own(name):
 
 
 PARTS = {
-    "the training batch": ("batch", "adjoints", "answer_adjoints", "raw_norm", "clipped_norm"),
+    "the training batch": ("batch", "adjoints", "answer_adjoints", "gradients", "raw_norm", "clipped_norm"),
     "the probe": ("probe",),
 }
 """Fields of a record by what an instrument looks at, besides the weights."""

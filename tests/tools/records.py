@@ -118,7 +118,7 @@ def record_of_step(
     compute = TrainingStep(
         task=task, network=network, mitigations=mitigations, num_steps=1, seeds=range(network.replicas)
     )
-    result = compute(batch, 0, record=True)
+    result = compute(batch, 0, record=True, keep_gradients=True)
     made_up = record_of(network, batch if probe is None else probe, task=task, batch=batch)
     clipped = replica_norms(compute.gradients().values())
     of_answer = result.adjoints if task.facts.answer_alone else compute.probe(batch, 0, of_answer=True)
@@ -128,6 +128,7 @@ def record_of_step(
         answer_adjoints=of_answer,
         raw_norm=result.raw_norm,
         clipped_norm=clipped,
+        gradients=result.gradients,
     )
 
 
