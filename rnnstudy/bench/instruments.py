@@ -105,15 +105,18 @@ class _ObservedStep:
     def measure(self, instrument: Instrument) -> None:
         """Measure, and measure the update if the instrument looks at one."""
         network = self._parts.network
+        gradients = self._compute.gradients() if instrument.needs_gradients else {}
         record = Record(
             step=0,
             task=self._parts.task,
             network=network,
             batch=self._batch,
             adjoints=self._result.adjoints,
+            answer_adjoints=self._result.adjoints,
             probe=self._probe,
             raw_norm=self._norms,
             clipped_norm=self._norms,
+            gradients={name: gradient.clone() for name, gradient in gradients.items()},
         )
         instrument.measure(record)
         states = sum(len(layer) for layer in self._result.adjoints)

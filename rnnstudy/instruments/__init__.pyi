@@ -9,6 +9,7 @@ from rnnstudy.instruments.hidden_grad_through_time import HiddenGradThroughTime 
 from rnnstudy.instruments.horizon import Horizon as Horizon
 from rnnstudy.instruments.jacobian_norms import JacobianNorms as JacobianNorms
 from rnnstudy.instruments.lyapunov import Lyapunov as Lyapunov
+from rnnstudy.instruments.parameter_grad_norm import ParameterGradNorm as ParameterGradNorm
 from rnnstudy.instruments.replay import Replay as Replay
 from rnnstudy.instruments.saturation import Saturation as Saturation
 from rnnstudy.instruments.spectral import Spectral as Spectral

@@ -34,9 +34,11 @@ class Record:
         network: The network, not to be changed.
         batch: Training batch of this step, or, where lengths vary, a fixed one of the greatest length.
         adjoints: State name to adjoint of the mean loss over this batch, as mitigations have edited it, per layer.
+        answer_adjoints: Likewise of the answer's loss alone; `adjoints` itself where that is the loss trained on.
         probe: Batch that stays the same throughout the run and is not trained on, of the greatest length.
         raw_norm: Norm of the gradient of all parameters on the training batch, before the mitigations change it.
         clipped_norm: The same norm after all mitigations.
+        gradients: Parameter name to the gradient that `raw_norm` is of; empty unless an instrument needs it.
     """
 
     step: int
@@ -44,16 +46,30 @@ class Record:
     network: Network
     batch: Batch
     adjoints: Sequence[dict[str, Adjoint]]
+    answer_adjoints: Sequence[dict[str, Adjoint]]
     probe: Batch
     raw_norm: Float[Tensor, " replica"]
     clipped_norm: Float[Tensor, " replica"]
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def norms(self) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
         """State name to ||dL/ds_t|| (total, per sequence) of every sequence, per layer, in float64."""
-        return [
-            {state: sequence_norms(adjoint.total) for state, adjoint in adjoints.items()} for adjoints in self.adjoints
-        ]
+        return _total_norms(self.adjoints)
+
+    @property
+    def sends_answer_alone(self) -> bool:
+        """Whether the answer's loss was sent back by itself, as the loss trained on has other outputs too."""
+        return self.answer_adjoints is not self.adjoints
+
+    @cached_property
+    def answer_norms(self) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
+        """The same norms for the answer's loss alone."""
+        return _total_norms(self.answer_adjoints) if self.sends_answer_alone else self.norms
+
+
+def _total_norms(layers: Sequence[dict[str, Adjoint]]) -> list[dict[str, Float[Tensor, "time replica batch"]]]:
+    return [{state: sequence_norms(adjoint.total) for state, adjoint in adjoints.items()} for adjoints in layers]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +147,9 @@ class Instrument(ABC):
 
     sees_updates: ClassVar[bool] = False
     """Whether the loop calls `measure_update`, for which it copies all weights."""
+
+    needs_gradients: ClassVar[bool] = False
+    """Whether it looks at `Record.gradients`, for which the step copies all gradients before the mitigations act."""
 
     schedule: Schedule = field(default_factory=lambda: Every(interval=100))
 

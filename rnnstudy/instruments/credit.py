@@ -13,22 +13,25 @@ from rnnstudy.writers.base import Measurement, Measurements, Scalar
 class Credit(Instrument):
     """The gradient at the time steps that carry the information, against all others.
 
-    With ||dL/dh_t|| per sequence (total), and "there" the time steps whose inputs the task marks as decisive:
+    With ||dL/dh_t|| per sequence (total), L the answer's loss alone, and "there" the time steps whose inputs the task
+    marks as decisive:
 
         credit/{state}/layer_{index}/log10_ratio   log10 of its mean there over its mean elsewhere
         credit/{state}/layer_{index}/share         its sum there over its sum everywhere, 0 to 1
 
     Means and sums are over the sequences and time steps of the batch. A network that uses its cue has a higher ratio
-    than the untrained one, whose ratio reflects the distance from the loss rather than the information. NaN where all
-    time steps carry the information, none does, or the gradient is not finite or zero throughout. The ratio is -inf
-    where the gradient is zero there alone, inf where it is zero elsewhere alone.
+    than the untrained one, whose ratio reflects the distance from the loss rather than the information. NaN where the
+    gradient is not finite or zero throughout. The ratio is -inf where the gradient is zero there alone, inf where it is
+    zero elsewhere alone. No figures where all time steps carry the information, or none does.
     """
 
     @override
     def measure(self, record: Record) -> Measurements:
         there = record.batch.informative
         measured: dict[str, Measurement] = {}
-        for index, states in enumerate(record.norms):
+        if there.all() or not there.any():
+            return measured
+        for index, states in enumerate(record.answer_norms):
             for state, norms in states.items():
                 inside = torch.where(there, norms, 0).sum((0, 2))
                 outside = torch.where(there, 0, norms).sum((0, 2))

@@ -17,17 +17,18 @@ from rnnstudy.writers.base import Measurement, Measurements, Scalar
 class Horizon(Instrument):
     """The largest lag whose gradient is within a factor of the one at lag 0, and the slope over lags with its error.
 
-    With n_lag the mean over the batch of ||dL/dh_t|| (total, per sequence), lag counted back from the last time step:
+    With n_lag the mean over the batch of ||dL/dh_t|| (total, per sequence), L the answer's loss alone, lag counted back
+    from the last time step:
 
         horizon/{state}/layer_{index}/lag           largest lag with n_lag >= n_0 / factor, in time steps
         horizon/{state}/layer_{index}/decay         slope of the line fitted to log10 n_lag: powers of ten per time
                                                     step, negative where the gradient vanishes on its way back
         horizon/{state}/layer_{index}/decay_error   standard error of that slope
 
-    A gradient that grows, or falls below and comes back, counts as within. So with a loss at many time steps, each of
-    which adds to n_lag, the figures say little. The line is fitted by least squares over the lags whose n_lag is finite
-    and not exactly zero; it is often a poor description, which the error shows. NaN: `lag` where n_0 is zero or not
-    finite, `decay` with fewer than 2 such lags, `decay_error` with fewer than 3.
+    A gradient that grows, or falls below and comes back, counts as within. The line is fitted by least squares over the
+    lags whose n_lag is finite and not exactly zero; it is often a poor description, which the error shows. NaN: `lag`
+    where n_0 is zero or not finite, `decay` with fewer than 2 such lags, `decay_error` with fewer than 3. No figures of
+    a task whose answers end elsewhere than at the last time step, such as `associative_recall`.
 
     Args:
         factor: Factor below n_0 that counts as within, at least 1.
@@ -42,7 +43,9 @@ class Horizon(Instrument):
     @override
     def measure(self, record: Record) -> Measurements:
         measured: dict[str, Measurement] = {}
-        for index, states in enumerate(record.norms):
+        if not record.task.facts.answer_at_end:
+            return measured
+        for index, states in enumerate(record.answer_norms):
             for state, of_sequences in states.items():
                 place = {"state": state, "layer": index}
                 norms = of_sequences.mean(-1).flip(0)

@@ -22,7 +22,7 @@ class Digest:
     Args:
         active: Fraction of steps at which each mitigation acted, mean of the log, by its name.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
-            first probe; None where the loss is not at the last step alone.
+            first probe; None where the gradient of the answer was not recorded.
         ratio_last: Likewise at the last probe.
         growth: log10 of the gradient norm at any lag over that at lag 0: the largest of all probes and events.
         largest_norm: Largest finite norm of the weights' gradient before the mitigations, over every training step.
@@ -184,10 +184,10 @@ def per_replica(track: Track, reduce: Callable[[np.ndarray], np.floating], *, re
     return tuple(float(reduce(values)) if values.size else None for values in logged)
 
 
-def top_track(curves: Mapping[str, Track], *, state: str = "h", part: str = "total") -> Track | None:
-    """Return the gradient norms over time steps of the top layer's state; None if they were not logged."""
-    tag = tags.top(tags.HIDDEN_GRAD_NORM, curves, state=state, part=part)
-    return None if tag is None else curves[tag]
+def top_track(curves: Mapping[str, Track]) -> Track | None:
+    """Return the gradient norms over time steps of the top layer's h, of the answer if logged; None without any."""
+    found = (tags.top(tags.HIDDEN_GRAD_NORM, curves, state="h", part=part) for part in ("answer", "total"))
+    return next((curves[tag] for tag in found if tag is not None), None)
 
 
 def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:

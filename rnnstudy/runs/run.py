@@ -41,6 +41,8 @@ class TaskFacts:
         informative_steps: Time steps that hold what the answer depends on.
         loss_at_end: Whether only the last time step has a loss. Otherwise the gradient at a time step includes that of
             the outputs around it, and does not show how far the gradient of the answer reaches.
+        answer_gradient: Whether, in that case, the run recorded the gradient of the answer's loss alone, with an answer
+            at the last time step.
     """
 
     chance_loss: float | None
@@ -50,6 +52,12 @@ class TaskFacts:
     seq_len: int
     informative_steps: tuple[int, ...]
     loss_at_end: bool
+    answer_gradient: bool = False
+
+    @property
+    def has_answer_gradient(self) -> bool:
+        """Whether the run shows how far back the gradient of the answer reaches."""
+        return self.loss_at_end or self.answer_gradient
 
     @property
     def solved_when(self) -> str:
@@ -155,7 +163,7 @@ class Run:
         """Figures of the logs."""
         if self.result and self.result.digest:
             return self.result.digest
-        step = self.facts.reference_step if self.facts.loss_at_end else None
+        step = self.facts.reference_step if self.facts.has_answer_gradient else None
         chance = self.facts.chance_loss
         return make_digest(
             self.metrics, self.curves, self.events, replicas=self.replicas, step=step, chance_loss=chance
@@ -263,6 +271,7 @@ def _facts(fields: Fields) -> TaskFacts:
         seq_len=fields.integer("seq_len", minimum=1),
         informative_steps=tuple(steps),
         loss_at_end=fields.flag("loss_at_end"),
+        answer_gradient="answer_gradient" in fields.content and fields.flag("answer_gradient"),
     )
 
 

@@ -109,7 +109,8 @@ TAGS: Mapping[str, Meaning] = {
         read_by=("at_a_glance/clip_coefficient",),
     ),
     HIDDEN_GRAD_NORM: Meaning(
-        "||dL/ds_t|| of a sequence, mean over the batch, for every time step; part: total, direct or carried.",
+        "||dL/ds_t|| of a sequence, mean over the batch, for every time step; part: total, direct, carried, or answer: "
+        "the total for the answer's loss alone, where the loss has other outputs too.",
         "loss per unit of the state",
         read_by=("at_a_glance/log10_gradient_at_information", "gradient_by_lag", "heatmaps"),
     ),
@@ -126,12 +127,12 @@ TAGS: Mapping[str, Meaning] = {
         "Likewise after the mitigations.", "loss per unit of the weights", read_by=("weight_gradient",)
     ),
     HORIZON: Meaning(
-        "Largest lag at which ||dL/ds_t|| is within a factor of that at lag 0.",
+        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0.",
         "time steps",
         read_by=("at_a_glance/horizon", "paired_differences"),
     ),
     DECAY: Meaning(
-        "Slope of log10 ||dL/ds_t|| against the lag.", "powers of ten per time step", read_by=("column: decay",)
+        "Slope of log10 of that norm against the lag.", "powers of ten per time step", read_by=("column: decay",)
     ),
     DECAY_ERROR: Meaning("Standard error of that slope.", "powers of ten per time step"),
     EVENT_NORM: Meaning("||dL/ds_t|| likewise, of a step that spiked.", "loss per unit of the state"),

@@ -77,6 +77,7 @@ class AssociativeRecall(SyntheticTask, ClassificationTask):
             chance_accuracy=1 / values,
             memoryless_loss=math.log(values),
             informative_steps=(*range(start), *range(start, start + 2 * len(self._gap_weights), 2)),
+            answer_at_end=False,
         )
 
     @property

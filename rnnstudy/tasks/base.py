@@ -121,6 +121,8 @@ class Facts:
         memoryless_loss: Loss as trained on of the best guess from time step and present input alone; None if unknown.
         solved: When the task counts as solved, by default at 99 % accuracy; None without a criterion.
         informative_steps: Time steps that can carry the information; a batch marks those of each sequence.
+        answer_alone: Whether the loss as trained on is that of the answer alone, `Task.answer_loss`.
+        answer_at_end: Whether every sequence's answer includes its last time step, from which lags count back.
     """
 
     seq_len: int
@@ -132,6 +134,8 @@ class Facts:
     memoryless_loss: float | None
     solved: Criterion | None = RIGHT
     informative_steps: tuple[int, ...]
+    answer_alone: bool = True
+    answer_at_end: bool = True
 
     @property
     def input_size(self) -> int:
@@ -213,6 +217,16 @@ class Task(ABC):
     def loss(self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch) -> Float[Tensor, " replica"]:
         """Compute the mean loss over the counted outputs, one per replica."""
         return mean_where(self.losses(outputs, batch), batch.counted)
+
+    def answer_loss(
+        self, outputs: Float[Tensor, "loss_step replica batch output"], batch: Batch
+    ) -> Float[Tensor, " replica"]:
+        """Compute the mean loss over `answer_outputs`, whose gradient shows how far back an answer reaches."""
+        return mean_where(self.losses(outputs, batch), self.answer_outputs(batch))
+
+    def answer_outputs(self, batch: Batch) -> Bool[Tensor, "loss_step replica batch"]:
+        """Return which outputs enter `answer_loss`, as many in every sequence: those judged, unless all steps are."""
+        return batch.answer
 
 
 @dataclass(frozen=True, kw_only=True)

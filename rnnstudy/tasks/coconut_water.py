@@ -123,6 +123,7 @@ class CoconutWater(SyntheticTask, ClassificationTask):
             chance_accuracy=1 / len(ANSWERS),
             memoryless_loss=math.log(len(ANSWERS)) if self.target == "answer" else None,
             informative_steps=(CUE_STEP,),
+            answer_alone=self.target == "answer",
         )
 
     @cached_property

@@ -61,6 +61,7 @@ class RandomPermutation(SyntheticTask, ClassificationTask):
             chance_accuracy=0.5,
             memoryless_loss=memoryless if self.variant == "next_symbol" else math.log(2),
             informative_steps=(0,),
+            answer_alone=self.variant == "last",
         )
 
     @override

@@ -72,6 +72,7 @@ class Reber(SyntheticTask, ClassificationTask):
             chance_accuracy=0.5,
             memoryless_loss=self._memoryless_loss,
             informative_steps=(1,),
+            answer_alone=False,
         )
 
     @property

@@ -67,6 +67,8 @@ class RecallTask(SyntheticTask, ClassificationTask):
             chance_accuracy=1 / layout.choices,
             memoryless_loss=self._memoryless_loss,
             informative_steps=(*range(layout.shown), *cues),
+            answer_alone=False,
+            answer_at_end=len(layout.cue_places) == 1,
         )
 
     @property

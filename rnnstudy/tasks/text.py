@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import override
 
@@ -54,7 +54,8 @@ class Text(ClassificationTask):
 
     Chance is the best guess from frequencies alone, memoryless the best from the present character (or word), both
     fitted to the training part and judged on the part at hand. The deciding inputs are unknown, so all time steps count
-    as informative, and every prediction as an answer. No criterion says when a text is solved.
+    as informative, and every prediction as an answer; the gradient of the answer is that of the last prediction alone.
+    No criterion says when a text is solved.
 
     References:
         Mikolov et al., Recurrent neural network based language model, 2010: the task.
@@ -158,7 +159,13 @@ class Text(ClassificationTask):
             memoryless_loss=memoryless,
             solved=None,
             informative_steps=tuple(range(self.seq_len)),
+            answer_alone=self.seq_len == 1,
         )
+
+    @override
+    def answer_outputs(self, batch: Batch) -> Bool[Tensor, "loss_step replica batch"]:
+        last = batch.loss_steps == batch.loss_steps[-1]
+        return last[:, None, None].expand_as(batch.answer)
 
     @property
     @override

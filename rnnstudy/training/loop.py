@@ -195,8 +195,8 @@ class Training:
         measuring = self.parts.instruments if stopping.any() else due
         with self.phases.during("data"):
             batch = self._data.next(self.step)
-        result = self._compute(batch, self.step, initial=self._data.initial)
-        self._data.keep(result.final)
+        kept = any(instrument.needs_gradients for instrument in measuring)
+        result = self._compute(batch, self.step, keep_gradients=kept, initial=self._data.initial)
         flags = self._watch(batch, result)
         if measuring:
             with self.phases.during("instruments"):
@@ -204,6 +204,7 @@ class Training:
                 for instrument in measuring:
                     whose, scheduled = (training, True) if instrument in due else (stopping, False)
                     entries |= _entries(instrument.measure(record), whose, scheduled=scheduled, stopping=stopping)
+        self._data.keep(result.final)
         lost = torch.zeros_like(training)
         if not last:
             watching = [instrument for instrument in due if instrument.sees_updates]
@@ -277,18 +278,23 @@ class Training:
         return stopping
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
-        adjoints = result.adjoints
+        adjoints, initial = result.adjoints, self._data.initial
         if self._lengths_vary:
-            batch, adjoints = self._probe_batch, self._compute.probe(self._probe_batch, self.step)
+            batch, adjoints, initial = self._probe_batch, self._compute.probe(self._probe_batch, self.step), None
+        of_answer = adjoints
+        if not self.parts.task.facts.answer_alone:
+            of_answer = self._compute.probe(batch, self.step, of_answer=True, initial=initial)
         return Record(
             step=self.step,
             task=self.parts.task,
             network=self.parts.network,
             batch=batch,
             adjoints=adjoints,
+            answer_adjoints=of_answer,
             probe=self._probe_batch,
             raw_norm=result.raw_norm,
             clipped_norm=result.clipped_norm,
+            gradients=result.gradients,
         )
 
     @property

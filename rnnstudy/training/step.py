@@ -1,6 +1,6 @@
 """One training step: forward, loss, backward, mitigations. The weights do not change here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,6 +38,7 @@ class StepResult:
         diagnostics: Figures that the mitigations report.
         states: Every state at every time step, for each layer.
         adjoints: Adjoints by state name, for each layer.
+        gradients: Parameter name to the gradient before mitigations change it; empty unless asked for.
         final: State of each layer after the last time step if the task reads on from there; empty otherwise.
     """
 
@@ -51,6 +52,7 @@ class StepResult:
     diagnostics: Diagnostics
     states: Sequence[States]
     adjoints: Sequence[dict[str, Adjoint]]
+    gradients: Mapping[str, Tensor]
     final: Sequence[States]
 
 
@@ -74,7 +76,9 @@ class TrainingStep:
     seeds: Sequence[int]
     phases: Phases = field(default_factory=Phases)
 
-    def __call__(self, batch: Batch, step: int, *, initial: Sequence[States] | None = None) -> StepResult:
+    def __call__(
+        self, batch: Batch, step: int, *, keep_gradients: bool = False, initial: Sequence[States] | None = None
+    ) -> StepResult:
         """Compute losses, the gradient (into `grad`) and all adjoints, from `initial` or zero states."""
         moment = self._moment(step)
         edit = self._edit(moment)
@@ -93,6 +97,7 @@ class TrainingStep:
             gradients = self.gradients()
             raw_norms = parameter_norms(gradients.values())
             raw_norm = clipped_norm = whole_norm(raw_norms)
+            kept = {name: gradient.clone() for name, gradient in gradients.items()} if keep_gradients else {}
             outcome = Outcome(finite_loss=losses.isfinite(), raw_norm=raw_norm)
             may_step = outcome.finite_loss & raw_norm.isfinite()
             adjoints = [recorder.adjoints for recorder in recorders]
@@ -119,14 +124,18 @@ class TrainingStep:
             diagnostics=diagnostics,
             states=[tuple(state.detach() for state in states) for states in forward.states],
             adjoints=adjoints,
+            gradients=kept,
             final=[tuple(state[-1].detach() for state in states) for states in forward.states if reads_on],
         )
 
-    def probe(self, batch: Batch, step: int) -> Sequence[dict[str, Adjoint]]:
-        """Return each layer's adjoints by state name on a batch not trained on; `grad` stays as it is."""
-        recorders = self._recorders()
-        forward = self.network(batch.inputs, batch.loss_steps, recorders=recorders, edit=self._edit(self._moment(step)))
-        torch.autograd.grad(self.task.loss(forward.outputs, batch).sum(), list(self.network.parameters()))
+    def probe(
+        self, batch: Batch, step: int, *, of_answer: bool = False, initial: Sequence[States] | None = None
+    ) -> Sequence[dict[str, Adjoint]]:
+        """Return each layer's adjoints by state name, of the loss or of the answer's alone; `grad` stays as it is."""
+        recorders, edit = self._recorders(), self._edit(self._moment(step))
+        forward = self.network(batch.inputs, batch.loss_steps, initial=initial, recorders=recorders, edit=edit)
+        loss = self.task.answer_loss if of_answer else self.task.loss
+        torch.autograd.grad(loss(forward.outputs, batch).sum(), list(self.network.parameters()))
         return [recorder.adjoints for recorder in recorders]
 
     def _recorders(self) -> list[AdjointRecorder]:

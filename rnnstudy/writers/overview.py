@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class RunFacts:
         layers: Recurrent layers.
         states: States of a layer whose gradients are recorded.
         informative_steps: Time steps that can carry the information.
+        norms: Part of `hidden_grad_norm` that is shown: "answer" where the loss has other outputs too, else "total".
         mitigations: Names of the mitigations, in the order in which they act.
         scaled_by: Name of the mitigation whose factor on the gradient is shown; None without any.
         absent: Names of the figures of `overview_figures` that this run will not have.
@@ -30,6 +32,7 @@ class RunFacts:
     layers: int = 1
     states: int = 1
     informative_steps: Sequence[int] = ()
+    norms: Literal["total", "answer"] = "total"
     mitigations: Sequence[str] = ()
     scaled_by: str | None = None
     absent: Sequence[str] = ()
@@ -41,8 +44,8 @@ class RunFacts:
 
     @property
     def top_norms(self) -> str:
-        """Tag of the curve of ||dL/dh_t|| of the top layer."""
-        return tags.HIDDEN_GRAD_NORM.format(state="h", layer=self.top, part="total")
+        """Tag of the curve of ||dL/dh_t|| of the top layer, L the answer's loss alone."""
+        return tags.HIDDEN_GRAD_NORM.format(state="h", layer=self.top, part=self.norms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +117,16 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             name="log10_gradient_at_information",
             title="log10 of the gradient at the information over that at the last time step",
             source=facts.top_norms,
-            meaning="log10 of ||dL/dh_t|| (total, top layer, mean over the batch) at the earliest time step that can "
-            "carry the information, the first one if there is none, over that at the last time step. 0: as large as "
-            "where the sequence ends; -6: a millionth.",
+            meaning="log10 of ||dL/dh_t|| (total, top layer, mean over the batch; L: the answer's loss alone) at the "
+            "earliest time step that can carry the information, the first one if there is none, over that at the last "
+            "time step. 0: as large as where the sequence ends; -6: a millionth.",
         ),
         GlanceFigure(
             name="horizon",
             title="gradient horizon, in time steps",
             source=tags.HORIZON.format(state="h", layer=facts.top),
-            meaning="Largest lag, in time steps back from the last, at which ||dL/dh_t|| (total, top layer) is within "
-            "a factor of that at lag 0 (100 unless set otherwise).",
+            meaning="Largest lag, in time steps back from the last, at which ||dL/dh_t|| (total, top layer; L: the "
+            "answer's loss alone) is within a factor of that at lag 0 (100 unless set otherwise).",
         ),
         GlanceFigure(
             name="clip_coefficient",

@@ -32,7 +32,7 @@ class Selection:
     - histograms of the top layer's output: all time steps, direct, carried, up to 8 lags; its counts of zero,
       subnormal, NaN and Inf; of its other states: all time steps, up to 3 lags; of the lowest layer's output: all
       time steps;
-    - heatmaps of the total gradient of every state of the top and the lowest layer;
+    - heatmaps of the gradient of every state of the top and the lowest layer: total, of the answer's loss alone;
     - the norm of the parameters' gradient after the mitigations.
 
     Of the training: `train/loss`, `train/skipped`, and up to two figures of mitigations, `active` ones first.
@@ -101,7 +101,7 @@ class Selection:
             # Beside the norm before the mitigations, which is among the figures at a glance.
             return "essential"
         if norm := tags.fields(tags.HIDDEN_GRAD_NORM, tag):
-            return "essential" if norm["part"] == "total" and int(norm["layer"]) in {0, top} else "never"
+            return "essential" if norm["part"] == self._facts.norms and int(norm["layer"]) in {0, top} else "never"
         if histogram := tags.fields(tags.HIDDEN_GRAD_HISTOGRAM, tag):
             layer, of_output = int(histogram["layer"]), histogram["state"] == "h"
             if tags.fields(tags.AT_LAG, tag):

@@ -20,9 +20,6 @@ from rnnstudy.writers.selection import Selection
 from rnnstudy.writers.through_time import Pooled, ThroughTime, filled_bins, pooled
 
 Records = Iterable[dict[str, Any]]
-HEATMAP_PART = "/total"
-"""Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log."""
-
 _DRAWN_AT = [4**power for power in range(1, 16)]  # numbers of rows at which a heatmap is drawn
 
 _FINAL_MEANING = {
@@ -51,6 +48,8 @@ class TensorBoard(Writer):
         self._facts = facts or RunFacts()
         self._events = Events(folder, purge_step)
         self._through_time = ThroughTime(folder, purge_step)
+        # Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log.
+        self._heatmaps = f"/{self._facts.norms}"
         self._selection = Selection(self._facts)
         self._figures = overview.overview_figures(self._facts)
         self._descriptions = _FINAL_MEANING | {figure.tag: figure.description for figure in self._figures}
@@ -83,7 +82,7 @@ class TensorBoard(Writer):
         pending: dict[str, int] = {}
         for record in curves:
             tag, step = record["tag"], record["step"]
-            if tag.endswith(HEATMAP_PART):
+            if tag.endswith(self._heatmaps):
                 offered[step].add(tag)
                 if tag in pending and pending[tag] != step:
                     self._add_row(tag, pending.pop(tag))
@@ -106,7 +105,8 @@ class TensorBoard(Writer):
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
         if not entries:
             return
-        if self._selection.offer(tag for tag, entry in entries.items() if entry.running and _is_offered(tag, entry)):
+        offered = [tag for tag, entry in entries.items() if entry.running and self._is_offered(tag, entry)]
+        if self._selection.offer(offered):
             self._events.text("left_out", self._selection.as_text(), step)
         medians: dict[str, float] = {}
         through_time: dict[str, Pooled] = {}
@@ -118,7 +118,7 @@ class TensorBoard(Writer):
                     # A figure that no replica has ever had has no median.
                     if entry.scheduled and self._scalars[tag] and self._selection.shows(tag):
                         medians[tag] = float(_median(list(self._scalars[tag].values())))
-                case Curve(values=values) if tag.endswith(HEATMAP_PART):
+                case Curve(values=values) if tag.endswith(self._heatmaps):
                     self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
                     if entry.scheduled and self._curves[tag]:
                         self._add_row(tag, step)
@@ -139,6 +139,12 @@ class TensorBoard(Writer):
         self._events.flush()
         if through_time:
             self._through_time.write(step, through_time)
+
+    def _is_offered(self, tag: str, entry: Entry) -> bool:
+        """Return whether a measurement can be shown under its own tag."""
+        if isinstance(entry.measured, Curve):
+            return tag.endswith(self._heatmaps)
+        return not isinstance(entry.measured, HistogramOverTime)
 
     def _together(self, tag: str, entry: Entry, histogram: Histogram | HistogramOverTime) -> np.ndarray:
         """Add up the counts of the running replicas and the last ones of those that have stopped."""
@@ -205,16 +211,11 @@ class TensorBoard(Writer):
         self._events.flush()
 
 
-def _is_offered(tag: str, entry: Entry) -> bool:
-    """Return whether a measurement can be shown under its own tag."""
-    measured = entry.measured
-    return tag.endswith(HEATMAP_PART) if isinstance(measured, Curve) else not isinstance(measured, HistogramOverTime)
-
-
 def _title(tag: str) -> str:
     named = tags.fields(tags.HIDDEN_GRAD_NORM, tag)
     what = f"‖∂L/∂{named['state']}‖ of layer {named['layer']}" if named else tag
-    return f"{what}, median over replicas"
+    alone = ", L the answer's loss alone" if named and named["part"] == "answer" else ""
+    return f"{what}{alone}, median over replicas"
 
 
 def _median(figures: list[Any]) -> Any:

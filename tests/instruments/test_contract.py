@@ -131,7 +131,10 @@ def test_replicas_have_figures_of_their_own(name):
         assert any(not torch.equal(values_of(each)[one], values_of(each)[other]) for each in measured.values())
 
 
-PARTS = {"the training batch": ("batch", "adjoints", "raw_norm", "clipped_norm"), "the probe": ("probe",)}
+PARTS = {
+    "the training batch": ("batch", "adjoints", "answer_adjoints", "gradients", "raw_norm", "clipped_norm"),
+    "the probe": ("probe",),
+}
 """Fields of a record by what an instrument looks at, besides the weights."""
 
 
@@ -233,7 +236,9 @@ def test_the_order_of_the_instruments_does_not_matter():
 def checkpoints_agree(one: RunFolder, other: RunFolder) -> bool:
     """All that changes in a run, but for the time spent, the lengths of the logs and what instruments keep."""
     return (
-        all(same(content(one)[key], content(other)[key]) for key in content(one).keys() - {"seconds", "log", "watchers"})
+        all(
+            same(content(one)[key], content(other)[key]) for key in content(one).keys() - {"seconds", "log", "watchers"}
+        )
         and content(one).keys() == content(other).keys()
     )
 

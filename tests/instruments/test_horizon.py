@@ -1,6 +1,7 @@
 """Horizon against numpy.polyfit and scipy.stats.linregress, and on gradients made by hand, float64."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,10 @@ from tools.records import (
 )
 
 from rnnstudy.core.errors import ConfigError
-from rnnstudy.instruments.horizon import Horizon, fit_line
+from rnnstudy.instruments.horizon import Horizon, fit_line, reach
+from rnnstudy.models.rnn import RNN
+from rnnstudy.tasks.associative_recall import AssociativeRecall
+from rnnstudy.tasks.copy_memory import CopyMemory
 
 RTOL = 1e-9
 
@@ -45,7 +49,7 @@ def test_reach_and_slope_are_those_of_the_norms_of_plain_autograd(model, task, n
     settings = plan_once(*TASKS[task], f"model={model}", f"model.num_layers={num_layers}")
     network, batch = moved(network_of(settings.model, settings.task)), draw(settings.task)
     measured = figures(Horizon(factor=3), record_of_step(network, batch, settings.task))
-    twin = run_plain(network, settings.task, batch)
+    twin = run_plain(network, settings.task, replace(batch, counted=batch.answer))
     tags = set()
     for index, layer in enumerate(network.recurrent_layers):
         for state in layer.recurrence.recorded:
@@ -63,6 +67,24 @@ def test_reach_and_slope_are_those_of_the_norms_of_plain_autograd(model, task, n
                     covariance[0, 0] ** 0.5, rel=1e-7
                 )
     assert measured.keys() == tags
+
+
+def test_an_untrained_network_that_copies_reaches_as_far_as_its_answers_gradient():
+    """The loss at every time step reaches the first one from close by."""
+    task = CopyMemory(delay=60)
+    network, batch = network_of(RNN(hidden_size=16), task), draw(task)
+    record = record_of_step(network, batch, task)
+    assert reach(record.norms[0]["h"].mean(-1).flip(0), 100).tolist() == [79] * REPLICAS
+    answered = run_plain(network, task, replace(batch, counted=batch.answer))
+    norms = (10 ** answered.log10_norms(0, "h")).mean(-1).flip(0)
+    expected = [max(lag for lag in range(80) if norms[lag, r] >= norms[0, r] / 100) for r in range(REPLICAS)]
+    assert figures(Horizon(), record)["horizon/h/layer_0/lag"].tolist() == expected
+    assert max(expected) < 30
+
+
+def test_nothing_is_told_where_the_answers_do_not_end_with_the_sequence():
+    task = AssociativeRecall(seq_len=12, num_pairs=2)
+    assert not figures(Horizon(), record_of_step(network_of(RNN(hidden_size=4), task), draw(task), task))
 
 
 @given(

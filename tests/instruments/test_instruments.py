@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
-from tools.records import draw, network_of, record_of_adjoints, record_of_step
+from reference.plain_gradients import run_plain
+from tools.records import draw, figures, network_of, record_of_adjoints, record_of_step
 
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.gradients.histograms import LOW
@@ -82,6 +84,16 @@ def test_total_is_direct_plus_carried_and_the_loss_at_the_end_reaches_the_last_s
     assert torch.equal(curves["total"][:, -1], curves["direct"][:, -1])
     assert torch.equal(curves["total"][:, :-1], curves["carried"][:, :-1])
     assert not curves["carried"][:, -1].any()
+
+
+def test_the_gradient_of_the_answer_is_measured_beside_that_of_all_outputs():
+    task = CoconutWater(lag=21, target="next_word")
+    network, batch = network_of(LSTM(hidden_size=5), task), draw(task, "train", BATCH)
+    measured = figures(HiddenGradNorm(), record_of_step(network, batch, task))
+    for part, counted in (("total", batch.counted), ("answer", batch.answer)):
+        norms = 10 ** run_plain(network, task, replace(batch, counted=counted)).log10_norms(0, "c")
+        assert torch.allclose(measured[f"hidden_grad_norm/c/layer_0/{part}"], norms.mean(-1).T, rtol=1e-9, atol=0)
+    assert "hidden_grad_norm/h/layer_0/answer" not in HiddenGradNorm().measure(record_one_step())
 
 
 def test_histogram_counts_every_entry_in_its_bin():

@@ -6,7 +6,7 @@ whose error of about 1e-60 leaves nothing to derive by hand.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,8 +139,8 @@ class PlainRun:
         return torch.stack(found).norm(dim=-1).log10().unflatten(0, (time, replicas))
 
 
-def run_plain(network: Network, task: Task, batch: Batch) -> PlainRun:
-    """Run a network from zero states, with weights of its own at every time step."""
+def run_plain(network: Network, task: Task, batch: Batch, initial: Sequence[States] | None = None) -> PlainRun:
+    """Run a network from `initial` or zero states, with weights of its own at every time step."""
     double = copy.deepcopy(network).double().requires_grad_(False)
     hidden = [_embedded(double, batch.inputs[:, replica], replica) for replica in range(double.replicas)]
     copies: list[list[dict[str, Tensor]]] = []
@@ -150,6 +150,8 @@ def run_plain(network: Network, task: Task, batch: Batch) -> PlainRun:
         steps = [{name: w.clone().requires_grad_() for name, w in weights.items()} for _ in range(len(hidden[0]))]
         for replica in range(double.replicas):
             states = tuple(hidden[0].new_zeros(hidden[0].shape[1], layer.hidden_size) for _ in layer.recurrence.states)
+            if initial:
+                states = tuple(state[replica] for state in initial[number])
             path = []
             for time_step, step in enumerate(steps):
 

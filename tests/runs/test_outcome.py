@@ -104,16 +104,16 @@ def without_digest(folder: RunFolder) -> Run:
     return read_run(folder, label="run")
 
 
-def test_the_digest_of_a_result_is_that_of_its_logs(tmp_path: Path) -> None:
-    folder = run_small(tmp_path / "run", "mitigation=[clip_norm,clip_value]", "model=lstm")
+@pytest.mark.parametrize(("target", "part"), [("answer", "total"), ("next_word", "answer")])
+def test_the_digest_of_a_result_is_that_of_its_logs(tmp_path: Path, target: str, part: str) -> None:
+    folder = run_small(tmp_path / "run", "mitigation=[clip_norm,clip_value]", "model=lstm", f"task.target={target}")
     run = read_run(folder, label="run")
     curves = [json.loads(line) for line in folder.curves.read_text().splitlines()]
     metrics = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     assert run.digest.active.keys() == {"clip_norm", "clip_value"}
     for replica in range(3):
-        own = [
-            c["values"] for c in curves if c["replica"] == replica and c["tag"] == "hidden_grad_norm/h/layer_0/total"
-        ]
+        tag = f"hidden_grad_norm/h/layer_0/{part}"
+        own = [c["values"] for c in curves if c["replica"] == replica and c["tag"] == tag]
         step = read_json(folder.manifest)["facts"]["informative_steps"][0]
         for found, values in ((run.digest.ratio_first, own[0]), (run.digest.ratio_last, own[-1])):
             assert found[replica] == pytest.approx(math.log10(values[step]) - math.log10(values[-1]), abs=1e-12)

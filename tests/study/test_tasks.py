@@ -66,12 +66,15 @@ def test_lengths_that_vary_and_evaluation_at_others(tmp_path):
     assert {curve["step"] for curve in curves} == set(range(13))
 
 
-def test_the_observer_changes_nothing_where_lengths_vary(tmp_path):
+@pytest.mark.parametrize("task", [VARYING, ("task=text", "task.seq_len=20")], ids=["lengths vary", "text"])
+def test_the_observer_changes_nothing_where_gradients_are_sent_back_once_more(tmp_path, task):
     every = ("instrument.hidden_grad_norm.schedule.interval=1", "instrument.grad_norm.schedule.interval=1")
-    watched = run_small(tmp_path / "watched", *VARYING, *every)
-    blind = run_small(tmp_path / "blind", *VARYING, "instrument=[]")
+    watched = run_small(tmp_path / "watched", *task, *every)
+    blind = run_small(tmp_path / "blind", *task, "instrument=[]")
     for name, value in content(blind)["network"].items():
         assert torch.equal(value, content(watched)["network"][name]), name
+    seen = [row["train/loss"] for row in rows(watched) if "train/loss" in row]
+    assert seen == [row["train/loss"] for row in rows(blind) if "train/loss" in row]
 
 
 def test_evaluation_at_the_trained_length_is_the_evaluation(tmp_path):
@@ -122,12 +125,20 @@ def test_a_text_is_never_solved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "at_end"),
-    [("task=adding", True), ("task=copy_memory", False), ("task=associative_recall", False), ("task=text", False)],
+    ("arguments", "at_end", "of_answer"),
+    [
+        ("task=adding", True, False),
+        ("task=copy_memory", False, True),
+        ("task=associative_recall", False, False),
+        ("task=text", False, True),
+    ],
 )
-def test_a_run_says_whether_its_loss_is_at_the_end(tmp_path, arguments, at_end):
+def test_a_run_says_whether_its_loss_is_at_the_end_or_else_its_gradient_that_of_the_answer(
+    tmp_path, arguments, at_end, of_answer
+):
     folder = run_small(tmp_path / "run", arguments, *TWO_STEPS)
-    assert json.loads(folder.manifest.read_text())["facts"]["loss_at_end"] is at_end
+    facts = json.loads(folder.manifest.read_text())["facts"]
+    assert (facts["loss_at_end"], facts["answer_gradient"]) == (at_end, of_answer)
 
 
 def test_a_changed_text_is_found_before_any_run_starts(tmp_path, monkeypatch):

@@ -294,6 +294,24 @@ def fitted_values(sampled: Sampled):
 
 
 @every_task
+def test_the_answers_loss_is_where_the_facts_say(task):
+    batch = stack([task.sample(64, generator())])
+    answered, facts = task.answer_outputs(batch), task.facts
+    assert answered.any()
+    assert not (answered & ~batch.answer).any()
+    assert len(set(answered.sum(0).flatten().tolist())) == 1
+    assert torch.equal(answered, batch.counted) == facts.answer_alone
+    asks_last = int(batch.loss_steps[-1]) == len(batch.inputs) - 1
+    assert bool(asks_last and answered[-1].all()) == facts.answer_at_end
+
+    outputs = torch.randn(*batch.targets.shape[:3], facts.output_size, generator=generator(), requires_grad=True)
+    loss = task.answer_loss(outputs, batch)
+    (gradient,) = torch.autograd.grad(loss.sum(), outputs)
+    assert torch.equal(gradient.any(-1), answered)
+    assert torch.allclose(loss, task.losses(outputs, batch)[answered].mean())
+
+
+@every_task
 def test_other_lengths(task):
     now = task.facts.seq_len
     if task.length_field is None:

@@ -30,7 +30,7 @@ NUMBERS = Adding(seq_len=6)
 TASKS = {
     "loss at the end": ("task=adding", "task.seq_len=6"),
     "loss at all steps": ("task=copy_memory", "task.delay=2", "task.num_symbols=2"),
-    "symbols, loss at the end": ("task=parity", "task.seq_len=6"),
+    "symbols, loss at the end": ("task=delayed_recall", "task.lag=4", "task.lead=1"),
     "words, loss at all steps": ("task=coconut_water", "task.target=next_word"),
 }
 """Features and tokens, losses at one step and at many."""
@@ -80,6 +80,7 @@ def record_of(
         network=network,
         batch=probe if batch is None else batch,
         adjoints=whole,
+        answer_adjoints=whole,
         probe=probe,
         raw_norm=nothing,
         clipped_norm=nothing,
@@ -117,10 +118,18 @@ def record_of_step(
     compute = TrainingStep(
         task=task, network=network, mitigations=mitigations, num_steps=1, seeds=range(network.replicas)
     )
-    result = compute(batch, 0)
+    result = compute(batch, 0, keep_gradients=True)
     made_up = record_of(network, batch if probe is None else probe, task=task, batch=batch)
     clipped = replica_norms(compute.gradients().values())
-    return replace(made_up, adjoints=result.adjoints, raw_norm=result.raw_norm, clipped_norm=clipped)
+    of_answer = result.adjoints if task.facts.answer_alone else compute.probe(batch, 0, of_answer=True)
+    return replace(
+        made_up,
+        adjoints=result.adjoints,
+        answer_adjoints=of_answer,
+        raw_norm=result.raw_norm,
+        clipped_norm=clipped,
+        gradients=result.gradients,
+    )
 
 
 def figures(instrument: Instrument, record: Record) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """The loop around a replica that diverges, put there on purpose."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from reference.plain_gradients import run_plain
 from tools.members import members
 from tools.training import PATIENCE, STEPS
 
@@ -104,6 +106,43 @@ def test_a_probe_leaves_the_gradient_as_it_is(start):
     assert adjoints["h"].total.shape[0] == 9
     for name, gradient in training._compute.gradients().items():
         assert torch.equal(before[name], gradient), name
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("task=copy_memory", "task.delay=3", "task.num_symbols=2"),
+        ("task=copy_memory", "task.delay=[2,5]", "task.num_symbols=2"),
+        ("task=coconut_water", "task.target=next_word"),
+        ("task=text", "task.seq_len=7"),
+        ("task=adding", "task.seq_len=5"),
+    ],
+    ids=" ".join,
+)
+def test_the_answers_gradient_is_that_of_plain_autograd(start, overrides, monkeypatch):
+    """At every step, in float64: of a text too, which begins where the batch before ended."""
+    small = ("train.num_steps=2", "train.batch_size=3", "model.hidden_size=4", "model.num_layers=2")
+    training = start("run", 0, 2, *overrides, *small, "instrument.grad_norm.schedule.interval=1")
+    network, task = training.parts.network.double(), training.parts.task
+    take_record, seen = training._record, []
+
+    def compare(batch, result):
+        record = take_record(batch, result)
+        initial = training._data.initial if record.batch is batch else None
+        answered = record.batch.answer.clone()
+        if overrides[0] == "task=text":
+            answered[:-1] = False
+            assert (initial is None) == (training.step == 0)
+        twin = run_plain(network, task, replace(record.batch, counted=answered), initial)
+        for layer, states in enumerate(record.answer_norms):
+            for state, norms in states.items():
+                assert torch.allclose(norms, 10 ** twin.log10_norms(layer, state), rtol=1e-9, atol=0)
+        seen.append(record.sends_answer_alone)
+        return record
+
+    monkeypatch.setattr(training, "_record", compare)
+    training.run()
+    assert seen == [overrides[0] != "task=adding"] * 3
 
 
 def test_an_evaluation_in_parts_is_one_evaluation(start, monkeypatch):

@@ -391,6 +391,29 @@ def test_a_run_has_few_tags_whatever_is_measured_and_names_what_is_left_out(tmp_
     assert not summarised & shown
 
 
+def test_the_first_screen_shows_the_gradient_of_the_answer_alone(tmp_path):
+    folder = run_small(tmp_path / "run", "task=copy_memory", "task.delay=4", "task.num_symbols=2")
+    events, part = read(folder.tensorboard), "hidden_grad_norm/h/layer_0/answer"
+    rows = [row["values"] for row in records(folder.curves) if row["tag"] == part and row["step"] == 0]
+    ratios = [math.log10(row[0] / row[-1]) for row in rows]
+    assert scalars(events, "at_a_glance/log10_gradient_at_information")[0] == pytest.approx(np.median(ratios), rel=1e-6)
+    by_lag = scalars(events, "gradient_by_lag/lag_0007")[0]
+    assert by_lag == pytest.approx(math.log10(np.median([row[0] for row in rows])), rel=1e-6)
+    assert f"{part}/heatmap" in events.Tags()["images"]
+    assert len(tags_of(folder.tensorboard)) <= 60
+
+
+@pytest.mark.parametrize(
+    ("task", "defined"), [("associative_recall", {"credit"}), ("text", {"horizon", "log10_gradient_at_information"})]
+)
+def test_what_a_task_leaves_undefined_is_absent(tmp_path, task, defined):
+    events = read(run_small(tmp_path / "run", f"task={task}", "task.seq_len=16", "train.num_steps=2").tensorboard)
+    shown = {tag: scalars(events, tag) for kind in ("scalars", "tensors") for tag in events.Tags()[kind]}
+    assert not any(math.isnan(value) for figures in shown.values() for value in figures.values())
+    names = ("credit", "horizon", "log10_gradient_at_information")
+    assert {name for name in names if any(name in tag for tag in shown)} == defined
+
+
 def test_every_run_has_all_kinds_of_tags(trained):
     assert set(EventAccumulator(str(trained.tensorboard)).Reload().Tags()) >= set(SUMMARY_KINDS)
     assert 40 < len(tags_of(trained.tensorboard)) <= 60

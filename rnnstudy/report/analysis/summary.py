@@ -91,10 +91,10 @@ class Summary:
         clipped: Steps at which a mitigation clipped.
         growth: log10 of the gradient norm at any lag over that at lag 0: the largest of all probes and events.
         ratio_first: log10 of the gradient norm at the earliest step with the information over that at the last step,
-            first probe; None unless the loss is at the last step alone.
+            first probe; None unless the gradient of the answer was recorded.
         ratio_last: Likewise at the last probe; NaN where the replica diverged.
         horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None unless
-            the loss is at the last step alone.
+            that of the answer was recorded.
         decay: Powers of ten per time step by which that gradient changes on its way back, likewise.
         gain: Bound gamma * ||W_hh|| of the top layer, last logged; empty where no replica has one.
         last_step: Optimizer steps done: of the whole run if it ended, else the last that was logged.
@@ -292,8 +292,8 @@ def figures_at(run: Run, status: Sequence[str], step: int) -> dict[str, PerRepli
 
 
 def _reach_tags(run: Run, logged: Iterable[str]) -> dict[str, str]:
-    """Return the tags of the top layer's horizon and decay; none where the loss is not at the last step alone."""
-    names = list(logged) if run.facts.loss_at_end else []
+    """Return the tags of the top layer's horizon and decay; none where the gradient is not that of the answer."""
+    names = list(logged) if run.facts.has_answer_gradient else []
     families = {"horizon": tags.HORIZON, "decay": tags.DECAY}
     return {measure: tag for measure, family in families.items() if (tag := tags.top(family, names, state="h"))}
 

@@ -33,7 +33,7 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
         counts = f"{' or '.join(map(str, few))} replica{'s' if few != [1] else ''}"
         found.append(f"Runs with {counts}: too few to say much; take 5 or more.")
     found += _twice(summaries)
-    if spread := [s.name for s in summaries if not s.facts.loss_at_end and s.has_curves]:
+    if spread := [s.name for s in summaries if not s.facts.has_answer_gradient and s.has_curves]:
         found.append(
             f"No log ratio, horizon and decay for {some(spread, _NAMED)}: the loss is at many time steps there, so the "
             "gradient at each of them is also that of the outputs close to it."

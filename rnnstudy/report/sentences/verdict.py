@@ -22,8 +22,8 @@ RULES = (
     f"10^{EXPLODING:g}. Exactly zero: half or more of the replicas have a gradient of zero there. No ratio: half or "
     "more have one that is not finite, have nothing but zero at lag 0, or diverged. Reaches: anything else. The "
     "class at the first probe, before training, is named where it was another.",
-    "Where the loss is at many time steps there is no such verdict: the gradient at each is also that of the outputs "
-    "close to it.",
+    "Where the loss is at many time steps, the verdict is of the gradient of the answer's loss alone. There is none "
+    "where that was not recorded, or the answer does not end at the last time step.",
     "Theory: in a vanilla network a time step lengthens the gradient at most gamma * ||W_hh||-fold, with gamma the "
     "largest slope of the activation; said where the median of the replicas is below 1.",
     "Active: the fraction of the steps at which a mitigation acted, mean of the replicas.",
@@ -103,7 +103,7 @@ def _clauses(summary: Summary) -> list[str]:
 def _gradient_clause(summary: Summary) -> str:
     ratio, before = median_ratio(summary.ratio_last), median_ratio(summary.ratio_first)
     if ratio is None:
-        if not summary.facts.loss_at_end:
+        if not summary.facts.has_answer_gradient:
             return "no verdict on the gradient: the loss is at many time steps"
         return "no gradient logged"
     lag, star = summary.lag, "*" if summary.is_edited else ""

@@ -19,11 +19,17 @@ def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFa
     facts = plan.task.facts
     layers = network.recurrent_layers
     scaling = [name for name, each in zip(mitigations, plan.mitigations, strict=True) if each.coefficient]
-    absent = {"solved_fraction": facts.solved is None, "clip_coefficient": not scaling}
+    absent = {
+        "solved_fraction": facts.solved is None,
+        "log10_gradient_at_information": not facts.answer_at_end,
+        "horizon": not facts.answer_at_end,
+        "clip_coefficient": not scaling,
+    }
     return RunFacts(
         layers=len(layers),
         states=len(layers[-1].recurrence.recorded),
         informative_steps=facts.informative_steps,
+        norms="total" if facts.answer_alone else "answer",
         mitigations=tuple(mitigations),
         scaled_by=scaling[0] if scaling else None,
         absent=[name for name, missing in absent.items() if missing],

@@ -44,8 +44,10 @@ def manifest(planned: PlannedRun, device: torch.device) -> dict[str, Any]:
 def _facts(task: Task) -> dict[str, Any]:
     facts, solved = task.facts, task.facts.solved
     asked = task.sample(1, make_generator(0, "facts"))
+    at_end = asked.loss_steps.tolist() == [facts.seq_len - 1]
     return {
-        "loss_at_end": asked.loss_steps.tolist() == [facts.seq_len - 1],
+        "loss_at_end": at_end,
+        "answer_gradient": facts.answer_at_end and not at_end,
         "seq_len": facts.seq_len,
         "chance_loss": facts.chance_loss,
         "chance_accuracy": facts.chance_accuracy,
