@@ -12,7 +12,7 @@ NORMS = st.one_of(st.floats(1e-3, 1e3), st.sampled_from([0.0, 1e25, 1e300, np.in
 
 
 def plain_spikes(norms: list[float], factor: float) -> list[bool]:
-    """The rule as it is stated, one step after the other."""
+    """Apply the rule as it is stated, one step after the other."""
     found, finite = [], []
     for norm in norms:
         typical = (np.median(finite[-100:]) if len(finite) >= 10 else finite[0]) if finite else np.inf

@@ -55,7 +55,7 @@ STEPS = 20
 
 
 def training_in(folder: Path, seed: int, replicas: int, *overrides: str) -> Training:
-    """A run that has not begun, in a new folder, with clipping and the norm of the gradient."""
+    """Make a run that has not begun, in a new folder, with clipping and the norm of the gradient."""
     folder.mkdir()
     settings = plan(
         f"train.num_steps={STEPS}",

@@ -78,7 +78,8 @@ def plant_backward(from_top: int):
 
 
 def plant_parameter(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
-    training.parts.network.layers[1].bias_hh.register_hook(lambda gradient: gradient + at(training)[:, None])
+    bias = training.parts.network.recurrent_layers[1].get_parameter("bias_hh")
+    bias.register_hook(lambda gradient: gradient + at(training)[:, None])
 
 
 @pytest.mark.parametrize(
