@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from rnnstudy.bench.baselines import CPU, REPLICAS, SIZE, SIZE_NAME
@@ -130,8 +129,7 @@ class _ObservedStep:
                 ends=None,
             )
             # The expensive case: every replica spikes.
-            spiked = torch.ones(REPLICAS, dtype=torch.bool)
-            watcher.see(flown, spiked, ~spiked)
+            watcher.see(flown, [True] * REPLICAS, [False] * REPLICAS)
             watcher.settle()
         if instrument.sees_updates:
             before = {name: weight.detach().clone() for name, weight in network.named_parameters()}

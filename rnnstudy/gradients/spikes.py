@@ -1,8 +1,9 @@
 """Spikes of the gradient's norm from one training step to the next."""
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
 
 WINDOW = 100
 """Finite steps whose median is the typical norm."""
@@ -15,36 +16,40 @@ FACTOR = 10.0
 
 
 class Spikes:
-    """Test of each replica's gradient norm against those of its steps before, on the norm's device.
+    """Test of each replica's gradient norm against those of its steps before.
 
     A norm spikes when it is above `factor` times the median of the replica's last 100 finite norms (before the tenth:
     times the first), or when it is not finite.
     """
 
-    def __init__(self, replicas: int, device: torch.device, factor: float = FACTOR) -> None:
+    def __init__(self, replicas: int, factor: float = FACTOR) -> None:
         """Start without norms."""
         self._factor = factor
-        self._window = torch.full((replicas, WINDOW), torch.nan, dtype=torch.float64, device=device)
-        self._count = torch.zeros(replicas, dtype=torch.long, device=device)
+        self._windows = [deque[float](maxlen=WINDOW) for _ in range(replicas)]
+        self._sorted: list[list[float]] = [[] for _ in range(replicas)]
 
-    def __call__(self, norms: Float[Tensor, " replica"]) -> Bool[Tensor, " replica"]:
-        """Return which norms spike, and take them in."""
-        window, count = self._window, self._count
-        # Of an even number of norms, torch returns the lower of the two in the middle.
-        median = (window.nanmedian(-1).values - window.neg().nanmedian(-1).values) / 2
-        typical = torch.where(count < FEWEST, window[:, 0], median)
-        finite = norms.isfinite()
-        spikes = ~finite | (norms > self._factor * typical)
-        place = (count % WINDOW).unsqueeze(1)
-        window.scatter_(1, place, torch.where(finite.unsqueeze(1), norms.unsqueeze(1), window.gather(1, place)))
-        count += finite
+    def __call__(self, norms: Sequence[float]) -> list[bool]:
+        """Return which replica's norm spikes, and take the norms in."""
+        return [self._take(*each) for each in zip(norms, self._windows, self._sorted, strict=True)]
+
+    def _take(self, norm: float, window: deque[float], ordered: list[float]) -> bool:
+        if not math.isfinite(norm):
+            return True
+        count, spikes = len(window), False
+        if count:
+            middle = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+            spikes = norm > self._factor * (window[0] if count < FEWEST else middle)
+        if count == WINDOW:
+            del ordered[bisect_left(ordered, window[0])]
+        window.append(norm)
+        insort(ordered, norm)
         return spikes
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> list[list[float]]:
         """Return the state for a checkpoint."""
-        return {"window": self._window.clone(), "count": self._count.clone()}
+        return [list(window) for window in self._windows]
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: Sequence[Sequence[float]]) -> None:
         """Restore the state from a checkpoint."""
-        self._window.copy_(state["window"])
-        self._count.copy_(state["count"])
+        self._windows = [deque(window, maxlen=WINDOW) for window in state]
+        self._sorted = [sorted(window) for window in state]

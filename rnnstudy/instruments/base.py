@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rnnstudy.core.errors import require_at_least
@@ -110,7 +110,7 @@ class Watcher(ABC):
     """State of an instrument that watches every step of a run."""
 
     @abstractmethod
-    def see(self, flown: Flown, spiked: Bool[Tensor, " replica"], nonfinite: Bool[Tensor, " replica"]) -> None:
+    def see(self, flown: Flown, spiked: Sequence[bool], nonfinite: Sequence[bool]) -> None:
         """Take in a step; of the replicas that train, which have spiked, and which were not finite."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
@@ -185,16 +185,17 @@ class _Recording(Watcher):
         self._most = recorder.max_events
         self._ring: deque[_Frame] = deque(maxlen=recorder.ring + 1)
         self._kept: list[list[_Spike]] = [[] for _ in range(replicas)]
-        self._was_finite = torch.ones(replicas, dtype=torch.bool)
+        self._was_nonfinite: Sequence[bool] = [False] * replicas
 
     @override
-    def see(self, flown: Flown, spiked: Bool[Tensor, " replica"], nonfinite: Bool[Tensor, " replica"]) -> None:
+    def see(self, flown: Flown, spiked: Sequence[bool], nonfinite: Sequence[bool]) -> None:
         figures = {name: getattr(flown, name) for name in ("step", "losses", "raw_norm", "clipped_norm", "adjoints")}
         self._ring.append(_Frame(**figures))
-        # Of several steps in a row that are not finite, the first counts.
-        for replica in (torch.where(nonfinite, self._was_finite, spiked)).nonzero().flatten().tolist():
-            self._keep(replica, flown, nonfinite=bool(nonfinite[replica]))
-        self._was_finite = ~nonfinite
+        for replica, (spike, lost, was_lost) in enumerate(zip(spiked, nonfinite, self._was_nonfinite, strict=True)):
+            # Of several steps in a row that are not finite, the first counts.
+            if not was_lost if lost else spike:
+                self._keep(replica, flown, nonfinite=lost)
+        self._was_nonfinite = list(nonfinite)
 
     def _keep(self, replica: int, flown: Flown, *, nonfinite: bool) -> None:
         """Keep a spike in place of an earlier one that was not finite, or of the smallest norm if all places are taken.
@@ -233,7 +234,7 @@ class _Recording(Watcher):
         return {
             "events": json.dumps([asdict(event) for event in self.events()]),
             "ring": [frame.state() for frame in self._ring],
-            "was_finite": self._was_finite.clone(),
+            "was_nonfinite": list(self._was_nonfinite),
         }
 
     @override
@@ -241,4 +242,4 @@ class _Recording(Watcher):
         for event in parse_events(json.loads(state["events"]), "checkpoint", len(self._kept)):
             self._kept[event.replica].append(_Spike(event=event))
         self._ring.extend(_Frame(**frame) for frame in state["ring"])
-        self._was_finite = state["was_finite"].clone()
+        self._was_nonfinite = state["was_nonfinite"]

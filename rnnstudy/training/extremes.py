@@ -1,5 +1,6 @@
 """Extremes over every training step: what samples at intervals miss."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,70 +27,97 @@ class Flags:
     """
 
     may_step: Bool[Tensor, " replica"]
-    spiked: Bool[Tensor, " replica"]
-    nonfinite: Bool[Tensor, " replica"]
+    spiked: list[bool]
+    nonfinite: list[bool]
 
 
 class Extremes:
     """Extremes of each replica since the last log entry, and the first thing that was not finite since the start.
 
-    All that enters them is computed on the device of the step. The host reads the flags that it needs in any case, to
-    let the optimizer step, and no more.
+    The host reads one small tensor a step, in place of the flags that it needs in any case to let the optimizer step;
+    nothing else makes it wait for the device.
     """
 
-    def __init__(self, replicas: int, device: torch.device, factor: float = FACTOR) -> None:
+    def __init__(self, replicas: int, factor: float = FACTOR) -> None:
         """Start before the first step; `factor` is that of `Spikes`."""
-        self._spikes = Spikes(replicas, device, factor)
-        lowest = torch.full((2, replicas), -torch.inf, dtype=torch.float64, device=device)
-        self._largest = lowest
-        self._counts = torch.zeros(2, replicas, dtype=torch.float64, device=device)
+        self._spikes = Spikes(replicas, factor)
+        self._since = [_Since() for _ in range(replicas)]
         self.first_nonfinite: list[Nonfinite | None] = [None] * replicas
 
     def see(self, result: StepResult, training: Bool[Tensor, " replica"]) -> Flags:
         """Take in a step, of the replicas that train, before the weights change."""
-        trains = training.to(result.losses.device)
-        spiked = self._spikes(result.raw_norm) & trains
-        seen = torch.stack([result.raw_norm, result.losses.double()])
-        finite = seen.isfinite()
-        self._largest = torch.where(finite & trains, torch.maximum(self._largest, seen), self._largest)
-        self._counts += torch.stack([spiked, result.clipped & trains])
-        nonfinite = ~(finite.all(0) & result.finite_outputs) & trains
-        may_step, spiked, nonfinite = torch.stack([result.may_step, spiked, nonfinite]).cpu()
-        return Flags(may_step=may_step, spiked=spiked, nonfinite=nonfinite)
+        norms, losses, clipped, outputs, may_step = _on_host(
+            result.raw_norm, result.losses, result.clipped, result.finite_outputs, result.may_step
+        )
+        spiked, nonfinite = self._spikes(norms), [False] * len(norms)
+        for replica, (trains, since) in enumerate(zip(training.tolist(), self._since, strict=True)):
+            norm, loss = norms[replica], losses[replica]
+            if not trains:
+                spiked[replica] = False
+                continue
+            if math.isfinite(norm):
+                since.largest_norm = max(since.largest_norm, norm)
+            if math.isfinite(loss):
+                since.largest_loss = max(since.largest_loss, loss)
+            since.spikes += spiked[replica]
+            since.clipped += bool(clipped[replica])
+            nonfinite[replica] = not (math.isfinite(norm) and math.isfinite(loss) and outputs[replica])
+        return Flags(may_step=torch.tensor(may_step) > 0, spiked=spiked, nonfinite=nonfinite)
 
-    def note_nonfinite(
-        self, step: int, result: StepResult, names: Sequence[str], nonfinite: Bool[Tensor, " replica"]
-    ) -> None:
+    def note_nonfinite(self, step: int, result: StepResult, names: Sequence[str], nonfinite: list[bool]) -> None:
         """Find what was not finite first, for replicas that were finite so far; `names` are those of the parameters."""
-        for replica in nonfinite.nonzero().flatten().tolist():
-            if self.first_nonfinite[replica] is None:
+        for replica, first in enumerate(self.first_nonfinite):
+            if nonfinite[replica] and first is None:
                 self.first_nonfinite[replica] = _first(step, result, names, replica)
 
     def take(self, whose: Bool[Tensor, " replica"]) -> dict[str, Float[Tensor, " replica"]]:
-        """Return the extremes of some replicas by tag, and begin anew for them; NaN for a largest of nothing finite."""
-        norm, loss = self._largest.masked_fill(self._largest == -torch.inf, torch.nan)
-        spikes, clipped = self._counts
-        taken = {tags.LARGEST_NORM: norm, tags.LARGEST_LOSS: loss, tags.SPIKES: spikes, tags.CLIPPED_STEPS: clipped}
-        begun = whose.to(norm.device)
-        self._largest = self._largest.masked_fill(begun, -torch.inf)
-        self._counts = self._counts.masked_fill(begun, 0)
-        return taken
+        """Return the extremes by tag, and begin anew for some replicas; NaN for the largest of nothing finite."""
+        taken = {
+            tag: torch.tensor([getattr(since, name) for since in self._since], dtype=torch.float64)
+            for name, tag in _TAGS.items()
+        }
+        for replica in whose.nonzero().flatten().tolist():
+            self._since[replica] = _Since()
+        return {tag: values.masked_fill(values == -math.inf, math.nan) for tag, values in taken.items()}
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
         return {
             "spikes": self._spikes.state(),
-            "largest": self._largest.clone(),
-            "counts": self._counts.clone(),
+            "since": [asdict(since) for since in self._since],
             "first_nonfinite": [each and asdict(each) for each in self.first_nonfinite],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore the state from a checkpoint."""
         self._spikes.load_state(state["spikes"])
-        self._largest.copy_(state["largest"])
-        self._counts.copy_(state["counts"])
+        self._since = [_Since(**each) for each in state["since"]]
         self.first_nonfinite = [each and Nonfinite(**each) for each in state["first_nonfinite"]]
+
+
+def _on_host(*figures: Float[Tensor, " replica"] | Bool[Tensor, " replica"]) -> list[list[float]]:
+    """Return the figures as numbers, with one transfer from another device."""
+    if figures[0].device.type == "cpu":
+        return [each.tolist() for each in figures]
+    return torch.stack([each.double() for each in figures]).tolist()
+
+
+@dataclass(kw_only=True)
+class _Since:
+    """Extremes of one replica since its last log entry."""
+
+    largest_norm: float = -math.inf
+    largest_loss: float = -math.inf
+    spikes: int = 0
+    clipped: int = 0
+
+
+_TAGS = {
+    "largest_norm": tags.LARGEST_NORM,
+    "largest_loss": tags.LARGEST_LOSS,
+    "spikes": tags.SPIKES,
+    "clipped": tags.CLIPPED_STEPS,
+}
 
 
 def _first(step: int, result: StepResult, names: Sequence[str], replica: int) -> Nonfinite:

@@ -126,7 +126,7 @@ class Training:
         self._averages = Averages(replicas)
         self._device = parts.network.readout_bias.device
         factors = [each.spike_factor for each in parts.instruments if each.spike_factor is not None]
-        self._extremes = Extremes(replicas, self._device, *factors[:1])
+        self._extremes = Extremes(replicas, *factors[:1])
         self._watchers = [each for instrument in parts.instruments if (each := self._watcher_of(instrument))]
         settings = parts.settings
         self._data = TrainingData(
@@ -197,7 +197,8 @@ class Training:
             batch = self._data.next(self.step)
         kept = any(instrument.needs_gradients for instrument in measuring)
         result = self._compute(batch, self.step, keep_gradients=kept, initial=self._data.initial)
-        flags = self._watch(batch, result)
+        with self.phases.during("instruments"):
+            flags = self._watch(batch, result)
         if measuring:
             with self.phases.during("instruments"):
                 record = self._record(batch, result)
@@ -229,7 +230,7 @@ class Training:
     def _watch(self, batch: Batch, result: StepResult) -> Flags:
         """Take the step into account before the weights change, and return the flags of the replicas."""
         flags = self._extremes.see(result, self.states.training)
-        if flags.nonfinite.any():
+        if any(flags.nonfinite):
             self._extremes.note_nonfinite(self.step, result, list(self._compute.gradients()), flags.nonfinite)
         if self._watchers:
             flown = Flown(
