@@ -1,5 +1,6 @@
 """One training step (forward, loss at the last time step, backward): ours, and the baselines it is compared with."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -98,11 +99,14 @@ class Workload:
         targets = torch.randint(OUTPUT_SIZE, shape[1:], generator=generator)
         return inputs.to(self.device), targets.to(self.device)
 
-    def ours(self, *, record: bool = True) -> Work:
-        """Return our step, all replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step."""
-        return self.of(self.cell.model(hidden_size=self.size.hidden_size), record=record)
+    def ours(self, *, record: bool = True, ring: int = 0) -> Work:
+        """Return our step, all replicas stacked, recording dL/dh_t (and dL/dc_t) at every time step.
 
-    def of(self, model: Model, *, record: bool = True) -> Work:
+        It keeps the adjoints of the `ring` steps before.
+        """
+        return self.of(self.cell.model(hidden_size=self.size.hidden_size), record=record, ring=ring)
+
+    def of(self, model: Model, *, record: bool = True, ring: int = 0) -> Work:
         """Return the same step of any model."""
         size = self.size
         inputs, targets = self.data()
@@ -111,6 +115,7 @@ class Workload:
         )
         network = model.build(interface, replica_generators(0, self.replicas, "init")).to(self.device)
         last = torch.tensor([size.seq_len - 1], device=self.device)
+        kept = deque[object](maxlen=ring)
 
         def step() -> None:
             network.zero_grad(set_to_none=True)
@@ -118,6 +123,7 @@ class Workload:
             outputs = network(inputs, last, recorders=recorders).outputs
             total = functional.cross_entropy(outputs[0].flatten(0, 1), targets.flatten(), reduction="sum")
             (total / size.batch_size).backward()
+            kept.append(recorders)
 
         return step
 

@@ -16,6 +16,7 @@ from rnnstudy.bench.baselines import CELLS, SIZES, Size, Work, Workload
 from rnnstudy.bench.results import new_table, print_and_write
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.core.numerics import Numerics
+from rnnstudy.instruments.flight_recorder import FlightRecorder
 
 SHORT, LONG = 1_000, 10_000
 """Time steps of the sequences whose costs per time step are compared."""
@@ -29,7 +30,7 @@ class Measurement:
     """A measurement in a process of its own, so that no other work's memory counts.
 
     Args:
-        way: "ours", recording, or "torch_nn".
+        way: "ours", recording, "ring", which also keeps the default ring of steps before, or "torch_nn".
         cell: One of `CELLS`.
         replicas: Networks per step.
         size: Size of the problem.
@@ -51,7 +52,8 @@ class Measurement:
     def _work(self, seq_len: int) -> Work:
         size = replace(self.size, seq_len=seq_len)
         problem = Workload(cell=CELLS[self.cell], size=size, replicas=self.replicas)
-        return problem.ours() if self.way == "ours" else problem.torch_nn()
+        rings = {"ours": 0, "ring": FlightRecorder().ring}
+        return problem.ours(ring=rings[self.way]) if self.way in rings else problem.torch_nn()
 
     def take(self) -> "MemoryCost":
         """Take the measurement in this process."""
@@ -109,6 +111,9 @@ def _rows(cell: str) -> Iterator[dict[str, Any]]:
         ours = cost("ours", replicas, SIZES["S3"])
         what = f"MB per replica at S3, {replicas} at once"
         yield _row(cell, what, (ours.peak_mb / replicas, other.peak_mb), "torch.nn, recording nothing")
+    ringed, plain = cost("ring", 8, SIZES["S3"]), cost("ours", 8, SIZES["S3"])
+    what = f"MB per replica at S3, 8 at once, and {FlightRecorder().ring} steps in the flight recorder"
+    yield _row(cell, what, (ringed.peak_mb / 8, plain.peak_mb / 8), "no flight recorder")
     many, few = (
         cost("ours", 1, Size(batch_size=8, seq_len=seq_len, input_size=8, hidden_size=64)) for seq_len in (LONG, SHORT)
     )

@@ -188,3 +188,70 @@ def test_a_run_that_has_not_ended_is_compared_at_the_step_it_is_at(tmp_path: Pat
     assert loss.difference is not None
     assert loss.difference.value == pytest.approx(1 - (600.0 + 400.1 + 600.3) / 3)
     assert "compared at step 600, which is as far as going is" in found.notes[0]
+
+
+def curves_and_rows(norms: list[list[float]], losses: list[float], spikes: list[int]) -> tuple[list, list]:
+    """Make up the logs of one replica, with a probe, an evaluation and an entry at every hundredth step."""
+    steps = [{"step": 100 * k, "replica": 0} for k in range(len(norms))]
+    tag = {"tag": "hidden_grad_norm/h/layer_0/total"}
+    curves = [step | tag | {"values": values} for step, values in zip(steps, norms, strict=True)]
+    figures = zip(steps, losses, spikes, strict=True)
+    rows = [step | {"eval/answer_loss": loss, "train/spikes": count} for step, loss, count in figures]
+    return curves, rows
+
+
+HEALTHY = [1e-3, 1e-2, 1.0]
+DEAD = [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("norms", "losses", "spikes", "dead_from"),
+    [
+        ([HEALTHY] * 4, [2.0, 1e25, 3e3, 2.09e3], [0, 1, 0, 0], 100),
+        ([HEALTHY] * 4, [2.0, 1e25, 3e3, 2.07e3], [0, 1, 0, 0], None),  # it returned
+        ([HEALTHY] * 4, [2.0, 2.0, 2.0, math.nan], [0, 1, 0, 0], 300),
+        ([HEALTHY] * 4, [1e4, 1e4, 1e4, 1e4], [0, 1, 0, 0], None),  # it never was below
+        ([HEALTHY, HEALTHY, DEAD, DEAD], [2.0] * 4, [0, 0, 1, 0], 200),
+        ([HEALTHY, HEALTHY, DEAD, DEAD], [2.0] * 4, [0, 1, 0, 1], None),  # vanished: no spike came before
+        ([HEALTHY, DEAD, HEALTHY, HEALTHY], [2.0] * 4, [0, 1, 0, 0], None),
+        ([DEAD] * 4, [2.0] * 4, [0, 1, 0, 0], None),
+        ([[0.0, 1e-30, 1.0]] * 4, [2.0] * 4, [1] * 4, None),  # vanishes on its way
+    ],
+)
+def test_a_replica_that_explodes_and_never_recovers_counts_as_diverged(
+    tmp_path: Path, norms: list[list[float]], losses: list[float], spikes: list[int], dead_from: int | None
+) -> None:
+    folder = write_run(tmp_path / "run", Synthetic(replicas=1, seq_len=3, probes=2, speed=0))
+    curves, rows = curves_and_rows(norms, losses, spikes)
+    write_jsonl(folder / "curves.jsonl", curves)
+    write_jsonl(folder / "metrics.jsonl", rows)
+    run = read_run(RunFolder(folder), label="run")
+    assert run.digest.dead_from == (dead_from,)
+    assert run.standing.status == ("finished" if dead_from is None else "diverged",)
+    assert run.standing.diverged_at == (dead_from,)
+    assert run.digest.spikes == (sum(spikes),)
+
+
+def test_the_growth_is_the_largest_of_probes_and_kept_steps(tmp_path: Path) -> None:
+    spiking = ("optimizer=sgd", "optimizer.lr=3", "instrument.flight_recorder.factor=1", "train.num_steps=40")
+    folder = run_small(tmp_path / "run", "model=rnn", *spiking, "mitigation=[]", "replicas=2")
+    run = read_run(folder, label="run")
+    assert run.events.events
+    for replica in range(2):
+        probes = run.curves["hidden_grad_norm/h/layer_0/total"].of_replica(replica).tolist()
+        kept = [step.norms["h/layer_0/total"] for e in run.events.events if e.replica == replica for step in e.steps]
+        wanted = max(math.log10(max(norms) / norms[-1]) for norms in [*probes, *kept])
+        assert run.digest.growth[replica] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_final_figures_say_which_step_they_are_of(tmp_path: Path) -> None:
+    lost = ("model=rnn", "model.nonlinearity=relu", "optimizer=sgd", "optimizer.lr=1e12", "mitigation=[]")
+    folder = run_small(tmp_path / "run", *lost, "replicas=2", "train.num_steps=40", "train.eval_interval=5")
+    result = read_json(folder.result)
+    assert result["status"] == ["diverged", "diverged"]
+    assert result["final_steps"]["eval/loss"] == 5 * ((result["steps"] - 1) // 5)
+    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    for replica, step in enumerate(result["diverged_at"]):
+        mine = [row for row in rows if row["replica"] == replica]
+        assert mine[-1]["train/diverged"] == 1
+        assert mine[-1]["step"] == step + 9  # ten in a row

@@ -310,6 +310,48 @@ def test_a_corrupt_log_is_found_though_the_result_is_whole(tmp_path: Path) -> No
     assert "bad: corrupt: curves.jsonl, line 1" in unreadable(tmp_path)
 
 
+EVENT = {"replica": 0, "nonfinite": False, "batch": 3, "ends": [], "histograms": {}}
+STEP = {"step": 3, "loss": 1.0, "raw_norm": math.inf, "clipped_norm": 1.0, "norms": {"h/layer_0/total": [1, 2.5]}}
+NONFINITE = {"step": 1, "kind": "gradient", "parameters": ["w"], "layer": 0, "time_step": None}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"events": []},
+        {"first_nonfinite": [None] * 7, "events": []},
+        {"first_nonfinite": [NONFINITE | {"kind": "x"}] * 8, "events": []},
+        {"first_nonfinite": [NONFINITE | {"layer": -1}] * 8, "events": []},
+        {"first_nonfinite": [None] * 8, "events": [EVENT | {"steps": []}]},
+        {"first_nonfinite": [None] * 8, "events": [EVENT | {"steps": [STEP], "replica": 8}]},
+        {"first_nonfinite": [None] * 8, "events": [EVENT | {"steps": [STEP | {"norms": {"h": ["a"]}}]}]},
+        {
+            "first_nonfinite": [None] * 8,
+            "events": [
+                EVENT
+                | {
+                    "steps": [STEP],
+                    "histograms": {"h": {"low": 0.0, "width": 1.0, "time_steps": [0], "counts": [[1], [2]]}},
+                }
+            ],
+        },
+    ],
+)
+def test_wrong_events_are_named(tmp_path: Path, content: object) -> None:
+    folder = write_run(tmp_path / "bad", Synthetic())
+    (folder / "events.json").write_text(json.dumps(content))
+    assert "events.json" in unreadable(tmp_path)
+
+
+def test_events_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "good", Synthetic())
+    whole = {"first_nonfinite": [NONFINITE, *[None] * 7], "events": [EVENT | {"steps": [STEP]}]}
+    (folder / "events.json").write_text(json.dumps(whole))
+    (run,) = read_sweep(tmp_path).runs
+    assert json.loads(json.dumps(run.events.to_json())) == whole
+
+
 @pytest.mark.parametrize(
     "digest",
     [
