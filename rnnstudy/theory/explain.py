@@ -17,9 +17,11 @@ from rnnstudy.theory.measures.networks import MOST_UNITS, Subject, random_subjec
 from rnnstudy.theory.page import make_folder, write_page
 from rnnstudy.theory.topic import Table, Topic
 from rnnstudy.theory.topics.activations import explain_activations
+from rnnstudy.theory.topics.cliff import explain_cliff
 from rnnstudy.theory.topics.conditions import explain_conditions
 from rnnstudy.theory.topics.contributions import explain_contributions
 from rnnstudy.theory.topics.growth import explain_growth
+from rnnstudy.theory.topics.opening import explain_opening
 from rnnstudy.theory.topics.powers import explain_powers
 from rnnstudy.theory.topics.sum_over_time import explain_sum_over_time
 
@@ -119,12 +121,14 @@ def explain(question: Question, console: Console) -> Path:
 
 def topics(subject: Subject, point: float) -> Iterator[Topic]:
     """Yield the topics in order, each computed only when it is next."""
+    yield explain_opening(subject)
     yield explain_activations(subject, point)
     yield explain_conditions(subject)
     yield explain_contributions(subject)
     yield explain_powers()
     yield explain_sum_over_time(subject)
     yield explain_growth(subject)
+    yield explain_cliff()
 
 
 def _print(topic: Topic, number: int, console: Console) -> None:

@@ -12,11 +12,11 @@ from tools.members import run_small
 from rnnstudy.cli.main import main
 from rnnstudy.training.checkpoint import Checkpoints
 
-SECTIONS = 6
+SECTIONS = 8
 PICTURES = {
     *("activations", "activations_all", "eigenvalues", "non_normal_powers", "linear_powers"),
     *("contributions", "contributions_inputs", "contributions_gradient", "notebook_curve"),
-    *("weight_terms", "weight_term_shares", "lyapunov_spectra"),
+    *("weight_terms", "weight_term_shares", "lyapunov_spectra", "vanish_explode", "cliff"),
 }
 
 

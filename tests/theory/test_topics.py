@@ -8,7 +8,7 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.recurrence.skip import SkipRecurrence
 from rnnstudy.theory.explain import topics
 
-ALWAYS_ALIKE = {"activations_all", "non_normal_powers", "notebook_curve", "linear_powers"}
+ALWAYS_ALIKE = {"vanish_explode", "activations_all", "non_normal_powers", "notebook_curve", "linear_powers", "cliff"}
 """Figures that are nearly the same for every subject; the test of the command draws them."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -58,17 +59,21 @@ class Contribution:
         return {"spectral norm": self.norm, "largest entry": largest, "rms gain": gain}
 
 
-def measure(layer: Layer) -> list[Contribution]:
-    """Return one contribution per followed state of a layer; none if the state has more than MOST_NUMBERS numbers."""
+@lru_cache(maxsize=64)
+def measure(layer: Layer) -> tuple[Contribution, ...]:
+    """Return one contribution per followed state of a layer; none if the state has more than MOST_NUMBERS numbers.
+
+    It is kept, since several topics show it.
+    """
     path, bound, input_bound = layer.trajectory, None, None
     if path.state_size > MOST_NUMBERS:
-        return []
+        return ()
     if layer.gamma is not None:
         weight_hh, weight_ih = path.weights["weight_hh"][0], path.weights["weight_ih"][0]
         bound = vanilla_bound(layer.gamma, float(spectral_norm(weight_hh)), path.num_steps).numpy()
         input_bound = bound + float((layer.gamma * spectral_norm(weight_ih)).log10())
     followed = [state for state in FOLLOWED if state in path.cell.states]
-    return [
+    return tuple(
         Contribution(
             name=layer.name if len(followed) == 1 else f"{layer.name}, {state}",
             state=state,
@@ -79,7 +84,7 @@ def measure(layer: Layer) -> list[Contribution]:
             input_bound=input_bound,
         )
         for state in followed
-    ]
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -42,7 +42,7 @@ MOST_UNITS = 256
 """Most units: what is measured takes time in proportion to their cube. More would take minutes to hours."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """A recurrent layer to look at.
 
