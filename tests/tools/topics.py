@@ -18,7 +18,7 @@ def path_of(cell, *, hidden_size=4, seq_len=7, seed=5, radius=None, **weights):
 
 
 def layer_of(path, name="layer"):
-    return Layer(name=name, trajectory=path, gamma=gamma_of(path.cell))
+    return Layer(family=name, trajectory=path, gamma=gamma_of(path.cell))
 
 
 def subject_of(*layers):

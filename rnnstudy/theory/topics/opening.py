@@ -14,7 +14,7 @@ from rnnstudy.gradients.trajectories import random_trajectory
 from rnnstudy.plotting.style import COLORS, DPI, GREY, INK
 from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.theory.figures import DASHED, finite, label, power_of_ten
-from rnnstudy.theory.measures.contributions import Contribution, measure, middle, power
+from rnnstudy.theory.measures.contributions import Contribution, measure, measure_all, middle, power
 from rnnstudy.theory.measures.networks import Layer, Subject
 from rnnstudy.theory.topic import Picture, Table, Topic
 
@@ -50,7 +50,7 @@ def explain_opening(subject: Subject) -> Topic:
     """Show both poles, and tabulate what every network of the subject does."""
     low, high = poles()
     lags = STEPS - 1
-    every = [each for layer in subject.layers for each in measure(layer)]
+    every = measure_all(subject.layers)
     return Topic(
         title="A gradient that vanishes, and one that explodes",
         text=(
@@ -87,7 +87,7 @@ def poles() -> tuple[Pole, Pole]:
 def _pole(radius: float) -> Pole:
     cell = RNNRecurrence(nonlinearity="tanh")
     path = random_trajectory(cell, hidden_size=UNITS, seq_len=STEPS, seed=0, radius=radius)
-    (found,) = measure(Layer(name="rnn", trajectory=path, gamma=1.0))
+    (found,) = measure(Layer(family="rnn", trajectory=path, gamma=1.0))
     assert found.bound is not None
     row = Scaled.of(torch.ones(1, 1, 1, UNITS, dtype=torch.float64))
     lengths = [row.log10(torch.linalg.matrix_norm)]
