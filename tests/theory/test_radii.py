@@ -19,7 +19,7 @@ def subject():
 
 
 def drawn(topic, name):
-    """The panels of a figure by title, each with its lines by label."""
+    """Return the panels of a figure by title, each with its lines by label."""
     assert_fits(topic)
     (picture,) = [each for each in topic.pictures if each.name == name]
     panels = [axes for axes in picture.draw().axes if axes.lines]
