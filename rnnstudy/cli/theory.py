@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rnnstudy.core.errors import ConfigError
+
 
 def add_theory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
@@ -23,7 +25,8 @@ def add_theory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     of_run.add_argument("--drive", choices=("task", "nothing"), help=drive)
     of_random = theory.add_argument_group("random networks")
     of_random.add_argument("--hidden-size", type=int, help="units (16)")
-    of_random.add_argument("--radius", type=float, help="spectral radius of recurrent matrices (as torch draws them)")
+    radius = "spectral radius of recurrent matrices, or several to compare: 0.5,1,2.5 (as torch draws them)"
+    of_random.add_argument("--radius", help=radius)
     of_random.add_argument("--matrix", type=Path, metavar="FILE", help="W_hh: text with a row a line, or .npy")
     of_random.add_argument("--seed", type=int, help="of weights and inputs (0)")
     theory.add_argument("--seq-len", type=int, help="time steps (20, or the run's own)")
@@ -36,5 +39,14 @@ def _theory(options: argparse.Namespace, console: Console) -> int:
     from rnnstudy.theory.explain import Question, explain
 
     given = {name: value for name, value in vars(options).items() if name in Question.__dataclass_fields__}
+    if given["radius"] is not None:
+        given["radius"] = _radii(given["radius"])
     explain(Question(**given), console)
     return 0
+
+
+def _radii(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"radius must be a number, or several with commas between them, got '{text}'.") from None

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from rnnstudy.core.errors import ConfigError, require_between, require_finite
+from rnnstudy.core.errors import ConfigError, require_at_least, require_between, require_finite
 from rnnstudy.core.numerics import Numerics
 from rnnstudy.core.text import printable
 from rnnstudy.gradients.trajectories import Drive
@@ -17,9 +17,11 @@ from rnnstudy.theory.measures.networks import MOST_UNITS, Subject, random_subjec
 from rnnstudy.theory.page import make_folder, write_page
 from rnnstudy.theory.topic import Table, Topic
 from rnnstudy.theory.topics.activations import explain_activations
+from rnnstudy.theory.topics.cliff import explain_cliff
 from rnnstudy.theory.topics.conditions import explain_conditions
 from rnnstudy.theory.topics.contributions import explain_contributions
 from rnnstudy.theory.topics.growth import explain_growth
+from rnnstudy.theory.topics.opening import explain_opening
 from rnnstudy.theory.topics.powers import explain_powers
 from rnnstudy.theory.topics.sum_over_time import explain_sum_over_time
 
@@ -28,6 +30,9 @@ HIDDEN_SIZE, SEQ_LEN = 16, 20
 
 MOST_STEPS = 1000
 """Most time steps: the cost of a measurement is proportional to them, and to the cube of the units."""
+
+MOST_RADII = 4
+"""Most spectral radii on one page: with three models each, a figure of lines has twelve."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,7 @@ class Question:
         matrix: File with W_hh for random vanilla networks.
         hidden_size: Units of random networks; None for 16.
         seq_len: Time steps; None for 20, or the run's own.
-        radius: Spectral radius of random recurrent matrices; None leaves torch's initialisation.
+        radius: Spectral radii of random recurrent matrices, at most 4; None leaves torch's initialisation.
         seed: Seed of random networks; None for 0.
         point: Point where the tangent touches the activations.
         out: Folder to write to; None for one below outputs/theory.
@@ -55,7 +60,7 @@ class Question:
     matrix: Path | None = None
     hidden_size: int | None = None
     seq_len: int | None = None
-    radius: float | None = None
+    radius: tuple[float, ...] | None = None
     seed: int | None = None
     point: float = 1.0
     out: Path | None = None
@@ -66,6 +71,8 @@ class Question:
             require_between("seq_len", self.seq_len, 1, MOST_STEPS)
         if self.hidden_size is not None:
             require_between("hidden_size", self.hidden_size, 1, MOST_UNITS)
+        if self.radius is not None:
+            _require_radii(self.radius)
         if self.run is None:
             _refuse(self._given("step", "replica", "drive"), "goes with --run only")
         else:
@@ -79,6 +86,7 @@ class Question:
     def subject(self) -> tuple[Subject, str]:
         """Return the networks to explain, and a name for the page's folder that lists the options given."""
         given = self._given("replica", "drive", "hidden_size", "seq_len", "radius", "seed")
+        given |= {"radius": ",".join(f"{radius:g}" for radius in self.radius)} if self.radius else {}
         given |= {"point": self.point} if self.point != Question.point else {}
         if self.run is not None:
             loaded = load_run(self.run, self.step)
@@ -89,11 +97,21 @@ class Question:
                 hidden_size=self.hidden_size or HIDDEN_SIZE,
                 seq_len=self.seq_len or SEQ_LEN,
                 seed=self.seed or 0,
-                radius=self.radius,
+                radii=self.radius or (),
                 matrix=None if self.matrix is None else read_matrix(self.matrix),
             )
             name = "random" if self.matrix is None else self.matrix.stem
         return subject, "_".join([name, *(f"{key}={value}" for key, value in given.items())])
+
+
+def _require_radii(radii: tuple[float, ...]) -> None:
+    for radius in radii:
+        require_at_least("radius", radius, 0)
+        require_finite("radius", radius)
+    if len({f"{radius:g}" for radius in radii}) < len(radii):
+        raise ConfigError("radius must not hold the same number twice; leave one out.")
+    if len(radii) > MOST_RADII:
+        raise ConfigError(f"radius must hold at most {MOST_RADII} numbers, got {len(radii)}; leave some out.")
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -119,12 +137,14 @@ def explain(question: Question, console: Console) -> Path:
 
 def topics(subject: Subject, point: float) -> Iterator[Topic]:
     """Yield the topics in order, each computed only when it is next."""
+    yield explain_opening(subject)
     yield explain_activations(subject, point)
     yield explain_conditions(subject)
     yield explain_contributions(subject)
     yield explain_powers()
     yield explain_sum_over_time(subject)
     yield explain_growth(subject)
+    yield explain_cliff()
 
 
 def _print(topic: Topic, number: int, console: Console) -> None:

@@ -12,11 +12,11 @@ from tools.members import run_small
 from rnnstudy.cli.main import main
 from rnnstudy.training.checkpoint import Checkpoints
 
-SECTIONS = 6
+SECTIONS = 8
 PICTURES = {
     *("activations", "activations_all", "eigenvalues", "non_normal_powers", "linear_powers"),
     *("contributions", "contributions_inputs", "contributions_gradient", "notebook_curve"),
-    *("weight_terms", "weight_term_shares", "lyapunov_spectra"),
+    *("weight_terms", "weight_term_shares", "lyapunov_spectra", "vanish_explode", "cliff"),
 }
 
 
@@ -46,6 +46,20 @@ def test_random_networks(tmp_path, monkeypatch, capsys):
     pictures = {path.stem for path in folder.glob("*.png")}
     assert pictures == {path.stem for path in folder.glob("*.svg")} == PICTURES
     assert page.count("data:image/png;base64,") == len(PICTURES)
+
+
+@pytest.mark.slow
+def test_several_radii_on_one_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["theory", "--hidden-size", "4", "--seq-len", "5", "--radius", "0.5,1,2.5"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "networks with random weights: 4 units, 5 time steps, seed 0, spectral radius 0.5, 1, 2.5"
+    )
+    page = Path("outputs/theory/random_hidden_size=4_seq_len=5_radius=0.5,1,2.5/theory.html").read_text()
+    assert page.count("<h2") == SECTIONS
+    assert page.count("data:image/png;base64,") == len(PICTURES)
+    assert all(f"rnn, tanh, ρ={radius}" in page for radius in ("0.5", "1", "2.5"))
 
 
 @pytest.mark.slow
@@ -133,6 +147,12 @@ MATRICES = {
         ("--seed -1", "seed must be at least 0, got -1."),
         ("--radius -1", "radius must be at least 0, got -1.0."),
         ("--radius nan", "radius must be at least 0, got nan."),
+        ("--radius 0.5,-1", "radius must be at least 0, got -1.0."),
+        ("--radius 1,inf", "radius must be a finite number"),
+        ("--radius a", "radius must be a number, or several with commas between them, got 'a'."),
+        ("--radius 1,,2", "radius must be a number, or several with commas between them, got '1,,2'."),
+        ("--radius 1,2,1.0", "radius must not hold the same number twice; leave one out."),
+        ("--radius 1,2,3,4,5", "radius must hold at most 4 numbers, got 5; leave some out."),
         ("--point inf", "point must be a finite number"),
         ("--step 5", "--step goes with --run only; leave it out."),
         ("--replica 0", "--replica goes with --run only; leave it out."),

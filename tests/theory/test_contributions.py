@@ -53,7 +53,7 @@ def test_what_is_left_and_both_bounds_are_plain_numpy_products(nonlinearity):
 
 @pytest.mark.parametrize(("radius", "seed"), [(0.2, 0), (1.0, 1), (4.0, 2)])
 def test_no_bound_is_ever_crossed(radius, seed):
-    for layer in random_small(hidden_size=5, seq_len=15, seed=seed, radius=radius).layers:
+    for layer in random_small(hidden_size=5, seq_len=15, seed=seed, radii=(radius,)).layers:
         for found in measure(layer):
             known = [closest_to_bound(found), closest_to_steps(found), closest_to_input_bound(found)]
             assert max(each for each in known if each is not None) <= contributions.ROUNDING
@@ -166,7 +166,7 @@ def test_runs_are_shown_with_the_range_over_their_sequences(trained):
 @pytest.mark.slow
 @pytest.mark.parametrize("radius", [0.3, 30.0])
 def test_long_sequences_beyond_the_range_of_float64_are_shown(radius):
-    subject = random_small(hidden_size=6, seq_len=300, seed=3, radius=radius)
+    subject = random_small(hidden_size=6, seq_len=300, seed=3, radii=(radius,))
     topic = explain_contributions(subject)
     assert_fits(topic)
     assert "A bound is crossed" not in " ".join(topic.text)

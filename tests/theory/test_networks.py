@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from rnnstudy.gradients.spectra import spectral_radius
-from rnnstudy.theory.measures.networks import random_subject
+from rnnstudy.theory.measures.networks import families, random_subject
 
 
 def test_a_radius_is_that_of_every_matrix_of_every_network():
-    subject = random_subject(hidden_size=5, seq_len=3, seed=2, radius=1.5)
+    subject = random_subject(hidden_size=5, seq_len=3, seed=2, radii=(1.5,))
     matrices = [layer.trajectory.cell.recurrent_matrices(layer.trajectory.weights) for layer in subject.layers]
     for example in (*subject.examples, *subject.at_end):
         (recurrent,) = example.network.recurrent_layers
@@ -16,6 +16,21 @@ def test_a_radius_is_that_of_every_matrix_of_every_network():
     for found in matrices:
         for matrix in found.values():
             assert float(spectral_radius(matrix.double())[0]) == pytest.approx(1.5, rel=1e-5)
+
+
+def test_several_radii_give_every_network_once_per_radius():
+    subject = random_subject(hidden_size=5, seq_len=3, seed=2, radii=(0.5, 2.0))
+    assert [len(family) for family in families(subject.layers)] == [2] * 5
+    assert [layer.name for layer in subject.layers[:2]] == ["rnn, tanh, ρ=0.5", "rnn, tanh, ρ=2"]
+    for layer in subject.layers:
+        assert layer.radius is not None
+        alone = random_subject(hidden_size=5, seq_len=3, seed=2, radii=(layer.radius,)).layers
+        (same,) = [each.trajectory for each in alone if each.name == layer.family]
+        assert torch.equal(layer.trajectory.weights["weight_hh"], same.weights["weight_hh"])
+    for example in (*subject.examples, *subject.at_end):
+        (recurrent,) = example.network.recurrent_layers
+        for matrix in recurrent.recurrence.recurrent_matrices(recurrent.weights()).values():
+            assert float(spectral_radius(matrix.double())[0]) == pytest.approx(example.radius, rel=1e-5)
 
 
 def test_a_matrix_is_that_of_every_network():

@@ -8,7 +8,7 @@ from rnnstudy.recurrence.rnn import RNNRecurrence
 from rnnstudy.recurrence.skip import SkipRecurrence
 from rnnstudy.theory.explain import topics
 
-ALWAYS_ALIKE = {"activations_all", "non_normal_powers", "notebook_curve", "linear_powers"}
+ALWAYS_ALIKE = {"vanish_explode", "activations_all", "non_normal_powers", "notebook_curve", "linear_powers", "cliff"}
 """Figures that are nearly the same for every subject; the test of the command draws them."""
 
 
@@ -43,10 +43,11 @@ ODD = {
     "one unit": lambda: random_small(hidden_size=1),
     "a matrix": lambda: given([[0.5, 0.01], [0.3, 0.5]]),
     "one unit and step": lambda: random_small(hidden_size=1, seq_len=1),
-    "two units": lambda: random_small(hidden_size=2, seq_len=2, radius=0.0),
-    "far too large": lambda: random_small(hidden_size=3, seq_len=40, radius=30.0),
+    "two units": lambda: random_small(hidden_size=2, seq_len=2, radii=(0.0,)),
+    "far too large": lambda: random_small(hidden_size=3, seq_len=40, radii=(30.0,)),
     "zero": lambda: given([[0.0, 0.0], [0.0, 0.0]]),
     "exploding": lambda: given([[3.0, 1.0], [-1.0, 3.0]], seq_len=40),
+    "three radii": lambda: random_small(radii=(0.0, 0.5, 30.0), seq_len=40),
     "long": lambda: random_small(seq_len=300, hidden_size=16),
     "state too large": lambda: subject_of(layer_of(path_of(SkipRecurrence(skip=300), seq_len=2))),
     "many layers": lambda: subject_of(*(layer_of(path_of(RNNRecurrence()), f"layer {index}") for index in range(12))),

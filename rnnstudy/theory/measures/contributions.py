@@ -1,7 +1,8 @@
 """Remainders of early states and inputs along a subject's layers, and the measured gradient to compare with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from rnnstudy.gradients.jacobians import Contributions, contributions, input_con
 from rnnstudy.gradients.replay import replay
 from rnnstudy.gradients.spectra import spectral_norm, vanilla_bound
 from rnnstudy.gradients.trajectories import Trajectory, network_trajectories
-from rnnstudy.theory.measures.networks import Example, Layer
+from rnnstudy.theory.measures.networks import Example, Layer, Named, families
 
 FOLLOWED = ("h", "c")
 """States that are followed, in cells that have them."""
@@ -20,11 +21,10 @@ MOST_NUMBERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Contribution:
+class Contribution(Named):
     """Remainder of one state of a layer, all as log10; -inf for zero. The last time step is T.
 
     Attributes:
-        name: Name of the layer, and of the state where there are two.
         state: "h" or "c".
         path: The layer's path.
         found: Figures of ds_T/ds_k.
@@ -33,7 +33,6 @@ class Contribution:
         input_bound: (gamma sigma(W_hh))^(T-k) gamma sigma(W_hx), which bounds `of_input`; None likewise.
     """
 
-    name: str
     state: str
     path: Trajectory
     found: Contributions
@@ -58,19 +57,24 @@ class Contribution:
         return {"spectral norm": self.norm, "largest entry": largest, "rms gain": gain}
 
 
-def measure(layer: Layer) -> list[Contribution]:
-    """Return one contribution per followed state of a layer; none if the state has more than MOST_NUMBERS numbers."""
+@lru_cache(maxsize=64)
+def measure(layer: Layer) -> tuple[Contribution, ...]:
+    """Return one contribution per followed state of a layer; none if the state has more than MOST_NUMBERS numbers.
+
+    It is kept, since several topics show it.
+    """
     path, bound, input_bound = layer.trajectory, None, None
     if path.state_size > MOST_NUMBERS:
-        return []
+        return ()
     if layer.gamma is not None:
         weight_hh, weight_ih = path.weights["weight_hh"][0], path.weights["weight_ih"][0]
         bound = vanilla_bound(layer.gamma, float(spectral_norm(weight_hh)), path.num_steps).numpy()
         input_bound = bound + float((layer.gamma * spectral_norm(weight_ih)).log10())
     followed = [state for state in FOLLOWED if state in path.cell.states]
-    return [
+    return tuple(
         Contribution(
-            name=layer.name if len(followed) == 1 else f"{layer.name}, {state}",
+            family=layer.family if len(followed) == 1 else f"{layer.family}, {state}",
+            radius=layer.radius,
             state=state,
             path=path,
             found=contributions(path, state),
@@ -79,22 +83,26 @@ def measure(layer: Layer) -> list[Contribution]:
             input_bound=input_bound,
         )
         for state in followed
-    ]
+    )
+
+
+def measure_all(layers: Iterable[Layer]) -> list[Contribution]:
+    """Return the contributions of all layers, those of one family together."""
+    found = families(each for layer in layers for each in measure(layer))
+    return [each for family in found for each in family]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LossGradient:
+class LossGradient(Named):
     """Measured gradient of a layer beside the Jacobian product, all as log10; -inf for zero.
 
     Attributes:
-        name: Name of the network and the layer.
         norm: Spectral norm of dh_T/dh_k.
         gradient: ||dL/dh_k|| of every sequence's own loss, over its value at the last step where it is finite.
         at_end: Whether the loss is at the last time step alone and the readout reads this layer: then
             dL/dh_k = dL/dh_T dh_T/dh_k, and `gradient` is never above `norm`.
     """
 
-    name: str
     norm: Float64[np.ndarray, "time batch"]
     gradient: Float64[np.ndarray, "time batch"]
     at_end: bool
@@ -111,9 +119,10 @@ def gradients_of(example: Example, measured: Sequence[Contribution]) -> Iterator
         same = [each.norm for each in measured if each.state == "h" and _same(each.path, path)]
         norm = same[0] if same else contributions(path).log10_norm[:, 0].numpy()
         gradient = log["h"][:, example.replica].numpy()
-        name = example.name if len(paths) == 1 else f"{example.name}, layer {index}"
+        family = example.family if len(paths) == 1 else f"{example.family}, layer {index}"
         at_end = asked_at_end and index == len(paths) - 1
-        yield LossGradient(name=name, norm=norm, gradient=gradient - _last_finite(gradient), at_end=at_end)
+        relative = gradient - _last_finite(gradient)
+        yield LossGradient(family=family, radius=example.radius, norm=norm, gradient=relative, at_end=at_end)
 
 
 def _same(one: Trajectory, other: Trajectory) -> bool:

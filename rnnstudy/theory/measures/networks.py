@@ -1,8 +1,10 @@
 """Networks that the theory is compared with: random ones, or the network of a run."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -42,34 +44,64 @@ MOST_UNITS = 256
 """Most units: what is measured takes time in proportion to their cube. More would take minutes to hours."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Named:
+    """Something with a name for people; figures draw those of one family together, one line per radius.
+
+    Attributes:
+        family: Name without the radius.
+        radius: Spectral radius that tells it from others of its family; None if it is alone.
+    """
+
+    family: str
+    radius: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Family and radius."""
+        return self.family if self.radius is None else f"{self.family}, {self.radius_name}"
+
+    @property
+    def radius_name(self) -> str:
+        """Name among its family."""
+        return f"ρ={self.radius:g}"
+
+
+N = TypeVar("N", bound=Named)
+
+
+def families(every: Iterable[N]) -> list[list[N]]:
+    """Return all of one family together, in order of appearance."""
+    found: dict[str, list[N]] = {}
+    for each in every:
+        found.setdefault(each.family, []).append(each)
+    return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer(Named):
     """A recurrent layer to look at.
 
     Attributes:
-        name: Name for people.
         trajectory: Path of one replica; random networks have one sequence, those of runs several.
         gamma: Bound of |f'| if h_t = f(W_hh h_{t-1} + ...); None for other cells, where W_hh alone bounds nothing.
     """
 
-    name: str
     trajectory: Trajectory
     gamma: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Example:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Example(Named):
     """A network with a loss, for gradients of weights.
 
     Attributes:
-        name: Name for people.
         network: Network with all its replicas.
         replica: Replica to look at.
         task: Task that defines the loss.
         batch: A few sequences.
     """
 
-    name: str
     network: Network
     replica: int
     task: Task
@@ -101,12 +133,13 @@ class Subject:
 
 
 def random_subject(
-    *, hidden_size: int, seq_len: int, seed: int, radius: float | None = None, matrix: Tensor | None = None
+    *, hidden_size: int, seq_len: int, seed: int, radii: Sequence[float] = (), matrix: Tensor | None = None
 ) -> Subject:
     """Return random networks run over standard normal inputs; raise ConfigError if a number is out of range.
 
     They are vanilla networks with tanh, sigmoid and relu, and GRU and LSTM unless `matrix` (hidden, hidden) is given as
-    W_hh. `radius` is the spectral radius of every square block of W_hh; None leaves torch's initialisation.
+    W_hh. Each of `radii` gives them once, with that spectral radius of every square block of W_hh; without any, they
+    are as torch initialises them.
     """
     require_size("hidden_size", hidden_size, 1)
     require_size("seq_len", seq_len, 1)
@@ -120,30 +153,31 @@ def random_subject(
         kind = "networks with random weights"
     else:
         hidden_size, kind = len(matrix), "vanilla networks with the given W_hh"
-    scaled = "" if radius is None else f", spectral radius {radius:g}"
+    scaled = f", spectral radius {', '.join(f'{radius:g}' for radius in radii)}" if radii else ""
     layers = []
-    for name, cell in cells.items():
+    for (name, cell), radius in itertools.product(cells.items(), radii or (None,)):
         trajectory = random_trajectory(cell, hidden_size=hidden_size, seq_len=seq_len, seed=seed, radius=radius)
         if matrix is not None:
             weights = {**trajectory.weights, "weight_hh": matrix.double().unsqueeze(0)}
             trajectory = trace(cell, weights, trajectory.inputs)
-        layers.append(Layer(name=name, trajectory=trajectory, gamma=gamma_of(cell)))
+        shown = radius if len(radii) > 1 else None
+        layers.append(Layer(family=name, radius=shown, trajectory=trajectory, gamma=gamma_of(cell)))
     return Subject(
         title=f"{kind}: {hidden_size} units, {seq_len} time steps, seed {seed}{scaled}",
         layers=tuple(layers),
-        examples=tuple(_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radius, matrix)),
-        at_end=tuple(_random_examples(CoconutWater(target="answer"), hidden_size, seed, radius, matrix)),
+        examples=tuple(_random_examples(CoconutWater(target="next_word"), hidden_size, seed, radii, matrix)),
+        at_end=tuple(_random_examples(CoconutWater(target="answer"), hidden_size, seed, radii, matrix)),
         drive="task",
     )
 
 
 def _random_examples(
-    task: Task, hidden_size: int, seed: int, radius: float | None, matrix: Tensor | None
+    task: Task, hidden_size: int, seed: int, radii: Sequence[float], matrix: Tensor | None
 ) -> Iterator[Example]:
-    """Build untrained networks that read a task's sequences, with the given radius or W_hh."""
+    """Build untrained networks that read a task's sequences, with the given radii or W_hh."""
     batch = draw(task, SEQUENCES, replica_generators(seed, 1, "theory"), torch.device("cpu"))
     models = {"rnn": RNN, "gru": GRU, "lstm": LSTM} if matrix is None else {"rnn": RNN}
-    for name, model in models.items():
+    for (name, model), radius in itertools.product(models.items(), radii or (None,)):
         network = model(hidden_size=hidden_size).build(interface_of(task), replica_generators(seed, 1, "init"))
         (layer,) = network.recurrent_layers
         with torch.no_grad():
@@ -151,7 +185,8 @@ def _random_examples(
                 layer.get_parameter("weight_hh").copy_(matrix)
             elif radius is not None:
                 layer.get_parameter("weight_hh").copy_(with_radius(layer.weights()["weight_hh"], radius))
-        yield Example(name=name, network=network, replica=0, task=task, batch=batch)
+        shown = radius if len(radii) > 1 else None
+        yield Example(family=name, radius=shown, network=network, replica=0, task=task, batch=batch)
 
 
 def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Drive) -> Subject:
@@ -175,10 +210,10 @@ def run_subject(loaded: Loaded, *, replica: int, seq_len: int | None, drive: Dri
     paths = network_trajectories(network, batch.inputs, drive=drive)
     names = [loaded.model] if len(paths) == 1 else [f"layer {index}" for index in range(len(paths))]
     layers = tuple(
-        Layer(name=name, trajectory=path.replica(replica), gamma=gamma_of(path.cell))
+        Layer(family=name, trajectory=path.replica(replica), gamma=gamma_of(path.cell))
         for name, path in zip(names, paths, strict=True)
     )
-    example = Example(name=loaded.model, network=network, replica=replica, task=task, batch=batch)
+    example = Example(family=loaded.model, network=network, replica=replica, task=task, batch=batch)
     driven = f"{len(batch.inputs)} time steps {'of its task' if drive == 'task' else 'by itself'}"
     title = f"{loaded.folder.path.name} after {loaded.step} optimizer steps, replica {replica}, over {driven}"
     return Subject(title=title, layers=layers, examples=(example,), drive=drive)

@@ -100,7 +100,7 @@ def small_examples() -> list[Example]:
     batch = draw(task, 2, replica_generators(0, 1, "theory"), torch.device("cpu"))
     interface, models = interface_of(task), _models().items()
     networks = {name: model.build(interface, replica_generators(0, 1, "init")) for name, model in models}
-    return [Example(name=name, network=each, replica=0, task=task, batch=batch) for name, each in networks.items()]
+    return [Example(family=name, network=each, replica=0, task=task, batch=batch) for name, each in networks.items()]
 
 
 def _models() -> dict[str, Model]:

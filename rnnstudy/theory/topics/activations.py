@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rnnstudy.gradients.activation_curves import ACTIVATION_CURVES, ActivationCurve, numeric_bound
 from rnnstudy.plotting.style import DPI, GREY
 from rnnstudy.theory.figures import CURVE, DOTTED, SLOPE, draw_activation, draw_slope, label, panels
-from rnnstudy.theory.measures.networks import Subject
+from rnnstudy.theory.measures.networks import Subject, families
 from rnnstudy.theory.topic import Picture, Table, Topic
 
 ALWAYS = ("sigmoid", "tanh")
@@ -55,11 +55,11 @@ def explain_activations(subject: Subject, x: float) -> Topic:
 def activations_of(subject: Subject) -> dict[str, list[str]]:
     """Return the layers that apply each activation, gates and modReLU (not a function of one number) included."""
     users: dict[str, list[str]] = {}
-    for layer in subject.layers:
+    for layer, *_ in families(subject.layers):
         path = layer.trajectory
         activated = path.cell.activated(path.inputs, path.before, path.weights)
         for name in dict.fromkeys(each.nonlinearity for each in activated.values()):
-            users.setdefault(name, []).append(layer.name)
+            users.setdefault(name, []).append(layer.family)
     return users
 
 
@@ -88,7 +88,7 @@ def _usage(subject: Subject, users: dict[str, list[str]]) -> Iterator[str]:
         used = "; ".join(f"{name}: {' / '.join(layers)}" for name, layers in users.items())
         yield f"What is used here, as activation or as a gate: {used}."
     active = {name for layers in users.values() for name in layers}
-    if linear := " / ".join(layer.name for layer in subject.layers if layer.name not in active):
+    if linear := " / ".join(layer.family for layer, *_ in families(subject.layers) if layer.family not in active):
         yield f"No activation acts on the state of {linear}: it goes from step to step linearly."
     if "modrelu" in users:
         yield (

@@ -15,7 +15,7 @@ from rnnstudy.lessons.powers import matrix_powers
 from rnnstudy.plotting.style import COLORS, GREY, MARKERS
 from rnnstudy.recurrence.residual import ResidualRecurrence
 from rnnstudy.theory.figures import DASHED, DOTTED, label, legend_above, panels, single
-from rnnstudy.theory.measures.networks import Layer, Subject
+from rnnstudy.theory.measures.networks import Layer, Subject, families
 from rnnstudy.theory.topic import Picture, Table, Topic
 
 NON_NORMAL = ((0.9, 5.0), (0.0, 0.9))
@@ -179,7 +179,9 @@ def _here(bounded: dict[str, Conditions]) -> list[str]:
 
 
 def _others(subject: Subject, found: dict[str, tuple[Operator, ...]]) -> list[str]:
-    unbounded = {layer.name: found[layer.name] for layer in subject.layers if layer.gamma is None}
+    every_radius = families(subject.layers)
+    found = {layer.family: found[layer.name] for layer, *_ in every_radius}
+    unbounded = {layer.family: found[layer.family] for layer, *_ in every_radius if layer.gamma is None}
     sayings = {
         "For {} the Jacobian has more in it than one matrix and slopes: gates, earlier states, or a part of the state "
         "that is kept. The numbers of each matrix are shown; neither condition applies as it is.": [
@@ -250,31 +252,40 @@ def _powers_figure(norms: Float64[np.ndarray, " power"], radius: float) -> Figur
 
 
 def _eigenvalue_pictures(subject: Subject, found: dict[str, tuple[Operator, ...]]) -> list[Picture]:
-    layers = [layer for layer in subject.layers if found[layer.name]][:MOST_PANELS]
-    if not layers:
+    shown = [family for family in families(subject.layers) if found[family[0].name]][:MOST_PANELS]
+    if not shown:
         return []
+    layers = [layer for family in shown for layer in family]
     largest = "; ".join(f"{layer.name}: {max(each.radius for each in found[layer.name]):.3g}" for layer in layers)
     left_out = len(subject.layers) - len(layers)
     more = f" {left_out} more are not drawn." if left_out else ""
+    if len(layers) > len(shown):
+        more += " All matrices of a network have the marker of their radius."
     return [
         Picture(
             name="eigenvalues",
             alt="Eigenvalues of the recurrent matrices in the complex plane, with the unit circle, and the circle of "
             f"radius 1/gamma where there is a gamma. Largest absolute eigenvalue of {largest}.{more}",
-            draw=lambda: _eigenvalue_figure([(layer, found[layer.name]) for layer in layers]),
+            draw=lambda: _eigenvalue_figure([(family, [found[layer.name] for layer in family]) for family in shown]),
         )
     ]
 
 
-def _eigenvalue_figure(shown: Sequence[tuple[Layer, Sequence[Operator]]]) -> Figure:
+def _eigenvalue_figure(shown: Sequence[tuple[Sequence[Layer], Sequence[Sequence[Operator]]]]) -> Figure:
     height = 4.1 * 3 / max(min(3, len(shown)), 2.4)
-    figure, axes = panels(len(shown), 3, height=height, alone=4.6)
-    for each, (layer, matrices) in zip(axes, shown, strict=True):
-        _plane(each, layer, matrices)
+    # Several radii take a second line in every legend.
+    more = 1.2 if any(len(family) > 1 for family, _ in shown) else 0.0
+    figure, axes = panels(len(shown), 3, height=height, more=more, alone=4.6)
+    for each, (family, every) in zip(axes, shown, strict=True):
+        series = {matrix.name: matrix.eigenvalues for matrix in every[0]}
+        if len(family) > 1:
+            values = [np.concatenate([matrix.eigenvalues for matrix in matrices]) for matrices in every]
+            series = dict(zip([layer.radius_name for layer in family], values, strict=True))
+        _plane(each, family[0], series)
     return figure
 
 
-def _plane(axes: Axes, layer: Layer, every: Sequence[Operator]) -> None:
+def _plane(axes: Axes, layer: Layer, series: dict[str, Complex128[np.ndarray, " eigenvalue"]]) -> None:
     angle = np.linspace(0, 2 * np.pi, 361)
     limit = 1.0 if layer.gamma is None else max(1.0, 1 / layer.gamma)
     axes.plot(np.cos(angle), np.sin(angle), color=GREY, linewidth=1.2, label="|λ| = 1")
@@ -282,12 +293,12 @@ def _plane(axes: Axes, layer: Layer, every: Sequence[Operator]) -> None:
         size = 1 / layer.gamma
         x, y = size * np.cos(angle), size * np.sin(angle)
         axes.plot(x, y, color=COLORS[1], linewidth=1.8, linestyle=DASHED, label=f"1/γ = {size:g}")
-    for each, color, marker in zip(every, COLORS, MARKERS, strict=False):
-        x, y = np.real(each.eigenvalues), np.imag(each.eigenvalues)
-        axes.plot(x, y, linestyle="none", marker=marker, markersize=5, color=color, alpha=0.85, label=each.name)
-        limit = max(limit, each.radius)
+    for (name, values), color, marker in zip(series.items(), COLORS, MARKERS, strict=False):
+        x, y = np.real(values), np.imag(values)
+        axes.plot(x, y, linestyle="none", marker=marker, markersize=5, color=color, alpha=0.85, label=name)
+        limit = max(limit, float(np.abs(values).max()))
     edges = (-1.12 * limit, 1.12 * limit)
     axes.set(xlim=edges, ylim=edges, aspect="equal")
     count = min(3, len(axes.get_legend_handles_labels()[1]))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=count, frameon=False, fontsize=9, borderaxespad=0)
-    label(axes, title=layer.name, x="real part of λ", y="imaginary part of λ", size=10)
+    label(axes, title=layer.family, x="real part of λ", y="imaginary part of λ", size=10)

@@ -12,6 +12,7 @@ from rnnstudy.lessons.notebook_curve import NotebookCurve
 from rnnstudy.plotting.style import COLORS
 from rnnstudy.theory.figures import draw_contributions, finite, label, panels, share_legend
 from rnnstudy.theory.measures.contributions import Contribution, LossGradient, at_start, middle
+from rnnstudy.theory.measures.networks import N, families
 from rnnstudy.theory.topic import Picture
 
 MOST_PANELS = 8
@@ -22,61 +23,74 @@ T = TypeVar("T")
 def states_picture(every: Sequence[Contribution]) -> Picture:
     """Return a figure with the remainder of every state, each on its own axes."""
 
-    def draw(axes: Axes, each: Contribution) -> None:
-        theory = {"product of the Jacobians' norms": middle(each.steps)}
-        if each.bound is not None:
-            theory["bound (γσ)^(T-k)"] = each.bound
-        measured = {name: middle(values) for name, values in each.figures.items()}
-        draw_contributions(axes, measured, theory)
-        _band(axes, each.norm, COLORS[0])
-        label(axes, title=each.name, y=f"size of ∂{each.state}_T/∂{each.state}_k")
+    def draw(axes: Axes, family: Sequence[Contribution]) -> None:
+        each = family[0]
+        if len(family) > 1:
+            _by_radius(axes, family, lambda one: one.norm)
+        else:
+            theory = {"product of the Jacobians' norms": middle(each.steps)}
+            if each.bound is not None:
+                theory["bound (γσ)^(T-k)"] = each.bound
+            measured = {name: middle(values) for name, values in each.figures.items()}
+            draw_contributions(axes, measured, theory)
+            _band(axes, each.norm, COLORS[0])
+        label(axes, title=each.family, y=f"size of ∂{each.state}_T/∂{each.state}_k")
 
     return Picture(
         name="contributions",
-        alt="What is left of the state at every time step at the last one, with bounds. Spectral norm for step 0: "
-        + _listed([f"{each.name} {at_start(each.norm)}" for each in every]),
-        draw=lambda: _figure(every, draw),
+        alt="What is left of the state at every time step at the last one. Spectral norm for step 0: "
+        + _listed(every, lambda each: f"{each.name} {at_start(each.norm)}"),
+        draw=lambda: _figure(families(every), draw),
     )
 
 
 def inputs_picture(every: Sequence[Contribution]) -> Picture:
     """Return a figure with the remainder of every input, beside that of the state."""
 
-    def draw(axes: Axes, each: Contribution) -> None:
-        measured = {
-            "of the state, for comparison: ‖∂s_T/∂s_k‖": middle(each.norm),
-            "of the input: ‖∂s_T/∂x_k‖": middle(each.of_input),
-        }
-        theory = {} if each.input_bound is None else {"bound of the input's: (γσ)^(T-k) γ‖W_hx‖": each.input_bound}
-        draw_contributions(axes, measured, theory)
-        axes.lines[0].set(alpha=0.35, linewidth=1.4)
-        _band(axes, each.of_input, COLORS[1])
-        label(axes, title=each.name, y=f"change of {each.state}_T per change of 1")
+    def draw(axes: Axes, family: Sequence[Contribution]) -> None:
+        each = family[0]
+        if len(family) > 1:
+            _by_radius(axes, family, lambda one: one.of_input)
+        else:
+            measured = {
+                "of the state, for comparison: ‖∂s_T/∂s_k‖": middle(each.norm),
+                "of the input: ‖∂s_T/∂x_k‖": middle(each.of_input),
+            }
+            bound = each.input_bound
+            theory = {} if bound is None else {"bound of the input's: (γσ)^(T-k) γ‖W_hx‖": bound}
+            draw_contributions(axes, measured, theory)
+            axes.lines[0].set(alpha=0.35, linewidth=1.4)
+            _band(axes, each.of_input, COLORS[1])
+        label(axes, title=each.family, y=f"change of {each.state}_T per change of 1")
 
     return Picture(
         name="contributions_inputs",
-        alt="What is left of the input of every time step at the last one, beside the state's. For step 0: "
-        + _listed([f"{each.name} {at_start(each.of_input)}" for each in every]),
-        draw=lambda: _figure(every, draw),
+        alt="What is left of the input of every time step at the last one. For step 0: "
+        + _listed(every, lambda each: f"{each.name} {at_start(each.of_input)}"),
+        draw=lambda: _figure(families(every), draw),
     )
 
 
 def gradient_picture(gradients: Sequence[LossGradient]) -> Picture:
     """Return a figure with the measured gradient beside the Jacobian product, each layer on its own axes."""
 
-    def draw(axes: Axes, each: LossGradient) -> None:
-        measured = {"product: ‖∂h_T/∂h_k‖": each.norm, "gradient: ‖dL/dh_k‖ / ‖dL/dh_T‖": each.gradient}
-        draw_contributions(axes, {name: middle(values) for name, values in measured.items()}, {})
-        for values, color in zip(measured.values(), COLORS, strict=False):
-            _band(axes, values, color)
-        label(axes, title=each.name, y="factor from k to T")
+    def draw(axes: Axes, family: Sequence[LossGradient]) -> None:
+        each = family[0]
+        if len(family) > 1:
+            _by_radius(axes, family, lambda one: one.gradient)
+        else:
+            measured = {"product: ‖∂h_T/∂h_k‖": each.norm, "gradient: ‖dL/dh_k‖ / ‖dL/dh_T‖": each.gradient}
+            draw_contributions(axes, {name: middle(values) for name, values in measured.items()}, {})
+            for values, color in zip(measured.values(), COLORS, strict=False):
+                _band(axes, values, color)
+        label(axes, title=each.family, y="factor from k to T")
 
     return Picture(
         name="contributions_gradient",
-        alt="Measured gradient of the loss over its last value, beside the norm of the Jacobian product, for every "
-        "step. At step 0, gradient and product: "
-        + _listed([f"{each.name} {at_start(each.gradient)} and {at_start(each.norm)}" for each in gradients]),
-        draw=lambda: _figure(gradients, draw),
+        alt="Measured gradient of the loss over its last value, for every step. At step 0, this gradient and the norm "
+        "of the Jacobian product: "
+        + _listed(gradients, lambda each: f"{each.name} {at_start(each.gradient)} and {at_start(each.norm)}"),
+        draw=lambda: _figure(families(gradients), draw),
     )
 
 
@@ -106,6 +120,10 @@ def notebook_picture(curves: Mapping[str, NotebookCurve]) -> Picture:
     )
 
 
+def _by_radius(axes: Axes, family: Sequence[N], value: Callable[[N], Float64[np.ndarray, "time batch"]]) -> None:
+    draw_contributions(axes, {each.radius_name: middle(value(each)) for each in family}, {})
+
+
 def _figure(every: Sequence[T], draw: Callable[[Axes, T], None]) -> Figure:
     """Draw each on its own axes, with one legend."""
     shown = every[:MOST_PANELS]
@@ -116,9 +134,10 @@ def _figure(every: Sequence[T], draw: Callable[[Axes, T], None]) -> Figure:
     return figure
 
 
-def _listed(figures: Sequence[str]) -> str:
-    left_out = len(figures) - MOST_PANELS
-    return f"{', '.join(figures[:MOST_PANELS])}." + (f" {left_out} more are not drawn." if left_out > 0 else "")
+def _listed(every: Sequence[N], words: Callable[[N], str]) -> str:
+    drawn = [words(each) for family in families(every)[:MOST_PANELS] for each in family]
+    left_out = len(every) - len(drawn)
+    return f"{', '.join(drawn)}." + (f" {left_out} more are not drawn." if left_out else "")
 
 
 def _band(axes: Axes, values: Float64[np.ndarray, "time batch"], color: str) -> None:

@@ -16,6 +16,7 @@ from rnnstudy.theory.measures.contributions import (
     excess,
     gradients_of,
     measure,
+    measure_all,
     middle,
     power,
 )
@@ -34,8 +35,7 @@ ROUNDING = 1e-9
 
 def explain_contributions(subject: Subject) -> Topic:
     """Show every time step's remainder at the last one, its bounds, the loss's gradient, and a notebook's curve."""
-    by_layer = {layer.name: measure(layer) for layer in subject.layers}
-    every = [each for found in by_layer.values() for each in found]
+    every = measure_all(subject.layers)
     gradients = [each for example in subject.losses for each in gradients_of(example, every)]
     curves = {"eigenvalues below 4": notebook_curve("below"), "eigenvalues from 4 on": notebook_curve("above")}
     tables, pictures = list[Table](), list[Picture]()
@@ -54,7 +54,7 @@ def explain_contributions(subject: Subject) -> Topic:
         pictures.append(gradient_picture(gradients))
     return Topic(
         title="What is left of step k",
-        text=(*_words(every), *_too_large(by_layer), *_gradient_words(subject, gradients), *_notebook_words(curves)),
+        text=(*_words(every), *_too_large(subject), *_gradient_words(subject, gradients), *_notebook_words(curves)),
         tables=(*tables, _notebook_table(curves)),
         pictures=(*pictures, notebook_picture(curves)),
     )
@@ -108,15 +108,15 @@ def _words(every: Sequence[Contribution]) -> list[str]:
     return said
 
 
-def _too_large(by_layer: Mapping[str, Sequence[Contribution]]) -> list[str]:
-    skipped = " / ".join(name for name, found in by_layer.items() if not found)
+def _too_large(subject: Subject) -> list[str]:
+    skipped = " / ".join(layer.name for layer in subject.layers if not measure(layer))
     return [f"Left out: {skipped}, whose state has more than {MOST_NUMBERS} numbers."] if skipped else []
 
 
 def _gradient_words(subject: Subject, gradients: Sequence[LossGradient]) -> Iterator[str]:
     if not gradients:
         return
-    named, first = " / ".join(example.name for example in subject.losses), subject.losses[0]
+    named, first = " / ".join(dict.fromkeys(example.family for example in subject.losses)), subject.losses[0]
     yield (
         f"Against the measured gradient: of {named} on {type(first.task).__name__}, ‖dL/dh_k‖ over its "
         "value at the last step that has any, beside ‖∂h_T/∂h_k‖ along the same sequences."

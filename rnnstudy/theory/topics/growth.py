@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -19,8 +18,8 @@ from rnnstudy.gradients.spectra import spectral_norm
 from rnnstudy.gradients.trajectories import Trajectory, random_trajectory, trace
 from rnnstudy.plotting.style import AXIS, COLORS
 from rnnstudy.recurrence.rnn import RNNRecurrence
-from rnnstudy.theory.figures import finite, label, panels
-from rnnstudy.theory.measures.networks import Layer, Subject
+from rnnstudy.theory.figures import finite, label, panels, share_legend
+from rnnstudy.theory.measures.networks import Layer, Named, Subject, families
 from rnnstudy.theory.topic import Picture, Table, Topic
 
 BUDGET = 1 << 32
@@ -29,12 +28,17 @@ FIXED_POINT_UNITS = 8
 ROUNDING = 1e-6
 """Growth per step that counts as zero: the error of an orthogonal matrix in float32."""
 _RADIUS, _SETTLE, _COUNTED = 0.9, 2000, 1000
-_FORWARD: dict[str, Any] = {"color": COLORS[0], "marker": "o", "linestyle": "-"}
-_BACKWARD: dict[str, Any] = {"color": COLORS[1], "marker": "x", "linestyle": "--"}
+_FORWARD: dict[str, Any] = {
+    "color": COLORS[0],
+    "marker": "o",
+    "linestyle": "-",
+    "label": "forward: changes of the state",
+}
+_BACKWARD: dict[str, Any] = {"color": COLORS[1], "marker": "x", "linestyle": "--", "label": "backward: gradients"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Growth:
+class Growth(Named):
     """Rates of one layer, in natural logarithms per time step.
 
     Attributes:
@@ -81,7 +85,7 @@ def explain_growth(subject: Subject) -> Topic:
         pictures=(
             Picture(
                 name="lyapunov_spectra",
-                alt="Lyapunov exponents by rank, forward and backward, one panel for each of: "
+                alt="Lyapunov exponents by rank, forward and backward (of several radii forward alone), of: "
                 + "; ".join(f"{name}, largest {_number(each.forward[0])}" for name, each in found.items()),
                 draw=lambda: _figure(found),
             ),
@@ -102,6 +106,8 @@ def growth_of(layer: Layer) -> Growth:
     norm = product.log10(spectral_norm) * math.log(10) / trajectory.num_steps
     found = lyapunov(trajectory)
     return Growth(
+        family=layer.family,
+        radius=layer.radius,
         forward=_spectrum(found.forward),
         backward=_spectrum(found.backward),
         norm=float(norm.mean()),
@@ -155,20 +161,20 @@ def _findings(found: dict[str, Growth], subject: Subject) -> Iterator[str]:
     growing = [name for name, each in found.items() if each.norm > ROUNDING]
     unknown = [name for name, each in found.items() if math.isnan(each.norm)]
     yield (
-        f"The product of all Jacobians lengthens some direction for: {', '.join(growing)}."
+        f"The product of all Jacobians lengthens some direction for: {' / '.join(growing)}."
         if growing
         else "The product of all Jacobians lengthens no direction."
         if not unknown
         else "Whether a direction grows cannot be told."
     )
     if unknown:
-        yield f"Not finite: {', '.join(unknown)}."
+        yield f"Not finite: {' / '.join(unknown)}."
     if losing := [f"{name} ({each.lost} of {len(each.forward)})" for name, each in found.items() if each.lost]:
         yield (
             "Where a Jacobian has not the full rank (a relu unit that is off, a normalisation, a singular W_hh), what "
             "a direction held is lost for good, and its exponent is -inf. A mean over sequences is -inf where one of "
             "them is. Directions lost, "
-            f"in the sequence that loses most: {', '.join(losing)}."
+            f"in the sequence that loses most: {' / '.join(losing)}."
         )
 
 
@@ -191,7 +197,7 @@ def _largest(found: dict[str, Growth]) -> Table:
 def _volumes(found: dict[str, Growth]) -> Table:
     return Table(
         title="All exponents together: how volumes of states shrink",
-        header=("layer", "exponents", "sum forward", "sum backward", "mean ln|det J|"),
+        header=("layer", "number", "sum forward", "sum backward", "mean ln|det J|"),
         rows=[
             (name, str(len(each.forward)), *map(_number, (each.forward.sum(), each.backward.sum(), each.log_det)))
             for name, each in found.items()
@@ -214,25 +220,30 @@ def _fixed_point(fixed: Float64[np.ndarray, "hidden 3"]) -> Table:
 
 
 def _figure(found: dict[str, Growth]) -> Figure:
-    figure, shown = panels(len(found), 3, height=3.4, more=0.7)
+    every = families(found.values())
+    figure, shown = panels(len(every), 3, height=3.4, more=0.7)
     for axes in figure.axes[len(shown) :]:
         axes.remove()
-    for axes, (name, each) in zip(shown, found.items(), strict=True):
+    for axes, family in zip(shown, every, strict=True):
+        each = family[0]
         ranks = np.arange(1, len(each.forward) + 1)
         small = 0.6 if len(ranks) > 40 else 1.0
-        for values, look in ((each.forward, _FORWARD), (each.backward, _BACKWARD)):
+        lines = [(each.forward, _FORWARD), (each.backward, _BACKWARD)]
+        if len(family) > 1:
+            looks = [
+                {**_FORWARD, "color": color, "label": one.radius_name}
+                for one, color in zip(family, COLORS, strict=False)
+            ]
+            lines = [(one.forward, look) for one, look in zip(family, looks, strict=True)]
+        for values, look in lines:
             axes.plot(ranks, finite(values), **look, markersize=5 * small, linewidth=1.8 * small)
         axes.axhline(0, color=AXIS, linewidth=1)
         axes.set_xlim(0.5, len(ranks) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-        gone = int(np.isneginf(each.forward).sum())
+        gone = max(int(np.isneginf(one.forward).sum()) for one in family)
         note = f" ({gone} of {len(ranks)} at -inf)" if gone else ""
-        label(axes, title=name, note=note, x="rank", y="exponent, ln per step")
-    ways = [
-        Line2D([], [], **_FORWARD, markersize=5, linewidth=2, label="forward: changes of the state"),
-        Line2D([], [], **_BACKWARD, markersize=6, linewidth=1.6, label="backward: gradients"),
-    ]
-    figure.legend(handles=ways, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
+        label(axes, title=each.family, note=note, x="rank", y="exponent, ln per step")
+    share_legend(figure, shown)
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rnnstudy.plotting.style import AXIS, COLORS, INK, plain
 from rnnstudy.theory.figures import finite, label, legend_above, panels, power_of_ten, single
-from rnnstudy.theory.measures.networks import Example, Subject
+from rnnstudy.theory.measures.networks import Example, Subject, families
 from rnnstudy.theory.measures.terms import SMALL_UNITS, Split, small_examples, split, worst
 from rnnstudy.theory.topic import Picture, Table, Topic
 from rnnstudy.theory.topics.worked_tables import worked_tables, worked_text
@@ -36,7 +36,7 @@ def explain_sum_over_time(subject: Subject) -> Topic:
             "W is used at every time step. Give every step t its own copy W(t): then dE/dW is the sum, over every "
             "step s that has a loss and every step t up to s, of dE_s/dW(t). The lag s - t says how far back a term "
             "reaches. Where gradients vanish, terms of a long lag are there, but add next to nothing.",
-            *(_described(example) for example in subject.examples),
+            *(_described(example) for example, *_ in families(subject.examples)),
             *_lag_findings(splits),
             f"The sum of all terms is compared with the gradient of one backward pass, in float64, weight by weight: "
             f"for the networks looked at and for every model ({SMALL_UNITS} units, one layer, a copy task). Largest "
@@ -64,8 +64,8 @@ def _described(example: Example) -> str:
     counting = int(example.batch.counted.flatten(1).any(1).sum())
     losses = "a loss at one of them" if counting == 1 else f"losses at {counting} of them"
     return (
-        f"{example.name}: {example.network.model.hidden_size} units, task {type(example.task).__name__}, {steps} time "
-        f"steps, {losses}; E is the mean over {batch} sequences."
+        f"{example.family}: {example.network.model.hidden_size} units, task {type(example.task).__name__}, {steps} "
+        f"time steps, {losses}; E is the mean over {batch} sequences."
     )
 
 
@@ -97,8 +97,8 @@ def _shares(splits: Sequence[Split]) -> Iterator[Table]:
     longest = max((len(each.share) for each in splits), default=0)
     starts = [lag for lag in _LAGS if lag < longest]
     stops = [*starts[1:], longest]
-    for first in range(0, len(splits), 5):
-        some = splits[first : first + 5]
+    for first in range(0, len(splits), 3):
+        some = splits[first : first + 3]
         rows = [
             (_group(start, stop), *(_share(float(each.share[start:stop].sum())) for each in some))
             for start, stop in zip(starts, stops, strict=True)
