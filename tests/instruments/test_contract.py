@@ -234,7 +234,7 @@ def test_the_order_of_the_instruments_does_not_matter():
 
 
 def checkpoints_agree(one: RunFolder, other: RunFolder) -> bool:
-    """Tell whether two runs agree but for the time, the lengths of the logs and what instruments keep."""
+    """Return whether two runs agree but for the time, the lengths of the logs and what instruments keep."""
     left, right = content(one), content(other)
     compared = left.keys() - {"seconds", "log", "watchers"}
     return left.keys() == right.keys() and all(same(left[key], right[key]) for key in compared)
