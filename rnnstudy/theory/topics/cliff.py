@@ -38,8 +38,8 @@ def explain_cliff() -> Topic:
             f"Without clipping the next update moves it by {leap:.4g}, to w = {far[0]:.4g}, b = {far[1]:.4g}. There "
             f"the sigmoid is flat: the gradient is {_number(plain.norm[-1])}, and the error stays at "
             f"{plain.error[-1]:.2g}. Clipped to the length {MAX_NORM:g}, the same gradient moves it by "
-            f"{MAX_NORM * LEARNING_RATE:g}. It meets the wall again, but it stays near and comes down to E = "
-            f"{clipped.error.min():.1g}.",
+            f"{MAX_NORM * LEARNING_RATE:g}. It meets the wall again and again, but it stays near: after {UPDATES} "
+            f"updates E is {clipped.error[-1]:.1g}, and {clipped.error.min():.1g} at best.",
             "How far an update leaps depends on how close to the wall the one before happened to land. Clipping bounds "
             "every update. It keeps the direction, and it doesn't remove the wall.",
         ),

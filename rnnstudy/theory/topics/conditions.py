@@ -256,16 +256,18 @@ def _eigenvalue_pictures(subject: Subject, found: dict[str, tuple[Operator, ...]
     if not shown:
         return []
     layers = [layer for family in shown for layer in family]
-    largest = "; ".join(f"{layer.name}: {max(each.radius for each in found[layer.name]):.3g}" for layer in layers)
+    if len(layers) > len(shown):
+        largest = "All matrices of a network share the marker of their radius"
+    else:
+        sizes = [f"{layer.name}: {max(each.radius for each in found[layer.name]):.3g}" for layer in layers]
+        largest = f"Largest absolute eigenvalue of {'; '.join(sizes)}"
     left_out = len(subject.layers) - len(layers)
     more = f" {left_out} more are not drawn." if left_out else ""
-    if len(layers) > len(shown):
-        more += " All matrices of a network have the marker of their radius."
     return [
         Picture(
             name="eigenvalues",
             alt="Eigenvalues of the recurrent matrices in the complex plane, with the unit circle, and the circle of "
-            f"radius 1/gamma where there is a gamma. Largest absolute eigenvalue of {largest}.{more}",
+            f"radius 1/gamma where there is a gamma. {largest}.{more}",
             draw=lambda: _eigenvalue_figure([(family, [found[layer.name] for layer in family]) for family in shown]),
         )
     ]

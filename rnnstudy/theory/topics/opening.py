@@ -54,22 +54,18 @@ def explain_opening(subject: Subject) -> Topic:
     return Topic(
         title="A gradient that vanishes, and one that explodes",
         text=(
-            f"The same network twice: tanh, {UNITS} units, the same random weights and inputs. Only the size of W_hh "
-            f"differs: its spectral radius ρ is {low.radius:g} or {high.radius:g}. The loss is at the last step, and "
-            f"its gradient goes back {lags} steps. With ρ = {low.radius:g} it {low.verdict}: {power(low.gradient[-1])} "
-            f"of it is left. With ρ = {high.radius:g} it {high.verdict}: it becomes {power(high.gradient[-1])} times "
-            "as long. The line above it is the norm of the product of the Jacobians, the most that any gradient keeps. "
-            "The bound (γσ)^lag allows growth in both, so it proves neither.",
-            *(["The table says what the networks of this page do."] if every else []),
+            f"The same tanh network twice, with {UNITS} units and the same random weights and inputs: only the "
+            f"spectral radius ρ of W_hh differs. Over {lags} steps back the gradient of a loss at the last step "
+            f"{low.verdict} with ρ = {low.radius:g}, where {power(low.gradient[-1])} of it is left, and {high.verdict} "
+            f"with ρ = {high.radius:g}, where it becomes {power(high.gradient[-1])} times as long.",
         ),
         tables=(_table(every),) if every else (),
         pictures=(
             Picture(
                 name="vanish_explode",
-                alt=f"Gradient of a loss at the last step against the lag, beside the most that any gradient keeps, "
-                f"‖∂h_T/∂h_t‖, and its bound (γσ)^lag. At lag {lags}: "
-                + "; ".join(f"ρ = {each.radius:g}, {power(each.gradient[-1])}" for each in poles())
-                + ".",
+                alt="Two panels, factor on the gradient against the lag. Gradient: ‖dL/dh_k‖ / ‖dL/dh_T‖. The most it "
+                "can keep: the norm ‖∂h_T/∂h_k‖ of the product of the true Jacobians. Bound: (γσ)^(T-k), which allows "
+                "growth in both, so it proves neither.",
                 draw=lambda: _figure(poles()),
             ),
         ),
