@@ -46,7 +46,7 @@ from rnnstudy.runs.digest import PerReplica
 
 NAMES = {
     "steps_to_solve": "steps to solve",
-    "diverged": "diverged",
+    "diverged": "fraction diverged",
     "loss": "loss",
     "largest_norm": "largest norm",
     "spikes": "spikes",

@@ -7,7 +7,7 @@ from rnnstudy.report.analysis.phrases import contrast, of_replicas
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.runs.settings import NO_MITIGATION
 
-_MAX_NAMED = 3  # runs, or remedies, that a sentence still names
+_MAX_NAMED = 3  # runs or settings that a sentence still names
 
 _Group = dict[str, list[Comparison]]  # comparisons by what the run has and its baseline has not
 
@@ -26,11 +26,12 @@ def changed_divergence(comparisons: Sequence[Comparison]) -> list[str]:
     if not _changes(group):
         return []
     baselines = {each.baseline.path: each.baseline for pairs in group.values() for each in pairs}
-    remedies = [(this, [each.summary for each in pairs]) for this, pairs in group.items()]
-    if len(remedies) > _MAX_NAMED:
-        rest = [runs for _, runs in remedies[_MAX_NAMED - 1 :]]
-        remedies = [*remedies[: _MAX_NAMED - 1], (f"{len(rest)} others", sum(rest, []))]
-    parts = [f"with {this} {_outcome(runs, again=True)}" for this, runs in remedies]
+    outcomes: dict[str, list[str]] = {}
+    for this, pairs in group.items():
+        outcomes.setdefault(_outcome([each.summary for each in pairs], again=True), []).append(this)
+    if len(outcomes) > _MAX_NAMED:
+        outcomes = {_outcome([each.summary for pairs in group.values() for each in pairs], again=True): list(group)}
+    parts = [f"with {_settings(names)} {outcome}" for outcome, names in outcomes.items()]
     return [f"{name} {_outcome(list(baselines.values()))}; {', '.join(parts)}."]
 
 
@@ -55,6 +56,10 @@ def when(summaries: Sequence[Summary]) -> str:
     if not steps:
         return ""
     return f", {'the first ' if sum(each.diverged for each in summaries) > 1 else ''}at step {min(steps):.0f}"
+
+
+def _settings(names: Sequence[str]) -> str:
+    return " and with ".join(names) if len(names) <= _MAX_NAMED else f"{len(names)} other settings"
 
 
 def _baseline(comparison: Comparison) -> str:

@@ -55,19 +55,19 @@ RULES = (
 )
 """How the sentences are decided, for the page."""
 
-_MOST = 8  # sentences that still decide something
+_MOST = 9  # sentences that still decide something
 _MOST_EFFECTS = 2
 _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 
 
 def verdicts(summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str) -> list[str]:
-    """Return at most 8 sentences: what changed who diverged, best and worst, counts of verdicts, clearest differences.
+    """Return at most 9 sentences: what changed who diverged, best and worst, counts of verdicts, clearest differences.
 
     Sentences hold powers as "10^-9.4"; `baseline` is in words, e.g. "mitigation=[]".
     """
     changed = changed_divergence(comparisons)
-    # Of one baseline and the runs compared with it, the first sentence has told who diverged.
-    lost = [] if changed and len(summaries) == len(comparisons) + 1 else divergence(summaries)
+    told = {run.path for each in comparisons for run in (each.summary, each.baseline)} if changed else set()
+    lost = [] if all(each.path in told for each in summaries if each.diverged) else divergence(summaries)
     counted = [*lost, *tally_gradients(summaries), *_tally_pairs(comparisons, baseline)]
     clearest = [f"{contrast(each)}: {_effect_clause(each, effect)}." for each, effect in _clearest(comparisons)]
     if clearest:
@@ -158,7 +158,7 @@ def _multiplicity(comparisons: Sequence[Comparison]) -> str:
 def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
     """Return the decided differences that are largest in proportion, steps to solve before losses.
 
-    The first sentence of the report tells of replicas that diverged.
+    The first sentence of the report names those in diverged replicas.
     """
     found: list[tuple[int, float, Comparison, Effect]] = []
     for comparison in comparisons:

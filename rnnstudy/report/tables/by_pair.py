@@ -35,7 +35,7 @@ def comparison_columns(comparisons: Sequence[Comparison]) -> list[Column]:
     for measure, (figure, counted, better) in _MEANINGS.items():
         if not any(each.effect(measure) for each in comparisons):
             continue
-        short = "steps" if measure == "steps_to_solve" else NAMES[measure]
+        short = {"steps_to_solve": "steps", "diverged": "diverged"}.get(measure, NAMES[measure])
         meaning = f"{figure}, this less its baseline, mean over pairs; {counted}; 95 % bootstrap interval"
         rules += [
             Rule(f"Δ {short}", meaning, partial(_difference_cell, measure=measure)),
