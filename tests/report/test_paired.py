@@ -328,13 +328,20 @@ def draw_pair(random: np.random.Generator, replicas: int) -> tuple[Summary, Summ
 
 
 def draw_run(name: str, random: np.random.Generator, replicas: int) -> Summary:
-    steps = np.ceil(random.lognormal(6.6, 0.7, replicas) / 50) * 50
+    taken = (np.ceil(random.lognormal(6.6, 0.7, replicas) / 50) * 50).astype(int).tolist()
+    lost = random.random(replicas) < 0.3
     return make_summary(
         name,
-        steps=[int(taken) if taken <= 1000 else None for taken in steps],
+        steps=[each if each <= 1000 else None for each in taken],
+        status=[
+            "diverged" if gone else "solved" if each <= 1000 else "finished"
+            for gone, each in zip(lost, taken, strict=True)
+        ],
         loss=random.lognormal(-2, 1, replicas).tolist(),
         horizon=random.integers(0, 20, replicas).astype(float).tolist(),
         decay=random.normal(-0.3, 0.1, replicas).tolist(),
+        largest_norm=random.lognormal(1, 2, replicas).tolist(),
+        spikes=random.poisson(3, replicas).tolist(),
     )
 
 
@@ -344,10 +351,12 @@ def test_verdicts_are_wrong_about_as_seldom_as_said_where_nothing_differs(replic
     random = np.random.default_rng(replicas)
     found = compare_pairs([draw_pair(random, replicas) for _ in range(MANY)])
     for measure in MEASURES:
-        verdicts = [effect_of(comparison, measure).verdict for comparison in found]
+        verdicts = [effect.verdict for comparison in found if (effect := comparison.effect(measure))]
         wrong = 1 - verdicts.count("no difference shown") / len(verdicts)
-        # Found: 0.047 to 0.080. Of 1000, within 3 standard errors of what the note says.
-        assert CHANCE[0] - 0.02 < wrong < CHANCE[1] + 0.02
+        # Found: 0.041 to 0.088; of the fraction diverged, most of whose differences are 0, 0.013 to 0.040.
+        # Of 1000, within 3 standard errors of what the note says.
+        least = 0 if measure == "diverged" else CHANCE[0] - 0.02
+        assert least <= wrong < CHANCE[1] + 0.02
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ same shapes; their difference has less noise than that of the runs' means. The r
   A value that is not finite is the worst; two of them, or two replicas that did not solve the task within B, tie.
 - The interval of the difference is a 95 % bootstrap interval over pairs, widened for few pairs as in `bootstrap`. In
   simulations without any difference it leaves out 0 in 5 to 8 of 100 comparisons with 5 to 10 pairs, in 4 to 6 with
-  20. That of the improvement is Wilson's, ties as half successes: it has a width where all pairs agree.
+  20; that of the fraction diverged in 1 to 6. That of the improvement is Wilson's, ties as half successes: it has a
+  width where all pairs agree.
 - The verdict is "too few" below 5 pairs; else the interval of the difference decides, if it leaves out 0. Where pairs
   were left out of the difference, the exact two-sided sign test of the pairs that do not tie decides instead, if
   p < 0.05 (6 of 6 suffice, 5 of 5 do not: p = 0.0625) and the difference of the other pairs does not point the other

@@ -158,7 +158,7 @@ def _multiplicity(comparisons: Sequence[Comparison]) -> str:
 def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
     """Return the decided differences that are largest in proportion, steps to solve before losses.
 
-    The first sentence of the report names those in diverged replicas.
+    Divergence is left to the first sentence of the report.
     """
     found: list[tuple[int, float, Comparison, Effect]] = []
     for comparison in comparisons:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from rnnstudy.report.analysis.gradient import last_ratios
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, largest, mean_active, median_ratio
 from rnnstudy.report.analysis.survival import median_steps_to_solve
@@ -192,8 +193,7 @@ def _ratio_cell(summary: Summary) -> Cell:
 
 def _last(summary: Summary) -> list[float]:
     """Return the ratios at the last probe of the replicas that did not diverge."""
-    states = zip(summary.ratio_last, summary.status, strict=True)
-    return [ratio for ratio, state in states if ratio is not None and state != "diverged"]
+    return [ratio for alike in last_ratios(summary) for ratio in alike]
 
 
 def _show_ratio(value: float) -> str:
