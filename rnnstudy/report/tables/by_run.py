@@ -33,6 +33,7 @@ def ordering(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], floa
 
 def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
     lengths = {seq_len for summary in summaries for seq_len, metric in summary.elsewhere if metric == "accuracy"}
+    any_diverged = any(summary.diverged for summary in summaries)
     return [
         Rule("n", "replicas", lambda s: (str(s.replicas), ""), lambda s: s.replicas),
         Rule(
@@ -80,7 +81,7 @@ def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
         Rule(
             "diverged",
             "replicas that diverged, or exploded and never recovered; the first step from which on one was lost",
-            lambda s: _diverged_cell(s) if any(each.diverged for each in summaries) else ("", ""),
+            lambda s: _diverged_cell(s) if any_diverged else ("", ""),
             lambda s: s.diverged / s.replicas,
         ),
         Rule(
