@@ -10,13 +10,13 @@ from rnnstudy.core.text import printable
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.tables.text import escape_markdown, fit_width, markdown_table, terminal_table
 
-EXPLAINED = {"n", "solved", "log ratio", "horizon", "decay", "active", "state"}
+EXPLAINED = {"n", "solved", "log ratio", "horizon", "decay", "diverged", "largest norm", "spikes", "active", "state"}
 """Columns whose headers need an explanation."""
 
 PAIRED_LEGEND = (
     "Δ: this run less its baseline, mean over pairs, with its 95 % bootstrap interval; in Δ steps a replica that never "
     "solved the task counts as the end of what both runs were trained for. P: share of pairs in which this run is "
-    "better (of horizon and decay: higher), ties half."
+    "better (of largest norm, spikes, horizon and decay: higher), ties half."
 )
 
 MAX_SHOWN = 40

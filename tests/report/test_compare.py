@@ -134,7 +134,7 @@ def test_cells_show_medians_ranges_and_counts(tmp_path: Path) -> None:
     assert row["steps"] == ("850", "500 to > 2000")
     assert row["loss"] == ("3.00", "1.0\u2013∞")
     assert row["accuracy"] == ("0.150", "NaN to 0.40")  # the diverged one is the worst
-    assert row["div."] == ("1", "")
+    assert row["diverged"] == ("1/4", "")
     assert row["skip"] == ("14", "")
     assert row["active"] == ("0.38", "")
     assert row["time"] == ("42 s", "")
@@ -159,12 +159,12 @@ def test_a_censored_median_is_shown_as_more_than_the_steps_run(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
-def test_vanishing_ratio_is_the_median_of_the_replicas(tmp_path: Path) -> None:
+def test_the_ratio_has_a_median_before_training_and_a_range_after(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", Synthetic(replicas=3))
     set_curves(folder, [[1, 1e-2, 1], [1, 1e-4, 1], [1, 1e-9, 1]], [[1, 0.0, 1], [1, 0.0, 1], [1, 1e-9, 1]])
-    assert cells(tmp_path)[0]["log ratio"] == ("-4.0", "→ zero")
+    assert cells(tmp_path)[0]["log ratio"] == ("-4.0", "→ zero to -9.0")
     _, page, _ = run_compare(tmp_path)
-    assert "the gradient at lag 22 is exactly zero" in page.text
+    assert "vanishes before lag 22 in 3 of 3 replicas (exactly zero to 10-9.0 of that at lag 0)" in page.text
 
 
 @pytest.mark.slow
@@ -184,8 +184,8 @@ def test_headline_names_best_and_worst(sweep: tuple[Path, str, Page, str]) -> No
         f"gru + orthogonal_init solved 8 of 8 replicas (median {steps:.0f} steps); 3 runs each solved 0 of 8"
         in page.text
     )
-    assert re.search(r"in rnn the gradient at lag 22 is 10-[67]\.", page.text)
-    assert re.findall(r"Note: (\w+ \w+)", output) == ["18 differences"]  # of three measures, counted
+    assert re.search(r"in rnn the gradient vanishes before lag 22 in 7 of 8 replicas \(10-[67]\.", page.text)
+    assert re.findall(r"Note: (\w+ \w+)", output) == ["20 differences"]  # of four measures, counted
 
 
 @pytest.mark.slow
@@ -465,6 +465,37 @@ def test_no_ratio_where_the_loss_is_at_many_time_steps_unless_that_of_the_answer
     rows = rows_of(tmp_path)
     assert {row["log10_ratio_last"] == "" for row in rows if row["model"] == "gru"} == {True}
     assert {row["log10_ratio_last"] == "" for row in rows if row["model"] != "gru"} == {False}
+
+
+def test_an_explosion_and_what_clipping_did_to_it(tmp_path: Path) -> None:
+    wild = Synthetic(model="rnn", replicas=5, speed=0, extremes=True, diverged_at=(400, 40), spikes=3, growth=5.0)
+    folder = write_run(tmp_path / "wild", wild)
+    write_run(tmp_path / "clipped", Synthetic(model="rnn", replicas=5, mitigation=["clip_norm"], extremes=True))
+    # Replica 2 explodes at step 1000 and never recovers, though every number stays finite.
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    dead = [row | {"eval/loss": 1e6} if row["replica"] == 2 and row["step"] >= 1000 else row for row in logged]
+    write_jsonl(folder / "metrics.jsonl", dead)
+    shown, page, _ = run_compare(tmp_path, width=80)
+    assert {"diverged", "largest", "norm", "spikes"} <= set(shown.partition("──")[0].split())
+    for told in (
+        "Without a mitigation 3 of 5 replicas diverged, the first at step 40; with clip_norm none did.",
+        "rnn: 3 of 5 replicas diverged, the first at step 40; the gradient reaches lag 22 in 2 of 5 replicas",
+        "it exploded in 1 of 5 replicas, up to 105.0 times that at lag 0; 15 steps spiked, up to a norm of 1.00e+09",
+    ):
+        assert told in page.text
+    rows = {row["replica"]: row for row in rows_of(tmp_path) if row["mitigation"] == "none"}
+    assert [rows[str(r)]["diverged_at"] for r in range(5)] == ["400", "40", "1000", "", ""]
+    assert rows["1"]["log10_ratio_last"] == rows["2"]["log10_ratio_last"] == "nan"
+    with (tmp_path / "report" / "runs.csv").open() as file:
+        calm, exploded = sorted(csv.DictReader(file), key=lambda row: row["diverged"])
+    names = ("diverged_at", "largest_raw_norm", "largest_train_loss", "spikes", "clipped_steps")
+    assert [exploded[name] for name in names] == ["40", "1000000000.0", "3.0", "15.0", "0.0"]
+    assert float(exploded["log10_growth"]) == pytest.approx(5)
+    assert [calm[name] for name in ("diverged_at", "spikes")] == ["", "0.0"]
+    assert float(calm["clipped_steps"]) > 0
+    with (tmp_path / "report" / "comparisons.csv").open() as file:
+        effects = {row["measure"]: row for row in csv.DictReader(file)}
+    assert (float(effects["diverged"]["difference"]), float(effects["spikes"]["difference"])) == (-0.6, -3)
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

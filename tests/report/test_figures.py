@@ -195,17 +195,19 @@ def test_the_forest_has_a_panel_for_each_measure(tmp_path):
     write_lag(tmp_path, lag=9)
     (summary,) = summaries_of(tmp_path)
     some = Estimate(value=1.0, low=0.5, high=1.5)
+    verdicts = ("worse", "worse", "worse", "lower", "lower", "higher", "lower")
     effects = tuple(
         Effect(measure=measure, difference=some, improvement=some, pairs=8, left_out=0, verdict=verdict)
-        for measure, verdict in zip(MEASURES, ("worse", "worse", "higher", "lower"), strict=True)
+        for measure, verdict in zip(MEASURES, verdicts, strict=True)
     )
     comparison = Comparison(summary=summary, baseline=summary, pairs=8, effects=effects, budget=1, notes=())
     (figure,) = paired_figures([comparison])
     marks = ["".join(str(line.get_marker()) for line in axes.lines[2:]) for axes in figure.axes]
-    assert marks == ["s", "s", "^", "v"]
+    assert marks == ["s", "s", "s", "v", "v", "^", "v"]
     assert figure.get_figwidth() * 96 < 1280
-    (three,) = paired_figures([replace(comparison, effects=effects[1:])])
-    assert [axes.get_xlabel().partition(" ")[0] for axes in three.axes] == ["final", "horizon", "decay"]
+    (less,) = paired_figures([replace(comparison, effects=effects[1:])])
+    labels = [axes.get_xlabel().partition(" ")[0] for axes in less.axes]
+    assert labels == ["fraction", "final", "log10", "steps", "horizon", "decay"]
 
 
 def test_what_is_not_finite_is_counted_on_axes_without_numbers(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from tools.summaries import make_summary
 
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.sentences.headline import divergence, headline
+from rnnstudy.report.select import sort_rows
+from rnnstudy.report.sentences.headline import headline
 from rnnstudy.report.tables.by_run import DASH, columns, show_number, show_steps
 
 DIVERGED = (None,) * 6
@@ -55,15 +56,6 @@ def test_one_run_is_told_without_plurals(steps: tuple[int | None, ...], said: st
     assert headline([run("only", steps=steps)]) == [said]
 
 
-def test_what_diverged_is_told():
-    assert divergence([run("fair")]) == []
-    assert divergence([run("irnn, lr=30", diverged=6), run("fair")]) == ["6 of 6 replicas of irnn, lr=30 diverged."]
-    some = [run("a", diverged=1), run("b", diverged=6)]
-    assert divergence(some) == ["Diverged: 1 of 6 replicas of a; 6 of 6 replicas of b."]
-    many = [*some, run("c", diverged=2), run("d", diverged=6), run("e")]
-    assert divergence(many) == ["In 4 of 5 runs replicas diverged, 15 of their 24, in 2 of them every one."]
-
-
 def test_no_steps_are_told_of_a_run_that_diverged():
     assert show_steps(run("lost", diverged=3)) == DASH
     assert show_steps(run("fair", diverged=2)) == "> 14"
@@ -74,6 +66,39 @@ def test_columns_of_dashes_are_left_out():
     headers = {column.header for column in columns([open_ended])}
     assert not headers & {"solved", "steps"}
     assert headers >= {"n", "loss"}
+
+
+def test_explosions_have_columns_where_there_are_any():
+    lost = make_summary(
+        "lost",
+        status=["diverged", "diverged", "finished"],
+        diverged_at=[40, 3, None],
+        largest_norm=[6e33, 1.0, 20.0],
+        spikes=[10, 11, 0],
+    )
+    calm = make_summary("calm", loss=[1.0] * 3, largest_norm=[2.0, 1.0, 3.0], spikes=[0] * 3)
+    old = make_summary("old", loss=[1.0] * 3)
+    table = {column.header: column.cells for column in columns([lost, calm, old])}
+    assert table["diverged"] == (("2/3", "from step 3"), ("0/3", ""), ("0/3", ""))
+    assert table["largest norm"] == (("6.00e+33", "median 20"), ("3.00", "median 2.0"), ("", ""))
+    assert table["spikes"] == (("21", ""), ("0", ""), ("", ""))
+    assert not {"diverged", "spikes"} & {column.header for column in columns([calm])}
+    summaries = [old, calm, lost]
+    for header in ("diverged:desc", "largest norm:desc", "spikes:desc"):
+        assert sort_rows(summaries, [header])[0] is lost
+
+
+def test_the_ratios_of_replicas_that_diverged_are_not_shown_as_the_last():
+    def cell(status: str, *ratios: float) -> tuple[str, str]:
+        summary = make_summary("a", ratio_first=[-4.0] * 2, ratio_last=ratios, status=[status, "finished"])
+        return next(column.cells[0] for column in columns([summary]) if column.header == "log ratio")
+
+    assert cell("finished", -6.0, -0.2) == ("-4.0", "→ -6.0 to -0.2")
+    assert cell("finished", -math.inf, -math.inf) == ("-4.0", "→ zero")
+    assert cell("finished", -1.0, math.nan) == ("-4.0", "→ not finite")
+    assert cell("diverged", -6.0, -0.2) == ("-4.0", "→ -0.2")
+    lost = make_summary("a", ratio_first=[-4.0], ratio_last=[-4.0], status=["diverged"])
+    assert ("-4.0", f"→ {DASH}") in [column.cells[0] for column in columns([lost])]
 
 
 def ends_of(*losses: float) -> tuple[str, str]:

@@ -26,11 +26,19 @@ def make_summary(
     loss: Values = (),
     horizon: Values = (),
     decay: Values = (),
+    ratio_first: Values = (),
+    ratio_last: Values = (),
+    growth: Values = (),
+    largest_norm: Values = (),
+    spikes: Values = (),
+    diverged_at: Sequence[int | None] = (),
+    settings: dict[str, str] | None = None,
     judged: bool = True,
     finished: bool = True,
 ) -> Summary:
     """Make up a run; what is left out was not logged, and as many replicas as the longest list."""
-    replicas = max(len(values) for values in (steps, loss, horizon, decay))
+    lists = (steps, status, loss, horizon, decay, ratio_first, ratio_last, growth, largest_norm, spikes)
+    replicas = max(map(len, lists))
     none = (None,) * replicas
     steps = tuple(steps) or none
     left = "finished" if finished else "unfinished"
@@ -47,7 +55,7 @@ def make_summary(
         device="cpu",
         fingerprint=None,
         choices={},
-        settings={},
+        settings=settings or {},
         facts=TaskFacts(
             chance_loss=None,
             chance_accuracy=None,
@@ -63,7 +71,7 @@ def make_summary(
         has_curves=True,
         status=tuple(status) or tuple(left if taken is None else "solved" for taken in steps),
         steps_to_solve=tuple(steps),
-        diverged_at=none,
+        diverged_at=tuple(diverged_at) or none,
         steps_run=last_step if finished else None,
         loss=tuple(loss) or none,
         answer_loss=none,
@@ -71,13 +79,13 @@ def make_summary(
         elsewhere={},
         skipped=none,
         active={},
-        largest_norm=none,
+        largest_norm=tuple(largest_norm) or none,
         largest_loss=none,
-        spikes=none,
+        spikes=tuple(spikes) or none,
         clipped=none,
-        growth=none,
-        ratio_first=none,
-        ratio_last=none,
+        growth=tuple(growth) or none,
+        ratio_first=tuple(ratio_first) or none,
+        ratio_last=tuple(ratio_last) or none,
         horizon=tuple(horizon) or none,
         decay=tuple(decay) or none,
         gain=(),

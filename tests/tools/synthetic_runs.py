@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from rnnstudy.runs.events import Event, Events, EventStep
+
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic:
@@ -22,6 +24,11 @@ class Synthetic:
         digest: Whether the result has a digest of the logs, as those of older versions have not.
         parts: Of the gradient, of which norms over time steps are logged.
         extra_tags: Scalars logged besides those that are read.
+        extremes: Whether those of every step are logged, as older versions have not.
+        diverged_at: With them, steps at which the first replicas are given up.
+        spikes: Likewise, steps of each replica that spiked.
+        growth: Likewise, log10 of the gradient norm at lag 5 over that at lag 0, at a spike of replica 0; no probe
+            shows it.
     """
 
     model: str = "lstm"
@@ -41,6 +48,10 @@ class Synthetic:
     digest: bool = False
     parts: Sequence[str] = ("total",)
     extra_tags: int = 0
+    extremes: bool = False
+    diverged_at: Sequence[int] = ()
+    spikes: int = 0
+    growth: float | None = None
 
 
 def write_run(folder: Path, spec: Synthetic) -> Path:
@@ -74,9 +85,11 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
     curves = _curves(spec, random, to_solve)
     write_jsonl(folder / "metrics.jsonl", rows)
     write_jsonl(folder / "curves.jsonl", curves)
+    if spec.growth is not None:
+        (folder / "events.json").write_text(json.dumps(_events(spec, spec.growth).to_json()))
+    lost = max(spec.diverged, len(spec.diverged_at))
     status = [
-        "diverged" if r < spec.diverged else "solved" if to_solve[r] is not None else "finished"
-        for r in range(spec.replicas)
+        "diverged" if r < lost else "solved" if to_solve[r] is not None else "finished" for r in range(spec.replicas)
     ]
     if spec.finished:
         result = {
@@ -90,6 +103,8 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
             "device": "cpu",
             "versions": {},
         }
+        if spec.extremes:
+            result["diverged_at"] = [*spec.diverged_at, *[None] * (spec.replicas - len(spec.diverged_at))]
         if spec.digest:
             result["digest"] = _digest(rows, curves, spec.replicas)
         (folder / "result.json").write_text(json.dumps(result))
@@ -176,6 +191,9 @@ def _metrics(
             learnt = 1 / (1 + np.exp(-(step - middle[replica]) / 60)) if spec.speed else 0.0
             loss = 2.08 * (1 - learnt) + 0.005 + 0.03 * random.random()
             accuracy = min(1.0, 0.125 + 0.875 * learnt + 0.01 * random.normal())
+            if replica < len(spec.diverged_at) and step >= spec.diverged_at[replica]:
+                rows.append({"step": step, "replica": replica, "train/diverged": 1, "train/largest_raw_norm": 1e9})
+                break
             if replica < spec.diverged and step > 400:
                 rows.append({"step": step, "replica": replica, "train/loss": float("nan"), "eval/loss": float("nan")})
                 final["eval/loss"][replica] = float("nan")
@@ -187,6 +205,14 @@ def _metrics(
             if "clip_norm" in spec.mitigation:
                 row |= {"clip_norm/active": float(random.random() < 0.4), "clip_norm/coefficient": 0.8}
             row |= {"grad_norm/raw": float(np.exp(random.normal())), "train/skipped": 0}
+            if spec.extremes:
+                spikes = spec.spikes if step == 20 else 0
+                row |= {
+                    "train/diverged": 0,
+                    "train/spikes": spikes,
+                    "train/clipped_steps": 20 * ("clip_norm" in spec.mitigation),
+                }
+                row |= {"train/largest_raw_norm": 100.0 if spikes else 2.0, "train/largest_loss": 3.0}
             row |= _reach(spec, step, replica, final)
             measured = spec.extra_tags if step % 100 == 0 else 0
             extra = {f"extra_{number}/value": random.random() for number in range(measured)}
@@ -197,6 +223,15 @@ def _metrics(
                 to_solve[replica] = step
                 break
     return rows, to_solve, final
+
+
+def _events(spec: Synthetic, growth: float) -> Events:
+    """Return one spike of replica 0, whose gradient explodes on its way back."""
+    norms = [1.0] * spec.seq_len
+    norms[-6] = 10.0**growth
+    step = EventStep(step=10, loss=3.0, raw_norm=100.0, clipped_norm=1.0, norms={"h/layer_0/total": norms})
+    event = Event(replica=0, nonfinite=False, batch=10, ends=(), steps=(step,), histograms={})
+    return Events(first_nonfinite=(None,) * spec.replicas, events=(event,))
 
 
 def _reach(spec: Synthetic, step: int, replica: int, final: dict[str, list[float]]) -> dict[str, float]:
@@ -233,7 +268,7 @@ def _curves(spec: Synthetic, random: np.random.Generator, to_solve: Sequence[int
     for step in np.linspace(0, spec.num_steps, spec.probes).astype(int).tolist():
         weight = step / spec.num_steps
         for replica in range(spec.replicas):
-            limit = to_solve[replica]
+            limit = spec.diverged_at[replica] if replica < len(spec.diverged_at) else to_solve[replica]
             if limit is not None and step > limit:
                 continue
             decay = (1 - weight) * spec.decay + weight * spec.late_decay + 0.015 * random.normal()

@@ -9,6 +9,13 @@ same shapes; their difference has less noise than that of the runs' means. The r
   common budget B, the fewest optimizer steps up to which all replicas of both runs are known: t = min(t, B). Their
   mean is the restricted mean time to solve, so the difference is about the first B steps alone. A diverged replica
   never solves. Only for tasks with a criterion.
+- Diverged, fewer is better: 1 for a replica that diverged, 0 for another, so the difference is one of fractions.
+  Compared where a replica of either run diverged.
+- Largest norm: log10 of the largest finite norm of the weights' gradient over every step, before the mitigations.
+  Spikes: steps at which that norm spiked; compared where either run has any. Neither has a better or a worse: the
+  verdict says "higher" or "lower". Runs of versions that logged neither are not compared in them.
+- Diverged, largest norm and spikes are those of all steps of a replica, however many it did. They are left out if one
+  of the two runs has not ended.
 - Loss, lower is better: the last evaluation loss, of the whole sequence. Loss, horizon and decay of a replica that
   solved the task and stopped are those of that moment; those of a diverged replica are NaN.
 - If one of the two has not ended, loss, horizon and decay of both are the last logged within B steps, and a note says
@@ -21,7 +28,8 @@ same shapes; their difference has less noise than that of the runs' means. The r
   A value that is not finite is the worst; two of them, or two replicas that did not solve the task within B, tie.
 - The interval of the difference is a 95 % bootstrap interval over pairs, widened for few pairs as in `bootstrap`. In
   simulations without any difference it leaves out 0 in 5 to 8 of 100 comparisons with 5 to 10 pairs, in 4 to 6 with
-  20. That of the improvement is Wilson's, ties as half successes: it has a width where all pairs agree.
+  20; that of the fraction diverged in 1 to 6. That of the improvement is Wilson's, ties as half successes: it has a
+  width where all pairs agree.
 - The verdict is "too few" below 5 pairs; else the interval of the difference decides, if it leaves out 0. Where pairs
   were left out of the difference, the exact two-sided sign test of the pairs that do not tie decides instead, if
   p < 0.05 (6 of 6 suffice, 5 of 5 do not: p = 0.0625) and the difference of the other pairs does not point the other
@@ -34,14 +42,23 @@ from dataclasses import dataclass, replace
 
 from rnnstudy.report.analysis.bootstrap import Estimate, estimate_means
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS, sign_test, wilson_interval
-from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.runs.digest import PerReplica
 
-MEASURES = ("steps_to_solve", "loss", "horizon", "decay")
-NAMES = {"steps_to_solve": "steps to solve", "loss": "loss", "horizon": "horizon", "decay": "decay"}
+NAMES = {
+    "steps_to_solve": "steps to solve",
+    "diverged": "fraction diverged",
+    "loss": "loss",
+    "largest_norm": "largest norm",
+    "spikes": "spikes",
+    "horizon": "horizon",
+    "decay": "decay",
+}
 """Names of the measures, for people."""
 
-SMALLER_IS_BETTER = frozenset({"steps_to_solve", "loss"})
+MEASURES = tuple(NAMES)
+
+SMALLER_IS_BETTER = frozenset({"steps_to_solve", "diverged", "loss"})
 
 VERDICTS = ("too few", "better", "worse", "higher", "lower", "no difference shown")
 TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN = VERDICTS
@@ -60,8 +77,8 @@ class Effect:
     """One measure compared between a run and its baseline.
 
     Args:
-        measure: One of MEASURES; steps to solve in optimizer steps, horizon in time steps, decay in powers of ten per
-            time step.
+        measure: One of MEASURES; steps to solve in optimizer steps, diverged as a fraction, largest norm in powers of
+            ten, spikes in steps, horizon in time steps, decay in powers of ten per time step.
         difference: Mean over pairs of this run minus its baseline; None if no pair has both values finite.
         improvement: Share of pairs, from 0 to 1, in which this run is better than its baseline, ties half.
         pairs: Pairs in the difference.
@@ -189,7 +206,9 @@ def _bring_together(summary: Summary, baseline: Summary, figures_at: FiguresAt) 
     at_step = None if summary.is_finished and baseline.is_finished else budget
     samples: list[_Sample] = []
     measured, compared = (_measured(each, budget, at_step, figures_at) for each in (summary, baseline))
-    for measure in MEASURES if summary.is_judged and baseline.is_judged else MEASURES[1:]:
+    skipped = set() if summary.is_judged and baseline.is_judged else {"steps_to_solve"}
+    skipped |= {name for name in ("diverged", "spikes") if not any([*known(measured[name]), *known(compared[name])])}
+    for measure in (each for each in MEASURES if each not in skipped):
         values = zip(
             measured[measure][seeds.start - mine.start : seeds.stop - mine.start],
             compared[measure][seeds.start - other.start : seeds.stop - other.start],
@@ -207,11 +226,17 @@ def _measured(summary: Summary, budget: int, at_step: int | None, figures_at: Fi
         math.inf if steps is None or status == "diverged" or steps > budget else steps
         for steps, status in zip(summary.steps_to_solve, summary.status, strict=True)
     )
-    if at_step is None:
-        others = {"loss": summary.loss, "horizon": summary.horizon, "decay": summary.decay}
-    else:
-        others = figures_at(summary, at_step)
-    return {"steps_to_solve": steps_to_solve, **others}
+    found: dict[str, PerReplica] = {"steps_to_solve": steps_to_solve}
+    if at_step is not None:
+        return dict.fromkeys(MEASURES, (None,) * summary.replicas) | found | dict(figures_at(summary, at_step))
+    return found | {
+        "diverged": tuple(float(status == "diverged") for status in summary.status),
+        "loss": summary.loss,
+        "largest_norm": tuple(math.log10(norm) if norm and norm > 0 else None for norm in summary.largest_norm),
+        "spikes": summary.spikes,
+        "horizon": summary.horizon,
+        "decay": summary.decay,
+    }
 
 
 def _sample(measure: str, values: Sequence[tuple[float, float]], budget: int) -> _Sample:

@@ -96,7 +96,7 @@ class Summary:
         horizon: Largest lag, in time steps, to which the gradient of the top layer reaches, last logged; None unless
             that of the answer was recorded.
         decay: Powers of ten per time step by which that gradient changes on its way back, likewise.
-        gain: Bound gamma * ||W_hh|| of the top layer, last logged; empty where no replica has one.
+        gain: Bound gamma * ||W_hh|| of the top layer, last logged; NaN where the replica diverged; empty without any.
         last_step: Optimizer steps done: of the whole run if it ended, else the last that was logged.
         logs: Tracks that figures draw; empty for a run that is not drawn.
     """
@@ -243,7 +243,7 @@ def summarise(named: NamedRun) -> Summary:
         ratio_last=_without_lost(digest.ratio_last, standing.status),
         horizon=reach.get("horizon", unknown),
         decay=reach.get("decay", unknown),
-        gain=standing.final[gain] if gain else (),
+        gain=last[gain] if gain else (),
     )
 
 
@@ -322,6 +322,11 @@ def _without_lost(values: Sequence[float | None], status: Sequence[str]) -> tupl
 def known(values: Sequence[float | None]) -> list[float]:
     """Return the logged values."""
     return [value for value in values if value is not None]
+
+
+def largest(values: Sequence[float | None]) -> float | None:
+    """Return the largest number; None without any."""
+    return max((value for value in known(values) if not math.isnan(value)), default=None)
 
 
 def median_ratio(values: Sequence[float | None]) -> float | None:

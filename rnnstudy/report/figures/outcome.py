@@ -22,7 +22,10 @@ MAX_ROWS = 30
 
 _MEASURES = {
     "steps_to_solve": ("steps to solve: this less baseline", 2.0),
+    "diverged": ("fraction diverged: this less baseline", 0.2),
     "loss": ("final loss: this less baseline", 1e-3),
+    "largest_norm": ("log10 of largest norm: this less baseline", 1e-2),
+    "spikes": ("steps that spiked: this less baseline", 2.0),
     "horizon": ("horizon (time steps): this less baseline", 1.0),
     "decay": ("decay (powers of ten per step): this less baseline", 1e-3),
 }

@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 
 from rnnstudy.report.analysis.naming import natural
-from rnnstudy.report.analysis.phrases import of_all, of_replicas, plural, some
+from rnnstudy.report.analysis.phrases import of_all, plural, some
 from rnnstudy.report.analysis.statistics import median_range
-from rnnstudy.report.analysis.summary import Summary, known, median_ratio
+from rnnstudy.report.analysis.summary import Summary, known
+from rnnstudy.report.sentences.gradient import last_probe
 from rnnstudy.report.tables.by_run import show_steps
 from rnnstudy.report.tables.columns import DASH, show_number
 
 _MAX_TASKS = 4  # sentences that still are a headline
-_MAX_DIVERGED = 3  # runs that a sentence still names
 
 
 def headline(summaries: Sequence[Summary]) -> list[str]:
@@ -44,21 +44,6 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
         verb = "did not solve" if count == 1 else "solved"
         sentences.append(f"{none} with {some(names, _MAX_TASKS, 'or')} {verb} the task in any replica.")
     return sentences
-
-
-def divergence(summaries: Sequence[Summary]) -> list[str]:
-    """Return a sentence on the runs that have replicas that diverged; none where all is well."""
-    found = [summary for summary in summaries if summary.diverged]
-    if not found:
-        return []
-    if len(found) <= _MAX_DIVERGED:
-        parts = [f"{of_replicas(each.diverged, each.replicas)} of {each.name}" for each in found]
-        # Names have commas of their own.
-        return [f"{parts[0]} diverged." if len(parts) == 1 else f"Diverged: {'; '.join(parts)}."]
-    lost, replicas = sum(each.diverged for each in found), sum(each.replicas for each in found)
-    every = sum(each.diverged == each.replicas for each in found)
-    all_of = f", in {every} of them every one" if every else ""
-    return [f"In {len(found)} of {len(summaries)} runs replicas diverged, {lost} of their {replicas}{all_of}."]
 
 
 def _task_settings(summary: Summary) -> list[str]:
@@ -163,12 +148,9 @@ def _loss(group: Sequence[Summary]) -> str:
 
 
 def _gradients(summaries: Sequence[Summary]) -> list[str]:
-    parts: list[str] = []
-    for summary in summaries:
-        if (ratio := median_ratio(summary.ratio_last)) is None:
-            continue
-        infinite = "exactly zero" if ratio < 0 else "no finite fraction of that at lag 0"
-        size = f"10^{ratio:.1f} of that at lag 0" if math.isfinite(ratio) else infinite
-        star = "*" if summary.is_edited else ""
-        parts.append(f"in {summary.name}{star} the gradient at lag {summary.lag} is {size}")
+    parts = [
+        f"in {summary.name}{'*' if summary.is_edited else ''} the gradient {told}"
+        for summary in summaries
+        if (told := last_probe(summary))
+    ]
     return [f"At the last probe, {'; '.join(parts)}."] if parts else []

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnnstudy.report.analysis.gradient import FACTOR
 from rnnstudy.report.analysis.naming import confounded
 from rnnstudy.report.analysis.phrases import some
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
@@ -16,7 +17,6 @@ UNUSABLE = "Not compared: "
 _LONG_KINDS = ("Not read", "Not ended", "Nothing logged", "No gradients", "Not drawn")
 _LISTED = 5  # lines of a kind
 _NAMED = 3  # runs in a line
-_FACTOR = "instrument.horizon.factor"
 
 
 def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
@@ -43,9 +43,11 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
         found.append(f"The runs are of {len(tasks)} tasks, {', '.join(sorted(tasks))}: compare within one task only.")
     elif settings := [key for key in summaries[0].differing if key.startswith("task.")]:
         found.append(f"The runs differ in {', '.join(settings)}: compare within one task only.")
-    factors = {run.settings[_FACTOR] for run in summaries if _FACTOR in run.settings}
+    factors = {run.settings[FACTOR] for run in summaries if FACTOR in run.settings}
     if len(factors) > 1:
-        found.append(f"{_FACTOR} is {', '.join(sorted(factors))}: horizons of different factors do not compare.")
+        found.append(
+            f"{FACTOR} is {', '.join(sorted(factors))}: horizons and verdicts of different factors do not compare."
+        )
     if mixed := some(confounded([s.choices for s in summaries], [s.settings for s in summaries]), _NAMED):
         found.append(f"Changes along with the chosen members, and may matter as much as they do: {mixed}.")
     return found

@@ -10,18 +10,26 @@ from rnnstudy.report.analysis import paired
 from rnnstudy.report.analysis.paired import BETTER, NAMES, NOT_SHOWN, TOO_FEW, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast, of_all, of_replicas, plural
 from rnnstudy.report.analysis.statistics import FEW_REPLICAS
-from rnnstudy.report.analysis.summary import Summary, known, median_ratio
-from rnnstudy.report.sentences.headline import divergence, headline
-
-VANISHING, EXPLODING = -2.0, 2.0
-"""log10 of the gradient norm at the lag of the information over that at lag 0: at most, and at least."""
+from rnnstudy.report.analysis.summary import Summary, known
+from rnnstudy.report.sentences.divergence import changed_divergence, divergence, when
+from rnnstudy.report.sentences.gradient import gradient_clauses, tally_gradients
+from rnnstudy.report.sentences.headline import headline
 
 RULES = (
-    f"The ratio is the gradient norm at the lag of the information (the earliest time step with any) over that at lag "
-    f"0, median of the replicas, at the last probe. Vanishing: at most 10^{VANISHING:g}. Exploding: at least "
-    f"10^{EXPLODING:g}. Exactly zero: half or more of the replicas have a gradient of zero there. No ratio: half or "
-    "more have one that is not finite, have nothing but zero at lag 0, or diverged. Reaches: anything else. The "
-    "class at the first probe, before training, is named where it was another.",
+    "Verdicts on the gradient are per replica, at the last probe. It vanishes where the norm at the lag of the "
+    "information (the earliest time step with any) is below 1/F of that at lag 0, also where it is exactly zero; it "
+    "reaches the information otherwise. F is instrument.horizon.factor, 100 by default. A replica that diverged "
+    "stopped before the last probe and has no verdict. The ratios in brackets are the smallest and the largest of the "
+    "replicas counted. Verdicts at the first probe, before training, are named where their counts differ.",
+    "It exploded where the norm was above F times that at lag 0, at any lag of any probe or recorded spike.",
+    "A step spiked when the norm of the weights' gradient was not finite, or above instrument.flight_recorder.factor, "
+    "10 by default, times the median of the replica's last 100 finite steps (before the tenth: times the first). "
+    "Spikes and the largest finite norm are over every step of all replicas, before any clipping.",
+    "A replica diverged when it was given up because too many gradients in a row were not finite, or when it exploded "
+    "and never recovered: its loss stayed above 1000 times that of chance, or its gradient exactly zero. The step is "
+    "the first from which on it was lost.",
+    "Where other replicas diverged in a run than in its baseline, the first sentence says so. It adds up comparisons "
+    "of the same two settings, of runs that ended.",
     "Where the loss is at many time steps, the verdict is of the gradient of the answer's loss alone. There is none "
     "where that was not recorded, or the answer does not end at the last time step.",
     "Theory: in a vanilla network a time step lengthens the gradient at most gamma * ||W_hh||-fold, with gamma the "
@@ -35,6 +43,9 @@ RULES = (
     "replica are not counted. Better in x % of the pairs: ties count half. Where a loss is not a number, as of a "
     "replica that diverged, there is no difference; it counts as the worst, and an exact sign test over the pairs "
     "decides.",
+    "A replica that diverged counts as 1, another as 0. Of the largest norm it is the difference of log10. These and "
+    "the spikes are over all steps of each replica, of runs that ended. Diverged replicas and spikes are compared "
+    "where either run has any.",
     "A replica that stopped for having solved the task has the figures of that moment: the loss, horizon and decay of "
     "runs that solve it at different times are of different training steps.",
     "The clearest differences are the largest in proportion, steps to solve first; the more differences there are, the "
@@ -44,22 +55,25 @@ RULES = (
 )
 """How the sentences are decided, for the page."""
 
-_MOST = 8  # sentences that still decide something
+_MOST = 9  # sentences that still decide something
 _MOST_EFFECTS = 2
 _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 
 
 def verdicts(summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str) -> list[str]:
-    """Return at most 8 sentences: best and worst, diverged runs, counts of verdicts, and the clearest differences.
+    """Return at most 9 sentences: what changed who diverged, best and worst, counts of verdicts, clearest differences.
 
     Sentences hold powers as "10^-9.4"; `baseline` is in words, e.g. "mitigation=[]".
     """
-    counted = [*divergence(summaries), *_tally_gradients(summaries), *_tally_pairs(comparisons, baseline)]
+    changed = changed_divergence(comparisons)
+    told = {run.path for each in comparisons for run in (each.summary, each.baseline)} if changed else set()
+    lost = [] if all(each.path in told for each in summaries if each.diverged) else divergence(summaries)
+    counted = [*lost, *tally_gradients(summaries), *_tally_pairs(comparisons, baseline)]
     clearest = [f"{contrast(each)}: {_effect_clause(each, effect)}." for each, effect in _clearest(comparisons)]
     if clearest:
         clearest.insert(0, _multiplicity(comparisons))
-    kept = max(1, _MOST - len(counted) - len(clearest))
-    return [*headline(summaries)[:kept], *counted, *clearest][:_MOST]
+    kept = max(1, _MOST - len(changed) - len(counted) - len(clearest))
+    return [*changed, *headline(summaries)[:kept], *counted, *clearest][:_MOST]
 
 
 def gradient_verdicts(summaries: Sequence[Summary]) -> list[str]:
@@ -72,58 +86,25 @@ def paired_verdicts(comparisons: Sequence[Comparison]) -> list[str]:
     return [_paired_sentence(comparison) for comparison in comparisons]
 
 
-def gradient_class(ratio: float | None) -> str:
-    """Name the class of a log10 ratio: "vanishing", "exploding", "exactly zero", "no ratio", "reaches"; "" for None."""
-    if ratio is None:
-        return ""
-    if ratio == -math.inf:
-        return "exactly zero"
-    if not math.isfinite(ratio):
-        return "no ratio"
-    if ratio <= VANISHING:
-        return "vanishing"
-    return "exploding" if ratio >= EXPLODING else "reaches"
-
-
 def _clauses(summary: Summary) -> list[str]:
-    found = [_gradient_clause(summary), *_theory_clause(summary)]
+    lost = f"{of_replicas(summary.diverged, summary.replicas)} diverged{when([summary])}"
+    found = [*([lost] if summary.diverged else []), *gradient_clauses(summary), *_theory_clause(summary)]
     for name, values in summary.active.items():
         if shares := known(values):
             found.append(f"{name} active on {_percent(sum(shares) / len(shares))} of steps")
     if skipped := sum(value for value in known(summary.skipped) if math.isfinite(value)):
         found.append(f"{skipped:.0f} update{'s' if skipped != 1 else ''} skipped")
-    if summary.diverged:
-        found.append(f"{of_replicas(summary.diverged, summary.replicas)} diverged")
     if summary.is_judged:
         so_far = "" if summary.is_finished else f" so far (step {summary.last_step})"
         found.append(f"{of_replicas(summary.solved, summary.replicas)} solved{so_far}")
     return found
 
 
-def _gradient_clause(summary: Summary) -> str:
-    ratio, before = median_ratio(summary.ratio_last), median_ratio(summary.ratio_first)
-    if ratio is None:
-        if not summary.facts.has_answer_gradient:
-            return "no verdict on the gradient: the loss is at many time steps"
-        return "no gradient logged"
-    lag, star = summary.lag, "*" if summary.is_edited else ""
-    kind, changed = gradient_class(ratio), gradient_class(before)
-    lost, zero = "half or more of the replicas diverged", "the gradient is not finite or zero at lag 0 too"
-    cause = lost if summary.is_lost else zero
-    said = {
-        "exactly zero": f"the gradient at lag {lag} is exactly zero",
-        "no ratio": f"at lag {lag} there is no ratio, {cause}",
-    }.get(kind, f"at lag {lag} the gradient is 10^{ratio:.1f} of that at lag 0")
-    power = f", 10^{before:.1f}" if before is not None and math.isfinite(before) else ""
-    earlier = f" (before training {changed}{power})" if changed not in {"", kind} else ""
-    return f"{said}{star}{earlier}" if kind in {"exactly zero", "no ratio"} else f"{kind}{star}: {said}{earlier}"
-
-
 def _theory_clause(summary: Summary) -> list[str]:
     """Say that the gradient must vanish, where gamma * ||W_hh|| of the top layer is below 1."""
     gains = known(summary.gain) if summary.facts.loss_at_end else []
-    gain = median(gains) if gains else math.nan
-    return [f"theory: a time step leaves at most {gain:.2g} of it, so it must vanish"] if gain < 1 else []
+    gain = median(math.inf if math.isnan(gain) else gain for gain in gains) if gains else math.inf
+    return [f"theory: a time step leaves at most {gain:.2g} of the gradient, so it must vanish"] if gain < 1 else []
 
 
 def _percent(share: float) -> str:
@@ -131,32 +112,6 @@ def _percent(share: float) -> str:
         return "an unknown part"
     percent = 100 * share
     return "less than 1 %" if 0 < percent < 1 else f"{percent:.0f} %"
-
-
-def _tally_gradients(summaries: Sequence[Summary]) -> list[str]:
-    known_ratio = [summary for summary in summaries if median_ratio(summary.ratio_last) is not None]
-    true = [summary for summary in known_ratio if not summary.is_edited]
-    counted = [summary for summary in true if not summary.is_lost]
-    ratios = [ratio for summary in counted if (ratio := median_ratio(summary.ratio_last)) is not None]
-    if len(ratios) < 2:
-        return []
-    edited, lost = len(known_ratio) - len(true), len(true) - len(counted)
-    left = [f"{edited} whose gradients are edited"] if edited else []
-    left += [f"{lost} of which half or more replicas diverged"] if lost else []
-    aside = f", not counting {join(left)}" if left else ""
-    counts = Counter(map(gradient_class, ratios))
-    named = {
-        "reaches": "reaches the information",
-        "vanishing": "vanishes before the information",
-        "exactly zero": "is exactly zero at the information",
-        "exploding": "explodes on its way to the information",
-        "no ratio": "is not finite, or zero everywhere",
-    }
-    parts = [f"{words} in {of_all(counts[kind], len(ratios))}" for kind, words in named.items() if counts[kind]]
-    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
-    ends = [f"10^{end:.1f}" for end in (min(finite), max(finite))] if len(finite) > 1 else []
-    span = f": {' to '.join(dict.fromkeys(ends))} of that at lag 0" if ends else ""
-    return [f"After training, the gradient {join(parts)} configurations{aside}{span}."]
 
 
 def _tally_pairs(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
@@ -201,10 +156,13 @@ def _multiplicity(comparisons: Sequence[Comparison]) -> str:
 
 
 def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
-    """Return the decided differences that are largest in proportion, steps to solve before losses."""
+    """Return the decided differences that are largest in proportion, steps to solve before losses.
+
+    Divergence is left to the first sentence of the report.
+    """
     found: list[tuple[int, float, Comparison, Effect]] = []
     for comparison in comparisons:
-        for effect in comparison.effects:
+        for effect in filter(None, map(comparison.effect, ("steps_to_solve", "loss"))):
             if effect.verdict in {BETTER, WORSE} and effect.difference is not None and not effect.left_out:
                 size = abs(effect.difference.value) / _scale(comparison, effect.measure)
                 if size >= _WORTH_A_WORD:
@@ -250,7 +208,10 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
     said = {
         "steps_to_solve": f"solved {size} steps {'later' if more else 'sooner'} on average, within {comparison.budget} "
         f"steps {interval}",
+        "diverged": f"fraction diverged {'higher' if more else 'lower'} by {size} {interval}",
         "loss": f"final loss {'higher' if more else 'lower'} by {size} on average {interval}",
+        "largest_norm": f"largest norm {'higher' if more else 'lower'} by {size} powers of ten on average {interval}",
+        "spikes": f"{size} {'more' if more else 'fewer'} spikes per replica on average {interval}",
         "horizon": f"the gradient reaches {size} time steps {'farther' if more else 'less far'} {interval}",
         "decay": f"on its way back the gradient falls {'less' if more else 'more'}, by {size} powers of ten per time "
         f"step {interval}",

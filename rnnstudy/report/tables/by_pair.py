@@ -8,17 +8,21 @@ from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule
 
 _SOLVED = "a replica that stopped for having solved the task has the figure of that moment"
+_EVERY = "over every step of each replica"
 _UNSOLVED = (
     "a replica that never solved the task counts as the end of what both runs were trained for, so it is about what "
     "happens within those steps"
 )
 _MEANINGS = {
     "steps_to_solve": ("steps to solve", _UNSOLVED, "solves in fewer steps"),
+    "diverged": ("fraction of replicas that diverged", _EVERY, "did not diverge, and its baseline did"),
     "loss": ("last evaluation loss", _SOLVED, "has the lower loss"),
+    "largest_norm": ("log10 of the largest norm of the weights' gradient", _EVERY, "has the larger norm"),
+    "spikes": ("steps that spiked", _EVERY, "has more spikes"),
     "horizon": ("horizon in time steps", _SOLVED, "has the larger horizon"),
     "decay": ("decay in powers of ten per time step", _SOLVED, "has a gradient that falls more slowly"),
 }
-"""Figure that each measure compares, which replicas count how, and what the better run does."""
+"""Figure that each measure compares, which replicas count how, and what the better, or higher, run does."""
 
 
 def comparison_columns(comparisons: Sequence[Comparison]) -> list[Column]:
@@ -31,7 +35,7 @@ def comparison_columns(comparisons: Sequence[Comparison]) -> list[Column]:
     for measure, (figure, counted, better) in _MEANINGS.items():
         if not any(each.effect(measure) for each in comparisons):
             continue
-        short = "steps" if measure == "steps_to_solve" else NAMES[measure]
+        short = {"steps_to_solve": "steps", "diverged": "diverged"}.get(measure, NAMES[measure])
         meaning = f"{figure}, this less its baseline, mean over pairs; {counted}; 95 % bootstrap interval"
         rules += [
             Rule(f"Δ {short}", meaning, partial(_difference_cell, measure=measure)),

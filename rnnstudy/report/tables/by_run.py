@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from rnnstudy.report.analysis.gradient import last_ratios
 from rnnstudy.report.analysis.statistics import median_range
-from rnnstudy.report.analysis.summary import Summary, known, mean_active, median_ratio
+from rnnstudy.report.analysis.summary import Summary, known, largest, mean_active, median_ratio
 from rnnstudy.report.analysis.survival import median_steps_to_solve
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule, show_number
 from rnnstudy.runs.groups import IN_SHORT
@@ -32,6 +33,7 @@ def ordering(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], floa
 
 def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
     lengths = {seq_len for summary in summaries for seq_len, metric in summary.elsewhere if metric == "accuracy"}
+    any_diverged = any(summary.diverged for summary in summaries)
     return [
         Rule("n", "replicas", lambda s: (str(s.replicas), ""), lambda s: s.replicas),
         Rule(
@@ -59,9 +61,10 @@ def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
         ),
         Rule(
             "log ratio",
-            "log10 of gradient norm at the earliest step with the information over the last step: first → last probe",
+            "log10 of gradient norm at the earliest step with the information over the last step: median at the first "
+            "probe → minimum to maximum at the last, of the replicas that did not diverge",
             _ratio_cell,
-            lambda s: math.nan if (ratio := median_ratio(s.ratio_last)) is None else ratio,
+            lambda s: math.nan if (ratio := median_ratio(_last(s))) is None else ratio,
         ),
         _range_rule(
             "horizon",
@@ -75,8 +78,21 @@ def _rules(summaries: Sequence[Summary]) -> list[Rule[Summary]]:
             lambda s: s.decay,
             show=partial(show_number, digits=2),
         ),
-        _count_rule("div.", "diverged replicas", lambda s: s.diverged),
-        _count_rule("skip", "skipped steps, all replicas", lambda s: sum(known(s.skipped))),
+        Rule(
+            "diverged",
+            "replicas that diverged, or exploded and never recovered; the first step from which on one was lost",
+            lambda s: _diverged_cell(s) if any_diverged else ("", ""),
+            lambda s: s.diverged / s.replicas,
+        ),
+        Rule(
+            "largest norm",
+            "largest finite norm of the weights' gradient, before any clipping, over every step of all replicas; "
+            "median of the replicas' largest",
+            _largest_cell,
+            lambda s: math.nan if (most := largest(s.largest_norm)) is None else most,
+        ),
+        _count_rule("spikes", "steps whose gradient norm spiked, all replicas", lambda s: s.spikes, summaries),
+        _count_rule("skip", "skipped steps, all replicas", lambda s: s.skipped, summaries),
         Rule(
             "active",
             "fraction of training steps at which the mitigation acted, as logged",
@@ -115,8 +131,17 @@ def _range_rule(
     )
 
 
-def _count_rule(header: str, meaning: str, count: Callable[[Summary], float]) -> Rule[Summary]:
-    return Rule(header, meaning, lambda s: (f"{count(s):g}" if count(s) else "", ""), count)
+def _count_rule(
+    header: str, meaning: str, values_of: Callable[[Summary], Sequence[float | None]], summaries: Sequence[Summary]
+) -> Rule[Summary]:
+    """Return a column of totals over the replicas; empty where all of them are zero."""
+    shown = any(any(known(values_of(each))) for each in summaries)
+    return Rule(
+        header,
+        meaning,
+        lambda s: (f"{sum(found):g}" if (found := known(values_of(s))) and shown else "", ""),
+        lambda s: sum(found) if (found := known(values_of(s))) else math.nan,
+    )
 
 
 def show_steps(summary: Summary) -> str:
@@ -158,17 +183,37 @@ def _range_cell(found: Sequence[float], nan_as: float, show: Callable[[float], s
 
 
 def _ratio_cell(summary: Summary) -> Cell:
-    first, last = median_ratio(summary.ratio_first), median_ratio(summary.ratio_last)
-    return ("", "") if last is None else (_show_ratio(first), f"→ {_show_ratio(last)}")
+    first, last = median_ratio(summary.ratio_first), _last(summary)
+    if first is None:
+        return ("", "")
+    # A NaN is in no order.
+    ends = (min(last), max(last)) if last and not any(map(math.isnan, last)) else (math.nan, math.nan)
+    shown = " to ".join(dict.fromkeys(map(_show_ratio, ends))) if last else DASH
+    return (_show_ratio(first), f"→ {shown}")
 
 
-def _show_ratio(value: float | None) -> str:
+def _last(summary: Summary) -> list[float]:
+    """Return the ratios at the last probe of the replicas that did not diverge."""
+    return [ratio for alike in last_ratios(summary) for ratio in alike]
+
+
+def _show_ratio(value: float) -> str:
     """Return a log10 ratio as text: "-6.1", "zero" for an exact zero, "not finite"."""
-    if value is None:
-        return DASH
     if math.isfinite(value):
         return f"{value:.1f}"
     return "zero" if value == -math.inf else "not finite"
+
+
+def _diverged_cell(summary: Summary) -> Cell:
+    steps = known(summary.diverged_at)
+    return (f"{summary.diverged}/{summary.replicas}", f"from step {min(steps):.0f}" if steps else "")
+
+
+def _largest_cell(summary: Summary) -> Cell:
+    if (most := largest(summary.largest_norm)) is None:
+        return ("", "")
+    middle, *_ = median_range(known(summary.largest_norm), nan_as=math.inf)
+    return (show_number(most), f"median {show_number(middle, digits=2)}" if summary.replicas > 1 else "")
 
 
 def _active_cell(summary: Summary) -> Cell:

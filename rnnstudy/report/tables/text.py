@@ -11,8 +11,9 @@ from rnnstudy.core.text import printable
 from rnnstudy.report.tables.columns import Column
 
 _DISPENSABLE = (
-    *("time", "skip", "decay", "horizon", "active", "log ratio"),
-    *("decay?", "Δ decay", "horizon?", "Δ horizon", "loss?", "Δ loss"),
+    *("time", "skip", "decay", "horizon", "active", "accuracy", "log ratio"),
+    *("decay?", "Δ decay", "horizon?", "Δ horizon", "spikes?", "Δ spikes", "largest norm?", "Δ largest norm"),
+    *("loss?", "Δ loss", "diverged?", "Δ diverged"),
 )
 """Headers of columns that a narrow terminal omits, the least important first."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rnnstudy.report.analysis.bootstrap import Estimate
 from rnnstudy.report.analysis.paired import Comparison
 from rnnstudy.report.analysis.statistics import median_range
-from rnnstudy.report.analysis.summary import Summary, known, mean_active, median_ratio
+from rnnstudy.report.analysis.summary import Summary, known, largest, mean_active, median_ratio
 
 RawRow = dict[str, object]
 """A row: column to raw value."""
@@ -58,6 +58,12 @@ def replica_rows(summary: Summary) -> list[RawRow]:
                 "eval_answer_loss": summary.answer_loss[replica],
                 "eval_accuracy": summary.accuracy[replica],
                 "skipped_steps": summary.skipped[replica],
+                "diverged_at": summary.diverged_at[replica],
+                "largest_raw_norm": summary.largest_norm[replica],
+                "largest_train_loss": summary.largest_loss[replica],
+                "spikes": summary.spikes[replica],
+                "clipped_steps": summary.clipped[replica],
+                "log10_growth": summary.growth[replica],
                 "log10_ratio_first": summary.ratio_first[replica],
                 "log10_ratio_last": summary.ratio_last[replica],
                 "horizon": summary.horizon[replica],
@@ -72,7 +78,7 @@ def replica_rows(summary: Summary) -> list[RawRow]:
 
 
 def run_row(summary: Summary) -> RawRow:
-    """Return the row of a run: medians and ranges over its replicas."""
+    """Return the row of a run: medians and ranges over its replicas, totals of steps, and extremes of all replicas."""
     figures = {
         "replicas": summary.replicas,
         "state": summary.state or "finished",
@@ -86,6 +92,12 @@ def run_row(summary: Summary) -> RawRow:
         "log10_ratio_first": median_ratio(summary.ratio_first),
         "log10_ratio_last": median_ratio(summary.ratio_last),
         "skipped_steps": sum(known(summary.skipped)),
+        "diverged_at": min(known(summary.diverged_at), default=None),
+        "largest_raw_norm": largest(summary.largest_norm),
+        "largest_train_loss": largest(summary.largest_loss),
+        "spikes": _total(summary.spikes),
+        "clipped_steps": _total(summary.clipped),
+        "log10_growth": largest(summary.growth),
         **{f"active_{name}": mean for name, mean in mean_active(summary).items()},
     }
     return _identified(summary, figures)
@@ -139,6 +151,10 @@ def _outcome(summary: Summary) -> RawRow:
         "run_solved_high": high,
         "run_median_steps_to_solve": summary.median_steps if judged else None,
     }
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    return sum(found) if (found := known(values)) else None
 
 
 def _spread(name: str, values: Sequence[float | None], *, nan_as: float = -math.inf) -> RawRow:
