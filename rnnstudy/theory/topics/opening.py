@@ -106,11 +106,11 @@ def verdict(norm: Float64[np.ndarray, " lag"]) -> str:
 def _table(every: list[Contribution]) -> Table:
     def row(each: Contribution) -> tuple[str, ...]:
         norm = middle(each.norm)[::-1]
-        return each.name, power(float(norm[-1])), power(float(norm.max())), verdict(norm)
+        return each.name, verdict(norm), power(float(norm[-1])), power(float(norm.max()))
 
     return Table(
         title=f"What the networks of this page do over {len(every[0].norm) - 1} steps back",
-        header=("network", "‖∂h_T/∂h_0‖", "largest at any lag", "its gradient"),
+        header=("network", "its gradient", "‖∂h_T/∂h_0‖", "largest at any lag"),
         rows=[row(each) for each in every],
         caption=f"It vanishes if less than 1/{FACTOR} is left at the first step, and explodes if it is above {FACTOR} "
         "at any lag. Of several sequences, the median.",
