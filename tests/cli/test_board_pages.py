@@ -132,6 +132,16 @@ def test_histograms_over_time_steps_lie_in_sub_runs(board):
     assert largest[0] < largest[-1] - 1
 
 
+def test_histograms_of_all_runs_have_one_range(board):
+    count = 0
+    for run, names in tags(board)["histograms"].items():
+        for tag in names:
+            bins = [point["bins"] for point in series(board, "histograms", run, tag)]
+            assert {(found[0]["min"], found[-1]["max"]) for found in bins} == {(-16, 8)}, (run, tag)
+            count += 1
+    assert count > 50
+
+
 def test_images_are_pictures(board):
     for run, names in tags(board)["images"].items():
         for tag in names:
@@ -248,6 +258,9 @@ def test_the_second_address_shows_the_sub_runs_histograms_offset(board, browser)
         untrained = charts.filter(has_text="gru/at_step_000000")
         # A ridge for every word.
         expect(untrained.locator("g.histogram")).to_have_count(23)
+        axes = [chart.locator(".x-axis text").all_inner_texts() for chart in charts.all()]
+        assert axes[0]
+        assert all(axis == axes[0] for axis in axes)
 
 
 @needs_browser

@@ -14,8 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tools.events import SUMMARY_KINDS, histograms, read, scalars, tags_of
 from tools.members import members, run_small
 
+from rnnstudy.runs.events import Event, Events, EventStep, Nonfinite, TimeHistogram, read_events
 from rnnstudy.runs.folder import RunFolder
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar
+from rnnstudy.writers.events import EventFile
 from rnnstudy.writers.overview import RunFacts
 from rnnstudy.writers.run_log import RunLog
 from rnnstudy.writers.tensorboard import TensorBoard
@@ -283,6 +285,8 @@ def test_a_resumed_run_shows_what_an_undisturbed_one_does(tmp_path, cut):
         }
         bins = {f"bins_{index}": Histogram(counts=torch.ones(2, 3).long(), low=0.0, width=1.0) for index in range(9)}
         many = {f"many/{index}": Scalar(values=curves[step][:, 0] + index) for index in range(9)}
+        # The figures at a glance add these up.
+        many |= {tag: Scalar(values=curves[step][:, 1]) for tag in ("train/spikes", "train/largest_raw_norm")}
         return found | {tag: entry(each, *whose, scheduled=scheduled) for tag, each in (late | bins | many).items()}
 
     assert_shown_alike(*restored_and_whole(tmp_path, 7, cut, RunFacts(informative_steps=(2,)), entries))
@@ -326,6 +330,94 @@ def test_one_diverged_replica_hides_none_of_the_others(tmp_path):
     assert scalars(events, "at_a_glance/loss") == {0: 2, 1: 2, 2: 2}
     assert scalars(events, "spread/loss/low") == {0: 1, 1: 1, 2: 1}
     assert scalars(events, "spread/loss/high") == {0: 3, 1: 2, 2: 2}
+
+
+def test_the_figures_so_far_keep_what_lost_replicas_had(tmp_path):
+    """Replica 0 is lost between two entries, replica 1 last of all; a largest norm of nothing finite is NaN."""
+
+    def logged(norms: list[float], spikes: list[float], lost: list[bool]) -> dict[str, torch.Tensor]:
+        figures = (norms, spikes, lost)
+        tags = ("train/largest_raw_norm", "train/spikes", "train/diverged")
+        return {tag: torch.tensor(each).double() for tag, each in zip(tags, figures, strict=True)}
+
+    board = TensorBoard(tmp_path)
+    for step, figures, running, scheduled in (
+        (0, logged([1e3, 1.0], [0.0, 0.0], [False, False]), (True, True), True),
+        (3, logged([1e5, 0.0], [4.0, 0.0], [True, False]), (True, False), False),
+        (5, logged([0.0, 10.0], [0.0, 1.0], [True, False]), (False, True), True),
+        (7, logged([0.0, math.nan], [0.0, 2.0], [True, True]), (False, True), True),
+    ):
+        entries = {tag: entry(Scalar(values=each), *running, scheduled=scheduled) for tag, each in figures.items()}
+        board.write(step, entries)
+    board.close()
+    events = read(tmp_path)
+    assert scalars(events, "at_a_glance/diverged_fraction") == {0: 0, 5: 0.5, 7: 1}
+    assert scalars(events, "at_a_glance/spikes") == {0: 0, 5: 2.5, 7: 3.5}
+    assert scalars(events, "at_a_glance/log10_largest_norm") == {0: 3, 5: 5, 7: 5}
+
+
+@pytest.mark.parametrize(("low", "width"), [(-46.0, 0.5), (-16.3, 0.7), (20.0, 0.5), (-40.0, 30.0)])
+def test_a_histogram_spans_the_range_of_all_and_loses_nothing(tmp_path, low, width):
+    counts = np.arange(1, 100)
+    events = EventFile(tmp_path)
+    events.histogram("bins", counts, (low, width), 3)
+    events.flush()
+    events.close()
+    lefts, rights, shown = histograms(read(tmp_path), "bins")[3]
+    assert (lefts[0], rights[-1], shown[0], shown[-1]) == (-16, 8, 0, 0)
+    assert shown.sum() == counts.sum()
+    by_edge = {round(edge, 4): count for edge, count in zip(lefts.tolist(), shown, strict=True)}
+    edges = low + width * np.arange(100)
+    within = [place for place in range(1, 98) if edges[place - 1] >= -16 and edges[place + 2] <= 8]
+    assert all(by_edge[round(edges[place], 4)] == counts[place] for place in within)
+
+
+def spiked(replica: int, step: int, raw_norm: float) -> Event:
+    """A step that spiked, with as many entries in its histogram as the step's number."""
+    found = EventStep(step=step, loss=2.0, raw_norm=raw_norm, clipped_norm=1.0, norms={})
+    bins = TimeHistogram(low=1.0, width=0.5, time_steps=[0, 1], counts=[[step, 0], [0, step]])
+    return Event(replica=replica, nonfinite=False, batch=step, ends=(), steps=(found,), histograms={"h/layer_0": bins})
+
+
+def test_the_worst_step_is_a_sub_run_which_a_worse_one_replaces(tmp_path):
+    lost = Nonfinite(step=9, kind="gradient", parameters=("cells.0.weight_hh",), layer=0, time_step=17)
+    mild, worst = spiked(0, 3, 50.0), spiked(1, 8, 4e9)
+
+    def shows(board: TensorBoard, *events: Event, first: Nonfinite | None = None) -> Path:
+        board.write(events[-1].spike.step, {"loss": entry(Scalar(values=torch.ones(2)), True, True)})
+        board.show(Events(first_nonfinite=(None, first), events=events))
+        (folder,) = tmp_path.glob("at_step_*")
+        return folder
+
+    board = TensorBoard(tmp_path)
+    assert shows(board, mild).name == "at_step_000003_worst"
+    folder = shows(board, mild, worst)
+    (file,) = folder.iterdir()
+    # Only a worse one is written anew.
+    assert list(shows(board, mild, worst, first=lost).iterdir()) == [file]
+    board.close()
+    resumed = TensorBoard(tmp_path, purge_step=8)
+    assert not list(tmp_path.glob("at_step_*"))
+    assert shows(resumed, mild, worst, first=lost).name == folder.name == "at_step_000008_worst"
+    resumed.close()
+    shown = histograms(read(folder), OVER_TIME)
+    assert {time: counts.tolist() for time, (*_, counts) in shown.items()} == {0: [0, 8, 0], 1: [0, 8, 0]}
+    assert [lefts[1] for lefts, *_ in shown.values()] == [1.0, 1.5]
+    told = read(tmp_path).Tensors("explosions/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert "step **8** of replica **1**" in told
+    assert "4e+09" in told
+    assert "| 1 | 9 | gradient | `cells.0.weight_hh` | 0 | 17 |" in told
+
+
+def test_a_run_that_explodes_has_a_sub_run_with_the_tags_of_the_others(tmp_path):
+    explosion = ("model=rnn", "model.nonlinearity=relu", "optimizer=sgd", "optimizer.lr=30")
+    folder = run_small(tmp_path / "run", *explosion)
+    kept = read_events(folder, replicas=3).worst()
+    assert kept is not None
+    (worst,) = folder.path.glob("at_step_*_worst")
+    assert worst.name == f"at_step_{kept.spike.step:06d}_worst"
+    assert tags_of(worst) == {OVER_TIME}
+    assert OVER_TIME in tags_of(folder.path / "at_step_000000")
 
 
 def test_the_gradient_at_the_information_is_a_ratio_of_norms(tmp_path):
