@@ -198,7 +198,7 @@ def test_a_run_that_begins_later_is_shown_too(tmp_path):
 @pytest.mark.parametrize("load_fast", ["true", "false"])
 def test_both_readers_of_tensorboard_follow_the_links_as_files_grow(tmp_path, load_fast):
     folder = run_small(tmp_path / "my runs" / "rnn_lag=4_1a2b3c4d", "model=rnn")
-    events = next(folder.path.glob("events*"))
+    events = next(folder.path.glob("*tfevents*"))
     content = events.read_bytes()
     # In the middle of a record.
     cut = content.rindex(b"at_a_glance/loss") + 5

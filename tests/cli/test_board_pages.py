@@ -33,7 +33,7 @@ def board(tmp_path_factory) -> Iterator[Board]:
     study = tmp_path_factory.mktemp("board") / "a study"
     resumed = run_small(study / "lstm+clip_norm_1a2b3c4d", "mitigation=[clip_norm]")
     train_again_from_step_10(resumed, "mitigation=[clip_norm]")
-    assert len(list(resumed.path.glob("events*"))) == 2
+    assert len(list(resumed.path.glob("*tfevents*"))) == 2
     run_small(study / "gru_1a2b3c4d", "model=gru")
     run_small(study / "all zero", "mitigation=[truncated_bptt]", "mitigation.truncated_bptt.steps=1")
     run_small(study / "nothing finite", "model=rnn", "optimizer=sgd", "optimizer.lr=1e38")
@@ -258,7 +258,7 @@ def test_the_second_address_shows_the_sub_runs_histograms_offset(board, browser)
         untrained = charts.filter(has_text="gru/at_step_000000")
         # A ridge for every word.
         expect(untrained.locator("g.histogram")).to_have_count(23)
-        axes = [chart.locator(".x-axis text").all_inner_texts() for chart in charts.all()]
+        axes = [chart.locator(".axis.x text").all_inner_texts() for chart in charts.all()]
         assert axes[0]
         assert all(axis == axes[0] for axis in axes)
 
