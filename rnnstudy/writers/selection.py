@@ -11,7 +11,7 @@ MAX_TAGS = 60
 """Maximum number of tags of one run, of all kinds. With many more, TensorBoard is slow, and nothing stands out."""
 
 OF_THE_RUN = 7
-"""Tags that every run has: the texts `config`, `explosions` and `left_out`, the layout, three for hyperparameters."""
+"""Tags that every run has: the texts `explosions`, `config` and `left_out`, the layout, three for hyperparameters."""
 
 _LAST_GROUPS = {tags.group(tags.EVAL), tags.group(tags.SOLVED)}
 

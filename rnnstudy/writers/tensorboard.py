@@ -25,6 +25,7 @@ Records = Iterable[dict[str, Any]]
 HEATMAP_PART = "/total"
 """Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log."""
 
+_EXPLOSIONS = tags.AT_A_GLANCE.format(figure="explosions")  # before `config` on the page of texts
 _DRAWN_AT = [4**power for power in range(1, 16)]  # numbers of rows at which a heatmap is drawn
 
 _FINAL_MEANING = {
@@ -150,7 +151,7 @@ class TensorBoard(Writer):
         if (text := explosions_text(events)) == self._explosions:
             return
         self._explosions = text
-        self._events.text("explosions", text, self._step)
+        self._events.text(_EXPLOSIONS, text, self._step)
         self._events.flush()
         if worst := events.worst():
             self._through_time.show_worst(worst)

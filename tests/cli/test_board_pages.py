@@ -293,6 +293,8 @@ def test_the_hparams_table_has_a_row_for_every_run(board, browser):
 
 
 @needs_browser
-def test_the_text_page_shows_the_configuration(board, browser):
+def test_the_text_page_shows_what_exploded_and_then_the_configuration(board, browser):
     with opened(browser, other_page(board, "text")) as page:
-        expect(page.locator("tf-text-loader").first).to_contain_text("hidden_size")
+        texts = page.locator("tf-text-loader")
+        expect(texts.nth(RUNS.index("nothing finite"))).to_contain_text("that was not finite:")
+        expect(texts.nth(len(RUNS))).to_contain_text("hidden_size")

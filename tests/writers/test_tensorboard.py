@@ -373,7 +373,7 @@ def test_a_histogram_spans_the_range_of_all_and_loses_nothing(tmp_path, low, wid
 
 
 def spiked(replica: int, step: int, raw_norm: float) -> Event:
-    """A step that spiked, with as many entries in its histogram as the step's number."""
+    """Return a step that spiked, with as many entries in its histogram as the step's number."""
     found = EventStep(step=step, loss=2.0, raw_norm=raw_norm, clipped_norm=1.0, norms={})
     bins = TimeHistogram(low=1.0, width=0.5, time_steps=[0, 1], counts=[[step, 0], [0, step]])
     return Event(replica=replica, nonfinite=False, batch=step, ends=(), steps=(found,), histograms={"h/layer_0": bins})
@@ -403,7 +403,7 @@ def test_the_worst_step_is_a_sub_run_which_a_worse_one_replaces(tmp_path):
     shown = histograms(read(folder), OVER_TIME)
     assert {time: counts.tolist() for time, (*_, counts) in shown.items()} == {0: [0, 8, 0], 1: [0, 8, 0]}
     assert [lefts[1] for lefts, *_ in shown.values()] == [1.0, 1.5]
-    told = read(tmp_path).Tensors("explosions/text_summary")[-1].tensor_proto.string_val[0].decode()
+    told = read(tmp_path).Tensors("at_a_glance/explosions/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert "step **8** of replica **1**" in told
     assert "4e+09" in told
     assert "| 1 | 9 | gradient | `cells.0.weight_hh` | 0 | 17 |" in told
