@@ -31,6 +31,7 @@ def _nonfinite(events: Events) -> str:
 
 
 def _cells(first: Nonfinite) -> list[str]:
-    parameters = ", ".join(f"`{name}`" for name in first.parameters)
+    # An output or a loss that is not finite takes all gradients with it.
+    parameters = ", ".join(f"`{name}`" for name in first.parameters) if first.kind == "gradient" else ""
     place = ["" if each is None else str(each) for each in (first.layer, first.time_step)]
     return [str(first.step), first.kind, parameters, *place]
