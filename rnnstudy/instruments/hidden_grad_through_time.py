@@ -13,6 +13,7 @@ from rnnstudy.core.schedule import At, Schedule
 from rnnstudy.gradients.histograms import LOW, count_log10
 from rnnstudy.instruments.base import Instrument, Record
 from rnnstudy.recurrence.base import Adjoint
+from rnnstudy.runs import tags
 from rnnstudy.writers.base import HistogramOverTime, Measurements
 
 
@@ -42,7 +43,7 @@ class HiddenGradThroughTime(Instrument):
     def measure(self, record: Record) -> Measurements:
         output, *_ = record.network.recurrent_layers[0].recurrence.states
         return {
-            f"hidden_grad_through_time/{state}/layer_{index}/{part}": self._over_time(values)
+            tags.THROUGH_TIME.format(state=state, layer=index, part=part): self._over_time(values)
             for index in sorted({0, len(record.adjoints) - 1})
             for state, adjoint in record.adjoints[index].items()
             for part, values in _parts(adjoint, of_output=state == output)

@@ -15,6 +15,9 @@ FORMAT = 1
 SUB_RUN = "at_step_"
 """Prefix of folders within a run folder that only hold a view of one training step for TensorBoard."""
 
+WORST = "_worst"
+"""Ending of the one such folder that holds the worst step, `at_step_000013_worst`."""
+
 RECORDS = ".rnnstudy"
 """Folder beside the run folders that holds the locks of the runs being done and the ledgers of the sweeps."""
 

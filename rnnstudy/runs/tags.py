@@ -48,6 +48,7 @@ PART_HISTOGRAM = "hidden_grad_histogram/{state}/layer_{layer}/{part}"
 KIND_COUNT = "hidden_grad_histogram/{state}/layer_{layer}/{kind}_count"
 RAW_NORM = "grad_norm/raw"
 CLIPPED_NORM = "grad_norm/clipped"
+THROUGH_TIME = "hidden_grad_through_time/{state}/layer_{layer}/{part}"
 HORIZON = "horizon/{state}/layer_{layer}/lag"
 DECAY = "horizon/{state}/layer_{layer}/decay"
 DECAY_ERROR = "horizon/{state}/layer_{layer}/decay_error"
@@ -59,7 +60,6 @@ AT_A_GLANCE = "at_a_glance/{figure}"
 SPREAD = "spread/{figure}/{end}"
 GRADIENT_BY_LAG = "gradient_by_lag/lag_{lag}"
 FINAL_STEPS_TO_SOLVE = "final/steps_to_solve"
-FINAL_DIVERGED = "final/diverged"
 
 TAGS: Mapping[str, Meaning] = {
     TRAIN_LOSS: Meaning("Loss on the training batches, mean since the last entry.", "the loss's"),
@@ -118,10 +118,11 @@ TAGS: Mapping[str, Meaning] = {
     AT_LAG: Meaning("Histogram of log10 |dL/ds_t| at one lag, in time steps from the last.", "count"),
     PART_HISTOGRAM: Meaning("Histogram of log10 of the direct or the carried part.", "count"),
     KIND_COUNT: Meaning("Entries that are zero, subnormal, NaN or infinite.", "count"),
+    THROUGH_TIME: Meaning("Histogram of log10 |dL/ds_t| of every time step.", "count"),
     RAW_NORM: Meaning(
         "Norm of the gradient of all parameters before the mitigations.",
         "loss per unit of the weights",
-        read_by=("at_a_glance/raw_norm", "weight_gradient"),
+        read_by=("weight_gradient",),
     ),
     CLIPPED_NORM: Meaning(
         "Likewise after the mitigations.", "loss per unit of the weights", read_by=("weight_gradient",)

@@ -1,6 +1,7 @@
 """Event files for TensorBoard; torch's own writer has a thread, which prints that the disk is full and continues."""
 
 import io
+import math
 import os
 import re
 import socket
@@ -11,18 +12,28 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import Message
-from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.histogram.metadata import create_summary_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util.tensor_util import make_tensor_proto
 from torch.utils.tensorboard import summary as summaries
 
 from rnnstudy.runs.folder import open_unlinked
 
+RANGE = (-16.0, 8.0)
+"""Range of every histogram of log10, so that those of several runs can be compared; its ends hold what lies beyond.
+
+TensorBoard draws 30 bars over the range of a histogram: with these limits, one bar is 0.8 powers of ten wide.
+"""
+
 _events: Any = event_pb2  # its classes are made at run time
+_summaries: Any = summary_pb2
+_ROUNDING = 1e-9  # of bins
 _FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\..*")
 
 
-class Events:
+class EventFile:
     """One event file.
 
     Args:
@@ -74,24 +85,15 @@ class Events:
         self.summary(summaries.image(tag, pixels, dataformats="HWC"), step)
 
     def histogram(self, tag: str, counts: np.ndarray, edges: tuple[float, float], step: int) -> None:
-        """Write a histogram of one bin or more, all of one width, empty ones included.
+        """Write a histogram over `RANGE`.
 
         `counts` has the shape `(bin,)`; `edges` are the first left edge and the width; `step` is on the offset axis.
         """
-        low, width = edges
-        borders = low + width * np.arange(len(counts) + 1)
-        centres = borders[:-1] + width / 2
-        histogram = summaries.histogram_raw(
-            tag,
-            min=float(borders[0]),
-            max=float(borders[-1]),
-            num=float(counts.sum()),
-            sum=float(counts @ centres),
-            sum_squares=float(counts @ centres**2),
-            bucket_limits=borders[1:].tolist(),
-            bucket_counts=counts.astype(np.float64).tolist(),
-        )
-        self.summary(histogram, step)
+        # TensorBoard cuts the empty ends off a histogram, unless it comes as a tensor.
+        metadata = create_summary_metadata(display_name=tag, description="")
+        tensor = make_tensor_proto(_buckets(counts, *edges))
+        value = _summaries.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
+        self.summary(_summaries.Summary(value=[value]), step)
 
     def flush(self) -> None:
         """Write everything so far to the file; raise OSError if the disk is full."""
@@ -104,3 +106,17 @@ class Events:
     def close(self) -> None:
         """Close the file; what is not flushed is lost."""
         self._file.close()
+
+
+def _buckets(counts: np.ndarray, low: float, width: float) -> np.ndarray:
+    """Return left edge, right edge and count of buckets over all `RANGE`, shape `(bucket, 3)`; both ends are empty."""
+    lowest, highest = RANGE
+    # Bins keep their edges; those that do not lie within the range are added to the first or the last that does.
+    first = math.ceil((lowest - low) / width - _ROUNDING)
+    last = max(first, math.floor((highest - low) / width + _ROUNDING) - 1)
+    filled = np.flatnonzero(counts)
+    places = filled.clip(first, last)
+    start = places.min(initial=last)
+    kept = np.bincount(places - start, counts[filled])
+    borders = [lowest, *(low + width * np.arange(start, start + len(kept) + 1)), highest]
+    return np.array([borders[:-1], borders[1:], [0, *kept, 0]], dtype=np.float32).T

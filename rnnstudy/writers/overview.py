@@ -1,7 +1,8 @@
 """The few figures of a run to look at first: one of each over all replicas, and their spread."""
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
@@ -22,6 +23,7 @@ class RunFacts:
     Args:
         layers: Recurrent layers.
         states: States of a layer whose gradients are recorded.
+        seq_len: Time steps of the longest training sequence.
         informative_steps: Time steps that can carry the information.
         norms: Part of `hidden_grad_norm` that is shown: "answer" where the loss has other outputs too, else "total".
         mitigations: Names of the mitigations, in the order in which they act.
@@ -31,6 +33,7 @@ class RunFacts:
 
     layers: int = 1
     states: int = 1
+    seq_len: int = 1
     informative_steps: Sequence[int] = ()
     norms: Literal["total", "answer"] = "total"
     mitigations: Sequence[str] = ()
@@ -57,16 +60,20 @@ class GlanceFigure:
         title: Title of its chart.
         source: Tag of its source, a figure per replica.
         meaning: Text for the description in TensorBoard.
-        of_all: "median" or "mean" over the replicas.
+        of_all: Its value over all replicas.
         of_nan: Replacement for NaN; None leaves NaN out.
+        so_far: Operation that joins a replica's new figure to those before; None takes the new one alone.
+        is_log10: Whether log10 of the source is shown.
     """
 
     name: str
     title: str
     source: str
     meaning: str
-    of_all: str = "median"
+    of_all: Literal["median", "mean", "largest"] = "median"
     of_nan: float | None = None
+    so_far: Callable[[float, float], float] | None = None
+    is_log10: bool = False
 
     @property
     def tag(self) -> str:
@@ -99,6 +106,32 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             source=tags.SOLVED,
             meaning="1 for a replica that has met the task's criterion at this or an earlier evaluation, 0 otherwise.",
             of_all="mean",
+        ),
+        GlanceFigure(
+            name="diverged_fraction",
+            title="diverged fraction",
+            source=tags.DIVERGED,
+            meaning="1 for a replica that was given up, since its gradient was not finite at too many steps in a row, "
+            "0 otherwise.",
+            of_all="mean",
+        ),
+        GlanceFigure(
+            name="log10_largest_norm",
+            title="log10 of the largest gradient norm so far",
+            source=tags.LARGEST_NORM,
+            meaning="log10 of the largest finite norm of the gradient of all parameters, before the mitigations change "
+            "it, over every step so far.",
+            of_all="largest",
+            so_far=np.fmax,
+            is_log10=True,
+        ),
+        GlanceFigure(
+            name="spikes",
+            title="spikes so far, per replica",
+            source=tags.SPIKES,
+            meaning="Steps so far at which that norm was far above the replica's recent ones, or not finite.",
+            of_all="mean",
+            so_far=operator.add,
         ),
         GlanceFigure(
             name="loss",
@@ -135,24 +168,18 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             meaning=f"Factor that {facts.scaled_by} scales the gradient by, mean over the steps since the last entry; "
             "1 is untouched.",
         ),
-        GlanceFigure(
-            name="raw_norm",
-            title="gradient norm before mitigations",
-            source=tags.RAW_NORM,
-            meaning="Norm of the gradient of all parameters, before the mitigations change it.",
-        ),
     ]
     return [figure for figure in figures if figure.name not in facts.absent]
 
 
 def glance_of(values: Sequence[float], figure: GlanceFigure) -> float:
-    """Reduce one figure per replica to their median or mean, which may be infinite; NaN without any."""
+    """Reduce one figure per replica to one of all, which may be infinite; NaN without any."""
     told = [figure.of_nan if math.isnan(value) else value for value in values]
     counted = [value for value in told if value is not None]
     if not counted:
         return math.nan
     # Between minus and plus infinity the middle is NaN, without a warning.
-    return median(counted) if figure.of_all == "median" else fmean(counted)
+    return {"median": median, "mean": fmean, "largest": max}[figure.of_all](counted)
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
@@ -173,9 +200,11 @@ def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) 
 
 def by_lag(row: np.ndarray) -> dict[str, float]:
     """Return log10 of the median gradient norms `(time,)` at a few lags before the end, by tag, where finite."""
-    lags = thinned(log_spaced_lags(len(row)), NUM_LAGS)
-    return {
-        tags.GRADIENT_BY_LAG.format(lag=f"{lag:04d}"): math.log10(row[-1 - lag])
-        for lag in lags
-        if 0 < row[-1 - lag] < math.inf
-    }
+    shown = {tag: row[-1 - lag] for lag, tag in lag_tags(len(row)).items()}
+    return {tag: math.log10(norm) for tag, norm in shown.items() if 0 < norm < math.inf}
+
+
+def lag_tags(seq_len: int) -> dict[int, str]:
+    """Return the lags with a curve of their own, and its tag."""
+    lags = thinned(log_spaced_lags(seq_len), NUM_LAGS)
+    return {lag: tags.GRADIENT_BY_LAG.format(lag=f"{lag:04d}") for lag in lags}

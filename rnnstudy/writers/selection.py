@@ -3,23 +3,25 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from rnnstudy.core.lags import SHOWN, thinned
+from rnnstudy.core.lags import thinned
 from rnnstudy.runs import tags
 from rnnstudy.writers.overview import NUM_LAGS, RunFacts, overview_figures
 
 MAX_TAGS = 60
 """Maximum number of tags of one run, of all kinds. With many more, TensorBoard is slow, and nothing stands out."""
 
-OF_THE_RUN = 6
-"""Tags that every run has: the texts `config` and `left_out`, the layout, and three for the hyperparameters."""
+OF_THE_RUN = 7
+"""Tags that every run has: the texts `explosions`, `config` and `left_out`, the layout, three for hyperparameters."""
 
 _LAST_GROUPS = {tags.group(tags.EVAL), tags.group(tags.SOLVED)}
 
 _OF_TRAINING, _OF_MITIGATIONS = 2, 2
 """Places for figures of the training, and of its mitigations if there are any: they appear after the first steps."""
 
-_OTHER_LAGS = 3  # lags at which the histograms of a state that is not the output are shown
-_FINAL = 2  # figures available after the last step
+_LAGS = 6  # lags at which the histograms of the output are shown
+_OTHER_LAGS = 2  # likewise of a state that is not the output
+_FINAL = 1  # figures available after the last step
+_NORMS = (tags.RAW_NORM, tags.CLIPPED_NORM)
 _KINDS = 4  # counts of special entries: exactly zero, subnormal, NaN, Inf
 
 
@@ -29,11 +31,11 @@ class Selection:
     Essential, and few in every run:
 
     - the figures at a glance, their spread and the gradient by lag, computed from others, which are not shown again;
-    - histograms of the top layer's output: all time steps, direct, carried, up to 8 lags; its counts of zero,
-      subnormal, NaN and Inf; of its other states: all time steps, up to 3 lags; of the lowest layer's output: all
+    - histograms of the top layer's output: all time steps, direct, carried, up to 6 lags; its counts of zero,
+      subnormal, NaN and Inf; of its other states: all time steps, up to 2 lags; of the lowest layer's output: all
       time steps;
-    - heatmaps of the gradient of every state of the top and the lowest layer: total, of the answer's loss alone;
-    - the norm of the parameters' gradient after the mitigations.
+    - heatmaps of the gradient of every state of the top and the lowest layer: total, or of the answer's loss alone;
+    - the norm of the parameters' gradient before and after the mitigations.
 
     Of the training: `train/loss`, `train/skipped`, and up to two figures of mitigations, `active` ones first.
 
@@ -54,14 +56,14 @@ class Selection:
         self._summarised = {figure.source for figure in figures} - {facts.top_norms}
         glance = len(figures) + 2 * sum(figure.has_bands for figure in figures) + NUM_LAGS
         others = facts.states - 1
-        histograms = 3 + SHOWN + others * (1 + _OTHER_LAGS) + (facts.layers > 1)
+        histograms = 3 + _LAGS + others * (1 + _OTHER_LAGS) + (facts.layers > 1)
         heatmaps = facts.states * min(facts.layers, 2)
-        reserved = OF_THE_RUN + _FINAL + 1 + glance + histograms + _KINDS + heatmaps
+        reserved = OF_THE_RUN + _FINAL + len(_NORMS) + glance + histograms + _KINDS + heatmaps
         training = _OF_TRAINING + (_OF_MITIGATIONS if facts.mitigations else 0)
         self._places = {
             "training": training,
             "other": max(0, MAX_TAGS - reserved - training),
-            "lag": SHOWN,
+            "lag": _LAGS,
             "other lag": _OTHER_LAGS * others,
         }
         self._seen: set[str] = set()
@@ -82,7 +84,7 @@ class Selection:
         for tag in sorted(new):
             by_kind[self._kind(tag)].append(tag)
         self._shown.update(by_kind["essential"])
-        chosen = {kind: thinned(by_kind[kind], most) for kind, most in (("lag", SHOWN), ("other lag", _OTHER_LAGS))}
+        chosen = {kind: thinned(by_kind[kind], most) for kind, most in (("lag", _LAGS), ("other lag", _OTHER_LAGS))}
         chosen["training"] = sorted(by_kind["training"], key=_training_rank)
         chosen["other"] = self._in_turns(by_kind["other"])
         for kind, candidates in chosen.items():
@@ -97,8 +99,7 @@ class Selection:
         top = self._facts.top
         if tag in self._summarised:
             return "summarised"
-        if tag == tags.CLIPPED_NORM:
-            # Beside the norm before the mitigations, which is among the figures at a glance.
+        if tag in _NORMS:
             return "essential"
         if norm := tags.fields(tags.HIDDEN_GRAD_NORM, tag):
             return "essential" if norm["part"] == self._facts.norms and int(norm["layer"]) in {0, top} else "never"

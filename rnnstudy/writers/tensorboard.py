@@ -11,21 +11,24 @@ from typing_extensions import override
 
 from rnnstudy.plotting.heatmap import HeatmapImage, log10_norms
 from rnnstudy.runs import tags
+from rnnstudy.runs.events import Events
 from rnnstudy.writers import hparams, overview
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
-from rnnstudy.writers.events import Events
+from rnnstudy.writers.events import EventFile
+from rnnstudy.writers.explosions import explosions_text
 from rnnstudy.writers.layout import custom_layout
 from rnnstudy.writers.overview import GlanceFigure, RunFacts
 from rnnstudy.writers.selection import Selection
-from rnnstudy.writers.through_time import Pooled, ThroughTime, filled_bins, pooled
+from rnnstudy.writers.through_time import Pooled, ThroughTime, pooled
 
 Records = Iterable[dict[str, Any]]
+
+_EXPLOSIONS = tags.AT_A_GLANCE.format(figure="explosions")  # before `config` on the page of texts
 _DRAWN_AT = [4**power for power in range(1, 16)]  # numbers of rows at which a heatmap is drawn
 
 _FINAL_MEANING = {
     tags.FINAL_STEPS_TO_SOLVE: "Optimizer steps until a replica was first found to have solved the task: the median "
     "over the replicas, of which those that never did count as infinite. No point if that is infinite.",
-    tags.FINAL_DIVERGED: "Replicas that were given up, because their gradient was not finite too many steps in a row.",
 }
 
 
@@ -46,12 +49,13 @@ class TensorBoard(Writer):
     def __init__(self, folder: Path, facts: RunFacts | None = None, purge_step: int = 0) -> None:
         """Open a new event file."""
         self._facts = facts or RunFacts()
-        self._events = Events(folder, purge_step)
+        self._events = EventFile(folder, purge_step)
         self._through_time = ThroughTime(folder, purge_step)
         # Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log.
         self._heatmaps = f"/{self._facts.norms}"
         self._selection = Selection(self._facts)
         self._figures = overview.overview_figures(self._facts)
+        self._joined = {figure.source: figure.so_far for figure in self._figures if figure.so_far}
         self._descriptions = _FINAL_MEANING | {figure.tag: figure.description for figure in self._figures}
         self._scalars: dict[str, dict[int, float]] = defaultdict(dict)
         self._curves: dict[str, dict[int, list[float]]] = defaultdict(dict)
@@ -59,12 +63,13 @@ class TensorBoard(Writer):
         self._stopped: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
         self._drawn: dict[str, int] = {}
         self._maps: HeatmapImage | None = None
+        self._step = purge_step
+        self._explosions = ""
 
     def begin(self, config: str, hyperparameters: hparams.Hyperparameters, chosen: Collection[str] = ()) -> None:
         """Write the Markdown `config` and the hyperparameters before the first step; show those in `chosen` first."""
         columns = [(figure.tag, figure.title) for figure in self._figures]
         columns[1:1] = [(tags.FINAL_STEPS_TO_SOLVE, "median steps to solve")]
-        columns.append((tags.FINAL_DIVERGED, "diverged replicas"))
         for summary in hparams.started(hyperparameters, chosen, columns):
             self._events.summary(summary, 0)
         self._events.charts(custom_layout(self._facts))
@@ -77,7 +82,7 @@ class TensorBoard(Writer):
         for record in metrics:
             for tag, figure in record.items():
                 if tag not in {"step", "replica"}:
-                    self._scalars[tag][record["replica"]] = figure
+                    self._take(tag, record["replica"], figure)
                     offered[record["step"]].add(tag)
         pending: dict[str, int] = {}
         for record in curves:
@@ -105,6 +110,7 @@ class TensorBoard(Writer):
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
         if not entries:
             return
+        self._step = step
         offered = [tag for tag, entry in entries.items() if entry.running and self._is_offered(tag, entry)]
         if self._selection.offer(offered):
             self._events.text("left_out", self._selection.as_text(), step)
@@ -114,7 +120,8 @@ class TensorBoard(Writer):
             match entry.measured:
                 case Scalar(values=values):
                     figures = values.tolist()
-                    self._scalars[tag].update({replica: figures[replica] for replica in entry.running})
+                    for replica in entry.running:
+                        self._take(tag, replica, figures[replica])
                     # A figure that no replica has ever had has no median.
                     if entry.scheduled and self._scalars[tag] and self._selection.shows(tag):
                         medians[tag] = float(_median(list(self._scalars[tag].values())))
@@ -126,9 +133,8 @@ class TensorBoard(Writer):
                             self._draw(tag)
                 case Histogram(low=low, width=width) as histogram:
                     together = self._together(tag, entry, histogram)
-                    first, end = filled_bins(together)
-                    if first < end and entry.scheduled and self._selection.shows(tag):
-                        self._events.histogram(tag, together[first:end], (low + width * first, width), step)
+                    if together.any() and entry.scheduled and self._selection.shows(tag):
+                        self._events.histogram(tag, together, (low, width), step)
                 case HistogramOverTime() as histograms:
                     together = self._together(tag, entry, histograms)
                     if entry.scheduled:
@@ -140,11 +146,28 @@ class TensorBoard(Writer):
         if through_time:
             self._through_time.write(step, through_time)
 
+    @override
+    def show(self, events: Events) -> None:
+        # Called at every checkpoint, and most of them bring nothing new.
+        if (text := explosions_text(events)) == self._explosions:
+            return
+        self._explosions = text
+        self._events.text(_EXPLOSIONS, text, self._step)
+        self._events.flush()
+        if worst := events.worst():
+            self._through_time.show_worst(worst)
+
     def _is_offered(self, tag: str, entry: Entry) -> bool:
         """Return whether a measurement can be shown under its own tag."""
         if isinstance(entry.measured, Curve):
             return tag.endswith(self._heatmaps)
         return not isinstance(entry.measured, HistogramOverTime)
+
+    def _take(self, tag: str, replica: int, figure: float) -> None:
+        """Take the new figure of a replica."""
+        known = self._scalars[tag]
+        joined = self._joined.get(tag)
+        known[replica] = joined(known[replica], figure) if joined and replica in known else figure
 
     def _together(self, tag: str, entry: Entry, histogram: Histogram | HistogramOverTime) -> np.ndarray:
         """Add up the counts of the running replicas and the last ones of those that have stopped."""
@@ -175,7 +198,9 @@ class TensorBoard(Writer):
     def _values(self, figure: GlanceFigure) -> Sequence[float]:
         if figure.source == self._facts.top_norms:
             return overview.log10_at_information(self._curves[figure.source], self._facts)
-        return list(self._scalars[figure.source].values())
+        values = list(self._scalars[figure.source].values())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log10(values).tolist() if figure.is_log10 else values
 
     def _add_row(self, tag: str, step: int) -> None:
         self._rows[tag].append((step, _median(list(self._curves[tag].values()))))
@@ -191,11 +216,11 @@ class TensorBoard(Writer):
         image = self._maps.render(_title(tag), np.array(steps), log10_norms(np.array(norms)))
         self._events.image(f"{tag}/heatmap", image, steps[-1])
 
-    def finish(self, step: int, steps_to_solve: Sequence[float], diverged: int) -> None:
+    def finish(self, step: int, steps_to_solve: Sequence[float]) -> None:
         """Write the final figures after `step` optimizer steps; `steps_to_solve` is infinite for unsolved replicas."""
-        final = {tags.FINAL_STEPS_TO_SOLVE: float(np.median(steps_to_solve)), tags.FINAL_DIVERGED: float(diverged)}
-        told = {tag: figure for tag, figure in final.items() if math.isfinite(figure)}
-        self._events.scalars(step, told, self._descriptions)
+        steps = float(np.median(steps_to_solve))
+        if math.isfinite(steps):
+            self._events.scalars(step, {tags.FINAL_STEPS_TO_SOLVE: steps}, self._descriptions)
         self._events.summary(hparams.ended(), step)
         self._through_time.finish()
         self._draw_all()

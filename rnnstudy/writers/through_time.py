@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnstudy.runs.folder import SUB_RUN
+from rnnstudy.runs import tags
+from rnnstudy.runs.events import Event
+from rnnstudy.runs.folder import SUB_RUN, WORST
 from rnnstudy.writers.base import HistogramOverTime
-from rnnstudy.writers.events import Events
+from rnnstudy.writers.events import EventFile
 
 MAX_SUB_RUNS = 5
 """Maximum number of sub-runs of a run. With many more, nothing stands out."""
 
-_NAME = re.compile(rf"{SUB_RUN}(\d{{6,}})")
+_NAME = re.compile(rf"{SUB_RUN}(\d{{6,}})({WORST})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,8 @@ class ThroughTime:
     """Writes the histograms of one optimizer step into a folder of its own, such as `at_step_000300`.
 
     TensorBoard takes it for a run in which `global_step` is the time step: its offset histograms show the gradient at
-    every time step. It shows the first measurements, and, once the run has ended, the last one.
+    every time step. It shows the first measurements, and, once the run has ended, the last one. The worst of the steps
+    that spiked stands beside them, in a folder such as `at_step_000013_worst`.
 
     Args:
         folder: Folder of the run.
@@ -62,13 +65,14 @@ class ThroughTime:
         """Remove what will be written anew."""
         self._folder = folder
         self._shown: set[int] = set()
+        self._worst: tuple[int, int] | None = None
         self._pending: tuple[int, Mapping[str, Pooled]] | None = None
         for path in sorted(folder.glob(f"{SUB_RUN}*")):
             if named := _NAME.fullmatch(path.name):
-                if int(named[1]) < purge_step:
-                    self._shown.add(int(named[1]))
-                else:
+                if int(named[1]) >= purge_step:
                     _remove(path)
+                elif not named[2]:
+                    self._shown.add(int(named[1]))
 
     def write(self, step: int, histograms: Mapping[str, Pooled]) -> None:
         """Take the measurements of one optimizer step, by tag."""
@@ -86,13 +90,41 @@ class ThroughTime:
         if not filled:
             return
         self._shown.add(step)
-        events = Events(self._folder / f"{SUB_RUN}{step:06d}")
-        for tag, histogram in filled.items():
+        self._write(sub_run(step), filled)
+
+    def show_worst(self, event: Event) -> None:
+        """Show a step that spiked in place of the one shown before, unless it is the same."""
+        if (event.replica, event.spike.step) == self._worst:
+            return
+        self._worst = event.replica, event.spike.step
+        for path in self._folder.glob(f"{SUB_RUN}*{WORST}"):
+            _remove(path)
+        histograms = {
+            f"{tags.group(tags.THROUGH_TIME)}/{name}/total": Pooled(
+                counts=np.array(each.counts), time_steps=list(each.time_steps), low=each.low, width=each.width
+            )
+            for name, each in event.histograms.items()
+        }
+        self._write(worst_sub_run(event), histograms)
+
+    def _write(self, name: str, histograms: Mapping[str, Pooled]) -> None:
+        events = EventFile(self._folder / name)
+        for tag, histogram in histograms.items():
             # Time steps at which all entries are zero are there too: the axis is that of the whole sequence.
             for time_step, counts in zip(histogram.time_steps, histogram.counts, strict=True):
                 events.histogram(tag, counts, (histogram.low, histogram.width), time_step)
         events.flush()
         events.close()
+
+
+def sub_run(step: int) -> str:
+    """Return the name of the folder for one optimizer step."""
+    return f"{SUB_RUN}{step:06d}"
+
+
+def worst_sub_run(event: Event) -> str:
+    """Return the name of the folder for the worst step."""
+    return f"{sub_run(event.spike.step)}{WORST}"
 
 
 def _remove(folder: Path) -> None:

@@ -76,9 +76,10 @@ def test_the_charts_at_the_top_are_ones_that_runs_have(tmp_path):
 
 
 def late_sub_runs(folder: Path, steps: list[int]) -> tuple[list[str], BoardView]:
-    """Those that the second address shows of runs that ended at these steps."""
+    """Those that the second address shows of runs that ended at these steps, and were worst at step 400."""
     for last in steps:
-        add_run(folder / "study" / f"lstm+clip_norm p=0.{last}", sub_runs=(0, 300, last))
+        run = add_run(folder / "study" / f"lstm+clip_norm p=0.{last}", sub_runs=(0, 300, last))
+        add_run(run / "at_step_000400_worst").joinpath("run.json").unlink()
     view = view_of(folder / "study", folder / "twin")
     _, _, others = settings(through_time_page(view))
     return matching(others["regexInput"], view), view
@@ -89,10 +90,12 @@ def test_few_sub_runs_are_shown_all(tmp_path):
     assert found == view.sub_runs
 
 
-def test_of_many_sub_runs_the_last_of_every_run_is_shown(tmp_path):
-    ends = [400, 1000, 2000, 3000, 4000]
+@pytest.mark.parametrize("shown", [20, 21])
+def test_of_many_sub_runs_the_last_of_every_run_is_shown_and_the_worst_if_all_can_be_ticked(tmp_path, shown):
+    ends = [400 + 100 * number for number in range(shown)]
     found, _ = late_sub_runs(tmp_path, ends)
-    assert sorted(found) == sorted(f"lstm+clip_norm p=0.{end}/at_step_{end:06d}" for end in ends)
+    names = ["at_step_{end:06d}", *(["at_step_000400_worst"] if shown == 20 else [])]
+    assert sorted(found) == sorted(f"lstm+clip_norm p=0.{end}/{name.format(end=end)}" for end in ends for name in names)
 
 
 def test_runs_that_end_at_the_same_step_are_found_by_it(tmp_path):
@@ -195,7 +198,7 @@ def test_a_run_that_begins_later_is_shown_too(tmp_path):
 @pytest.mark.parametrize("load_fast", ["true", "false"])
 def test_both_readers_of_tensorboard_follow_the_links_as_files_grow(tmp_path, load_fast):
     folder = run_small(tmp_path / "my runs" / "rnn_lag=4_1a2b3c4d", "model=rnn")
-    events = next(folder.path.glob("events*"))
+    events = next(folder.path.glob("*tfevents*"))
     content = events.read_bytes()
     # In the middle of a record.
     cut = content.rindex(b"at_a_glance/loss") + 5

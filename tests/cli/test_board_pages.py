@@ -33,7 +33,7 @@ def board(tmp_path_factory) -> Iterator[Board]:
     study = tmp_path_factory.mktemp("board") / "a study"
     resumed = run_small(study / "lstm+clip_norm_1a2b3c4d", "mitigation=[clip_norm]")
     train_again_from_step_10(resumed, "mitigation=[clip_norm]")
-    assert len(list(resumed.path.glob("events*"))) == 2
+    assert len(list(resumed.path.glob("*tfevents*"))) == 2
     run_small(study / "gru_1a2b3c4d", "model=gru")
     run_small(study / "all zero", "mitigation=[truncated_bptt]", "mitigation.truncated_bptt.steps=1")
     run_small(study / "nothing finite", "model=rnn", "optimizer=sgd", "optimizer.lr=1e38")
@@ -130,6 +130,16 @@ def test_histograms_over_time_steps_lie_in_sub_runs(board):
     # Untrained, the gradient decays on its way back: its largest log10 falls.
     largest = [max(bar["max"] for bar in point["bins"] if bar["count"]) for point in points["h/total"]]
     assert largest[0] < largest[-1] - 1
+
+
+def test_histograms_of_all_runs_have_one_range(board):
+    count = 0
+    for run, names in tags(board)["histograms"].items():
+        for tag in names:
+            bins = [point["bins"] for point in series(board, "histograms", run, tag)]
+            assert {(found[0]["min"], found[-1]["max"]) for found in bins} == {(-16, 8)}, (run, tag)
+            count += 1
+    assert count > 50
 
 
 def test_images_are_pictures(board):
@@ -248,6 +258,9 @@ def test_the_second_address_shows_the_sub_runs_histograms_offset(board, browser)
         untrained = charts.filter(has_text="gru/at_step_000000")
         # A ridge for every word.
         expect(untrained.locator("g.histogram")).to_have_count(23)
+        axes = [chart.locator(".axis.x text").all_inner_texts() for chart in charts.all()]
+        assert axes[0]
+        assert all(axis == axes[0] for axis in axes)
 
 
 @needs_browser
@@ -280,6 +293,8 @@ def test_the_hparams_table_has_a_row_for_every_run(board, browser):
 
 
 @needs_browser
-def test_the_text_page_shows_the_configuration(board, browser):
+def test_the_text_page_shows_what_exploded_and_then_the_configuration(board, browser):
     with opened(browser, other_page(board, "text")) as page:
-        expect(page.locator("tf-text-loader").first).to_contain_text("hidden_size")
+        texts = page.locator("tf-text-loader")
+        expect(texts.nth(RUNS.index("nothing finite"))).to_contain_text("that was not finite:")
+        expect(texts.nth(len(RUNS))).to_contain_text("hidden_size")

@@ -349,7 +349,8 @@ def test_tensorboard_shows_a_scalar_of_every_instrument_that_has_one(watched):
     events.Reload()
     shown = events.Tags()
     scalars, histograms, images = (
-        {tag.split("/")[0] for tag in shown[key]} for key in ("scalars", "histograms", "images")
+        {tag.split("/")[0] for tag in found}
+        for found in (shown["scalars"], events.PluginTagToContent("histograms"), shown["images"])
     )
     logged = {tag.split("/")[0] for row in rows_of(watched).values() for tag in row} & set(NAMES)
     assert logged <= scalars

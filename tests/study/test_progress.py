@@ -305,6 +305,14 @@ def perform(screen: Screen, name: str, error: BaseException | None = None) -> No
         run.state.read({"steps": 7, "steps_to_solve": [None, 5], "status": ["diverged", "solved"], "final": {}})
 
 
+def test_replicas_that_exploded_and_never_recovered_count_as_diverged():
+    state = a_run()
+    digest = {"dead_from": [None, 40, 40, None]}
+    statuses = ["diverged", "finished", "solved", "finished"]
+    state.read({"steps": 7, "steps_to_solve": [None] * 4, "status": statuses, "final": {}, "digest": digest})
+    assert state.diverged == 2
+
+
 def test_failed_and_stopped_runs_are_marked_and_the_rest_was_not_started():
     console = in_terminal()
     names = [f"[{number}/4] rnn" for number in (1, 2, 3, 4)]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto import event_pb2
@@ -11,7 +12,7 @@ from tensorboard.util.tensor_util import make_ndarray
 # Protobuf makes its classes at run time, where type checkers do not see them.
 _events: Any = event_pb2
 
-SUMMARY_KINDS = ("images", "histograms", "scalars", "tensors")
+SUMMARY_KINDS = ("images", "scalars", "tensors")
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -28,6 +29,14 @@ def scalars(events: EventAccumulator, tag: str) -> dict[int, float]:
         found = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
     assert len({step for step, _ in found}) == len(found), f"{tag} has doubled steps"
     return dict(found)
+
+
+def histograms(events: EventAccumulator, tag: str) -> dict[int, np.ndarray]:
+    """Step to left edges, right edges and counts of a histogram's buckets; a step that is there twice is an error."""
+    found = {event.step: make_ndarray(event.tensor_proto).T for event in events.Tensors(tag)}
+    assert events.SummaryMetadata(tag).plugin_data.plugin_name == "histograms"
+    assert len(found) == len(events.Tensors(tag)), f"{tag} has doubled steps"
+    return found
 
 
 def tags_of(folder: Path) -> set[str]:

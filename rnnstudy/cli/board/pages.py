@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from rnnstudy.cli.board.links import BoardView
 from rnnstudy.runs import tags
-from rnnstudy.runs.folder import SUB_RUN
+from rnnstudy.runs.folder import SUB_RUN, WORST
 
 MOST_TICKED = 500
 """With more runs than these, TensorBoard's Time Series page starts with none of them ticked."""
@@ -19,8 +19,9 @@ MOST_TICKED_ELSEWHERE = 40
 COLORS = 7
 """Colours in TensorBoard's palette: with more runs than these, some look alike."""
 
-_PINNED = ("solved_fraction", "log10_gradient_at_information", "loss", "horizon", "raw_norm", "clip_coefficient")
-PINNED = tuple(tags.AT_A_GLANCE.format(figure=figure) for figure in _PINNED)
+_FIRST_ROW = ("solved_fraction", "diverged_fraction", "loss")
+_OTHER_ROWS = ("log10_gradient_at_information", "log10_largest_norm", "spikes", "horizon", "clip_coefficient")
+PINNED = tuple(tags.AT_A_GLANCE.format(figure=figure) for figure in (*_FIRST_ROW, *_OTHER_ROWS))
 """Charts at the top of the Time Series page; they repeat names from `writers.overview`, whose import takes seconds."""
 
 PER_PAGE = 12
@@ -67,16 +68,19 @@ def first_page(view: BoardView) -> str:
 def through_time_page(view: BoardView) -> str:
     """Return the address, without host, of the sub-runs' histograms, the gradient at every time step.
 
-    Where there are more than one page holds, it shows the last sub-run of every run.
+    Where there are more than one page holds, it shows the last sub-run of every run, and its worst step.
     """
-    pattern = SUB_RUNS
+    patterns = [SUB_RUNS]
+    worst = [name for name in view.sub_runs if name.endswith(WORST)]
     # Sub-runs are sorted by run, then by training step.
-    last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs}
+    last = {name.rpartition("/")[0]: name.rpartition("/")[2] for name in view.sub_runs if name not in worst}
     if len(view.sub_runs) > PER_PAGE and len(last) <= MOST_TICKED_ELSEWHERE:
-        pattern = f"/{min(last.values())}$"
-        if len(set(last.values())) > 1:
-            pattern = f"^({'|'.join(_escaped(f'{run}/{step}') for run, step in last.items())})$"
-    return f"/?smoothing=0#histograms&regexInput={_quoted(pattern)}&tagFilter={_quoted(TOTAL)}"
+        patterns = [f"/{step}$" for step in set(last.values())]
+        if len(patterns) > 1:
+            patterns = [f"^({'|'.join(_escaped(f'{run}/{step}') for run, step in last.items())})$"]
+        if worst and len(last) + len(worst) <= MOST_TICKED_ELSEWHERE:
+            patterns.append(f"{WORST}$")
+    return f"/?smoothing=0#histograms&regexInput={_quoted('|'.join(patterns))}&tagFilter={_quoted(TOTAL)}"
 
 
 def with_short_addresses(application: Application, view: BoardView) -> Application:

@@ -28,6 +28,7 @@ def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFa
     return RunFacts(
         layers=len(layers),
         states=len(layers[-1].recurrence.recorded),
+        seq_len=facts.seq_len,
         informative_steps=facts.informative_steps,
         norms="total" if facts.answer_alone else "answer",
         mitigations=tuple(mitigations),

@@ -142,7 +142,7 @@ def _train(
             with training.phases.during("writers"):
                 states = training.states
                 solved_at = [math.inf if steps == NEVER else steps for steps in states.steps_to_solve.tolist()]
-                board.finish(training.step, solved_at, diverged=states.names().count("diverged"))
+                board.finish(training.step, solved_at)
         training.save()
     result = result_of(planned, training, device)
     write_json(folder.result, result)

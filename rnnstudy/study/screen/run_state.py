@@ -1,5 +1,6 @@
 """State of a sweep's runs as plain data: the process that does a run fills it in, the screen only reads it."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,7 +98,10 @@ class RunState:
         tag = tags.top(tags.HORIZON, final, state="h")
         self.horizon = None if tag is None else median(final[tag])
         self.loss = median(final.get(tags.TRAIN_LOSS, ()))
-        self.diverged = result["status"].count("diverged")
+        dead = result.get("digest", {}).get("dead_from", [])
+        states = itertools.zip_longest(result["status"], dead)
+        # One that exploded and never recovered counts as diverged, as in a comparison.
+        self.diverged = sum(s == "diverged" or (s == "finished" and start is not None) for s, start in states)
         self.solved = solved if self.judged else None
         self.step = result["steps"]
 
