@@ -1,7 +1,7 @@
 # make study: set up and run the main study      make test: set up and test      make check: all that CI checks
 PYTHON ?= python3
 BIN := .venv/bin
-STUDY := outputs/coconut_clipping
+STUDIES := coconut_clipping coconut_exploding
 
 .PHONY: help study test check format clean
 
@@ -20,11 +20,15 @@ help:
 	@touch $@
 
 study: .venv/installed
-	$(BIN)/rnnstudy train experiment=coconut_clipping
-	$(BIN)/rnnstudy compare $(STUDY)
-	@echo
-	@echo "Report:           $(CURDIR)/$(STUDY)/report/report.html"
-	@echo "TensorBoard logs: $(CURDIR)/$(STUDY)   (to see them: $(BIN)/rnnstudy board $(STUDY))"
+	@set -e; for study in $(STUDIES); do \
+		$(BIN)/rnnstudy train experiment=$$study; \
+		$(BIN)/rnnstudy compare outputs/$$study; \
+	done
+	@for study in $(STUDIES); do \
+		echo; \
+		echo "Report:           $(CURDIR)/outputs/$$study/report/report.html"; \
+		echo "TensorBoard logs: $(CURDIR)/outputs/$$study   (to see them: $(BIN)/rnnstudy board outputs/$$study)"; \
+	done
 
 # Modules are compiled once, not in every process that tests start.
 test check: export PYTHONDONTWRITEBYTECODE =
