@@ -69,7 +69,7 @@ class Contents:
 
     @cached_property
     def opening(self) -> tuple[SideBySide, ...]:
-        """What the first figures show: pairs of a baseline and a run, or, where nothing is compared, the first runs.
+        """Runs of the first figures: pairs of a baseline and a run, or, where nothing is compared, the first runs.
 
         Of many pairs they are those that differ most in the fraction that diverged, then in spikes per replica.
         """

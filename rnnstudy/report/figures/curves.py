@@ -20,7 +20,7 @@ _MOST_NOTES = 3  # lines below an axes
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """A track of the replicas that logged it, without what it says of a replica that is lost.
+    """A track of the replicas that logged it, each up to where it was lost.
 
     Args:
         steps: Optimizer steps of the log; where all replicas are lost, up to the last divergence. Shape `(step,)`.
@@ -73,7 +73,7 @@ def curves_of(track: Track, summary: Summary, *, summed: bool = False) -> Curves
     if summed:
         left[1:] = ends > steps[:-1, None]
     elif len(steps) > 1 and last not in track.steps:
-        left[-1] = left[-2]  # the line goes on as it was, up to its end
+        left[-1] = left[-2]  # the line continues unchanged up to its end
     return Curves(steps=steps, values=values, left=left, ends=ends)
 
 

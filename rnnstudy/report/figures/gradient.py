@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.typing import LineStyleType
 
 from rnnstudy.plotting.heatmap import draw_heatmap, extend_of, log10_norms, shared_range, special_handles
 from rnnstudy.plotting.style import DPI, GREY, INK, align, decades, grid_of, plain
@@ -24,8 +25,7 @@ from rnnstudy.runs.run import TaskFacts
 _MOST_MARKS = 4  # lags that can be told apart in a small figure
 _MOST_MAPS = 12  # heatmaps that one figure still shows well
 _BOUND = (0, (7, 2, 1.5, 2))
-LineStyle = str | tuple[float, tuple[float, ...]]
-WORST: LineStyle = (0, (1.2, 1.2))
+WORST: LineStyleType = (0, (1.2, 1.2))
 """Line of the worst step."""
 
 ROOM = 0.4
@@ -106,7 +106,8 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
     zeros = others = 0
     for line in lines:
         probes = probes_of(line.summary)
-        for norms, style in ((probes.first, "--"), (probes.worst, WORST), (probes.last, "-")):
+        styles: tuple[LineStyleType, ...] = ("--", WORST, "-")
+        for norms, style in zip((probes.first, probes.worst, probes.last), styles, strict=True):
             _draw_lags(axes, norms, line, style=style)
             zeros += int((norms == 0).sum())
             others += int((~np.isfinite(norms)).sum())
@@ -142,7 +143,7 @@ def _undrawn(zeros: int, others: int) -> str:
     return f"\nnot drawn: {', '.join(parts)}" if parts else ""
 
 
-def _draw_lags(axes: Axes, norms: np.ndarray, line: Line, *, style: LineStyle) -> None:
+def _draw_lags(axes: Axes, norms: np.ndarray, line: Line, *, style: LineStyleType) -> None:
     lags, shown, middle = by_lag(norms)
     if style == "-":
         draw_median(axes, line, lags, shown, middle=middle)
@@ -166,7 +167,7 @@ def heatmap_figures(summaries: Sequence[Summary]) -> list[Figure]:
     """
     tracks = [(summary, track) for summary in summaries if (track := summary.logs.gradient) is not None]
     drawn = [(summary, *_probed(track, summary)) for summary, track in tracks]
-    maps = [(summary, steps, values) for summary, steps, values in drawn if len(steps) > 1]
+    maps = [(summary, steps, values) for summary, steps, values in drawn if len(steps) > 1 or survivors(summary)]
     color_range = shared_range([values for *_, values in maps])
     return [_maps_figure(maps[start : start + _MOST_MAPS], color_range) for start in range(0, len(maps), _MOST_MAPS)]
 

@@ -51,21 +51,22 @@ def _is_logged(summary: Summary) -> bool:
     return logs.train_loss is not None or logs.gradient is not None or bool(logs.events)
 
 
-def _figure(shown: SideBySide) -> tuple[Figure, np.ndarray]:
+def _figure(shown: SideBySide) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure without its scales, and its axes: outcomes, losses and gradients."""
     columns = len(shown.runs)
     figure = Figure(figsize=(4.2 if columns == 1 else 2.8 * columns, 5.8), dpi=DPI, layout="constrained")
-    grid = figure.subplots(3, columns, squeeze=False, sharex="row", sharey="row", height_ratios=(0.14, 1, 1))
+    rows = {"squeeze": False, "sharex": "row", "sharey": "row", "height_ratios": (0.14, 1, 1)}
+    grid: list[list[Axes]] = figure.subplots(3, columns, **rows).tolist()
     if shown.heading:
         figure.suptitle(plain(shown.heading, limit=26 * columns), x=0.01, ha="left", fontsize=11, color=INK)
-    for (title, run), (outcome, loss, gradient) in zip(shown.runs, grid.T, strict=True):
+    for (title, run), (outcome, loss, gradient) in zip(shown.runs, zip(*grid, strict=True), strict=True):
         lines = wrap(title, _TITLE)
         outcome.set_title(plain("\n".join(lines[:2]), limit=2 * _TITLE), fontsize=11, loc="left", color=INK)
         _draw_outcome(outcome, run)
         for axes in (loss, gradient):
             tidy(axes)
             axes.tick_params(labelsize=_FONT)
-            axes.set_title(" ", fontsize=_FONT)  # room for the legend
+            axes.set_title("\N{NO-BREAK SPACE}", fontsize=_FONT)  # room for the legend
         _draw_losses(loss, run)
         _draw_gradients(gradient, run)
     for row, label, looks in ((grid[1], "training loss", _LOSSES), (grid[2], "‖∂loss/∂h‖", _GRADIENTS)):
@@ -99,8 +100,11 @@ def _draw_outcome(axes: Axes, run: Summary) -> None:
     axes.set_ylim(-0.5, 0.5)
     axes.spines[:].set_visible(False)
     axes.tick_params(labelbottom=False, labelleft=False, length=0)
-    told = [f"{run.solved} of {run.replicas} solved"] if run.is_judged else []
-    told.append(f"{run.diverged} of {run.replicas} diverged")
+    outcomes = {"solved": run.solved, "diverged": run.diverged} if run.is_judged else {"diverged": run.diverged}
+    told = [
+        f"{count} of {run.replicas} {name}" if run.replicas > 1 else f"{'' if count else 'not '}{name}"
+        for name, count in outcomes.items()
+    ]
     so_far = "" if run.is_finished else ", so far"
     axes.set_xlabel(f"{', '.join(told)}{so_far}", fontsize=_FONT, color=INK, loc="left")
 
@@ -137,7 +141,7 @@ def _draw_gradients(axes: Axes, run: Summary) -> None:
     axes.set_xlabel("lag (time steps before the end)", fontsize=_FONT, color=INK)
 
 
-def _scale_losses(rows: Sequence[np.ndarray], most: float) -> None:
+def _scale_losses(rows: Sequence[Sequence[Axes]], most: float) -> None:
     names = {look["label"] for look in _LOSSES}
     seen = [_values(line) for row in rows for axes in row for line in axes.lines if line.get_label() in names]
     if not (values := finite_of(seen)).size:
@@ -157,7 +161,7 @@ def _scale_losses(rows: Sequence[np.ndarray], most: float) -> None:
             hold_ends(axes)
 
 
-def _scale_gradients(rows: Sequence[np.ndarray]) -> None:
+def _scale_gradients(rows: Sequence[Sequence[Axes]]) -> None:
     """Make the axes follow the medians, with some room for the ranges."""
     names = {look["label"] for look in _GRADIENTS}
     seen = [_values(line) for row in rows for axes in row for line in axes.lines if line.get_label() in names]
