@@ -29,7 +29,7 @@ _LOSSES: tuple[dict[str, Any], ...] = (
 _GRADIENTS: tuple[dict[str, Any], ...] = (
     {"color": GREY, "linewidth": 1.8, "linestyle": "--", "label": "before"},
     {"color": _EXPLODED, "linewidth": 2.0, "linestyle": WORST, "label": "worst step"},
-    {"color": _USUAL, "linewidth": 2.8, "label": "after training"},
+    {"color": _USUAL, "linewidth": 2.8, "label": "after"},
 )
 
 
@@ -54,7 +54,7 @@ def _is_logged(summary: Summary) -> bool:
 def _figure(shown: SideBySide) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure without its scales, and its axes: outcomes, losses and gradients."""
     columns = len(shown.runs)
-    figure = Figure(figsize=(4.2 if columns == 1 else 2.8 * columns, 5.8), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(2.8 * max(columns, 2), 5.8), dpi=DPI, layout="constrained")
     rows = {"squeeze": False, "sharex": "row", "sharey": "row", "height_ratios": (0.14, 1, 1)}
     grid: list[list[Axes]] = figure.subplots(3, columns, **rows).tolist()
     if shown.heading:
@@ -125,6 +125,7 @@ def _draw_losses(axes: Axes, run: Summary) -> None:
     if run.facts.memoryless_loss is not None:
         axes.axhline(run.facts.memoryless_loss, color=GREY, linestyle=(0, (5, 4)), linewidth=1.2, zorder=1)
     note = f"\n✕ {ended(run)}" if run.diverged else ""
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(f"training step{note}", fontsize=_FONT, color=INK)
 
 

@@ -130,6 +130,7 @@ def _label(axes: Axes, drawn: Sequence[np.ndarray], what: str, lines: Sequence[L
     if all(np.isnan(each).all() for each in drawn):
         without_numbers(axes)
     left_out = f"\nnot drawn: {count} {what}" if count else ""
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(f"training step{end_notes(lines)}{left_out}", color=INK)
 
 
