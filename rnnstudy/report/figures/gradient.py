@@ -28,8 +28,7 @@ _BOUND = (0, (7, 2, 1.5, 2))
 WORST: LineStyleType = (0, (1.2, 1.2))
 """Line of the worst step."""
 
-ROOM = 0.4
-"""Room above the curves, in their decades, for what may leave the axes."""
+_ROOM = 0.4  # of the decades of the curves, for bounds above them
 
 
 def lag_figures(layout: Layout) -> list[Figure]:
@@ -49,7 +48,7 @@ def lag_figures(layout: Layout) -> list[Figure]:
         drawn = [_draw_bound(axes, line) for panel, axes in page.panels for line in panel.lines]
         bounds = [bound for bound in drawn if bound is not None]
         if bounds:
-            room = 10.0 ** min(math.log10(high) + ROOM * (math.log10(high) - math.log10(low)), 300)
+            room = 10.0 ** min(math.log10(high) + _ROOM * (math.log10(high) - math.log10(low)), 300)
             first.set_ylim(low, min(room, max(high, *bounds)))
         summaries = [line.summary for panel, _ in page.panels for line in panel.lines]
         page.key.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1.6, label="first probe"))
@@ -68,10 +67,14 @@ def lag_figures(layout: Layout) -> list[Figure]:
     return figures
 
 
-def roomy(low: float, high: float) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis moved apart to two decades: flat curves must look flat."""
-    factor = 10.0 ** max(0.0, (2.0 - math.log10(high / low)) / 2)
-    return low / factor, high * factor
+def roomy(low: float, high: float, *, share: float = 0.0) -> tuple[float, float]:
+    """Return the ends of a logarithmic axis, moved apart by a share of the decades between them.
+
+    There are two decades at least: flat curves must look flat.
+    """
+    bottom, top = math.log10(low), math.log10(high)
+    room = max(share * (top - bottom), 1.0 - (top - bottom) / 2)
+    return 10.0 ** max(bottom - room, -300.0), 10.0 ** min(top + room, 300.0)
 
 
 def bound_of_theory(summary: Summary) -> np.ndarray | None:

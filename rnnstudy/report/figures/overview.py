@@ -16,12 +16,13 @@ from rnnstudy.report.analysis.probes import probes_of
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import SideBySide
 from rnnstudy.report.figures.curves import curves_of, ended, hold_ends, mark_ends
-from rnnstudy.report.figures.gradient import ROOM, WORST, by_lag, mark_information, roomy, tick_decades
+from rnnstudy.report.figures.gradient import WORST, by_lag, mark_information, roomy, tick_decades
 from rnnstudy.report.figures.training import MOST_OF_CHANCE, draw_range, spans_decades, without_numbers
 
 _USUAL, _EXPLODED, _SOLVED = COLORS[0], COLORS[1], COLORS[2]
 _FONT = 10.5  # read at less than two thirds of its size on a phone
 _TITLE = 25  # characters above a column
+_MARGIN = 0.08  # of an axis, beyond the medians
 _LOSSES: tuple[dict[str, Any], ...] = (
     {"color": _USUAL, "linewidth": 2.8, "label": "median"},
     {"color": _EXPLODED, "linewidth": 1.3, "label": "largest of any step"},
@@ -60,8 +61,8 @@ def _figure(shown: SideBySide) -> tuple[Figure, list[list[Axes]]]:
     if shown.heading:
         figure.suptitle(plain(shown.heading, limit=26 * columns), x=0.01, ha="left", fontsize=11, color=INK)
     for (title, run), (outcome, loss, gradient) in zip(shown.runs, zip(*grid, strict=True), strict=True):
-        lines = wrap(title, _TITLE)
-        outcome.set_title(plain("\n".join(lines[:2]), limit=2 * _TITLE), fontsize=11, loc="left", color=INK)
+        lines = [plain(line) for line in wrap(title, _TITLE, max_lines=2, placeholder="…")]
+        outcome.set_title("\n".join(lines), fontsize=11, loc="left", color=INK)
         _draw_outcome(outcome, run)
         for axes in (loss, gradient):
             tidy(axes)
@@ -153,10 +154,10 @@ def _scale_losses(rows: Sequence[Sequence[Axes]], most: float) -> None:
     for row in rows:
         if logarithmic:
             row[0].set_yscale("log")
-            row[0].set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+            row[0].set_ylim(*roomy(low, high, share=_MARGIN))
             tick_decades(row)
         else:
-            room = 0.06 * (high - low) or 0.5
+            room = _MARGIN * (high - low) or 0.5
             row[0].set_ylim(low - room, high + room)
         for axes in row:
             hold_ends(axes)
@@ -168,9 +169,8 @@ def _scale_gradients(rows: Sequence[Sequence[Axes]]) -> None:
     seen = [_values(line) for row in rows for axes in row for line in axes.lines if line.get_label() in names]
     if not (values := finite_of(seen)).size:
         return
-    low, high = roomy(float(values.min()), float(values.max()))
-    room = (high / low) ** (ROOM / 4)
+    low, high = roomy(float(values.min()), float(values.max()), share=_MARGIN)
     for row in rows:
         row[0].set_yscale("log")
-        row[0].set_ylim(low / room, high * room)
+        row[0].set_ylim(low, high)
         tick_decades(row)
