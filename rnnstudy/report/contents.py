@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from rnnstudy.report.analysis.paired import Comparison
-from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.analysis.phrases import contrast
+from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.select import Group
 from rnnstudy.report.sentences.verdict import verdicts
 from rnnstudy.report.tables.by_pair import comparison_columns
@@ -16,6 +17,22 @@ from rnnstudy.runs.collection import MAX_HELD
 
 MAX_DRAWN = MAX_HELD
 """Runs that the figures show; their whole logs are read."""
+
+
+_MOST_SIDE_BY_SIDE = 4  # pairs, or runs where nothing is compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """Runs in the columns of one figure.
+
+    Args:
+        heading: What they share; may be empty.
+        runs: Each run with its title.
+    """
+
+    heading: str
+    runs: tuple[tuple[str, Summary], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +68,27 @@ class Contents:
         return verdicts(self.summaries, self.comparisons, self.baseline)
 
     @cached_property
+    def opening(self) -> tuple[SideBySide, ...]:
+        """Runs of the first figures: pairs of a baseline and a run, or, where nothing is compared, the first runs.
+
+        Of many pairs they are those that differ most in the fraction that diverged, then in spikes per replica.
+        """
+        logged = {summary.path: summary for summary in self.drawn}
+        pairs = [each for each in self.comparisons if {each.summary.path, each.baseline.path} <= logged.keys()]
+        if not pairs:
+            named = [(summary.name, summary) for summary in self.drawn[:_MOST_SIDE_BY_SIDE]]
+            return tuple(SideBySide(heading="", runs=tuple(named[at : at + 2])) for at in range(0, len(named), 2))
+        most = {each.summary.path for each in sorted(pairs, key=_explosions, reverse=True)[:_MOST_SIDE_BY_SIDE]}
+        chosen = [(each, contrast(each)) for each in pairs if each.summary.path in most]
+        return tuple(
+            SideBySide(
+                heading=told.place,
+                runs=((told.baseline, logged[each.baseline.path]), (told.this, logged[each.summary.path])),
+            )
+            for each, told in chosen
+        )
+
+    @cached_property
     def table(self) -> list[Column]:
         """Table of runs for people, one row per run, one group after the other."""
         return columns(self.summaries)
@@ -68,3 +106,12 @@ class Contents:
             if rows:
                 yield group, [column.rows(start, start + rows) for column in table]
             start, left = start + len(group.summaries), left - rows
+
+
+def _explosions(pair: Comparison) -> tuple[float, float]:
+    """Return how much the runs of a pair differ in the fraction that diverged, and in spikes per replica."""
+    (lost, spikes), (its_lost, its_spikes) = (
+        (each.diverged / each.replicas, sum(known(each.spikes)) / each.replicas)
+        for each in (pair.summary, pair.baseline)
+    )
+    return abs(lost - its_lost), abs(spikes - its_spikes)

@@ -226,7 +226,7 @@ def test_terminal_stays_within_its_width(sweep: tuple[Path, str, Page, str]) -> 
 
 def test_page_needs_nothing_from_outside(sweep: tuple[Path, str, Page, str]) -> None:
     root, _, page, source = sweep
-    assert len(page.figures) == 8
+    assert len(page.figures) == 12
     assert all(page.figures)
     sources = page.values("", "src") + page.values("", "srcset") + page.values("image", "href")
     assert sources
@@ -243,6 +243,7 @@ def test_pngs_lie_beside_the_page(sweep: tuple[Path, str, Page, str]) -> None:
     names = {path.name for path in (root / "report").iterdir()}
     stems = ("solved", "solved_over_training", "paired_differences", "gradient_by_lag", "accuracy", "loss")
     figures = {f"{stem}.png" for stem in (*stems, "weight_gradient", "heatmaps")}
+    figures |= {"overview.png", *(f"overview_{number}.png" for number in (2, 3, 4))}
     drawings = {name.replace(".png", ".svg") for name in figures}
     assert names == {*figures, *drawings, "report.html", "table.csv", "runs.csv", "table.md", "comparisons.csv"}
     assert all((root / "report" / name).read_bytes().startswith(b"\x89PNG") for name in figures)
@@ -320,7 +321,7 @@ def test_unfinished_run_is_listed_and_drawn(tmp_path: Path) -> None:
     output, page, _ = run_compare(tmp_path, width=200)
     assert f"Note: Not ended: lstm (b): stopped, step {last} of 2000" in output
     assert "gru solved 8 of 8" in page.text
-    assert len(page.figures) == 7
+    assert len(page.figures) == 8
 
 
 def test_run_that_has_only_begun(tmp_path: Path) -> None:
@@ -349,7 +350,7 @@ def test_runs_of_different_length_and_without_accuracy(tmp_path: Path) -> None:
             tmp_path / f"{number}", Synthetic(model=f"m{number}", seq_len=seq_len, accuracy=False, probes=1 + number)
         )
     _, page, _ = run_compare(tmp_path)
-    assert len(page.figures) == 6
+    assert len(page.figures) == 8
     assert all("accuracy" not in row for row in cells(tmp_path))
 
 
@@ -361,6 +362,7 @@ def test_everything_zero_or_nan_is_still_drawn(tmp_path: Path) -> None:
         write_jsonl(folder / "metrics.jsonl", rows)
     page = run_compare(tmp_path)[1]
     assert [alt.partition(":")[0] for alt in page.figures] == [
+        "Outcome, training loss and gradient, side by side",
         "Fraction of replicas that solved the task",
         "Fraction solved over training",
         "Gradient norm against lag",

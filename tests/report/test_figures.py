@@ -1,24 +1,31 @@
 """What the figures show, read back from matplotlib's own objects."""
 
+import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from scipy.stats import binomtest
-from tools.summaries import compare_pairs, summaries_of
+from tools.summaries import compare_pairs, make_summary, summaries_of
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
 from rnnstudy.plotting.style import BASELINE_COLOR, COLORS
 from rnnstudy.report.analysis.bootstrap import Estimate
 from rnnstudy.report.analysis.paired import MEASURES, Comparison, Effect
 from rnnstudy.report.analysis.survival import solved_curve
+from rnnstudy.report.contents import Contents, SideBySide
 from rnnstudy.report.figures.gradient import bound_of_theory, heatmap_figures, lag_figures
 from rnnstudy.report.figures.outcome import length_figures, numeric_setting, paired_figures, solving_figures
+from rnnstudy.report.figures.overview import overview_figures
 from rnnstudy.report.figures.panels import arrange
-from rnnstudy.report.figures.training import loss_figures, norm_figures
+from rnnstudy.report.figures.training import accuracy_figures, loss_figures, norm_figures
+from rnnstudy.runs.events import Event, Events, EventStep
 
 TAG = "hidden_grad_norm/h/layer_0/total"
 
@@ -252,3 +259,196 @@ def test_no_logs_no_figures(tmp_path):
     layout = arrange(summaries_of(tmp_path)[:1])
     assert [*loss_figures(layout), *norm_figures(layout), *lag_figures(layout)] == []
     assert heatmap_figures(summaries_of(tmp_path)) == []
+
+
+def write_lost(
+    root: Path, tracks: Mapping[str, Sequence[Sequence[float | None]]], diverged_at: list[int | None], **changes: Any
+) -> Path:
+    """Write a run with a log entry every 100 steps, tag to values (step, replica); None was not logged."""
+    replicas = len(diverged_at)
+    folder = write_run(root, Synthetic(**({"model": "rnn", "replicas": replicas, "seq_len": 4} | changes)))
+    status = ["finished" if step is None else "diverged" for step in diverged_at]
+    edit_json(folder / "result.json", status=status, diverged_at=diverged_at, steps_to_solve=[None] * replicas)
+    rows = [
+        {"step": 100 * number, "replica": r} | {tag: values[number][r] for tag, values in tracks.items()}
+        for number in range(len(next(iter(tracks.values()))))
+        for r in range(replicas)
+    ]
+    kept = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    write_jsonl(folder / "metrics.jsonl", kept)
+    return folder
+
+
+def set_probes(folder: Path, probes: Sequence[Sequence[float | None]]) -> None:
+    """Give a run a probe every 100 steps, of norms (probe, replica) that are the same at all 4 time steps."""
+    rows = [
+        {"step": 100 * number, "replica": r, "tag": TAG, "values": [norm] * 4}
+        for number, norms in enumerate(probes)
+        for r, norm in enumerate(norms)
+        if norm is not None
+    ]
+    write_jsonl(folder / "curves.jsonl", rows)
+
+
+def set_spikes(folder: Path, spikes: list[tuple[int, float, list[float]]], replicas: int) -> None:
+    """Give a run events: replica, norm of the weights' gradient, and norms over time steps."""
+    events = [
+        Event(
+            replica=replica,
+            nonfinite=False,
+            batch=7,
+            ends=(),
+            steps=(EventStep(step=7, loss=9.0, raw_norm=raw, clipped_norm=raw, norms={"h/layer_0/total": norms}),),
+            histograms={},
+        )
+        for replica, raw, norms in spikes
+    ]
+    write_text = (folder / "events.json").write_text
+    write_text(json.dumps(Events(first_nonfinite=(None,) * replicas, events=tuple(events)).to_json()))
+
+
+def test_a_curve_ends_where_its_replica_diverged_and_the_median_is_that_of_the_others(tmp_path):
+    losses = [[1.0, 3.0, 5.0], [2.0, 4.0, 90.0], [2.0, 4.0, None], [2.0, 4.0, None]]
+    write_lost(tmp_path / "run", {"eval/loss": losses, "eval/accuracy": losses}, [None, None, 150])
+    layout = arrange(summaries_of(tmp_path))
+    for (figure,) in (loss_figures(layout), accuracy_figures(layout)):
+        (axes,) = figure.axes
+        (median,) = [each for each in lines(axes, linestyle="-") if len(each[0]) == 4]
+        assert median == ([0, 100, 200, 300], [3.0, 4.0, 3.0, 3.0])
+        assert lines(axes, marker="x") == [([150], [90.0])]
+        assert axes.get_xlabel() == "training step\n✕ rnn: 1 of 3 diverged, at step 150"
+
+
+def test_where_all_replicas_diverged_the_line_ends_at_the_last_of_them(tmp_path):
+    tracks = {"eval/loss": [[1.0, 3.0], [None, None]], "train/largest_raw_norm": [[1.0, 3.0], [50.0, 70.0]]}
+    write_lost(tmp_path / "run", tracks, [7, 9])
+    layout = arrange(summaries_of(tmp_path))
+    for (figure,), ends in ((loss_figures(layout), [2.0, 2.0]), (norm_figures(layout), [2.0, 60.0])):
+        (axes,) = figure.axes
+        assert ([0, 9], ends) in lines(axes, linestyle="-")
+        assert [x for x, _ in lines(axes, marker="x")] == [[7], [9]]
+        assert axes.get_xlabel().endswith("✕ rnn: 2 of 2 diverged, from step 7")
+
+
+def test_older_runs_end_at_their_last_entry_of_a_replica_that_diverged(tmp_path):
+    folder = write_lost(tmp_path / "run", {"eval/loss": [[1.0, 3.0], [2.0, 4.0], [2.0, None]]}, [None, 1])
+    edit_json(folder / "result.json", diverged_at=[None, None])
+    (figure,) = loss_figures(arrange(summaries_of(tmp_path)))
+    assert lines(figure.axes[0], marker="x") == [([100], [4.0])]
+    assert figure.axes[0].get_xlabel().endswith("✕ rnn: 1 of 2 diverged")
+
+
+def test_a_replica_that_diverged_has_a_first_probe_and_a_worst_step_but_no_last_probe(tmp_path):
+    folder = write_lost(tmp_path / "run", {"eval/loss": [[1.0, 1.0]] * 2}, [None, 7])
+    set_probes(folder, [[1.0, 10.0], [4.0, None]])
+    set_spikes(folder, [(1, 5.0, [1.0] * 4), (1, 80.0, [1e5, 1e4, 1e3, 1e2]), (1, 60.0, [1.0] * 4)], 2)
+    summaries = summaries_of(tmp_path)
+    (figure,) = lag_figures(arrange(summaries))
+    drawn = [ys for xs, ys in lines(figure.axes[0]) if len(xs) == 4]
+    np.testing.assert_allclose(drawn, [[10**0.5] * 4, [1e2, 1e3, 1e4, 1e5], [4.0] * 4])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "worst step" in named
+    edit_json(folder / "result.json", status=["diverged"] * 2)
+    (figure,) = lag_figures(arrange(summaries_of(tmp_path)))
+    solid = [ys for xs, ys in lines(figure.axes[0], linestyle="-") if len(xs) == 4]
+    assert np.isnan(solid).all()
+
+
+@pytest.mark.parametrize("gain", [1e-9, 1e9])
+def test_a_bound_does_not_stretch_the_axes_of_flat_curves(tmp_path, gain):
+    folder = write_run(tmp_path / "rnn", Synthetic(model="rnn", replicas=1, seq_len=30))
+    set_norms(folder, [[1.0] * 30], [gain])
+    (figure,) = lag_figures(arrange(summaries_of(tmp_path)))
+    low, high = np.log10(figure.axes[0].get_ylim())
+    assert -1.5 < low < 0 < high < 2
+
+
+def test_runs_that_coincide_are_both_seen(tmp_path):
+    for mitigation in ((), ("clip_norm",)):
+        write_lost(tmp_path / f"run{len(mitigation)}", {"eval/loss": [[1.0], [2.0]]}, [None], mitigation=mitigation)
+    (figure,) = loss_figures(arrange(summaries_of(tmp_path)))
+    first, second = [each for each in figure.axes[0].lines if np.asarray(each.get_ydata()).tolist() == [1.0, 2.0]]
+    assert first.get_color() != second.get_color()
+    assert first.get_linewidth() > second.get_linewidth() + 1  # and drawn below
+    marks = [each for each in figure.axes[0].lines if each.get_marker() in {"o", "s"}]
+    assert marks[0].get_markersize() > marks[1].get_markersize() + 1
+
+
+def test_a_heatmap_ends_with_its_last_replica_and_one_of_a_single_row_is_left_out(tmp_path):
+    ends = {"a": [250, 350], "b": [7, 9], "c": [None, None]}
+    for name, diverged_at in ends.items():
+        folder = write_lost(tmp_path / name, {"eval/loss": [[1.0, 1.0]]}, diverged_at, settings={"extra": name})
+        set_probes(folder, [[1.0, 2.0]] * 6)
+    (figure,) = heatmap_figures(summaries_of(tmp_path))
+    *maps, _ = figure.axes
+    assert [np.asarray(axes.collections[0].get_array()).shape[0] for axes in maps] == [4, 6]
+
+
+def overview_of(root: Path) -> list[Axes]:
+    """Return the axes, row by row, of the opening figure of the runs below a folder."""
+    runs = tuple((summary.name, summary) for summary in summaries_of(root))
+    (figure,) = overview_figures([SideBySide(heading="shared", runs=runs)])
+    figure.draw_without_rendering()
+    return figure.axes
+
+
+def widths(axes: Axes) -> list[float]:
+    """Return the widths of the bars."""
+    return [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
+
+
+def test_the_overview_shows_spikes_and_the_gradient_before_at_its_worst_and_after(tmp_path):
+    means = [[2.0, 2.0], [3.0, 5.0], [1.0, None]]
+    largest = [[2.0, 2.0], [4.0, 1e30], [700.0, None]]
+    folder = write_lost(tmp_path / "a", {"train/loss": means, "train/largest_loss": largest}, [None, 60])
+    set_probes(folder, [[1.0, 1.0], [0.5, None]])
+    set_spikes(folder, [(1, 80.0, [1e3, 1e2, 1e1, 1.0])], 2)
+    calm = {"train/loss": [[2.0, 2.0], [2.0, 2.0]], "train/largest_loss": [[2.0, 2.0], [2.0, 2.0]]}
+    set_probes(write_lost(tmp_path / "b", calm, [None, None], mitigation=("clip_norm",)), [[1.0, 1.0]])
+    outcome, its_outcome, loss, its_loss, gradient, its_gradient = overview_of(tmp_path)
+    assert widths(outcome) == [0, 0.5, 0.5]
+    assert outcome.get_xlabel() == "0 of 2 solved, 1 of 2 diverged"
+    assert widths(its_outcome) == [0, 1, 0]
+    assert lines(loss, label="median") == [([0, 100, 200], [2.0, 4.0, 1.0])]
+    assert lines(loss, label="largest of any step") == [([0, 100, 200], [2.0, 1e30, 700.0])]
+    assert lines(loss, marker="x") == [([60], [pytest.approx(loss.get_ylim()[1])])]
+    assert 2080 < loss.get_ylim()[1] < 5000  # 1000 times the loss without memory, and a margin
+    for label in ("median", "largest of any step"):  # they coincide, and the upper one is thinner
+        assert lines(its_loss, label=label) == [([0, 100], [2.0, 2.0])]
+    lower, upper = its_loss.lines[:2]
+    assert lower.get_linewidth() > upper.get_linewidth() + 1
+    drawn = {label: ys for label in ("before", "worst step", "after") for _, ys in lines(gradient, label=label)}
+    assert drawn == {"before": [1.0] * 4, "worst step": [1.0, 1e1, 1e2, 1e3], "after": [0.5] * 4}
+    assert np.isnan(lines(its_gradient, label="worst step")[0][1]).all()
+    low, high = gradient.get_ylim()
+    assert low > 0.1
+    assert high < 1e4
+
+
+def test_the_overview_of_an_older_run_shows_what_there_is(tmp_path):
+    write_lost(tmp_path / "a", {"train/loss": [[2.0], [1.0]], "eval/loss": [[2.0], [1.0]]}, [None])
+    _, loss, gradient = overview_of(tmp_path)
+    assert lines(loss, label="median") == [([0, 100], [2.0, 1.0])]
+    legends = [legend for axes in (loss, gradient) if (legend := axes.get_legend())]
+    named = [text.get_text() for legend in legends for text in legend.get_texts()]
+    assert named == ["median", "before", "after"]
+
+
+def test_the_overview_chooses_the_pairs_that_differ_most_in_what_diverged():
+    solved = [make_summary(f"baseline {n}", loss=[1.0] * 4) for n in range(6)]
+    lost = [
+        replace(make_summary(f"remedy {n}", loss=[1.0] * 4), status=("diverged",) * n + ("finished",) * (4 - n))
+        for n in (0, 3, 1, 4, 2, 0)
+    ]
+    contents = Contents(
+        title="",
+        folder=Path("report"),
+        groups=(),
+        comparisons=tuple(compare_pairs(list(zip(lost, solved, strict=True)))),
+        baseline="",
+        drawn=(*solved, *lost),
+        notes=(),
+    )
+    assert [each.runs[1][1].name for each in contents.opening] == ["remedy 3", "remedy 1", "remedy 4", "remedy 2"]
+    alone = replace(contents, comparisons=())
+    assert [len(each.runs) for each in alone.opening] == [2, 2]

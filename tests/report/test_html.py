@@ -7,13 +7,14 @@ from urllib.parse import unquote
 
 from tools.summaries import make_summary
 
-from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.analysis.summary import Logs, Summary
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.page.html import MAX_ROWS, render
 from rnnstudy.report.select import Group
+from rnnstudy.runs.events import Event, EventStep, Nonfinite
 
 
-def page(summaries: list[list[Summary]], *, folder: str = "report") -> str:
+def page(summaries: list[list[Summary]], *, folder: str = "report", drawn: tuple[Summary, ...] = ()) -> str:
     """Render the page of groups of runs, without figures."""
     contents = Contents(
         title="title",
@@ -21,7 +22,7 @@ def page(summaries: list[list[Summary]], *, folder: str = "report") -> str:
         groups=tuple(Group(title=f"group {n}", summaries=tuple(each)) for n, each in enumerate(summaries)),
         comparisons=(),
         baseline="",
-        drawn=(),
+        drawn=drawn,
         notes=("a note",),
     )
     return render(contents, {})
@@ -68,3 +69,16 @@ def test_names_are_text_in_tables_lists_and_notes():
     assert "<script" not in text
     assert "<img" not in text
     assert text.count("&lt;script&gt;") >= 3
+
+
+def test_kept_steps_that_exploded_are_listed_with_where_a_number_was_not_finite_first():
+    step = EventStep(step=12, loss=30.5, raw_norm=4e5, clipped_norm=1.0, norms={})
+    spike = Event(replica=1, nonfinite=False, batch=12, ends=(), steps=(step,), histograms={})
+    first = Nonfinite(step=13, kind="gradient", parameters=("embedding", "weight_hh"), layer=0, time_step=4)
+    (run,) = runs("a")
+    logs = Logs(events=(spike,), first_nonfinite=(None, first, *(None,) * 6))
+    text = page([[run]], drawn=(replace(run, logs=logs),))
+    assert (
+        "<li>a, replica 1: step 12: norm 4e+05, loss 30.5; step 13: the gradient is not finite, first in layer 0, "
+        "time step 4; of embedding, weight_hh</li>"
+    ) in text

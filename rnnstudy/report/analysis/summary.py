@@ -12,7 +12,7 @@ from rnnstudy.report.analysis.statistics import median_steps, ordered_median
 from rnnstudy.report.analysis.statistics import wilson_interval as wilson
 from rnnstudy.runs import tags
 from rnnstudy.runs.digest import PerReplica, top_track
-from rnnstudy.runs.events import Event
+from rnnstudy.runs.events import Event, Nonfinite
 from rnnstudy.runs.failure import FAILED, PRUNED, read_failure
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.outcome import last_values
@@ -36,6 +36,7 @@ class Logs:
         gradient: Norms over time steps of the gradient with respect to the top layer's hidden state.
         gain: Bound gamma * ||W_hh|| of the top layer.
         events: Steps that spiked.
+        first_nonfinite: The first thing that was not finite, of each replica that has one.
     """
 
     loss: Track | None = None
@@ -48,6 +49,7 @@ class Logs:
     gradient: Track | None = None
     gain: Track | None = None
     events: tuple[Event, ...] = ()
+    first_nonfinite: tuple[Nonfinite | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +264,7 @@ def read_logs(run: Run) -> Logs:
         gradient=top_track(run.curves),
         gain=metrics[gain] if gain else None,
         events=run.events.events,
+        first_nonfinite=run.events.first_nonfinite,
     )
 
 

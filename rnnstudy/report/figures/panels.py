@@ -19,6 +19,7 @@ from rnnstudy.runs.settings import NO_MITIGATION
 _ONE_PANEL = 4  # configurations that one axes still shows well
 _MOST_PANELS = 6  # panels that one figure still shows well
 _MOST_NAMED = 10  # colours that a legend above the axes leaves room for
+_LEGEND_ROW = 0.21  # inches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ def columns_of(panels: int) -> int:
 
 
 def _line(summary: Summary, label: str, color: str, place: int) -> Line:
-    width = max(1.6, 3.2 - 0.6 * place)
+    width = max(1.6, 4.2 - 1.4 * place)
     return Line(summary=summary, label=label, color=color, marker=MARKERS[place % len(MARKERS)], width=width)
 
 
@@ -223,6 +224,8 @@ def _add_legend(page: PanelFigure, layout: Layout, *, star: bool) -> None:
     handles += page.key
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(len(handles), max(1, int(page.figure.get_figwidth() / (0.6 + 0.085 * longest))))
+    rows = -(-len(handles) // columns)
+    page.figure.set_figheight(page.figure.get_figheight() + _LEGEND_ROW * max(0, rows - 2))  # at the cost of no axes
     page.figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=10)
 
 

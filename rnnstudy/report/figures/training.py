@@ -5,6 +5,7 @@ Each function returns a figure for each handful of panels, or an empty list if n
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,11 +14,15 @@ from matplotlib.lines import Line2D
 
 from rnnstudy.plotting.heatmap import finite_of
 from rnnstudy.plotting.style import GREY, INK, align, decades
-from rnnstudy.report.analysis.statistics import ordered_median
 from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.figures.curves import END, Curves, curves_of, end_notes, hold_ends, mark_ends
 from rnnstudy.report.figures.panels import Layout, Line, panel_figures
 from rnnstudy.runs.logs import Track
 
+MOST_OF_CHANCE = 1000.0
+"""Multiple of the loss without memory above which losses leave the axes."""
+
+_MOST_OF_MEDIANS = 1e4  # norms of single replicas, before they leave the axes
 _DASHED = (0, (5, 4))
 _DOTTED = (0, (1.2, 1.6))
 
@@ -27,7 +32,8 @@ def loss_figures(layout: Layout) -> list[Figure]:
     figures, seen = _curves(
         layout, "evaluation loss", lambda s: (s.logs.loss, s.facts.memoryless_loss), "without memory"
     )
-    _scale(figures, seen)
+    levels = [level for line in layout.lines if (level := line.summary.facts.memoryless_loss)]
+    _scale(figures, seen, most=MOST_OF_CHANCE * max(levels) if levels else math.inf)
     return figures
 
 
@@ -52,7 +58,7 @@ def _curves(
         for panel, axes in page.panels:
             drawn = [_draw_metric(axes, line, track) for line in panel.lines if (track := metric(line.summary)[0])]
             seen += drawn
-            _label(axes, drawn, "NaN or infinite")
+            _label(axes, drawn, "NaN or infinite", panel.lines)
             if all(np.isnan(found).all() for found in drawn):
                 continue
             for level in sorted({level for line in panel.lines if (level := metric(line.summary)[1]) is not None}):
@@ -65,41 +71,67 @@ def _curves(
 
 
 def norm_figures(layout: Layout) -> list[Figure]:
-    """Return figures of the norm of the whole weight gradient, as computed and as given to the optimizer."""
+    """Return figures of the norm of the whole weight gradient, as computed and as given to the optimizer.
+
+    As computed it is the largest since the last entry, in the logs of older versions that of the probe.
+    """
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
-    if not any(line.summary.logs.raw for line in layout.lines):
+    if not any(_raw_norm(line.summary) for line in layout.lines):
         return figures
+    every = any(line.summary.logs.largest_norm for line in layout.lines)
     for page in panel_figures(layout, "norm of the weight gradient", star=True):
         for panel, axes in page.panels:
-            drawn = [_draw_norms(axes, line, raw) for line in panel.lines if (raw := line.summary.logs.raw)]
+            drawn = [_draw_norms(axes, line, raw) for line in panel.lines if (raw := _raw_norm(line.summary))]
             seen += drawn
-            _label(axes, drawn, "NaN, infinite or zero")
+            _label(axes, drawn, "NaN, infinite or zero", panel.lines)
         clipped = "clipped, where it is another"
-        page.key.append(Line2D([], [], color=GREY, linewidth=2.0, label="raw"))
+        raw = "raw, largest since the last entry" if every else "raw"
+        page.key.append(Line2D([], [], color=GREY, linewidth=2.0, label=raw))
         page.key.append(Line2D([], [], color=GREY, linestyle=_DOTTED, linewidth=2.0, label=clipped))
         figures.append(page.figure)
-    _scale(figures, seen)
+    lines = [line for figure in figures for axes in figure.axes for line in axes.lines if line.get_marker() != END]
+    medians = finite_of([np.asarray(line.get_ydata(), dtype=np.float64) for line in lines])
+    _scale(figures, seen, most=_MOST_OF_MEDIANS * float(medians.max()) if medians.size else math.inf)
     return figures
 
 
-def _scale(figures: Sequence[Figure], seen: Sequence[np.ndarray]) -> None:
-    """Give all figures one y scale, a logarithmic one where the values ask for it."""
-    values = finite_of(seen)
-    if values.size and 0 < float(values.min()) < float(values.max()) / 30:
+def _raw_norm(summary: Summary) -> Track | None:
+    return summary.logs.largest_norm or summary.logs.raw
+
+
+def _scale(figures: Sequence[Figure], seen: Sequence[np.ndarray], *, most: float = math.inf) -> None:
+    """Give all figures one y scale up to `most`, a logarithmic one where the values ask for it."""
+    if spans_decades(seen):
         for figure in figures:
             figure.axes[0].set_yscale("log")
             decades(figure.axes)
     align(figures)
+    for figure in figures:
+        limit(figure.axes[0], *figure.axes[0].get_ylim(), most)
+        for axes in figure.axes:
+            hold_ends(axes)
 
 
-def _label(axes: Axes, drawn: Sequence[np.ndarray], what: str) -> None:
-    """Say below the axes what is not drawn; axes with nothing at all lose their numbers."""
+def limit(axes: Axes, low: float, high: float, most: float) -> None:
+    """Set the ends of y, the upper one at most `most` unless everything is above."""
+    axes.set_ylim(low, min(high, most) if most > low else high)
+
+
+def spans_decades(seen: Sequence[np.ndarray]) -> bool:
+    """Return whether values ask for a logarithmic axis."""
+    values = finite_of(seen)
+    return bool(values.size) and 0 < float(values.min()) < float(values.max()) / 30
+
+
+def _label(axes: Axes, drawn: Sequence[np.ndarray], what: str, lines: Sequence[Line]) -> None:
+    """Say below the axes what is not drawn, and what ended; axes with nothing at all lose their numbers."""
     count = sum(int(np.isnan(each).sum()) for each in drawn)
     if all(np.isnan(each).all() for each in drawn):
         without_numbers(axes)
     left_out = f"\nnot drawn: {count} {what}" if count else ""
-    axes.set_xlabel(f"training step{left_out}", color=INK)
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel(f"training step{end_notes(lines)}{left_out}", color=INK)
 
 
 def without_numbers(axes: Axes) -> None:
@@ -109,42 +141,52 @@ def without_numbers(axes: Axes) -> None:
 
 
 def _draw_metric(axes: Axes, line: Line, track: Track) -> np.ndarray:
-    finite, middle = _spread(track)
-    draw_median(axes, line, track.steps, finite, middle=middle)
-    return finite
+    """Draw a track and return the values of the replicas left, NaN for those that are not finite."""
+    curves = curves_of(track, line.summary)
+    return _draw_curves(axes, line, curves, curves.finite, curves.middle)
 
 
 def _draw_norms(axes: Axes, line: Line, raw: Track) -> np.ndarray:
-    finite, middle = _positive(raw)
-    draw_median(axes, line, raw.steps, finite, middle=middle)
-    clipped = line.summary.logs.clipped
-    if clipped is not None and not (
-        raw.values.shape == clipped.values.shape and np.allclose(raw.values, clipped.values, equal_nan=True)
+    """Draw norms likewise, on a logarithmic axis, which has no place for zero."""
+    logs = line.summary.logs
+    curves = curves_of(raw, line.summary, summed=raw is logs.largest_norm)
+    drawn = _draw_curves(axes, line, curves, _positive(curves.finite), _positive(curves.middle))
+    probed, clipped = logs.raw, logs.clipped
+    if (
+        probed is not None
+        and clipped is not None
+        and not (
+            probed.values.shape == clipped.values.shape and np.allclose(probed.values, clipped.values, equal_nan=True)
+        )
     ):
-        axes.plot(clipped.steps, _positive(clipped)[1], color=line.color, linestyle=_DOTTED, linewidth=2.0)
-    return finite
+        given = curves_of(clipped, line.summary)
+        axes.plot(given.steps, _positive(given.middle), color=line.color, linestyle=_DOTTED, linewidth=2.0)
+    return drawn
 
 
-def _spread(track: Track) -> tuple[np.ndarray, np.ndarray]:
-    """Return the finite values of `(step, replica)`, and the median over replicas; NaN is the worst, and not drawn."""
-    values = track.carried()[:, track.logged_replicas()]
-    middle = ordered_median(values, axis=1)  # the median that sorts NaN as the worst, logarithm or not
-    return np.where(np.isfinite(values), values, np.nan), np.where(np.isfinite(middle), middle, np.nan)
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, values, np.nan)
 
 
-def _positive(track: Track) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same for a logarithmic axis, which has no place for zero."""
-    finite, middle = _spread(track)
-    return np.where(finite > 0, finite, np.nan), np.where(middle > 0, middle, np.nan)
+def _draw_curves(axes: Axes, line: Line, curves: Curves, finite: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    draw_median(axes, line, curves.steps, finite, middle=np.where(np.isfinite(middle), middle, np.nan))
+    mark_ends(axes, replace(curves, values=finite), line.color)
+    return finite[curves.left]
 
 
 def draw_median(axes: Axes, line: Line, x: np.ndarray, finite: np.ndarray, *, middle: np.ndarray) -> None:
     """Draw the median `(x,)`, marked at its end, and the range of the finite values `(x, replica)`; others are NaN."""
+    draw_range(axes, line.color, x, finite)
+    axes.plot(x, middle, color=line.color, linewidth=line.width)
+    if (drawn := np.flatnonzero(np.isfinite(middle))).size:
+        size = 4 + line.width  # of several at one place, all are seen
+        axes.plot(x[drawn[-1]], middle[drawn[-1]], marker=line.marker, markersize=size, color=line.color)
+
+
+def draw_range(axes: Axes, color: str, x: np.ndarray, finite: np.ndarray) -> None:
+    """Draw the band from the smallest to the largest of the finite values `(x, replica)`; others are NaN."""
     if finite.shape[1] > 1:
         missing = np.isnan(finite)
         low = np.where(missing, math.inf, finite).min(axis=1)
         high = np.where(missing, -math.inf, finite).max(axis=1)
-        axes.fill_between(x, low, high, where=np.isfinite(low), color=line.color, alpha=0.18, linewidth=0)
-    axes.plot(x, middle, color=line.color, linewidth=line.width)
-    if (drawn := np.flatnonzero(np.isfinite(middle))).size:
-        axes.plot(x[drawn[-1]], middle[drawn[-1]], marker=line.marker, markersize=6, color=line.color)
+        axes.fill_between(x, low, high, where=np.isfinite(low), color=color, alpha=0.18, linewidth=0)

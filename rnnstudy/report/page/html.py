@@ -11,11 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from rnnstudy.plotting.drawing import Drawing
 from rnnstudy.plotting.page_style import STYLE
 from rnnstudy.plotting.typeset import raise_powers, typeset
-from rnnstudy.report.analysis.phrases import of_all
+from rnnstudy.report.analysis.phrases import of_all, some
+from rnnstudy.report.analysis.probes import probes_of
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.sentences.verdict import RULES, gradient_verdicts, paired_verdicts
 from rnnstudy.report.tables.columns import Cell, Column
+from rnnstudy.runs.events import Nonfinite
 
 MAX_ROWS = 300
 """Largest number of rows in a table and of sentences in a list; files beside the page have the rest."""
@@ -39,6 +41,7 @@ def render(contents: Contents, drawings: Mapping[str, Drawing]) -> str:
         of=lambda *stems: [drawings[name] for stem in stems for name in drawings if _stem(name) == stem],
         most_drawn=MAX_DRAWN,
         undrawn=list(_undrawn(contents.drawn)),
+        explosions=list(_explosions(contents.drawn))[:MAX_ROWS],
         parts=[
             (group.title, [(links[each.path], row) for each, row in zip(group.summaries, _rows(part), strict=False)])
             for group, part in contents.parts(contents.table, MAX_ROWS)
@@ -81,9 +84,34 @@ def _stem(name: str) -> str:
 def _undrawn(summaries: Sequence[Summary]) -> Iterator[str]:
     """Yield counts of what a logarithmic scale cannot show, per run and probe."""
     for summary in summaries:
-        curve = summary.logs.gradient
-        for probe, norms in (("first", curve.first()), ("last", curve.last())) if curve else ():
+        probes = probes_of(summary)
+        for probe, norms in (("first probe", probes.first), ("worst step", probes.worst), ("last probe", probes.last)):
             zeros, nans, infinite = int((norms == 0).sum()), int(np.isnan(norms).sum()), int(np.isinf(norms).sum())
             if zeros or nans or infinite:
                 counts = f"{zeros} exact zeros, {nans} NaN, {infinite} infinite"
-                yield f"{summary.name}, {probe} probe: {counts}, of {norms.size} values"
+                yield f"{summary.name}, {probe}: {counts}, of {norms.size} values"
+
+
+def _explosions(summaries: Sequence[Summary]) -> Iterator[str]:
+    """Yield the steps that spiked and what was not finite first, per run and replica."""
+    for summary in summaries:
+        found: dict[int, list[str]] = {}
+        for event in summary.logs.events:
+            spike = event.spike
+            if not event.nonfinite:
+                text = f"step {spike.step}: norm {spike.raw_norm:.4g}, loss {spike.loss:.4g}"
+                found.setdefault(event.replica, []).append(text)
+        for replica, first in enumerate(summary.logs.first_nonfinite):
+            if first is not None:
+                found.setdefault(replica, []).append(_nonfinite(first))
+        for replica, texts in sorted(found.items()):
+            yield f"{summary.name}, replica {replica}: {'; '.join(texts)}"
+
+
+def _nonfinite(first: Nonfinite) -> str:
+    """Return, e.g., "step 13: the gradient is not finite, first in layer 0, time step 4, parameter embedding"."""
+    places = [] if first.layer is None else [f"layer {first.layer}, time step {first.time_step}"]
+    if first.kind == "gradient":
+        places.append(some(first.parameters, 3))
+    where = f", first in {'; of '.join(filter(None, places))}" if any(places) else ""
+    return f"step {first.step}: the {first.kind} is not finite{where}"
