@@ -34,13 +34,13 @@ _GRADIENTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def overview_figures(shown: Sequence[SideBySide]) -> list[Figure]:
+def overview_figures(shown: Sequence[SideBySide], *, share_x: bool = True) -> list[Figure]:
     """Return a figure for each group of runs, with one column per run: its outcome, training loss and gradient by lag.
 
     All figures share the scales of y, which follow the medians: losses above 1000 times that without memory, and the
-    extremes of the worst steps, leave the axes.
+    extremes of the worst steps, leave the axes. With `share_x`, the columns of a figure share those of x.
     """
-    drawn = [_figure(each) for each in shown if any(_is_logged(run) for _, run in each.runs)]
+    drawn = [_figure(each, share_x=share_x) for each in shown if any(_is_logged(run) for _, run in each.runs)]
     levels = [level for each in shown for _, run in each.runs if (level := run.facts.memoryless_loss)]
     _scale_losses([grid[1] for _, grid in drawn], MOST_OF_CHANCE * max(levels) if levels else math.inf)
     _scale_gradients([grid[2] for _, grid in drawn])
@@ -52,11 +52,11 @@ def _is_logged(summary: Summary) -> bool:
     return logs.train_loss is not None or logs.gradient is not None or bool(logs.events)
 
 
-def _figure(shown: SideBySide) -> tuple[Figure, list[list[Axes]]]:
+def _figure(shown: SideBySide, *, share_x: bool) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure without its scales, and its axes: outcomes, losses and gradients."""
     columns = len(shown.runs)
     figure = Figure(figsize=(2.8 * max(columns, 2), 5.8), dpi=DPI, layout="constrained")
-    rows = {"squeeze": False, "sharex": "row", "sharey": "row", "height_ratios": (0.14, 1, 1)}
+    rows = {"squeeze": False, "sharex": "row" if share_x else "none", "sharey": "row", "height_ratios": (0.14, 1, 1)}
     grid: list[list[Axes]] = figure.subplots(3, columns, **rows).tolist()
     if shown.heading:
         figure.suptitle(plain(shown.heading, limit=26 * columns), x=0.01, ha="left", fontsize=11, color=INK)

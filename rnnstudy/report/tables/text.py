@@ -13,7 +13,7 @@ from rnnstudy.report.tables.columns import Column
 _DISPENSABLE = (
     *("time", "skip", "decay", "horizon", "active", "accuracy", "log ratio"),
     *("decay?", "Δ decay", "horizon?", "Δ horizon", "spikes?", "Δ spikes", "largest norm?", "Δ largest norm"),
-    *("loss?", "Δ loss", "diverged?", "Δ diverged"),
+    *("loss?", "Δ loss", "diverged?", "Δ diverged", "loss", "n"),
 )
 """Headers of columns that a narrow terminal omits, the least important first."""
 
