@@ -93,8 +93,12 @@ class GlanceFigure:
     @property
     def description(self) -> str:
         """Description beside the chart in TensorBoard."""
-        left_out = "A replica that has stopped keeps its last figure; no point where the result is not finite."
-        return f"{self.meaning} {self.of_all.capitalize()} over the replicas. {left_out}"
+        stopped = "A replica that has stopped keeps its last figure"
+        if self.of_all == "median":
+            stopped = "A replica that solved the task keeps its last figure, one that diverged has none"
+        return (
+            f"{self.meaning} {self.of_all.capitalize()} over the replicas. {stopped}; no point without a finite result."
+        )
 
 
 def overview_figures(facts: RunFacts) -> list[GlanceFigure]:

@@ -35,10 +35,11 @@ _FINAL_MEANING = {
 class TensorBoard(Writer):
     """The figures to look at first, a choice of all others, histograms, heatmaps and text as TensorBoard event files.
 
-    `Selection` decides which tags are shown. Scalars are medians over the replicas; a replica that has stopped keeps
-    its last figure. Histograms pool all replicas; those that solved the task and stopped keep their last ones, so that
-    late histograms are not of the failures alone; those that diverged drop out. A heatmap (optimizer step by time step,
-    log10 of the median) is redrawn when its rows have quadrupled, and at the end: drawing costs far more than writing.
+    `Selection` decides which tags are shown. Scalars are medians over the replicas, histograms pool them. A replica
+    that solved the task and stopped keeps its last figures, so that late ones are not of the failures alone. One that
+    diverged drops out of all but what sums up the run: fractions, counts and extremes so far. A heatmap (optimizer step
+    by time step, log10 of the median) is redrawn when its rows have quadrupled, and at the end: drawing costs far more
+    than writing.
 
     Args:
         folder: Folder of the event files.
@@ -55,6 +56,7 @@ class TensorBoard(Writer):
         self._heatmaps = f"/{self._facts.norms}"
         self._selection = Selection(self._facts)
         self._figures = overview.overview_figures(self._facts)
+        self._lost: dict[int, int] = {}
         self._joined = {figure.source: figure.so_far for figure in self._figures if figure.so_far}
         self._descriptions = _FINAL_MEANING | {figure.tag: figure.description for figure in self._figures}
         self._scalars: dict[str, dict[int, float]] = defaultdict(dict)
@@ -82,7 +84,7 @@ class TensorBoard(Writer):
         for record in metrics:
             for tag, figure in record.items():
                 if tag not in {"step", "replica"}:
-                    self._take(tag, record["replica"], figure)
+                    self._take(tag, record["replica"], figure, record["step"])
                     offered[record["step"]].add(tag)
         pending: dict[str, int] = {}
         for record in curves:
@@ -121,16 +123,14 @@ class TensorBoard(Writer):
                 case Scalar(values=values):
                     figures = values.tolist()
                     for replica in entry.running:
-                        self._take(tag, replica, figures[replica])
-                    # A figure that no replica has ever had has no median.
-                    if entry.scheduled and self._scalars[tag] and self._selection.shows(tag):
-                        medians[tag] = float(_median(list(self._scalars[tag].values())))
+                        self._take(tag, replica, figures[replica], step)
+                    # A figure that no replica has has no median.
+                    if entry.scheduled and self._selection.shows(tag) and (known := self._known(tag)):
+                        medians[tag] = float(_median(known))
                 case Curve(values=values) if tag.endswith(self._heatmaps):
                     self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
-                    if entry.scheduled and self._curves[tag]:
-                        self._add_row(tag, step)
-                        if len(self._rows[tag]) in _DRAWN_AT:
-                            self._draw(tag)
+                    if entry.scheduled and self._add_row(tag, step) and len(self._rows[tag]) in _DRAWN_AT:
+                        self._draw(tag)
                 case Histogram(low=low, width=width) as histogram:
                     together = self._together(tag, entry, histogram)
                     if together.any() and entry.scheduled and self._selection.shows(tag):
@@ -163,11 +163,22 @@ class TensorBoard(Writer):
             return tag.endswith(self._heatmaps)
         return not isinstance(entry.measured, HistogramOverTime)
 
-    def _take(self, tag: str, replica: int, figure: float) -> None:
+    def _take(self, tag: str, replica: int, figure: float, step: int) -> None:
         """Take the new figure of a replica."""
+        if tag == tags.DIVERGED and figure:
+            self._lost.setdefault(replica, step)
         known = self._scalars[tag]
         joined = self._joined.get(tag)
         known[replica] = joined(known[replica], figure) if joined and replica in known else figure
+
+    def _known(self, tag: str) -> list[float]:
+        """Return the last figure of every replica that has one and was not lost at an earlier step."""
+        whole = tag in {tags.SOLVED, tags.DIVERGED, *self._joined}
+        return [figure for replica, figure in self._scalars[tag].items() if whole or not self._was_lost(replica)]
+
+    def _was_lost(self, replica: int, step: int | None = None) -> bool:
+        """Return whether a replica was lost before a step, that of the last entries by default."""
+        return self._lost.get(replica, math.inf) < (self._step if step is None else step)
 
     def _together(self, tag: str, entry: Entry, histogram: Histogram | HistogramOverTime) -> np.ndarray:
         """Add up the counts of the running replicas and the last ones of those that have stopped."""
@@ -191,19 +202,26 @@ class TensorBoard(Writer):
                 told[figure.tag] = value
                 if figure.has_bands:
                     told |= dict(zip(figure.bands, spread, strict=True))
-        if self._facts.top_norms in sources and (rows := self._rows[self._facts.top_norms]):
+        rows = self._rows[self._facts.top_norms]
+        if self._facts.top_norms in sources and rows and rows[-1][0] == self._step:
             told |= overview.by_lag(rows[-1][1])
         return told
 
     def _values(self, figure: GlanceFigure) -> Sequence[float]:
         if figure.source == self._facts.top_norms:
-            return overview.log10_at_information(self._curves[figure.source], self._facts)
-        values = list(self._scalars[figure.source].values())
+            curves = self._curves[figure.source].items()
+            left = {replica: curve for replica, curve in curves if not self._was_lost(replica)}
+            return overview.log10_at_information(left, self._facts)
+        values = self._known(figure.source)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log10(values).tolist() if figure.is_log10 else values
 
-    def _add_row(self, tag: str, step: int) -> None:
-        self._rows[tag].append((step, _median(list(self._curves[tag].values()))))
+    def _add_row(self, tag: str, step: int) -> bool:
+        """Add the medians of a step to the heatmap; return whether any replica is left."""
+        left = [curve for replica, curve in self._curves[tag].items() if not self._was_lost(replica, step)]
+        if left:
+            self._rows[tag].append((step, _median(left)))
+        return bool(left)
 
     def _draw(self, tag: str) -> None:
         rows = self._rows[tag]

@@ -513,3 +513,36 @@ def test_what_a_task_leaves_undefined_is_absent(tmp_path, task, defined):
 def test_every_run_has_all_kinds_of_tags(trained):
     assert set(EventAccumulator(str(trained.tensorboard)).Reload().Tags()) >= set(SUMMARY_KINDS)
     assert 40 < len(tags_of(trained.tensorboard)) <= 60
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_lost_replica_has_no_part_in_later_figures(tmp_path, resumed):
+    """An earlier loss and an earlier curve of replica 0 are not taken for its last, also after a resumption."""
+    tag = "hidden_grad_norm/h/layer_0/total"
+    board = TensorBoard(tmp_path, RunFacts(informative_steps=(0,)))
+
+    def write(
+        step: int, losses: list[float], lost: bool, running: tuple[bool, bool], *, scheduled: bool = True
+    ) -> None:
+        figures = {"eval/loss": torch.tensor(losses), "train/diverged": torch.tensor([float(lost), 0.0])}
+        entries = {
+            name: entry(Scalar(values=each.double()), *running, scheduled=scheduled) for name, each in figures.items()
+        }
+        curve = Curve(values=torch.tensor([[loss, 1.0] for loss in losses]).double())
+        board.write(step, entries | ({tag: entry(curve, *running)} if scheduled else {}))
+
+    write(0, [9.0, 1.0], False, (True, True))
+    write(3, [9.0, 1.0], True, (True, False), scheduled=False)
+    if resumed:
+        board.close()
+        board = TensorBoard(tmp_path, RunFacts(informative_steps=(0,)), purge_step=5)
+        rows = [(0, 0, 9.0, 0.0), (0, 1, 1.0, 0.0), (3, 0, 9.0, 1.0)]
+        metrics = [{"step": s, "replica": r, "eval/loss": x, "train/diverged": lost} for s, r, x, lost in rows]
+        curves = [{"step": 0, "replica": r, "tag": tag, "values": [x, 1.0]} for r, x in ((0, 9.0), (1, 1.0))]
+        board.restore(metrics, curves)
+    write(5, [9.0, 100.0], False, (False, True))
+    board.close()
+    events = read(tmp_path)
+    assert scalars(events, "at_a_glance/loss") == {0: 5, 5: 100}
+    assert scalars(events, "at_a_glance/log10_gradient_at_information")[5] == 2
+    assert board._rows[tag][-1][1].tolist() == [100, 1]

@@ -222,6 +222,9 @@ class RunProgress(Listener, Writer):
 
     @override
     def write(self, step: int, entries: Mapping[str, Entry]) -> None:
+        if self._lags and (given_up := entries.get(tags.DIVERGED)) and isinstance(given_up.measured, Scalar):
+            lost = given_up.measured.values.tolist()
+            self._lags = [None if gone else lag for lag, gone in zip(self._lags, lost, strict=True)]
         tag = tags.top(tags.HORIZON, entries, state="h")
         if tag is None or not isinstance(measured := entries[tag].measured, Scalar):
             return

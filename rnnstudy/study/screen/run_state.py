@@ -38,7 +38,8 @@ class RunState:
         judged: Whether its task has a criterion for being solved.
         seq_len: Time steps of a sequence, the longest if they vary.
         step: Optimizer steps done.
-        loss: Median training loss over the replicas: over those that train while it runs, over all once it is done.
+        loss: Median training loss over the replicas: over those that train while it runs, over all but those that
+            diverged once it is done.
         solved: Replicas that have solved the task.
         diverged: Replicas that were given up.
         horizon: Median over the replicas of the last `horizon/h/layer_*/lag` of the top layer, in time steps.
@@ -95,13 +96,16 @@ class RunState:
     def read(self, result: Mapping[str, Any]) -> None:
         """Take the figures of a finished run from the content of its `result.json`."""
         final, solved = result["final"], sum(steps is not None for steps in result["steps_to_solve"])
-        tag = tags.top(tags.HORIZON, final, state="h")
-        self.horizon = None if tag is None else median(final[tag])
-        self.loss = median(final.get(tags.TRAIN_LOSS, ()))
         dead = result.get("digest", {}).get("dead_from", [])
         states = itertools.zip_longest(result["status"], dead)
         # One that exploded and never recovered counts as diverged, as in a comparison.
-        self.diverged = sum(s == "diverged" or (s == "finished" and start is not None) for s, start in states)
+        lost = [s == "diverged" or (s == "finished" and start is not None) for s, start in states]
+        self.diverged = sum(lost)
+        # What a lost replica logged is of an earlier step.
+        tag = tags.top(tags.HORIZON, final, state="h")
+        horizons, losses = (final.get(each, ()) for each in (tag, tags.TRAIN_LOSS))
+        self.horizon = median(itertools.compress(horizons, [not each for each in lost]))
+        self.loss = median(itertools.compress(losses, [not each for each in lost]))
         self.solved = solved if self.judged else None
         self.step = result["steps"]
 
