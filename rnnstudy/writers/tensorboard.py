@@ -124,7 +124,7 @@ class TensorBoard(Writer):
                     figures = values.tolist()
                     for replica in entry.running:
                         self._take(tag, replica, figures[replica], step)
-                    # A figure that no replica has has no median.
+                    # Without a replica that has the figure there is no median.
                     if entry.scheduled and self._selection.shows(tag) and (known := self._known(tag)):
                         medians[tag] = float(_median(known))
                 case Curve(values=values) if tag.endswith(self._heatmaps):
