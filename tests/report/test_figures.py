@@ -24,6 +24,7 @@ from rnnstudy.report.figures.gradient import bound_of_theory, heatmap_figures, l
 from rnnstudy.report.figures.outcome import length_figures, numeric_setting, paired_figures, solving_figures
 from rnnstudy.report.figures.overview import overview_figures
 from rnnstudy.report.figures.panels import arrange
+from rnnstudy.report.figures.setting import setting_figures
 from rnnstudy.report.figures.training import accuracy_figures, loss_figures, norm_figures
 from rnnstudy.runs.events import Event, Events, EventStep
 
@@ -108,6 +109,31 @@ def test_fractions_stand_against_the_lag_with_their_wilson_intervals(tmp_path):
         intervals = sorted(each[1] for each in found if len(each[0]) == 2)
         wilson = [binomtest(solved[model, lag], 8).proportion_ci(method="wilson") for lag in (10, 20, 40)]
         np.testing.assert_allclose(intervals, sorted([each.low, each.high] for each in wilson), atol=1e-12)
+
+
+def test_outcomes_stand_against_a_threshold_and_none_at_its_end(tmp_path):
+    norms = {0.1: 2.0, 1.0: 3.0, math.inf: 1e30}
+    for number, (threshold, norm) in enumerate(norms.items()):
+        mitigation = {"clip_norm": {"_target_": "x", "max_norm": threshold}}
+        lost = 8 * math.isinf(threshold)
+        spec = Synthetic(
+            mitigation=["clip_norm"], settings={"mitigation": mitigation}, diverged=lost, speed=0, digest=True
+        )
+        folder = write_run(tmp_path / str(number), spec)
+        digest = read_json(folder / "result.json")["digest"] | {"largest_norm": [norm, *[1.0] * 6, 2.0]}
+        edit_json(folder / "result.json", digest=digest)
+    (figure,) = setting_figures(summaries_of(tmp_path))
+    solved, diverged, largest = (
+        next(np.asarray(line.get_ydata()).tolist() for line in axes.lines if len(np.asarray(line.get_ydata())) == 3)
+        for axes in figure.axes
+    )
+    assert solved == [0, 0, 0]
+    assert diverged == [0, 0, 1]
+    assert largest == [1.0, 1.0, 1.0]
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0.1", "1", "∞"]
+    ranges = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[2].lines]
+    assert [1.0, 1e30] in ranges
+    assert setting_figures(summaries_of(tmp_path)[:2]) == []
 
 
 def test_nothing_stands_against_a_length_that_is_the_same_or_not_a_number(tmp_path):

@@ -13,12 +13,14 @@ from rnnstudy.report.figures.gradient import heatmap_figures, lag_figures
 from rnnstudy.report.figures.outcome import length_figures, paired_figures, solved_figures, solving_figures
 from rnnstudy.report.figures.overview import overview_figures
 from rnnstudy.report.figures.panels import Layout, arrange
+from rnnstudy.report.figures.setting import setting_figures
 from rnnstudy.report.figures.training import accuracy_figures, loss_figures, norm_figures
 
 FIGURES: dict[str, tuple[str, Callable[[Contents, Layout], list[Figure]]]] = {
     "overview": ("Outcome, training loss and gradient, side by side", lambda of, _: overview_figures(of.opening)),
     "solved": ("Fraction of replicas that solved the task", lambda of, layout: solved_figures(of.drawn, layout)),
     "solved_by_length": ("Fraction solved against the length of the task", lambda of, _: length_figures(of.drawn)),
+    "by_setting": ("Outcome against a setting", lambda of, _: setting_figures(of.drawn)),
     "solved_over_training": ("Fraction solved over training", lambda _, layout: solving_figures(layout)),
     "paired_differences": ("Differences to the baseline", lambda of, _: paired_figures(_drawn_pairs(of))),
     "gradient_by_lag": ("Gradient norm against lag", lambda _, layout: lag_figures(layout)),

@@ -59,22 +59,26 @@ def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]
     return [figure]
 
 
-def numeric_setting(summaries: Sequence[Summary]) -> str:
-    """Return the task's numeric setting with most values on a line, e.g. "task.lag"; empty if no line has two."""
-    keys = [key for key in (summaries[0].differing if summaries else ()) if key.startswith("task.")]
+def numeric_setting(summaries: Sequence[Summary], *, of_task: bool = True, fewest: int = 2) -> str:
+    """Return the numeric setting, of the task or of anything else, with most values on a line, e.g. "task.lag".
+
+    It is empty if no line has the fewest values.
+    """
+    differing = summaries[0].differing if summaries else ()
+    keys = [key for key in differing if "." in key and key.startswith("task.") == of_task]
     points = {
-        key: max((len({x for x, _ in line}) for line in _by_rest(summaries, key).values()), default=0) for key in keys
+        key: max((len({x for x, _ in line}) for line in by_rest(summaries, key).values()), default=0) for key in keys
     }
     best = max(points, key=lambda key: points[key], default="")
-    return best if points.get(best, 0) > 1 else ""
+    return best if points.get(best, 0) >= fewest else ""
 
 
-def _by_rest(summaries: Sequence[Summary], key: str) -> dict[tuple[str, ...], list[tuple[float, Summary]]]:
+def by_rest(summaries: Sequence[Summary], key: str) -> dict[tuple[str, ...], list[tuple[float, Summary]]]:
     """Return the runs that differ in a numeric setting alone, with its value, in the order of the values."""
     lines: dict[tuple[str, ...], list[tuple[float, Summary]]] = {}
     for summary in summaries:
         kind, value, _ = natural(summary.differing[key])
-        if kind == NUMBER and math.isfinite(value):
+        if kind == NUMBER and not math.isnan(value):
             rest = tuple(other for name, other in summary.differing.items() if name != key)
             lines.setdefault(rest, []).append((value, summary))
     return {rest: sorted(line, key=lambda point: point[0]) for rest, line in lines.items()}
@@ -86,8 +90,8 @@ def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
     key = numeric_setting(ended)
     if not key:
         return []
-    lines = list(_by_rest(ended, key).values())
-    layout = arrange(stands := [_without(line[0][1], key) for line in lines])
+    lines = list(by_rest(ended, key).values())
+    layout = arrange(stands := [without(line[0][1], key) for line in lines])
     by_name = {each.name: line for each, line in zip(stands, lines, strict=True)}
     values = sorted({value for line in lines for value, _ in line})
     logarithmic = values[0] > 0 and values[-1] / values[0] >= 8
@@ -172,7 +176,7 @@ def _draw_effect(axes: Axes, row: int, effect: Effect) -> None:
     axes.plot([effect.difference.value], [row], marker=marker, markersize=7, color=color)
 
 
-def _without(summary: Summary, key: str) -> Summary:
+def without(summary: Summary, key: str) -> Summary:
     """Return the representative of all runs of a line: a run without the setting."""
     differing = {other: value for other, value in summary.differing.items() if other != key}
     labels = short_labels([other for other in differing if "." in other])
