@@ -68,7 +68,7 @@ def fail(tmp_path, monkeypatch, *arguments: str) -> str:
             ["mitigation=[clip_norm]", "mitigation.clip_norm.max_norm=0"],
             "mitigation.clip_norm.max_norm must be above 0",
         ),
-        (["experiment=nope"], "experiment has no member 'nope'. Allowed: coconut"),
+        (["experiment=nope"], "experiment has no member 'nope'. Allowed: clip_threshold, "),
         (["task.lag=3"], "task.lag must be at least 19, got 3."),
         (["task.lag=many"], "task.lag must be a valid integer, got 'many'."),
         (["task.target=words"], "task.target must be 'answer' or 'next_word', got 'words'."),
