@@ -1,7 +1,7 @@
 # make study: set up and run the main study      make test: set up and test      make check: all that CI checks
 PYTHON ?= python3
 BIN := .venv/bin
-STUDIES := coconut_clipping coconut_exploding
+STUDIES := coconut_clipping coconut_exploding coconut_exploding_gru coconut_exploding_lstm
 
 .PHONY: help study test check format clean
 
@@ -12,7 +12,7 @@ help:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rnnstudy needs Python 3.11 or newer; make study PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into .venv; this takes a minute or two."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed
@@ -21,7 +21,7 @@ help:
 
 study: .venv/installed
 	@set -e; for study in $(STUDIES); do \
-		$(BIN)/rnnstudy train experiment=$$study; \
+		$(BIN)/rnnstudy train experiment=$$study hydra/launcher=joblib; \
 		$(BIN)/rnnstudy compare outputs/$$study; \
 	done
 	@for study in $(STUDIES); do \

@@ -51,7 +51,7 @@ class FlightRecorder(Instrument):
 
     looks_at: ClassVar[LooksAt] = "the training batch"
 
-    schedule: Schedule = field(default_factory=lambda: At(steps=()))
+    schedule: Schedule = field(init=False, default_factory=lambda: At(steps=()))
     factor: float = FACTOR
     ring: int = 3
     max_events: int = 4

@@ -82,6 +82,7 @@ def test_the_defaults_are_complete():
         "HiddenGradHistogram",
         "HiddenGradThroughTime",
         "GradNorm",
+        "FlightRecorder",
         "Horizon",
         "GainBound",
         "Credit",

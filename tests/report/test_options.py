@@ -251,7 +251,7 @@ def test_a_terminal_shows_a_few_rows_and_where_the_rest_is(tmp_path: Path) -> No
 
 
 def test_columns_that_can_be_missed_make_room() -> None:
-    columns = [Column(header=name, meaning="", cells=(("x" * 10, ""),)) for name in ("run", "loss", "decay", "time")]
+    columns = [Column(header=name, meaning="", cells=(("x" * 10, ""),)) for name in ("run", "solved", "decay", "time")]
     names = [column.header for column in columns]
     for width, kept, dropped in ((100, names, []), (36, names[:3], ["time"]), (5, names[:2], ["time", "decay"])):
         left, missing = fit_width(columns, width)

@@ -62,7 +62,7 @@ def test_what_is_left_out_need_not_be_possible(tmp_path):
 
 
 def test_the_runs_are_numbered_among_those_that_are_done(tmp_path):
-    console = Console(width=300, file=io.StringIO())
+    console = Console(width=300, file=io.StringIO(), record=True)
     lists = ["init=[],[chrono]", "mitigation=[],[clip_norm]", "one_at_a_time=true", f"output_dir='{tmp_path}'"]
     train(["-m", *TINY, *lists], console)
     told = [line.partition(":")[0] for line in console.export_text().splitlines() if "solved 0 of 1" in line]

@@ -39,7 +39,7 @@ def tuning(folder: Path, *overrides: str, trials=4, prune=None, space=None, metr
 
 
 def recorded() -> Console:
-    return Console(width=1000, file=open(os.devnull, "w"))
+    return Console(width=1000, file=open(os.devnull, "w"), record=True)
 
 
 @pytest.fixture
