@@ -54,7 +54,7 @@ class FlightRecorder(Instrument):
     schedule: Schedule = field(init=False, default_factory=lambda: At(steps=()))
     factor: float = FACTOR
     ring: int = 3
-    max_events: int = 4
+    max_events: int = 3
 
     def __post_init__(self) -> None:
         require_at_least("factor", self.factor, 1)
@@ -140,8 +140,8 @@ class _Frame:
 
 
 def _norms(adjoint: Float[Tensor, "time one batch hidden"]) -> list[float]:
-    """Return the mean over the batch of the norm at every time step; six digits keep the file small."""
-    return [float(f"{norm:.6g}") for norm in sequence_norms(adjoint).mean(-1)[:, 0].tolist()]
+    """Return the mean over the batch of the norm at every time step; five digits keep the file small."""
+    return [float(f"{norm:.5g}") for norm in sequence_norms(adjoint).mean(-1)[:, 0].tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def test_it_keeps_the_first_and_the_largest_spikes_with_the_steps_before(tmp_pat
             if step and norm > 3 * (np.median(norms[max(0, step - 100) : step]) if step >= 10 else norms[0])
         ]
         assert metrics[tags.SPIKES].of_replica(replica).sum() == len(spikes)
-        wanted = sorted({*spikes[:1], *sorted(spikes[1:], key=lambda step: -norms[step])[:3]})
+        wanted = sorted({*spikes[:1], *sorted(spikes[1:], key=lambda step: -norms[step])[:2]})
         kept = [event for event in found.events if event.replica == replica]
         assert [event.spike.step for event in kept] == wanted
         most = max(most, len(spikes))
@@ -54,7 +54,7 @@ def test_it_keeps_the_first_and_the_largest_spikes_with_the_steps_before(tmp_pat
                 assert step.raw_norm == pytest.approx(norms[step.step], rel=1e-8)
                 for name, values in step.norms.items():
                     track = curves[f"hidden_grad_norm/{name}"]
-                    assert values == pytest.approx(track.values[step.step, replica].tolist(), rel=1e-5)
+                    assert values == pytest.approx(track.values[step.step, replica].tolist(), rel=1e-4)
             assert first >= 0
             assert set(event.spike.norms) == {f"h/layer_0/{part}" for part in ("total", "direct", "carried")}
             histogram = event.histograms["h/layer_0"]
@@ -75,10 +75,10 @@ def test_of_a_run_in_which_every_step_spikes_few_are_computed(tmp_path, monkeypa
     overrides = ("instrument=[flight_recorder]", "instrument.flight_recorder.factor=1", "train.checkpoint_interval=500")
     folder = run_small(tmp_path / "run", *overrides, "train.num_steps=150", "train.log_interval=50")
     assert read_metrics(folder.metrics, 3)[tags.SPIKES].values.sum() > 100
-    # At each of four entries: three replicas, four places, three parts of the spike and the totals of three steps
+    # At each of four entries: three replicas, three places, three parts of the spike and the totals of three steps
     # before, of two states; at the end also the ring.
-    assert len(computed) <= 4 * 3 * 4 * (3 + 3) * 2 + 3 * 4 * 2
-    assert len(read_events(folder, 3).events) <= 3 * 4
+    assert len(computed) <= 4 * 3 * 3 * (3 + 3) * 2 + 3 * 4 * 2
+    assert len(read_events(folder, 3).events) <= 3 * 3
 
 
 def test_a_lost_replica_keeps_its_last_finite_step_and_the_first_that_is_not(start_lost):
