@@ -18,6 +18,7 @@ from rnnstudy.writers.events import EventFile
 from rnnstudy.writers.explosions import explosions_text
 from rnnstudy.writers.layout import custom_layout
 from rnnstudy.writers.overview import GlanceFigure, RunFacts
+from rnnstudy.writers.run_log import shorten
 from rnnstudy.writers.selection import Selection
 from rnnstudy.writers.through_time import Pooled, ThroughTime, pooled
 
@@ -123,12 +124,14 @@ class TensorBoard(Writer):
                 case Scalar(values=values):
                     figures = values.tolist()
                     for replica in entry.running:
-                        self._take(tag, replica, figures[replica], step)
+                        # As in the log, from which a resumed run goes on: further digits would make a difference.
+                        self._take(tag, replica, shorten(figures[replica]), step)
                     # Without a replica that has the figure there is no median.
                     if entry.scheduled and self._selection.shows(tag) and (known := self._known(tag)):
                         medians[tag] = float(_median(known))
                 case Curve(values=values) if tag.endswith(self._heatmaps):
-                    self._curves[tag].update({replica: values[replica].tolist() for replica in entry.running})
+                    for replica in entry.running:
+                        self._curves[tag][replica] = [shorten(figure) for figure in values[replica].tolist()]
                     if entry.scheduled and self._add_row(tag, step) and len(self._rows[tag]) in _DRAWN_AT:
                         self._draw(tag)
                 case Histogram(low=low, width=width) as histogram:
