@@ -82,7 +82,7 @@ def assert_undisturbed(folder: RunFolder, undisturbed: RunFolder) -> None:
 # checkpoint, an event file or the result.
 def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(forks, undisturbed, told, tmp_path):
     ends: set[str] = set()
-    for pages in (7, 50, 80, *range(1, 161, STRIDE)):
+    for pages in (7, 50, 80, *range(1, 201, STRIDE)):
         with disk(tmp_path / "disk", pages) as place:
             folder = RunFolder(place / "run")
             code, text = told(forks, arguments(folder))
