@@ -12,6 +12,7 @@ from tools.training import STEPS, assert_resumed_is_undisturbed
 
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.instruments import flight_recorder
+from rnnstudy.instruments.base import Flown
 from rnnstudy.instruments.flight_recorder import FlightRecorder
 from rnnstudy.runs import tags
 from rnnstudy.runs.events import read_events
@@ -60,6 +61,15 @@ def test_it_keeps_the_first_and_the_largest_spikes_with_the_steps_before(tmp_pat
             histogram = event.histograms["h/layer_0"]
             assert len(histogram.counts) == len(histogram.time_steps) == 23
     assert most > 4
+
+
+def test_the_smallest_spike_makes_room_and_the_first_never_does():
+    watcher = FlightRecorder(max_events=3).watch(1, 0, CPU)
+    for step, norm in enumerate([50.0, 60.0, 30.0, 40.0, 20.0]):
+        raw = torch.tensor([norm])
+        flown = Flown(step=step, losses=raw, raw_norm=raw, clipped_norm=raw, adjoints=[], ends=None)
+        watcher.see(flown, [True], [False])
+    assert [event.spike.raw_norm for event in watcher.events()] == [50, 60, 40]
 
 
 def test_a_stopped_run_keeps_what_an_undisturbed_one_keeps(tmp_path, monkeypatch):
