@@ -124,7 +124,7 @@ class TensorBoard(Writer):
                 case Scalar(values=values):
                     figures = values.tolist()
                     for replica in entry.running:
-                        # As in the log, from which a resumed run goes on: further digits would make a difference.
+                        # As in the log, from which a run resumes: further digits would make a difference.
                         self._take(tag, replica, shorten(figures[replica]), step)
                     # Without a replica that has the figure there is no median.
                     if entry.scheduled and self._selection.shows(tag) and (known := self._known(tag)):
