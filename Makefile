@@ -1,4 +1,4 @@
-# make study: set up and run the main study      make test: set up and test      make check: all that CI checks
+# make study: set up and run the first studies      make test: set up and test      make check: all that CI checks
 PYTHON ?= python3
 BIN := .venv/bin
 STUDIES := coconut_clipping coconut_exploding coconut_exploding_gru coconut_exploding_lstm

@@ -126,7 +126,7 @@ class TensorBoard(Writer):
                     for replica in entry.running:
                         # As in the log, from which a run resumes: further digits would make a difference.
                         self._take(tag, replica, shorten(figures[replica]), step)
-                    # Without a replica that has the figure there is no median.
+                    # Write no median if no replica has the figure.
                     if entry.scheduled and self._selection.shows(tag) and (known := self._known(tag)):
                         medians[tag] = float(_median(known))
                 case Curve(values=values) if tag.endswith(self._heatmaps):

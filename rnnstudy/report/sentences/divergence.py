@@ -15,7 +15,7 @@ _Group = dict[str, list[Comparison]]  # comparisons by what the run has and its 
 def changed_divergence(comparisons: Sequence[Comparison]) -> list[str]:
     """Return at most one sentence: how many replicas diverged in the baselines, and in the runs compared with them.
 
-    Only runs that ended count. There is no sentence unless other replicas diverged in one of them than in its baseline.
+    Only runs that ended count, and only where the replicas that diverged differ between a run and its baseline.
     Comparisons of the same two settings are added up.
     """
     groups: dict[str, _Group] = {}

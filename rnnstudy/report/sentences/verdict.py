@@ -28,8 +28,8 @@ RULES = (
     "A replica diverged when it was given up because too many gradients in a row were not finite, or when it exploded "
     "and never recovered: its loss stayed above 1000 times that of chance, or its gradient exactly zero. The step is "
     "the first from which on it was lost.",
-    "Where other replicas diverged in a run than in its baseline, the first sentence says so. It adds up comparisons "
-    "of the same two settings, of runs that ended.",
+    "Where the replicas that diverged differ between a run and its baseline, the first sentence says so. It adds up "
+    "comparisons of the same two settings, of runs that ended.",
     "Where the loss is at many time steps, the verdict is of the gradient of the answer's loss alone. There is none "
     "where that was not recorded, or the answer does not end at the last time step.",
     "Theory: in a vanilla network a time step lengthens the gradient at most gamma * ||W_hh||-fold, with gamma the "

@@ -65,7 +65,7 @@ def _wall_table() -> Table:
         title="On the wall and beside it",
         header=("w", "b on the wall", f"dx_{T}/dx_0", "‖∇E‖ there", f"at b + {ASIDE:g}", f"at b - {ASIDE:g}"),
         rows=[(f"{w[row]:g}", f"{b[row]:.4f}", *(f"{values[row]:.3g}" for values in columns)) for row in range(len(w))],
-        caption="‖∇E‖: length of (dE/dw, dE/db). At w = 4 the fixed point is stable, and there is no wall.",
+        caption="‖∇E‖: length of (dE/dw, dE/db). At w = 4 the fixed point is stable, so there is no wall.",
     )
 
 
