@@ -24,6 +24,8 @@ NO_CRITERION = "no criterion"
 EDITED_ADJOINTS = frozenset({"clip_adjoint", "h_detach", "truncated_bptt"})
 """Mitigations that edit adjoints, for runs of versions that did not store this."""
 
+_COMPUTES = ("rnnstudy", "torch")  # packages that decide the figures of a run
+
 MOST_REPLICAS = 100_000
 """Most replicas of a run: far more than anyone trains, few enough for a line of its log to fit into the memory."""
 
@@ -83,6 +85,7 @@ class Result:
         final: Metric to last values; None where a replica has none.
         wall_seconds: Duration of the run.
         digest: Digest of its logs; None in the results of older versions.
+        code: Versions and commit of the software that ended the run; may be empty.
     """
 
     status: tuple[str, ...]
@@ -92,6 +95,7 @@ class Result:
     final: dict[str, PerReplica]
     wall_seconds: float
     digest: Digest | None
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,7 @@ class Run:
         edits_adjoints: Names of the mitigations that change gradients on their way back through time: the recorded
             gradients are the changed ones, not the task's.
         result: None for a run that has not ended.
+        code: Versions and commits of the software that computed the run.
     """
 
     folder: RunFolder
@@ -122,6 +127,7 @@ class Run:
     facts: TaskFacts
     edits_adjoints: tuple[str, ...]
     result: Result | None
+    code: str = ""
 
     @property
     def path(self) -> Path:
@@ -212,6 +218,7 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
     if replicas > MOST_REPLICAS:
         raise UnreadableRunError(f"{manifest.source}: 'replicas' must be at most {MOST_REPLICAS}, is {replicas}")
     config = _fields(folder.config, read_yaml, "YAML of plain values").content
+    result = _result(folder, replicas) if folder.is_finished else None
     return Run(
         folder=folder,
         label=label,
@@ -222,8 +229,17 @@ def read_run(folder: RunFolder, *, label: str) -> Run:
         fingerprint=manifest.text("fingerprint") if "fingerprint" in manifest.content else None,
         facts=_facts(manifest.nested("facts")),
         edits_adjoints=_edits_adjoints(manifest, config),
-        result=_result(folder, replicas) if folder.is_finished else None,
+        result=result,
+        code=", ".join(dict.fromkeys(filter(None, (_code(manifest), result and result.code)))),
     )
+
+
+def _code(fields: Fields) -> str:
+    """Return the versions and the commit of the software that wrote a file; empty without any."""
+    versions = fields.content.get("versions")
+    found = [f"{name} {versions[name]}" for name in _COMPUTES if name in versions] if isinstance(versions, dict) else []
+    commit = fields.content.get("commit")
+    return " ".join([*found, *([f"commit {commit}"] if commit else [])])
 
 
 def _fields(path: Path, read: Callable[[Path], Any], kind: str) -> Fields:
@@ -296,6 +312,7 @@ def _result(folder: RunFolder, replicas: int) -> Result:
         final={str(key): read_per_replica(finals, key, replicas) for key in finals.content},
         wall_seconds=fields.number("wall_seconds"),
         digest=read_digest(fields.nested("digest"), replicas) if "digest" in fields.content else None,
+        code=_code(fields),
     )
 
 

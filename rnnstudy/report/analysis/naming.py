@@ -43,11 +43,16 @@ class NamedRun:
     differing: dict[str, str]
 
 
-def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
-    """Return the runs named by what differs between them, ordered by model, then mitigation, then other settings."""
+def name_runs(runs: Sequence[Run], *, pooled: bool = False) -> list[NamedRun]:
+    """Return the runs named by what differs between them, ordered by model, then mitigation, then other settings.
+
+    Runs that stand for a pool have no one seed: it is in their names only where nothing else tells them apart.
+    """
     chosen, settings = [run.choices for run in runs], [run.settings for run in runs]
     choices = _differing(chosen)
     paths = [path for path in differing_settings(settings) if not _follows(path, chosen, settings)]
+    if pooled:
+        paths = [path for path in paths if path != "seed"]
     labels = short_labels(paths)
     named: list[NamedRun] = []
     for run in runs:
@@ -63,9 +68,11 @@ def name_runs(runs: Sequence[Run]) -> list[NamedRun]:
         name = ", ".join([short, *others])
         named.append(NamedRun(run=run, name=name, short=short, model=model, mitigation=mitigation, differing=differing))
     counts = Counter(each.name for each in named)
+    seeds = {(each.name, each.run.seed) for each in named}
+    told = Counter(name for name, _ in seeds)
     for place, each in enumerate(named):
         if counts[each.name] > 1:
-            label = f" [{each.run.label}]"
+            label = f", seed={each.run.seed}" if told[each.name] == counts[each.name] else f" [{each.run.label}]"
             named[place] = replace(each, name=each.name + label, short=each.short + label)
     return sorted(named, key=_order)
 

@@ -1,13 +1,14 @@
-"""A run reduced to the figures that tables, sentences and drawings use."""
+"""A run, or runs that differ in the seed alone, reduced to the figures that tables, sentences and drawings use."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnnstudy.report.analysis.naming import NamedRun
+from rnnstudy.report.analysis.pooling import Pool, pool_runs
 from rnnstudy.report.analysis.statistics import median_steps, ordered_median
 from rnnstudy.report.analysis.statistics import wilson_interval as wilson
 from rnnstudy.runs import tags
@@ -63,9 +64,11 @@ class Summary:
         mitigation: Chosen members joined by " + ", or "none".
         differing: Settings that differ between the runs of the sweep: dotted path to shown value.
         is_edited: Whether a mitigation changes the gradients on their way back, so that they are not the task's.
-        label: Path from the compared folder, for people.
-        path: The folder.
-        seed: Seed of replica 0; replica r uses seed + r.
+        labels: Path of each of its runs from the compared folder, for people: one, or several that differ in the seed
+            alone.
+        paths: Their folders.
+        seeds: Seed of each replica, ascending.
+        repeated: Replicas that were trained more than once, and count once.
         device: Device name, e.g. "cpu".
         fingerprint: Hash of what can change the figures; None in the folders of older versions.
         choices: Chosen members, by group.
@@ -109,9 +112,10 @@ class Summary:
     mitigation: str
     differing: dict[str, str]
     is_edited: bool
-    label: str
-    path: Path
-    seed: int
+    labels: tuple[str, ...]
+    paths: tuple[Path, ...]
+    seeds: tuple[int, ...]
+    repeated: int
     device: str
     fingerprint: str | None
     choices: dict[str, str]
@@ -145,6 +149,17 @@ class Summary:
     logs: Logs = Logs()
 
     @property
+    def path(self) -> Path:
+        """Folder of its first run."""
+        return self.paths[0]
+
+    @property
+    def label(self) -> str:
+        """Path of its first run from the compared folder, and how many more there are."""
+        more = len(self.labels) - 1
+        return self.labels[0] + (f" and {more} more" if more else "")
+
+    @property
     def is_judged(self) -> bool:
         """Whether the task has a criterion of when it is solved."""
         return self.facts.criterion is not None
@@ -158,11 +173,6 @@ class Summary:
     def replicas(self) -> int:
         """Networks in the run."""
         return len(self.status)
-
-    @property
-    def seeds(self) -> range:
-        """Seeds of the replicas."""
-        return range(self.seed, self.seed + self.replicas)
 
     @property
     def lag(self) -> int:
@@ -195,13 +205,18 @@ class Summary:
         return median_steps(self.steps_to_solve)
 
 
-def summarise(named: NamedRun) -> Summary:
-    """Return a run reduced to the figures of the table."""
-    run, standing, digest = named.run, named.run.standing, named.run.digest
-    unknown = (None,) * run.replicas
-    last = {tag: _without_lost(values, standing.status) for tag, values in standing.final.items()}
-    reach = {measure: last.get(tag, unknown) for measure, tag in _reach_tags(run, standing.final).items()}
-    gain = tags.top(tags.GAIN_BOUND, standing.final)
+def summarise(named: NamedRun, pool: Pool | None = None) -> Summary:
+    """Return a run, or all runs of its pool, reduced to the figures of the table."""
+    run = named.run
+    pool = pool or pool_runs([run])[0]
+    standings, unknown = [each.standing for each in pool.runs], (None,) * len(pool.taken)
+    status = pool.pick([standing.status for standing in standings])
+    final = {tag: _joined(pool, [each.final for each in standings], tag) for standing in standings for tag in standing.final}
+    last = {tag: _without_lost(values, status) for tag, values in final.items()}
+    reach = {measure: last.get(tag, unknown) for measure, tag in _reach_tags(run, final).items()}
+    gain = tags.top(tags.GAIN_BOUND, final)
+    active = [each.digest.active for each in pool.runs]
+    results = [each.result for each in pool.runs if each.result]
     return Summary(
         name=named.name,
         short=named.short,
@@ -209,23 +224,24 @@ def summarise(named: NamedRun) -> Summary:
         mitigation=named.mitigation,
         differing=named.differing,
         is_edited=bool(run.edits_adjoints),
-        label=run.label,
-        path=run.path,
-        seed=run.seed,
+        labels=tuple(each.label for each in pool.runs),
+        paths=tuple(each.path for each in pool.runs),
+        seeds=pool.seeds,
+        repeated=pool.repeated,
         device=run.device,
         fingerprint=run.fingerprint,
         choices=run.choices,
         settings=run.settings,
         facts=run.facts,
         state=_state(run),
-        wall_seconds=run.result.wall_seconds if run.result else None,
-        has_metrics=_has_content(run.folder.metrics),
-        has_curves=_has_content(run.folder.curves),
-        status=standing.status,
-        steps_to_solve=standing.steps_to_solve,
-        diverged_at=standing.diverged_at,
-        steps_run=run.result.steps if run.result else None,
-        last_step=standing.last_step,
+        wall_seconds=sum(result.wall_seconds for result in results) if results else None,
+        has_metrics=all(_has_content(each.folder.metrics) for each in pool.runs),
+        has_curves=all(_has_content(each.folder.curves) for each in pool.runs),
+        status=status,
+        steps_to_solve=pool.pick([standing.steps_to_solve for standing in standings]),
+        diverged_at=pool.pick([standing.diverged_at for standing in standings]),
+        steps_run=max((result.steps for result in results), default=None),
+        last_step=max(standing.last_step for standing in standings),
         loss=last.get(tags.LOSS, unknown),
         answer_loss=last.get(tags.ANSWER_LOSS, unknown),
         accuracy=last.get(tags.ACCURACY, unknown),
@@ -234,46 +250,63 @@ def summarise(named: NamedRun) -> Summary:
             for tag, values in last.items()
             if (found := tags.fields(tags.EVAL_AT, tag)) and tags.EVAL.format(metric=found["metric"]) in _EVALUATED
         },
-        skipped=standing.final.get(tags.SKIPPED, unknown),
-        active=digest.active,
-        largest_norm=digest.largest_norm,
-        largest_loss=digest.largest_loss,
-        spikes=digest.spikes,
-        clipped=digest.clipped,
-        growth=digest.growth,
-        ratio_first=digest.ratio_first,
-        ratio_last=_without_lost(digest.ratio_last, standing.status),
+        skipped=final.get(tags.SKIPPED, unknown),
+        active={name: _joined(pool, active, name) for each in active for name in each},
+        largest_norm=pool.join(lambda each: each.digest.largest_norm),
+        largest_loss=pool.join(lambda each: each.digest.largest_loss),
+        spikes=pool.join(lambda each: each.digest.spikes),
+        clipped=pool.join(lambda each: each.digest.clipped),
+        growth=pool.join(lambda each: each.digest.growth),
+        ratio_first=pool.join(lambda each: each.digest.ratio_first),
+        ratio_last=_without_lost(pool.join(lambda each: each.digest.ratio_last), status),
         horizon=reach.get("horizon", unknown),
         decay=reach.get("decay", unknown),
         gain=last[gain] if gain else (),
     )
 
 
-def read_logs(run: Run) -> Logs:
-    """Return the tracks of a run for figures; raise UnreadableRunError if its logs are corrupt, or an OSError."""
-    metrics = run.metrics
-    gain = tags.top(tags.GAIN_BOUND, metrics)
+def _joined(pool: Pool, values: Sequence[Mapping[str, PerReplica]], key: str) -> PerReplica:
+    """Return an entry of each run's mapping for all networks; None where a run has no such entry."""
+    none = [(None,) * run.replicas for run in pool.runs]
+    return pool.pick([each.get(key, missing) for each, missing in zip(values, none, strict=True)])
+
+
+def read_logs(pool: Pool) -> Logs:
+    """Return the tracks of runs for figures; raise UnreadableRunError if their logs are corrupt, or an OSError."""
+    metrics = [run.metrics for run in pool.runs]
+    gain = tags.top(tags.GAIN_BOUND, metrics[0])
+
+    def scalars(tag: str) -> Track | None:
+        return pool.track([each.get(tag) for each in metrics])
+
     return Logs(
-        loss=metrics.get(tags.LOSS),
-        accuracy=metrics.get(tags.ACCURACY),
-        raw=metrics.get(tags.RAW_NORM),
-        clipped=metrics.get(tags.CLIPPED_NORM),
-        train_loss=metrics.get(tags.TRAIN_LOSS),
-        largest_loss=metrics.get(tags.LARGEST_LOSS),
-        largest_norm=metrics.get(tags.LARGEST_NORM),
-        gradient=top_track(run.curves),
-        gain=metrics[gain] if gain else None,
-        events=run.events.events,
-        first_nonfinite=run.events.first_nonfinite,
+        loss=scalars(tags.LOSS),
+        accuracy=scalars(tags.ACCURACY),
+        raw=scalars(tags.RAW_NORM),
+        clipped=scalars(tags.CLIPPED_NORM),
+        train_loss=scalars(tags.TRAIN_LOSS),
+        largest_loss=scalars(tags.LARGEST_LOSS),
+        largest_norm=scalars(tags.LARGEST_NORM),
+        gradient=pool.track([top_track(run.curves) for run in pool.runs]),
+        gain=scalars(gain) if gain else None,
+        events=pool.events(),
+        first_nonfinite=pool.pick(
+            [run.events.first_nonfinite or (None,) * run.replicas for run in pool.runs]
+        ),
     )
 
 
-def figures_at(run: Run, status: Sequence[str], step: int) -> dict[str, PerReplica]:
+def figures_at(pool: Pool, step: int) -> dict[str, PerReplica]:
     """Return the last loss, horizon and decay that each replica had logged up to an optimizer step, by measure.
 
-    They are read from the log. `status` is that of each replica at the end; a replica that had diverged by the step has
-    NaN, as its log goes no farther. A replica without logged figures has None.
+    They are read from the log. A replica that had diverged by the step has NaN, as its log goes no farther. A replica
+    without logged figures has None.
     """
+    found = [_figures_at(run, step) for run in pool.runs]
+    return {measure: pool.pick([each[measure] for each in found]) for measure in found[0]}
+
+
+def _figures_at(run: Run, step: int) -> dict[str, PerReplica]:
     held = "metrics" in vars(run)
     tracks = run.metrics
     if not held:
@@ -281,7 +314,7 @@ def figures_at(run: Run, status: Sequence[str], step: int) -> dict[str, PerRepli
     goes_on = np.zeros(run.replicas, dtype=bool)
     for track in tracks.values():
         goes_on |= track.logged[track.steps > step].any(axis=0)
-    states = ["" if later else state for state, later in zip(status, goes_on.tolist(), strict=True)]
+    states = ["" if later else state for state, later in zip(run.standing.status, goes_on.tolist(), strict=True)]
     sources = {"loss": tags.LOSS} | _reach_tags(run, tracks)
     cut = {
         tag: Track(steps=track.steps[upto], values=track.values[upto], logged=track.logged[upto])

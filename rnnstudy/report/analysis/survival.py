@@ -1,11 +1,13 @@
 """When replicas solve the task, with those that have not yet: censored, not dropped."""
 
+import math
 import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import CensoredData, ecdf
+from scipy.stats import CensoredData, ecdf, logrank
 
+from rnnstudy.report.analysis.intervals import paired_fractions, unpaired_fractions
 from rnnstudy.report.analysis.statistics import wilson_interval
 from rnnstudy.report.analysis.summary import Summary
 
@@ -90,6 +92,79 @@ def median_steps_to_solve(summary: Summary) -> MedianSteps:
         low=_first(curve.steps, (curve.high >= 0.5) & (curve.fraction > 0)),
         high=_first(curve.steps, curve.low >= 0.5),
     )
+
+
+class SolvedDifference(NamedTuple):
+    """Difference of two fractions solved, this less its baseline, a step function of the optimizer steps.
+
+    Args:
+        steps: Ascending, from 0 to the budget; shape `(point,)`.
+        difference: From each step to the next, likewise.
+        low: Lower end of its 95 % interval at each step by itself, likewise.
+        high: Upper end, likewise.
+    """
+
+    steps: np.ndarray
+    difference: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def solved_difference(summary: Summary, baseline: Summary, budget: int) -> SolvedDifference:
+    """Return the difference of the fractions solved up to a budget to which all replicas of both runs are known.
+
+    Over the pairs of replicas with the same seed, where there are any; the interval is that of `intervals`.
+    """
+    this, that = ({seed: _time(run, place, budget) for place, seed in enumerate(run.seeds)} for run in (summary, baseline))
+    shared = sorted(this.keys() & that.keys())
+    times = {time for each in (this, that) for time in each.values() if time <= budget}
+    steps = sorted({0, budget, *map(int, times)})
+    found = []
+    for step in steps:
+        if shared:
+            sides = [(this[seed] <= step) - (that[seed] <= step) for seed in shared]
+            found.append(paired_fractions(sides.count(1), sides.count(-1), len(shared)).ends)
+        else:
+            counts = [(sum(time <= step for time in each.values()), len(each)) for each in (this, that)]
+            found.append(unpaired_fractions(*counts[0], *counts[1]).ends)
+    difference, low, high = np.array(found).T
+    return SolvedDifference(steps=np.array(steps), difference=difference, low=low, high=high)
+
+
+def crossing(summary: Summary, baseline: Summary, budget: int) -> int | None:
+    """Return the optimizer step at which the run that led in the fraction solved falls behind; None if none does."""
+    curve = solved_difference(summary, baseline, budget)
+    signs = np.sign(curve.difference)
+    turned = np.flatnonzero(signs == -next((sign for sign in signs if sign), math.nan))
+    return int(curve.steps[turned[0]]) if turned.size else None
+
+
+def log_rank(summary: Summary, baseline: Summary, budget: int) -> float | None:
+    """Return the two-sided p-value of the log-rank test of the times to solve, censored at a budget.
+
+    None where neither run solved the task in any replica. Replicas count as independent, also those of one seed.
+
+    References:
+        Mantel, Evaluation of survival data and two new rank order statistics arising in its consideration, 1966
+        (Cancer Chemotherapy Reports 50).
+    """
+    times = [[_time(run, place, budget) for place in range(run.replicas)] for run in (summary, baseline)]
+    solved = [[time for time in each if time <= budget] for each in times]
+    if not any(solved):
+        return None
+    samples = [
+        CensoredData(uncensored=known, right=[budget] * (len(each) - len(known)))
+        for each, known in zip(times, solved, strict=True)
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = float(logrank(*samples).pvalue)
+    return 1.0 if math.isnan(found) else found
+
+
+def _time(run: Summary, replica: int, budget: int) -> float:
+    """Return when a replica solved the task; infinity where it did not within the budget."""
+    taken = run.steps_to_solve[replica]
+    return math.inf if taken is None or taken > budget or run.status[replica] == "diverged" else taken
 
 
 def _first(steps: np.ndarray, found: np.ndarray) -> float | None:
