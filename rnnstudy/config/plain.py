@@ -7,6 +7,7 @@ from typing import Any
 from rnnstudy.config.build import build_section
 from rnnstudy.core.errors import ConfigError, require_at_least, suggest
 from rnnstudy.runs.groups import SECTIONS
+from rnnstudy.runs.plan import ComparisonPlan
 from rnnstudy.training.settings import TrainSettings
 
 
@@ -50,16 +51,18 @@ class PlainSettings:
     Args:
         run: Values of the run.
         train: Values of training.
+        compare: Plan of the study.
     """
 
     run: RunSettings
     train: TrainSettings
+    compare: ComparisonPlan
 
 
 def check_plain(config: Mapping[str, Any]) -> PlainSettings:
     """Return the plain values of a configuration; raise ConfigError for the first fault in them or in its keys."""
     settings = tuple(RunSettings.__dataclass_fields__)
-    known = SECTIONS + settings
+    known = (*SECTIONS, "compare", *settings)
     for key in config:
         if key not in {*known, "choices"}:
             raise ConfigError(f"{key} is not a known key. {suggest(key, known)}")
@@ -70,4 +73,9 @@ def check_plain(config: Mapping[str, Any]) -> PlainSettings:
         run = build_section(RunSettings, {key: config[key] for key in settings if key in config}, path="")
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix(".")) from None
-    return PlainSettings(run=run, train=build_section(TrainSettings, config["train"], path="train"))
+    return PlainSettings(
+        run=run,
+        train=build_section(TrainSettings, config["train"], path="train"),
+        # The configurations of older versions have none.
+        compare=build_section(ComparisonPlan, config.get("compare", {}), path="compare"),
+    )

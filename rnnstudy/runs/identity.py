@@ -11,9 +11,9 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.groups import SINGLE
 from rnnstudy.runs.settings import walk
 
-_NAMES_AND_PLACES = ("study", "output_dir", "run_dir", "one_at_a_time", "retry_failed", "choices")
+_NAMES_AND_PLACES = ("study", "output_dir", "run_dir", "one_at_a_time", "retry_failed", "choices", "compare")
 UNESSENTIAL = (*_NAMES_AND_PLACES, "numerics.threads", "train.checkpoint_interval", "train.kept_checkpoints")
-"""Keys that change no figure of a run."""
+"""Keys that change no figure of a run, nor do those below them."""
 
 _MOST_TOLD = 180
 """Most bytes of a folder's name before the hash: a file system has room for 255."""
@@ -22,13 +22,14 @@ DIGITS = 8
 """Hexadecimal digits of the hash in a folder's name."""
 
 
+def changes_figures(key: str) -> bool:
+    """Return whether a setting can change the figures of a run."""
+    return not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
+
+
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change the figures, flat, in the given order (that of mitigations and initialisations counts)."""
-    return {
-        key: _one_spelling(value)
-        for key, value in walk(config)
-        if not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
-    }
+    return {key: _one_spelling(value) for key, value in walk(config) if changes_figures(key)}
 
 
 def _one_spelling(value: Any) -> Any:
@@ -71,7 +72,7 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
     values = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if key not in UNESSENTIAL and ("." in key or key in {*SINGLE, "seed", "replicas"} - {"model"}):
+        if changes_figures(key) and ("." in key or key in {*SINGLE, "seed", "replicas"} - {"model"}):
             # A list such as [50,200] reads 50-200.
             plain = value.removeprefix("[").removesuffix("]")
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)

@@ -50,6 +50,12 @@ def test_a_swept_setting_becomes_a_column_in_the_order_of_its_size(tmp_path: Pat
     assert [run.differing for run in runs] == [{"task.lag": lag} for lag in ("9", "20", "100")]
 
 
+def test_the_plan_of_a_study_is_no_column(tmp_path: Path) -> None:
+    for measure in ("solved", "loss"):
+        write_run(tmp_path / measure, Synthetic(settings={"compare": {"measure": measure}}, replicas=1))
+    assert [run.differing for run in summaries_of(tmp_path)] == [{}, {}]
+
+
 def test_what_follows_from_the_choice_is_no_column_but_is_told(tmp_path: Path) -> None:
     models = {name: {"model": {"hidden_size": size, "own": name}} for name, size in (("rnn", 90), ("lstm", 45))}
     runs = summaries_of(tmp_path, *(Synthetic(model=name, settings=models[name]) for name in models))

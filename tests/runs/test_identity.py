@@ -15,6 +15,7 @@ from rnnstudy.runs.identity import find_run_folder, fingerprint, telling_name
         "numerics.threads=4",
         "train.checkpoint_interval=7",
         "train.kept_checkpoints=5",
+        "compare.measure=loss",
     ],
 )
 def test_what_changes_no_figure_changes_no_fingerprint(override):

@@ -89,6 +89,31 @@ def test_the_flag_of_a_sweep_may_stand_between_overrides_and_the_runs_come_back_
     assert [yaml.safe_load(run.config.read_text())["choices"]["model"] for run in runs] == ["lstm", "gru"]
 
 
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        (
+            ["seed=0,1", "replicas=8"],
+            "seed=0 and seed=1 share 7 of their 8 networks, since replica r uses seed + r: space the seeds by at least "
+            "8, such as seed=0,8.",
+        ),
+        (["seed=0,8", "replicas=8"], None),
+        (["seed=3,4", "replicas=1"], None),
+        (["seed=5", "replicas=2,3"], "seed=5 replicas=2 and seed=5 replicas=3 share 2 networks, since"),
+        (
+            # Runs that also differ in the model share nothing, and two models have the same pairs.
+            ["seed=range(5)", "replicas=2", "model=rnn,gru"],
+            "seed=0 and seed=1 share 1 of their 2 networks; seed=1 and seed=2 share 1 of their 2 networks; so do 2 "
+            "more pairs of runs, since replica r uses seed + r: space the seeds by at least 2, such as seed=0,2,4,6.",
+        ),
+    ],
+)
+def test_a_sweep_says_before_it_begins_which_networks_it_trains_twice(tmp_path, capsys, sweep, told):
+    assert main(["train", "-m", *TINY, "train.num_steps=0", *sweep, f"output_dir='{tmp_path}'"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(told) if told else "share" not in first
+
+
 def test_a_failing_sweep_tells_its_error_then_and_at_the_end_and_where_the_other_runs_are(
     tmp_path, capsys, monkeypatch
 ):

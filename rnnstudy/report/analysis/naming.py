@@ -18,7 +18,7 @@ ABSENT = "\N{EN DASH}"
 # Where and how fast a run was done, what was measured, and what has a column of its own: not part of the experiment.
 _IGNORED = {
     *("instrument", "_target_", "choices", "hydra", "study", "output_dir", "run_dir", "one_at_a_time", "threads"),
-    *("checkpoint_interval", "kept_checkpoints", "replicas"),
+    *("checkpoint_interval", "kept_checkpoints", "replicas", "compare"),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rnnstudy.config.schema import Plan
 from rnnstudy.models.base import Network
 from rnnstudy.runs.groups import CHOSEN
-from rnnstudy.runs.identity import UNESSENTIAL
+from rnnstudy.runs.identity import changes_figures
 from rnnstudy.runs.settings import walk
 from rnnstudy.writers.hparams import Hyperparameters
 from rnnstudy.writers.overview import RunFacts
@@ -61,4 +61,4 @@ def chosen_columns(overrides: Sequence[str]) -> list[str]:
 
 def _set_by_hand(overrides: Sequence[str]) -> list[str]:
     keys = [override.lstrip("+").partition("=")[0] for override in overrides]
-    return [key for key in keys if key not in UNESSENTIAL]
+    return [key for key in keys if changes_figures(key)]

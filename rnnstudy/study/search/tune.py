@@ -18,7 +18,7 @@ from rnnstudy.core.text import printable
 from rnnstudy.runs import failure
 from rnnstudy.runs.failure import PRUNED, in_one_line, read_failure
 from rnnstudy.runs.folder import RECORDS
-from rnnstudy.runs.identity import UNESSENTIAL
+from rnnstudy.runs.identity import changes_figures
 from rnnstudy.runs.job import Job
 from rnnstudy.runs.lock import HeldError, Lock
 from rnnstudy.study.jobs.check import check, plan_job
@@ -75,7 +75,7 @@ def require_possible(tuning: Tuning) -> Job:
     for key in tuning.search.space:
         if key in fixed:
             raise ConfigError(f"{key} is searched by {tuning.name}, and fixed on the command line; choose one.")
-        if key in {*UNESSENTIAL, "device"}:
+        if key == "device" or not changes_figures(key):
             raise ConfigError(f"space.{key} changes no figure of a run; there is nothing to search.")
         if key == "seed":
             raise ConfigError("space.seed finds a lucky seed, not a good configuration; search other keys.")

@@ -13,6 +13,7 @@ from rnnstudy.runs.folder import RunFolder
 from rnnstudy.runs.job import Job
 from rnnstudy.study.jobs.compose import Telling, composing, inform, wants_information
 from rnnstudy.study.jobs.labels import naming_the_run
+from rnnstudy.study.jobs.shared import shared_networks
 
 _FEW = 20
 """Most runs that are prepared without a message."""
@@ -40,6 +41,8 @@ def train(arguments: Sequence[str], console: Console) -> list[RunFolder]:
             on_a_cluster = composition.launcher == "submitit_slurm"
             planned = plan_all(jobs, plains, is_sweep=composition.is_sweep, elsewhere=on_a_cluster, tell=tell)
 
+        if told := shared_networks([run.job.config for run in planned]):
+            console.print(told, highlight=False, markup=False, soft_wrap=True)
         from rnnstudy.study.sweep.execute import execute
 
         return execute(composition, planned, f"rnnstudy train {shlex.join(arguments)}", console)
