@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from rnnstudy.runs.plan import CORRECTIONS, MEASURES
+
 _REPEATED: dict[str, Any] = {"action": "append", "default": []}
 
 
@@ -33,6 +35,19 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="compare every other run with the run that has this setting and is like it in all else (mitigation=[] or "
         "init=[] where there are such runs)",
     )
+    testing = compare.add_argument_group("what is tested (by default as the plan stored with the runs has it)")
+    testing.add_argument(
+        "--measure",
+        choices=MEASURES,
+        metavar="MEASURE",
+        help=f"the primary measure, which decides: {', '.join(MEASURES)} (solved where the task has a criterion, else "
+        "loss)",
+    )
+    testing.add_argument(
+        "--correct",
+        choices=CORRECTIONS,
+        help="correction of the p-values for all differences on the page (max-t: joint sign flips; holm; none)",
+    )
     order = compare.add_argument_group("in what order")
     order.add_argument(
         "--sort",
@@ -54,7 +69,8 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
 
     repeated = ("directories", "where", "baseline", "sort", "group_by")
     lists = {name: tuple(getattr(options, name)) for name in repeated}
-    request = Request(**lists, output=options.output, markdown=options.markdown)
+    own = {name: getattr(options, name) for name in ("output", "markdown", "measure", "correct")}
+    request = Request(**lists, **own)
     # Markdown is often redirected to a file, which must hold the tables alone.
     compare(request, console, Console(stderr=True) if options.markdown else None)
     return 0

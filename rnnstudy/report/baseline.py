@@ -16,11 +16,17 @@ Pair = tuple[Summary, Summary]
 
 
 def default_baseline(summaries: Sequence[Summary]) -> str:
-    """Return "mitigation=[]" where mitigations differ and some run has none, else "init=[]" likewise, else nothing."""
+    """Return "mitigation=[]" where mitigations differ and some run has none, else "init=[]" likewise.
+
+    Of two runs that differ in one setting other than the task, it is the first one's value; else nothing.
+    """
     for group in ("mitigation", "init"):
         values = {summary.differing.get(group, NO_MITIGATION) for summary in summaries}
         if len(values) > 1 and NO_MITIGATION in values:
             return f"{group}=[]"
+    differing = [key for key in summaries[0].differing if key != "seed"]
+    if len(summaries) == 2 and len(differing) == 1 and differing[0].partition(".")[0] != "task":
+        return f"{differing[0]}={summaries[0].differing[differing[0]]}"
     return ""
 
 

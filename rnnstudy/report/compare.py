@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from rnnstudy.core.errors import ConfigError, RnnstudyError
-from rnnstudy.core.text import printable
+from rnnstudy.core.text import join, printable
+from rnnstudy.report.analysis.comparison import Comparison, compare_all
 from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.paired import Comparison, compare_all, multiplicity_note
+from rnnstudy.report.analysis.pooling import Pool, pool_runs
 from rnnstudy.report.analysis.summary import Summary, figures_at, read_logs, summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
@@ -26,6 +27,7 @@ from rnnstudy.runs.collection import MAX_CHECKED, Sweep, read_sweep
 from rnnstudy.runs.fields import UnreadableRunError
 from rnnstudy.runs.find import REPORT
 from rnnstudy.runs.folder import write_atomically
+from rnnstudy.runs.plan import ComparisonPlan, read_plan
 from rnnstudy.runs.run import Run
 
 DRAWN_OF_MANY = 24
@@ -49,6 +51,8 @@ class Request:
         group_by: Settings; each of their values gets a section of the table.
         output: Folder of the report; None for one beside the runs.
         markdown: Whether the tables are printed as Markdown.
+        measure: Primary measure; None for that of the plan stored with the runs, if any.
+        correct: Correction of the p-values, likewise.
     """
 
     directories: tuple[Path, ...]
@@ -58,6 +62,8 @@ class Request:
     group_by: tuple[str, ...] = ()
     output: Path | None = None
     markdown: bool = False
+    measure: str | None = None
+    correct: str | None = None
 
 
 def compare(request: Request, console: Console, aside: Console | None = None) -> Path:
@@ -85,13 +91,15 @@ def assemble(request: Request) -> Contents:
     """Return a report's contents, before any drawing; raise RnnstudyError if no run is left, or an option is wrong."""
     sweep = read_sweep(*request.directories)
     chosen = _chosen(request, sweep)
-    summaries = [summarise(named) for named in name_runs(chosen)]
-    runs = {run.path: run for run in chosen}
-    baseline, comparisons, remarks = _compared(request, summaries, runs)
+    pools = {pool.first.path: pool for pool in pool_runs(chosen)}
+    named = name_runs([pool.first for pool in pools.values()], pooled=True)
+    summaries = [summarise(each, pools[each.run.path]) for each in named]
+    plan, is_planned, differing = _plan(request, chosen)
+    baseline, comparisons, remarks = _compared(plan, summaries, pools)
     tasks = {run.choices.get("task") for run in chosen}
     group_by = request.group_by or (("task",) if len(tasks) > 1 else ())
     groups = group_rows(sort_rows(summaries, request.sort), group_by)
-    drawn, undrawn = _with_logs([summary for group in groups for summary in group.summaries], runs)
+    drawn, undrawn = _with_logs([summary for group in groups for summary in group.summaries], pools)
     names = ", ".join(dict.fromkeys(directory.resolve().name for directory in request.directories))
     return Contents(
         title=f"Comparison of {len(chosen)} run{'s' if len(chosen) != 1 else ''}: {names}",
@@ -99,8 +107,10 @@ def assemble(request: Request) -> Contents:
         groups=groups,
         comparisons=tuple(comparisons),
         baseline=baseline,
+        correction=plan.correct,
+        planned=is_planned,
         drawn=tuple(drawn),
-        notes=(*notes(sweep, summaries), *remarks, *undrawn),
+        notes=(*notes(sweep, summaries), *differing, *remarks, *undrawn),
     )
 
 
@@ -134,20 +144,46 @@ def _chosen(request: Request, sweep: Sweep) -> list[Run]:
     return chosen
 
 
+def _plan(request: Request, runs: Sequence[Run]) -> tuple[ComparisonPlan, bool, list[str]]:
+    """Return what is compared and how, whether the runs' own plan decides all of it, and notes where it does not."""
+    try:
+        plans = list(dict.fromkeys(read_plan(run.config) for run in runs))
+    except ConfigError as error:
+        plans, remarks = [], [f"The plan of the study cannot be read: {error}"]
+    else:
+        remarks = []
+    if len(plans) > 1:
+        remarks = [f"The runs have {len(plans)} different plans (compare.measure, .baseline, .correct): none is used."]
+    stored = plans[0] if len(plans) == 1 else ComparisonPlan()
+    asked = {"measure": request.measure, "correct": request.correct, "baseline": ",".join(request.baseline) or None}
+    plan = replace(stored, **{key: value for key, value in asked.items() if value is not None})
+    is_planned = stored != ComparisonPlan()
+    if is_planned and plan != stored:
+        changed = [
+            f"{key} {getattr(stored, key) or 'the default'}"
+            for key in asked
+            if getattr(plan, key) != getattr(stored, key)
+        ]
+        remarks.append(f"Not as planned: the plan stored with the runs has {join(changed)}.")
+    return plan, is_planned and plan == stored, remarks
+
+
 def _compared(
-    request: Request, summaries: Sequence[Summary], runs: Mapping[Path, Run]
+    plan: ComparisonPlan, summaries: Sequence[Summary], pools: Mapping[Path, Pool]
 ) -> tuple[str, list[Comparison], list[str]]:
     """Return the condition on baselines, the comparisons of all other runs with them, and notes on these."""
-    default = default_baseline(summaries)
-    given = request.baseline or ((default,) if default else ())
+    given = plan.baseline or default_baseline(summaries)
     if not given:
         return "", [], [] if len(summaries) == 1 else [_advice(summaries)]
-    conditions = read_conditions(given, summaries, option="--baseline")
+    conditions = read_conditions([given], summaries, option="--baseline")
     pairs, remarks = match_baselines(summaries, conditions)
-    comparisons = compare_all(pairs, figures_at=lambda each, step: figures_at(runs[each.path], each.status, step))
+    comparisons = compare_all(
+        pairs,
+        figures_at=lambda each, step: figures_at(pools[each.path], step),
+        measure=plan.measure,
+        correct=plan.correct,
+    )
     remarks += first_of([note for comparison in comparisons for note in comparison.notes])
-    if note := multiplicity_note(comparisons):
-        remarks.append(note)
     return ", ".join(condition.text for condition in conditions), comparisons, remarks
 
 
@@ -159,7 +195,7 @@ def _advice(summaries: Sequence[Summary]) -> str:
     return f"Nothing is compared in pairs: choose a baseline{example}."
 
 
-def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[list[Summary], list[str]]:
+def _with_logs(summaries: Sequence[Summary], pools: Mapping[Path, Pool]) -> tuple[list[Summary], list[str]]:
     """Return the first runs with readable logs, including these, for the figures, and notes on the rest."""
     drawn, remarks = list[Summary](), list[str]()
     most = MAX_DRAWN if len(summaries) <= MAX_CHECKED else DRAWN_OF_MANY
@@ -167,13 +203,14 @@ def _with_logs(summaries: Sequence[Summary], runs: Mapping[Path, Run]) -> tuple[
         if len(drawn) == most:
             remarks.append(f"Figures show the first {most} of {len(summaries)} runs; --where and --sort choose them.")
             break
-        run = runs[summary.path]
+        pool = pools[summary.path]
         try:
-            drawn.append(replace(summary, logs=read_logs(run)))
+            drawn.append(replace(summary, logs=read_logs(pool)))
         except (UnreadableRunError, OSError) as error:
             remarks.append(f"Not drawn: {summary.label}: {error}")
         finally:
-            run.forget_logs()
+            for run in pool.runs:
+                run.forget_logs()
     return drawn, remarks
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rnnstudy.report.analysis.paired import Comparison
+from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.select import Group
@@ -45,6 +45,8 @@ class Contents:
         groups: Sections of the table.
         comparisons: Comparisons of the runs with their baselines.
         baseline: Condition on baselines in words, e.g. "mitigation=[]"; empty if nothing is compared.
+        correction: Correction of the p-values, one of `CORRECTIONS`.
+        planned: Whether a plan stored with the runs decided measure, baseline and correction.
         drawn: Runs that the figures show, with their logs, at most MAX_DRAWN.
         notes: Lines on what limits the comparison.
     """
@@ -54,6 +56,8 @@ class Contents:
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...]
     baseline: str
+    correction: str
+    planned: bool
     drawn: tuple[Summary, ...]
     notes: tuple[str, ...]
 
@@ -65,7 +69,12 @@ class Contents:
     @cached_property
     def verdicts(self) -> list[str]:
         """The few sentences of the verdict."""
-        return verdicts(self.summaries, self.comparisons, self.baseline)
+        return verdicts(self.summaries, self.comparisons, self.baseline, self.correction)
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """The primary measures of the comparisons, each once: one, or one for each kind of task."""
+        return tuple(dict.fromkeys(each.primary for each in self.comparisons))
 
     @cached_property
     def opening(self) -> tuple[SideBySide, ...]:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.plain_statistics import all_resampled_means
-from scipy.stats import t
-
 from rnnstudy.report.analysis.bootstrap import Estimate, estimate_means, expanded_level
+from scipy.stats import t
 
 RESAMPLES = 9999
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tools.synthetic_runs import Synthetic, write_run
 
 from rnnstudy.core.criterion import Criterion
+from rnnstudy.report.analysis.comparison import Comparison, compare_all
 from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.paired import Comparison, compare_all
+from rnnstudy.report.analysis.pooling import pool_runs
 from rnnstudy.report.analysis.summary import Summary, read_logs, summarise
 from rnnstudy.runs.collection import read_sweep
 from rnnstudy.runs.run import TaskFacts
@@ -49,9 +51,10 @@ def make_summary(
         mitigation=label,
         differing={"mitigation": label},
         is_edited=False,
-        label=label,
-        path=Path(label),
-        seed=seed,
+        labels=(label,),
+        paths=(Path(label),),
+        seeds=tuple(range(seed, seed + replicas)),
+        repeated=0,
         device="cpu",
         fingerprint=None,
         choices={},
@@ -97,13 +100,14 @@ def summaries_of(root: Path, *specs: Synthetic) -> list[Summary]:
     """Read, name and summarise all runs below a folder, with their logs; runs made up for it are written first."""
     for number, spec in enumerate(specs):
         write_run(root / f"run{number}", spec)
-    return [replace(summarise(named), logs=read_logs(named.run)) for named in name_runs(read_sweep(root).runs)]
+    named = name_runs(read_sweep(root).runs)
+    return [replace(summarise(each), logs=read_logs(pool_runs([each.run])[0])) for each in named]
 
 
-def compare_pairs(pairs: Sequence[tuple[Summary, Summary]], *, seed: int = 0) -> list[Comparison]:
+def compare_pairs(pairs: Sequence[tuple[Summary, Summary]], **options: Any) -> list[Comparison]:
     """Compare runs with their baselines; those that have not ended by the figures they have."""
     return compare_all(
         pairs,
         figures_at=lambda each, _: {"loss": each.loss, "horizon": each.horizon, "decay": each.decay},
-        seed=seed,
+        **options,
     )

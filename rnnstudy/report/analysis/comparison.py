@@ -72,6 +72,7 @@ from rnnstudy.report.analysis.tests import (
     permuted_means,
 )
 from rnnstudy.runs.digest import PerReplica
+from rnnstudy.runs.plan import CORRECTIONS, MEASURES
 
 NAMES = {
     "solved": "fraction solved",
@@ -84,8 +85,6 @@ NAMES = {
     "decay": "decay",
 }
 """Names of the measures, for people."""
-
-MEASURES = tuple(NAMES)
 
 FRACTIONS = frozenset({"solved", "diverged"})
 
@@ -271,7 +270,7 @@ def compare_all(
     *,
     figures_at: FiguresAt,
     measure: str | None = None,
-    correct: str = "max-t",
+    correct: str = CORRECTIONS[0],
     seed: int = 0,
 ) -> list[Comparison]:
     """Return each run compared with its baseline by the rules of the module, in the order of the pairs (run, baseline).
@@ -448,7 +447,12 @@ def _verdict(sample: _Sample, effect: Effect) -> str:
     if effect.adjusted > LEVEL or gained is None:
         return NOT_SHOWN
     smaller = sample.measure in SMALLER_IS_BETTER
-    if effect.left_out and difference is not None and difference.value and ((difference.value < 0) == smaller) != gained:
+    if (
+        effect.left_out
+        and difference is not None
+        and difference.value
+        and ((difference.value < 0) == smaller) != gained
+    ):
         return NOT_SHOWN
     if sample.measure in JUDGED:
         return BETTER if gained else WORSE

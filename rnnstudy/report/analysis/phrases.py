@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
+from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.naming import ABSENT
-from rnnstudy.report.analysis.paired import Comparison
 from rnnstudy.runs.labels import short_labels
 from rnnstudy.runs.settings import NO_MITIGATION
 

@@ -6,10 +6,7 @@ from functools import cache
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import binomtest
-
-FEW_REPLICAS = 5
-"""Below this many replicas a report warns."""
+from scipy.stats import trim_mean
 
 
 @cache
@@ -27,16 +24,6 @@ def wilson_interval(successes: float, total: int) -> tuple[float, float]:
     return 0.0 if successes == 0 else middle - half, 1.0 if successes == total else middle + half
 
 
-@cache
-def sign_test(wins: int, losses: int) -> float:
-    """Return the exact two-sided p-value of the sign test, for wins and losses that are equally likely, without ties.
-
-    References:
-        Dixon & Mood, The statistical sign test, 1946 (JASA 41).
-    """
-    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-
-
 def median_steps(steps_to_solve: Sequence[int | None]) -> float:
     """Return the median steps to solve; infinity when half or more of the replicas did not solve the task."""
     return float(np.median([math.inf if steps is None else steps for steps in steps_to_solve]))
@@ -47,6 +34,17 @@ def median_range(values: Sequence[float], *, nan_as: float) -> tuple[float, floa
     counted = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=nan_as, posinf=math.inf, neginf=-math.inf)
     with np.errstate(invalid="ignore"):  # infinities of both signs in the middle: NaN, and shown so
         return float(np.median(counted)), float(counted.min()), float(counted.max())
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """Return the mean of the middle half of values, a quarter cut at either end; NaN counts as infinity.
+
+    References:
+        Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, 2021 (arXiv:2108.13264),
+        section 4.3.
+    """
+    counted = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=math.inf, posinf=math.inf, neginf=-math.inf)
+    return float(trim_mean(counted, 0.25))
 
 
 def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:

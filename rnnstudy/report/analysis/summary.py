@@ -211,7 +211,9 @@ def summarise(named: NamedRun, pool: Pool | None = None) -> Summary:
     pool = pool or pool_runs([run])[0]
     standings, unknown = [each.standing for each in pool.runs], (None,) * len(pool.taken)
     status = pool.pick([standing.status for standing in standings])
-    final = {tag: _joined(pool, [each.final for each in standings], tag) for standing in standings for tag in standing.final}
+    final = {
+        tag: _joined(pool, [each.final for each in standings], tag) for standing in standings for tag in standing.final
+    }
     last = {tag: _without_lost(values, status) for tag, values in final.items()}
     reach = {measure: last.get(tag, unknown) for measure, tag in _reach_tags(run, final).items()}
     gain = tags.top(tags.GAIN_BOUND, final)
@@ -290,9 +292,7 @@ def read_logs(pool: Pool) -> Logs:
         gradient=pool.track([top_track(run.curves) for run in pool.runs]),
         gain=scalars(gain) if gain else None,
         events=pool.events(),
-        first_nonfinite=pool.pick(
-            [run.events.first_nonfinite or (None,) * run.replicas for run in pool.runs]
-        ),
+        first_nonfinite=pool.pick([run.events.first_nonfinite or (None,) * run.replicas for run in pool.runs]),
     )
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from rnnstudy.plotting.drawing import Drawing, render_pages
 from rnnstudy.plotting.style import report_style
-from rnnstudy.report.analysis.paired import Comparison
+from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.phrases import some
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.figures.gradient import heatmap_figures, lag_figures

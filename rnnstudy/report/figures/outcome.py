@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnstudy.plotting.style import COLORS, DPI, GREY, INK, grid_of, plain, tidy
+from rnnstudy.report.analysis.comparison import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.naming import NUMBER, natural
-from rnnstudy.report.analysis.paired import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.analysis.survival import solved_curve
@@ -21,6 +21,7 @@ MAX_ROWS = 30
 """Configurations in the figure of paired differences."""
 
 _MEASURES = {
+    "solved": ("fraction solved: this less baseline", 0.2),
     "steps_to_solve": ("steps to solve: this less baseline", 2.0),
     "diverged": ("fraction diverged: this less baseline", 0.2),
     "loss": ("final loss: this less baseline", 1e-3),

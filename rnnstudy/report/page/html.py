@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from rnnstudy.plotting.drawing import Drawing
 from rnnstudy.plotting.page_style import STYLE
 from rnnstudy.plotting.typeset import raise_powers, typeset
+from rnnstudy.report.analysis.comparison import show_seeds
 from rnnstudy.report.analysis.phrases import of_all, some
 from rnnstudy.report.analysis.probes import probes_of
 from rnnstudy.report.analysis.summary import Summary
@@ -36,6 +37,7 @@ def render(contents: Contents, drawings: Mapping[str, Drawing]) -> str:
         style=STYLE,
         every=_lists(contents),
         rules=RULES,
+        seeds=show_seeds,
         criteria=sorted({summary.facts.solved_when for summary in contents.summaries if summary.is_judged}),
         drawings=drawings,
         of=lambda *stems: [drawings[name] for stem in stems for name in drawings if _stem(name) == stem],

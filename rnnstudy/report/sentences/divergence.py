@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnstudy.report.analysis.paired import Comparison
+from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.phrases import contrast, of_replicas
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.runs.settings import NO_MITIGATION

@@ -1,8 +1,10 @@
 """The result of a comparison in a sentence or two, and the caveats."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
 
+from rnnstudy.report.analysis.comparison import BETTER, WORSE, Comparison
 from rnnstudy.report.analysis.naming import natural
 from rnnstudy.report.analysis.phrases import of_all, plural, some
 from rnnstudy.report.analysis.statistics import median_range
@@ -14,11 +16,17 @@ from rnnstudy.report.tables.columns import DASH, show_number
 _MAX_TASKS = 4  # sentences that still are a headline
 
 
-def headline(summaries: Sequence[Summary]) -> list[str]:
+def headline(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = ()) -> list[str]:
     """Return sentences that name the best and the worst run, task by task; equal runs are named together, or counted.
 
-    The best has the largest solved fraction, then the fewest median steps, then the lowest median loss.
+    The best has the largest solved fraction, then the fewest median steps, then the lowest median loss. A ranking says
+    of how many runs it is, and that it is not tested, unless one of `comparisons` decides between best and worst.
     """
+    decided = {
+        frozenset({each.summary.path, each.baseline.path})
+        for each in comparisons
+        if each.main is not None and each.main.verdict in {BETTER, WORSE}
+    }
     ended = [summary for summary in summaries if summary.is_finished]
     if not ended:
         count = len(summaries)
@@ -27,13 +35,13 @@ def headline(summaries: Sequence[Summary]) -> list[str]:
     for summary in ended:
         tasks.setdefault(tuple(summary.differing[key] for key in _task_settings(summary)), []).append(summary)
     if len(tasks) == 1:
-        return _compared(ended)
+        return _compared(ended, decided)
     # Across tasks best and worst would compare the tasks: each gets a sentence of its own.
     groups = sorted(tasks.items(), key=lambda group: [natural(value) for value in group[0]])
     solved = [members for _, members in groups if any(each.solved for each in members)]
     unsolved = [members for _, members in groups if members not in solved and members[0].is_judged]
     told = [members for _, members in groups if members not in unsolved]
-    sentences = [_compared(members)[0] for members in told[:_MAX_TASKS]]
+    sentences = [_compared(members, decided)[0] for members in told[:_MAX_TASKS]]
     if len(told) > _MAX_TASKS:
         left = len(told) - _MAX_TASKS
         sentences.append(f"The table has {left} more {plural('task', left)}.")
@@ -55,7 +63,7 @@ def _task_name(summary: Summary) -> str:
     return ", ".join(settings[key] if key == "task" else f"{key.partition('.')[2]}={settings[key]}" for key in keys)
 
 
-def _compared(ended: Sequence[Summary]) -> list[str]:
+def _compared(ended: Sequence[Summary], decided: Set[frozenset[Path]]) -> list[str]:
     if len(ended) == 1:
         if ended[0].replicas == 1 and ended[0].is_judged and not ended[0].solved:
             return [f"{_names(ended)} did not solve the task.", *_gradients(ended)]
@@ -66,20 +74,25 @@ def _compared(ended: Sequence[Summary]) -> list[str]:
         first = f"{'Neither run' if len(ended) == 2 else f'None of {len(ended)} runs'} solved the task in any replica"
         if not ended[0].is_judged:
             first = f"{len(ended)} runs of a task that has no criterion to be solved"
-        return [f"{first}{_losses(ended)}.", *told]
+        return [f"{first}{_losses(ended, decided)}.", *told]
     if all(each.solved == each.replicas for each in ended):
         first = f"{of_all(len(ended), len(ended)).capitalize()} runs solved the task in every replica"
         fastest, slowest = _extremes(ended, lambda each: -each.median_steps)
         if fastest == slowest:
             return [f"{first}, in equally many steps (median {show_steps(ended[0])}).", *told]
-        return [f"{first}; fastest: {_steps(fastest)}; slowest: {_steps(slowest)}.", *told]
+        caveat = _caveat(fastest, slowest, decided)
+        return [f"{first}{caveat}; fastest: {_steps(fastest)}; slowest: {_steps(slowest)}.", *told]
     upper, lower = _extremes(ended, lambda each: _merit(each)[:2])
     if upper == lower:
         return [f"{_outcome(ended)}.", *told]
-    sentences = [f"{_outcome(upper)}; {_outcome(lower)}."]
-    if max(each.interval[0] for each in upper) <= min(each.interval[1] for each in lower):
-        sentences.append("Their 95 % intervals overlap: these replicas do not tell the two apart by fraction solved.")
-    return sentences + told
+    first = f"Best of {len(ended)} runs{_caveat(upper, lower, decided)}: {_outcome(upper)}; worst: {_outcome(lower)}."
+    return [first, *told]
+
+
+def _caveat(best: Sequence[Summary], worst: Sequence[Summary], decided: Set[frozenset[Path]]) -> str:
+    """Return nothing where a test decides between the best and the worst, else a reminder that none does."""
+    pairs = {frozenset({this.path, that.path}) for this in best for that in worst}
+    return "" if pairs <= decided else " (the order is not shown to be more than chance)"
 
 
 def _extremes(
@@ -102,7 +115,7 @@ def _median_loss(summary: Summary) -> float:
     return median_range(losses, nan_as=math.inf)[0] if losses and not summary.is_lost else math.inf
 
 
-def _losses(ended: Sequence[Summary]) -> str:
+def _losses(ended: Sequence[Summary], decided: Set[frozenset[Path]]) -> str:
     """Name the lowest and the highest loss, among runs that have one."""
     finite = [each for each in ended if math.isfinite(_median_loss(each))]
     if not finite:
@@ -110,7 +123,8 @@ def _losses(ended: Sequence[Summary]) -> str:
     lowest, highest = _extremes(finite, lambda each: -_median_loss(each))
     if lowest == highest:
         return "" if len(finite) == len(ended) else f"; final loss of {_loss(lowest)}"
-    return f"; lowest final loss: {_loss(lowest)}; highest: {_loss(highest)}"
+    caveat = _caveat(lowest, highest, decided)
+    return f"; lowest final loss of {len(finite)}{caveat}: {_loss(lowest)}; highest: {_loss(highest)}"
 
 
 def _names(group: Sequence[Summary]) -> str:

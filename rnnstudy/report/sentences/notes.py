@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rnnstudy.report.analysis.gradient import FACTOR
 from rnnstudy.report.analysis.naming import confounded
-from rnnstudy.report.analysis.phrases import some
-from rnnstudy.report.analysis.statistics import FEW_REPLICAS
+from rnnstudy.report.analysis.phrases import plural, some
 from rnnstudy.report.analysis.summary import Summary
+from rnnstudy.report.analysis.tests import FEWEST_PAIRS
 from rnnstudy.runs.collection import Sweep
 
 UNUSABLE = "Not compared: "
@@ -29,10 +29,18 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
         ("No gradients", "curves.jsonl", lambda s: s.has_curves),
     ):
         found += [f"{kind}: {s.label} has no {file}, or an empty one" for s in summaries if not has(s)]
-    if few := sorted({s.replicas for s in summaries if s.replicas < FEW_REPLICAS}):
+    if few := sorted({s.replicas for s in summaries if s.replicas < FEWEST_PAIRS}):
         counts = f"{' or '.join(map(str, few))} replica{'s' if few != [1] else ''}"
-        found.append(f"Runs with {counts}: too few to say much; take 5 or more.")
+        found.append(f"Runs with {counts}: below six pairs nothing is decided; take 8 or more.")
     found += _twice(summaries)
+    found += first_of(
+        [
+            f"{s.name}: {s.repeated} {plural('network', s.repeated)} trained more than once, in {some(s.labels, _NAMED)}; "
+            "each counts once"
+            for s in summaries
+            if s.repeated
+        ]
+    )
     if spread := [s.name for s in summaries if not s.facts.has_answer_gradient and s.has_curves]:
         found.append(
             f"No log ratio, horizon and decay for {some(spread, _NAMED)}: the loss is at many time steps there, so the "
@@ -54,7 +62,7 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
 
 
 def _twice(summaries: Sequence[Summary]) -> list[str]:
-    """Return lines on runs of one configuration; each counts as a run, but they are not independent."""
+    """Return lines on runs of one configuration and seed that are not one row; each counts as a run."""
     same: defaultdict[str, list[str]] = defaultdict(list)
     for summary in summaries:
         if summary.fingerprint is not None:

@@ -1,19 +1,30 @@
 """Verdicts in words, computed by stated rules."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
 from rnnstudy.core.text import join
-from rnnstudy.report.analysis import paired
-from rnnstudy.report.analysis.paired import BETTER, NAMES, NOT_SHOWN, TOO_FEW, WORSE, Comparison, Effect
-from rnnstudy.report.analysis.phrases import contrast, of_all, of_replicas, plural
-from rnnstudy.report.analysis.statistics import FEW_REPLICAS
+from rnnstudy.report.analysis.comparison import (
+    AT_LIMIT,
+    BETTER,
+    DECIDED,
+    FRACTIONS,
+    JUDGED,
+    NAMES,
+    NOT_SHOWN,
+    TOO_FEW,
+    WORSE,
+    Comparison,
+    Effect,
+)
+from rnnstudy.report.analysis.phrases import contrast, of_replicas
 from rnnstudy.report.analysis.summary import Summary, known
+from rnnstudy.report.sentences.decision import correction, decision, limit_clause, main_clause, tally, too_few
 from rnnstudy.report.sentences.divergence import changed_divergence, divergence, when
 from rnnstudy.report.sentences.gradient import gradient_clauses, tally_gradients
 from rnnstudy.report.sentences.headline import headline
+from rnnstudy.runs.plan import CORRECTIONS, MEASURES
 
 RULES = (
     "Verdicts on the gradient are per replica, at the last probe. It vanishes where the norm at the lag of the "
@@ -35,21 +46,30 @@ RULES = (
     "Theory: in a vanilla network a time step lengthens the gradient at most gamma * ||W_hh||-fold, with gamma the "
     "largest slope of the activation; said where the median of the replicas is below 1.",
     "Active: the fraction of the steps at which a mitigation acted, mean of the replicas.",
-    "Compared with the baseline, paired by the replica's seed: the mean of the differences and its 95 % bootstrap "
-    "interval. Sooner, later, lower or higher is said where the interval leaves out 0, no difference shown where it "
-    f"does not, too few below {FEW_REPLICAS} pairs. Of steps to solve it is the difference of the mean time to solve "
-    "within N steps, to which both were trained (restricted mean): a replica that did not solve the task by then "
-    "counts with N, and what comes later is not compared. Comparisons in which neither run solved the task in any "
-    "replica are not counted. Better in x % of the pairs: ties count half. Where a loss is not a number, as of a "
-    "replica that diverged, there is no difference; it counts as the worst, and an exact sign test over the pairs "
-    "decides.",
+    "Compared with the baseline, paired by the replica's seed: the mean of the differences, its 95 % interval (an "
+    "estimate for that difference alone) and a p-value by exact sign flips, of fractions McNemar's test. Runs without a "
+    "shared seed are compared by Boschloo's test and by permutation. Better, worse, higher or lower is said where the "
+    "corrected p-value is at most 0.05, no difference shown where it is above. Below six pairs, or where no outcome could "
+    "reach 0.05, the verdict is too few. At the limit: both runs have the largest, or smallest, value there is.",
+    "The primary measure is the fraction solved, of tasks without a criterion the final loss, or what a study's plan or "
+    "--measure names. max-t: the p-values are corrected for all differences on the page, by the largest statistic of any "
+    "under joint sign flips per seed (Westfall & Young 1993, step-down); the primary measure counts double. holm: "
+    "Holm's procedure. none: no correction.",
+    "Steps to solve are compared as the mean time within N steps, to which both runs were trained (restricted mean): a "
+    "replica that did not solve the task by then counts with N, and what comes later is not compared. It can be shorter "
+    "though fewer replicas solve the task; then the sentence says so first. Where the curves of the fraction solved "
+    "cross, no one number says which run is sooner. Log-rank: p-value of the test of the two curves, not corrected.",
+    "Where a loss is not a number, as of a replica that diverged, there is no difference; it counts as the worst, and the "
+    "sign flips are of who is better. Better in x % of the pairs: ties count half.",
+    "How many would show the difference seen: pairs with which the test of the primary measure alone has a power of "
+    "80 %, if the fractions (taken as independent), or the mean and spread of the differences, are those seen.",
     "A replica that diverged counts as 1, another as 0. Of the largest norm it is the difference of log10. These and "
     "the spikes are over all steps of each replica, of runs that ended. Diverged replicas and spikes are compared "
     "where either run has any.",
     "A replica that stopped for having solved the task has the figures of that moment: the loss, horizon and decay of "
     "runs that solve it at different times are of different training steps.",
-    "The clearest differences are the largest in proportion, steps to solve first; the more differences there are, the "
-    "more of them are told from 0 by chance, which the intervals do not allow for.",
+    "Runs of the same code that differ in the seed alone are one row, and each of their networks counts once: replica r "
+    "of a run with seed s is network s + r.",
     "* A mitigation edits the gradient on its way back through time: the figures are of the edited backward pass, and "
     "not the task's true gradient.",
 )
@@ -60,20 +80,22 @@ _MOST_EFFECTS = 2
 _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 
 
-def verdicts(summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str) -> list[str]:
-    """Return at most 9 sentences: what changed who diverged, best and worst, counts of verdicts, clearest differences.
+def verdicts(
+    summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str, correct: str = CORRECTIONS[0]
+) -> list[str]:
+    """Return at most 9 sentences: what changed who diverged, the decision on the primary measure, best and worst, counts.
 
     Sentences hold powers as "10^-9.4"; `baseline` is in words, e.g. "mitigation=[]".
     """
     changed = changed_divergence(comparisons)
     told = {run.path for each in comparisons for run in (each.summary, each.baseline)} if changed else set()
     lost = [] if all(each.path in told for each in summaries if each.diverged) else divergence(summaries)
-    counted = [*lost, *tally_gradients(summaries), *_tally_pairs(comparisons, baseline)]
+    decided = decision(comparisons, baseline)
+    tested = [*tally(comparisons), *filter(None, [correction(comparisons, correct)])]
     clearest = [f"{contrast(each)}: {_effect_clause(each, effect)}." for each, effect in _clearest(comparisons)]
-    if clearest:
-        clearest.insert(0, _multiplicity(comparisons))
-    kept = max(1, _MOST - len(changed) - len(counted) - len(clearest))
-    return [*changed, *headline(summaries)[:kept], *counted, *clearest][:_MOST]
+    rest = [*lost, *tested, *tally_gradients(summaries), *clearest]
+    kept = max(1, _MOST - len(changed) - len(decided) - len(rest))
+    return [*changed, *decided, *headline(summaries, comparisons)[:kept], *rest][:_MOST]
 
 
 def gradient_verdicts(summaries: Sequence[Summary]) -> list[str]:
@@ -114,59 +136,20 @@ def _percent(share: float) -> str:
     return "less than 1 %" if 0 < percent < 1 else f"{percent:.0f} %"
 
 
-def _tally_pairs(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
-    """Count the verdicts on steps to solve, where any replica solved the task, and those on the loss."""
-    solving = [each for each in comparisons if each.summary.solved or each.baseline.solved]
-    steps = _tally(solving, "steps_to_solve", "the task was solved {}", ("sooner", "later"))
-    losses = _tally(comparisons, "loss", "the final loss was {}", ("lower", "higher"))
-    neither = len(comparisons) - len(solving)
-    if steps and neither:
-        steps += f" ({neither} more left out, in which neither run solved it)"
-    # Too few replicas for the steps are too few for the loss.
-    parts = list(dict.fromkeys(filter(None, (steps, losses))))
-    return [f"Compared with {baseline}, replica by replica, {'; '.join(parts)}."] if parts else []
-
-
-def _tally(comparisons: Sequence[Comparison], measure: str, decided: str, words: tuple[str, str]) -> str:
-    """Return how many comparisons have which verdict on a measure, in words; empty without any.
-
-    `decided` has a place for one of the `words`: the first where this run is better, the second where it is worse.
-    """
-    counts = Counter(effect.verdict for each in comparisons if (effect := each.effect(measure)))
-    total = counts.total()
-    same = NAMES[measure] if measure == "steps_to_solve" else "final loss"
-    named = {
-        BETTER: decided.format(words[0]),
-        WORSE: decided.format(words[1]),
-        NOT_SHOWN: f"no difference in {same} was shown",
-        TOO_FEW: "there were too few replicas to say",
-    }
-    parts = [f"{said} in {of_all(counts[kind], total)}" for kind, said in named.items() if counts[kind]]
-    return f"{join(parts)} {plural('comparison', total)}" if parts else ""
-
-
-def _multiplicity(comparisons: Sequence[Comparison]) -> str:
-    """Say how many differences there are, and how many would be expected by chance, before the clearest are picked."""
-    could, told = paired.count_told(comparisons)
-    verb = "is" if told == 1 else "are"
-    return (
-        f"Of {could} {plural('difference', could)} between runs {told} {verb} told from 0, where "
-        f"{paired.by_chance(could)} would be by chance; the clearest:"
-    )
-
-
 def _clearest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Effect]]:
     """Return the decided differences that are largest in proportion, steps to solve before losses.
 
-    Divergence is left to the first sentence of the report.
+    Fractions are left to the first sentences of the report; a single comparison has its sentence there.
     """
     found: list[tuple[int, float, Comparison, Effect]] = []
+    if len(comparisons) == 1:
+        comparisons = []
     for comparison in comparisons:
         for effect in filter(None, map(comparison.effect, ("steps_to_solve", "loss"))):
             if effect.verdict in {BETTER, WORSE} and effect.difference is not None and not effect.left_out:
                 size = abs(effect.difference.value) / _scale(comparison, effect.measure)
                 if size >= _WORTH_A_WORD:
-                    found.append((paired.MEASURES.index(effect.measure), -size, comparison, effect))
+                    found.append((MEASURES.index(effect.measure), -size, comparison, effect))
     found.sort(key=lambda each: each[:2])
     return [(comparison, effect) for *_, comparison, effect in found[:_MOST_EFFECTS]]
 
@@ -182,19 +165,34 @@ def _paired_sentence(comparison: Comparison) -> str:
     effects = comparison.effects
     if not effects:
         return f"{contrast(comparison)}: nothing to compare."
-    if comparison.pairs < FEW_REPLICAS:
-        return f"{contrast(comparison)}: too few replicas ({comparison.pairs}) to say."
-    clauses = [_effect_clause(comparison, each) for each in effects if each.verdict not in {TOO_FEW, NOT_SHOWN}]
-    same = [effect for effect in effects if effect.verdict == NOT_SHOWN]
+    if all(effect.verdict == TOO_FEW for effect in effects):
+        told = main_clause(comparison, comparison.main) if comparison.main else too_few(comparison, effects[0])
+        return f"{contrast(comparison)}: {told}."
+    clauses = [_effect_clause(comparison, each) for each in effects if each.verdict in DECIDED]
+    clauses += [limit_clause(comparison, each) for each in effects if each.verdict == AT_LIMIT]
+    main = comparison.main
+    if main is not None and main.verdict == NOT_SHOWN:
+        clauses.insert(0, main_clause(comparison, main))
+    same = [effect for effect in effects if effect.verdict == NOT_SHOWN and effect is not main]
     few = [effect for effect in effects if effect.verdict == TOO_FEW]
-    if comparison.summary.solved == comparison.baseline.solved == 0 and comparison.summary.is_judged:
-        clauses.append("neither solved the task in any replica")
-        same = [effect for effect in same if effect.measure != "steps_to_solve"]
     if same:
-        clauses.append(f"no difference shown in {join([_open_interval(effect) for effect in same])}")
+        said = "nor in" if main is not None and main.verdict == NOT_SHOWN else "no difference shown in"
+        clauses.append(f"{said} {join([_open_interval(effect) for effect in same])}")
     if few:
-        clauses.append(f"too few pairs to say in {join([NAMES[effect.measure] for effect in few])}")
+        clauses.append(f"too few pairs to decide on {join([NAMES[effect.measure] for effect in few])}")
+    clauses += _curve_clauses(comparison)
     return f"{contrast(comparison)}: {'; '.join(clauses)}."
+
+
+def _curve_clauses(comparison: Comparison) -> list[str]:
+    """Return what the curves of the fraction solved add: the log-rank test, and whether they cross."""
+    steps = comparison.effect("steps_to_solve")
+    if steps is None or steps.verdict in {AT_LIMIT, TOO_FEW} or comparison.logrank is None:
+        return []
+    found = [f"log-rank p = {comparison.logrank:.2g}"]
+    if comparison.crossing is not None:
+        found.append(f"the curves of the fraction solved cross at step {comparison.crossing}, so neither run is sooner")
+    return found
 
 
 def _effect_clause(comparison: Comparison, effect: Effect) -> str:
@@ -204,10 +202,19 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
     # The words have the sign.
     value, *ends = (end if more else -end for end in effect.difference.ends)
     size, low, high = _shown(effect.measure, value, *sorted(ends))
-    interval = f"(95 % interval {low} to {high}, {effect.pairs} pairs)"
+    rough = "rough " if effect.difference.rough else ""
+    interval = f"(all {effect.pairs} pairs alike)"
+    if not math.isnan(effect.difference.low):
+        interval = f"({rough}95 % interval {low} to {high}, {effect.pairs} pairs)"
+    time = f"mean time within {comparison.budget} steps {'longer' if more else 'shorter'} by {size} steps {interval}"
+    if effect.measure == "steps_to_solve" and comparison.mean_time_misleads:
+        this, that = comparison.summary, comparison.baseline
+        fewer = "fewer" if not more else "more"
+        solved = f"{this.solved} of {this.replicas} against {that.solved} of {that.replicas}"
+        return f"{fewer} replicas solved the task ({solved}), though the {time}"
     said = {
-        "steps_to_solve": f"solved {size} steps {'later' if more else 'sooner'} on average, within {comparison.budget} "
-        f"steps {interval}",
+        "solved": f"fraction solved {'higher' if more else 'lower'} by {size} {interval}",
+        "steps_to_solve": time,
         "diverged": f"fraction diverged {'higher' if more else 'lower'} by {size} {interval}",
         "loss": f"final loss {'higher' if more else 'lower'} by {size} on average {interval}",
         "largest_norm": f"largest norm {'higher' if more else 'lower'} by {size} powers of ten on average {interval}",
@@ -217,23 +224,21 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
         f"step {interval}",
     }[effect.measure]
     share = f", better in {_percent(effect.improvement.value)} of the pairs"
-    return said + share if effect.measure in paired.SMALLER_IS_BETTER else said
+    return said + share if effect.measure in JUDGED - FRACTIONS else said
 
 
 def _share_clause(effect: Effect) -> str:
-    """Return the clause for a verdict by the sign test of pairs, since some pairs have no difference."""
+    """Return the clause for a verdict on who is better, since some values have no difference."""
     share = effect.improvement
-    words = "better" if effect.measure in paired.SMALLER_IS_BETTER else "higher"
-    interval = f"{_percent(share.low)} to {_percent(share.high)}"
-    return (
-        f"{NAMES[effect.measure]} {words} in {_percent(share.value)} of the pairs (95 % interval {interval}; "
-        f"{effect.left_out} of {effect.pairs + effect.left_out} pairs with a value that is not finite)"
-    )
+    words = "better" if effect.measure in JUDGED else "higher"
+    ends = f"95 % interval {_percent(share.low)} to {_percent(share.high)}; " if not math.isnan(share.low) else ""
+    values = "value that is not finite" if effect.left_out == 1 else "values that are not finite"
+    return f"{NAMES[effect.measure]} {words} in {_percent(share.value)} of the pairs ({ends}{effect.left_out} {values})"
 
 
 def _open_interval(effect: Effect) -> str:
     """Name a measure, and how large a difference the replicas leave open."""
-    if effect.difference is None:
+    if effect.difference is None or math.isnan(effect.difference.low):
         return NAMES[effect.measure]
     _, low, high = _shown(effect.measure, *effect.difference.ends)
     return f"{NAMES[effect.measure]} ({low} to {high})"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from rnnstudy.report.analysis.paired import NAMES, Comparison
+from rnnstudy.report.analysis.comparison import NAMES, Comparison
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule
 
@@ -14,6 +14,11 @@ _UNSOLVED = (
     "happens within those steps"
 )
 _MEANINGS = {
+    "solved": (
+        "fraction of replicas that solved the task",
+        "within the steps that both runs were trained for",
+        "solved it, and its baseline did not",
+    ),
     "steps_to_solve": ("steps to solve", _UNSOLVED, "solves in fewer steps"),
     "diverged": ("fraction of replicas that diverged", _EVERY, "did not diverge, and its baseline did"),
     "loss": ("last evaluation loss", _SOLVED, "has the lower loss"),

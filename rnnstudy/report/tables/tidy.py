@@ -5,8 +5,8 @@ import io
 import math
 from collections.abc import Sequence
 
-from rnnstudy.report.analysis.bootstrap import Estimate
-from rnnstudy.report.analysis.paired import Comparison
+from rnnstudy.report.analysis.comparison import Comparison, show_seeds
+from rnnstudy.report.analysis.intervals import Estimate
 from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, largest, mean_active, median_ratio
 
@@ -49,6 +49,7 @@ def replica_rows(summary: Summary) -> list[RawRow]:
             summary,
             {
                 "replica": replica,
+                "seed": summary.seeds[replica],
                 "replicas": summary.replicas,
                 "status": summary.status[replica],
                 "steps_to_solve": summary.steps_to_solve[replica],
@@ -120,7 +121,6 @@ def pair_rows(comparisons: Sequence[Comparison]) -> list[RawRow]:
             "verdict": effect and effect.verdict,
             "budget": each.budget,
             "at_step": each.at_step,
-            "resamples": each.resamples,
         }
         for each in comparisons
         for effect in each.effects or (None,)
@@ -134,7 +134,7 @@ def _identified(summary: Summary, figures: RawRow) -> RawRow:
         "folder": summary.label,
         "model": summary.model,
         "mitigation": summary.mitigation,
-        "seed": summary.seed,
+        "seeds": show_seeds(summary.seeds).partition(" ")[2],
         **figures,
     }
     return row | {key: value for key, value in summary.differing.items() if key not in row}
