@@ -13,7 +13,7 @@ from rnnstudy.core.errors import ConfigError, RnnstudyError
 from rnnstudy.core.text import join, printable
 from rnnstudy.report.analysis.comparison import Comparison, compare_all
 from rnnstudy.report.analysis.naming import name_runs
-from rnnstudy.report.analysis.pooling import Pool, pool_runs
+from rnnstudy.report.analysis.pooling import Pool, kept_apart, pool_runs
 from rnnstudy.report.analysis.summary import Summary, figures_at, read_logs, summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
@@ -110,7 +110,7 @@ def assemble(request: Request) -> Contents:
         correction=plan.correct,
         planned=is_planned,
         drawn=tuple(drawn),
-        notes=(*notes(sweep, summaries), *differing, *remarks, *undrawn),
+        notes=(*notes(sweep, summaries), *first_of(kept_apart(list(pools.values()))), *differing, *remarks, *undrawn),
     )
 
 

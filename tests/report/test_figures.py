@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from rnnstudy.report.analysis.bootstrap import Estimate
-from rnnstudy.report.analysis.paired import MEASURES, Comparison, Effect
 from scipy.stats import binomtest
 from tools.summaries import compare_pairs, make_summary, summaries_of
 from tools.synthetic_runs import Synthetic, edit_json, read_json, write_jsonl, write_run
 
 from rnnstudy.plotting.style import BASELINE_COLOR, COLORS
+from rnnstudy.report.analysis.comparison import MEASURES, Comparison, Effect
+from rnnstudy.report.analysis.intervals import Estimate
 from rnnstudy.report.analysis.survival import solved_curve
 from rnnstudy.report.contents import Contents, SideBySide
 from rnnstudy.report.figures.gradient import bound_of_theory, heatmap_figures, lag_figures

@@ -4,10 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from rnnstudy.report.analysis.bootstrap import Estimate
-from rnnstudy.report.analysis.paired import NOT_SHOWN, Comparison, Effect
 from tools.summaries import make_summary
 
+from rnnstudy.report.analysis.comparison import NOT_SHOWN, Comparison, Effect
+from rnnstudy.report.analysis.intervals import Estimate
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.sentences.verdict import gradient_verdicts, paired_verdicts, verdicts
 

@@ -38,8 +38,8 @@ same shapes; their difference has less noise than that of the runs' means. The r
   procedure, and where a page has both kinds, each has half of the 5 %.
 - The verdict is "too few" where no outcome of so many pairs could reach 5 %; "at the limit" where all values of both
   runs are the largest or the smallest that can be measured; "better" or "worse" ("higher" or "lower") where the
-  corrected p-value is at most 0.05; else "no difference shown". It stays "no difference shown" where pairs were left out
-  and the difference of the others points the other way.
+  corrected p-value is at most 0.05; else "no difference shown", also where pairs were left out and the difference of
+  the others points the other way.
 """
 
 import math
@@ -243,10 +243,8 @@ class _Sample:
     @property
     def flips(self) -> dict[int, float]:
         """What sign flips are taken of, by seed: the differences, or who is better where some are not finite."""
-        if self.left_out:
-            found = (2 * self.scores - 1).tolist()
-        else:
-            found = [this - that for this, that in self.finite]
+        signs, differences = 2 * self.scores - 1, [this - that for this, that in self.finite]
+        found = signs.tolist() if self.left_out else differences
         return dict(zip(self.seeds or (), found, strict=True))
 
     @property

@@ -39,8 +39,8 @@ class Estimate:
 def mean_interval(values: Sequence[float], *, rough: bool = False) -> Estimate:
     """Return the mean of finite values with Student's interval, corrected for the skewness of the sample.
 
-    With T = (mean - mu) / s, s the standard deviation and g the skewness (both bias-corrected) of n values, the interval
-    holds the means mu for which
+    With T = (mean - mu) / s, s the standard deviation and g the skewness (both bias-corrected) of n values, it holds
+    the means mu for which
 
         |T + g T^2 / 3 + g^2 T^3 / 27 + g / (6 n)| <= t / sqrt(n)
 

@@ -18,6 +18,7 @@ from rnnstudy.runs.logs import Track
 from rnnstudy.runs.run import Run
 
 _SEEDS = ("seed", "replicas")
+_NAMED = 2  # runs in a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +89,33 @@ def pool_runs(runs: Iterable[Run]) -> list[Pool]:
     """
     alike: defaultdict[object, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[_key(run) if run.result is not None else run.path].append(run)
+        alike[(_configuration(run), run.code, run.device) if run.result is not None else run.path].append(run)
     return [_pool(sorted(members, key=lambda run: run.seed)) for members in alike.values()]
 
 
-def _key(run: Run) -> object:
+def kept_apart(pools: Sequence[Pool]) -> list[str]:
+    """Return a line for each configuration whose runs are not one row though they differ in the seed alone."""
+    alike: defaultdict[object, list[Run]] = defaultdict(list)
+    for pool in pools:
+        alike[_configuration(pool.first)].append(pool.first)
+    lines: list[str] = []
+    for runs in alike.values():
+        if len(runs) > 1:
+            codes, devices = {run.code for run in runs}, {run.device for run in runs}
+            why = "one has not ended" if any(run.result is None for run in runs) else "computed by different code"
+            why = f"on different devices ({', '.join(sorted(devices))})" if len(codes) == 1 < len(devices) else why
+            names = " and ".join(run.label for run in runs[:_NAMED]) + (" and others" if len(runs) > _NAMED else "")
+            lines.append(f"Not put together, though equal but for the seed: {names} ({why}).")
+    return lines
+
+
+def _configuration(run: Run) -> object:
     settings = sorted(
         f"{key}={value}"
         for key, value in run.settings.items()
         if key not in _SEEDS and not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
     )
-    same = "\n".join([*settings, *run.choices.values(), run.code, run.device])
+    same = "\n".join([*settings, *run.choices.values()])
     return hashlib.sha256(same.encode(errors="surrogateescape")).digest(), run.facts
 
 

@@ -20,7 +20,7 @@ MOST = 2000
 def replicas_for_fractions(this: float, that: float) -> int | None:
     """Return the fewest pairs with which McNemar's exact test shows the difference of two fractions at `POWER`.
 
-    Given the fractions, the outcomes of a pair are taken to be independent. None above `MOST`, and without a difference.
+    The outcomes of a pair are taken to be independent. None above `MOST`, and without a difference.
     """
     gains, losses = this * (1 - that), that * (1 - this)
     if this == that:

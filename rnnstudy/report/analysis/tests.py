@@ -1,8 +1,8 @@
 """Exact tests of differences, corrected for how many there are on a page.
 
-Under the null hypothesis that two runs do not differ, the difference of a pair is as likely to have either sign. Over
-all pairs the statistic of a measure is z^2 = (sum of differences)^2 / (sum of their squares), which grows with Student's
-t; of differences that are all 0 or of one size, it is that of McNemar's test.
+Under the null hypothesis that two runs do not differ, the difference of a pair is as likely to have either sign. The
+statistic of a measure is z^2 = (sum of differences)^2 / (sum of their squares) over all pairs, which grows with
+Student's t; of differences that are all 0 or of one size, it is that of McNemar's test.
 
 The signs of all measures of a seed are flipped together, in every comparison in which it is, so that what is alike in
 the data is alike in the null distribution: measures of one run are correlated, and comparisons share a baseline.

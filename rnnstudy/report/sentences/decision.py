@@ -22,11 +22,12 @@ from rnnstudy.report.analysis.phrases import Contrast, contrast, of_all, plural,
 from rnnstudy.report.analysis.tests import LEVEL, least_p, least_pairs
 
 _MAX_NAMED = 3  # runs of a verdict that a sentence still names
+_UNDECIDABLE = {AT_LIMIT, TOO_FEW}
 _TALLIED = ("solved", "steps_to_solve", "diverged", "loss")
 
 
 def decision(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
-    """Return a sentence on the primary measure: its figures of one comparison, or the counts of the verdicts of many."""
+    """Return a sentence on the primary measure: its figures in one comparison, or counts of the verdicts on many."""
     found = [(each, effect) for each in comparisons if (effect := each.main)]
     if not found:
         return []
@@ -41,7 +42,7 @@ def decision(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
 
 
 def tally(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return a sentence that counts the verdicts on the outcomes that are not the primary measure, in many comparisons."""
+    """Return a sentence that counts the verdicts on the other outcomes, of many comparisons."""
     parts: list[str] = []
     for measure in _TALLIED:
         found = [

@@ -35,8 +35,8 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     found += _twice(summaries)
     found += first_of(
         [
-            f"{s.name}: {s.repeated} {plural('network', s.repeated)} trained more than once, in {some(s.labels, _NAMED)}; "
-            "each counts once"
+            f"{s.name}: {s.repeated} {plural('network', s.repeated)} trained more than once, counted once: "
+            f"{some(s.labels, _NAMED)}"
             for s in summaries
             if s.repeated
         ]

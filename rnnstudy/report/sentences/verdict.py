@@ -47,20 +47,22 @@ RULES = (
     "largest slope of the activation; said where the median of the replicas is below 1.",
     "Active: the fraction of the steps at which a mitigation acted, mean of the replicas.",
     "Compared with the baseline, paired by the replica's seed: the mean of the differences, its 95 % interval (an "
-    "estimate for that difference alone) and a p-value by exact sign flips, of fractions McNemar's test. Runs without a "
-    "shared seed are compared by Boschloo's test and by permutation. Better, worse, higher or lower is said where the "
-    "corrected p-value is at most 0.05, no difference shown where it is above. Below six pairs, or where no outcome could "
-    "reach 0.05, the verdict is too few. At the limit: both runs have the largest, or smallest, value there is.",
-    "The primary measure is the fraction solved, of tasks without a criterion the final loss, or what a study's plan or "
-    "--measure names. max-t: the p-values are corrected for all differences on the page, by the largest statistic of any "
-    "under joint sign flips per seed (Westfall & Young 1993, step-down); the primary measure counts double. holm: "
-    "Holm's procedure. none: no correction.",
-    "Steps to solve are compared as the mean time within N steps, to which both runs were trained (restricted mean): a "
-    "replica that did not solve the task by then counts with N, and what comes later is not compared. It can be shorter "
-    "though fewer replicas solve the task; then the sentence says so first. Where the curves of the fraction solved "
-    "cross, no one number says which run is sooner. Log-rank: p-value of the test of the two curves, not corrected.",
-    "Where a loss is not a number, as of a replica that diverged, there is no difference; it counts as the worst, and the "
-    "sign flips are of who is better. Better in x % of the pairs: ties count half.",
+    "estimate for that difference alone) and a p-value by exact sign flips, of fractions McNemar's test. Runs without "
+    "a shared seed are compared by Boschloo's test and by permutation. Better, worse, higher or lower is said where "
+    "the corrected p-value is at most 0.05, no difference shown where it is above. Below six pairs, or where no "
+    "outcome could reach 0.05, the verdict is too few. At the limit: both runs have the largest, or smallest, value "
+    "there is.",
+    "The primary measure is the fraction solved, of tasks without a criterion the final loss, or what a study's plan "
+    "or --measure names. max-t: the p-values are corrected for all differences on the page, by the largest statistic "
+    "of any under joint sign flips per seed (Westfall & Young 1993, step-down); the primary measure counts double. "
+    "holm: Holm's procedure. none: no correction.",
+    "Steps to solve are compared as the mean time within N steps, to which both runs were trained (restricted mean): "
+    "a replica that did not solve the task by then counts with N, and what comes later is not compared. It can be "
+    "shorter though fewer replicas solve the task; then the sentence says so first. Where the curves of the fraction "
+    "solved cross, no one number says which run is sooner. Log-rank: p-value of the test of the two curves, not "
+    "corrected.",
+    "Where a loss is not a number, as of a replica that diverged, there is no difference; it counts as the worst, and "
+    "the sign flips are of who is better. Better in x % of the pairs: ties count half.",
     "How many would show the difference seen: pairs with which the test of the primary measure alone has a power of "
     "80 %, if the fractions (taken as independent), or the mean and spread of the differences, are those seen.",
     "A replica that diverged counts as 1, another as 0. Of the largest norm it is the difference of log10. These and "
@@ -68,8 +70,8 @@ RULES = (
     "where either run has any.",
     "A replica that stopped for having solved the task has the figures of that moment: the loss, horizon and decay of "
     "runs that solve it at different times are of different training steps.",
-    "Runs of the same code that differ in the seed alone are one row, and each of their networks counts once: replica r "
-    "of a run with seed s is network s + r.",
+    "Runs of the same code that differ in the seed alone are one row, and each of their networks counts once: replica "
+    "r of a run with seed s is network s + r.",
     "* A mitigation edits the gradient on its way back through time: the figures are of the edited backward pass, and "
     "not the task's true gradient.",
 )
@@ -83,7 +85,7 @@ _WORTH_A_WORD = 0.01  # of the budget, or of the baseline's loss
 def verdicts(
     summaries: Sequence[Summary], comparisons: Sequence[Comparison], baseline: str, correct: str = CORRECTIONS[0]
 ) -> list[str]:
-    """Return at most 9 sentences: what changed who diverged, the decision on the primary measure, best and worst, counts.
+    """Return at most 9 sentences: what changed who diverged, the decision, best and worst, counts of verdicts.
 
     Sentences hold powers as "10^-9.4"; `baseline` is in words, e.g. "mitigation=[]".
     """

@@ -8,6 +8,7 @@ from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule
 
 _SOLVED = "a replica that stopped for having solved the task has the figure of that moment"
+_WITHIN = "within the steps that both runs were trained for"
 _EVERY = "over every step of each replica"
 _UNSOLVED = (
     "a replica that never solved the task counts as the end of what both runs were trained for, so it is about what "

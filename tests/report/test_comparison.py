@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.plain_statistics import restricted_times, share_of_smaller, wilson_roots
-from rnnstudy.report.analysis.bootstrap import Estimate
-from rnnstudy.report.analysis.paired import (
+from tools.summaries import compare_pairs, make_summary
+
+from rnnstudy.report.analysis.comparison import (
     CHANCE,
     FEWER_RESAMPLES,
     MANY,
@@ -21,8 +22,7 @@ from rnnstudy.report.analysis.paired import (
     Effect,
     multiplicity_note,
 )
-from tools.summaries import compare_pairs, make_summary
-
+from rnnstudy.report.analysis.intervals import Estimate
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.tables.by_pair import comparison_columns
 from rnnstudy.report.tables.tidy import pair_rows
