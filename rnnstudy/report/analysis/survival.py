@@ -154,12 +154,12 @@ def log_rank(summary: Summary, baseline: Summary, budget: int) -> float | None:
     solved = [[time for time in each if time <= budget] for each in times]
     if not any(solved):
         return None
-    samples = [
+    this, that = (
         CensoredData(uncensored=known, right=[budget] * (len(each) - len(known)))
         for each, known in zip(times, solved, strict=True)
-    ]
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = float(logrank(*samples).pvalue)
+        found = float(logrank(this, that).pvalue)
     return 1.0 if math.isnan(found) else found
 
 
