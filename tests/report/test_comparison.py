@@ -1,37 +1,27 @@
-"""Runs against their baselines: pairing, censoring, what is not finite, verdicts and how often they are wrong."""
+"""Runs against their baselines: design, censoring, what is not finite, limits, verdicts."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.plain_statistics import restricted_times, share_of_smaller, wilson_roots
+from scipy.stats import boschloo_exact
 from tools.summaries import compare_pairs, make_summary
 
-from rnnstudy.report.analysis.comparison import (
-    CHANCE,
-    FEWER_RESAMPLES,
-    MANY,
-    MEASURES,
-    RESAMPLES,
-    VERDICTS,
-    Comparison,
-    Effect,
-    multiplicity_note,
-)
+from rnnstudy.report.analysis.comparison import AT_LIMIT, NOT_SHOWN, VERDICTS, Comparison, Effect, show_seeds
 from rnnstudy.report.analysis.intervals import Estimate
 from rnnstudy.report.analysis.summary import Summary
-from rnnstudy.report.tables.by_pair import comparison_columns
-from rnnstudy.report.tables.tidy import pair_rows
 
 NAN, INF = math.nan, math.inf
 
 
-def compare_one(this: Summary, that: Summary, *, seed: int = 0) -> Comparison:
-    return compare_pairs([(this, that)], seed=seed)[0]
+def compare_one(this: Summary, that: Summary, **options: Any) -> Comparison:
+    return compare_pairs([(this, that)], **options)[0]
 
 
 def effect_of(comparison: Comparison, measure: str) -> Effect:
@@ -89,8 +79,7 @@ def test_restricted_times_are_those_of_the_plain_twin(steps, one, other):
     assert comparison.budget == budget
     mine, its = (restricted_times(run, budget) for run in steps)
     assert difference(found).value == pytest.approx(np.mean(np.subtract(mine, its)), abs=1e-9)
-    inside = [[INF if taken is None or taken > budget else taken for taken in run] for run in steps]
-    assert found.improvement.value == pytest.approx(share_of_smaller(*inside), abs=1e-12)
+    assert found.improvement.value == pytest.approx(share_of_smaller(mine, its), abs=1e-12)
 
 
 def test_times_are_restricted_to_what_both_runs_were_trained_for():
@@ -116,7 +105,6 @@ def test_a_run_that_ended_early_because_all_solved_restricts_nothing():
     assert comparison.budget == 1000
     assert comparison.notes == ()
     assert difference(found).value == (900 - 4000) / 5
-    assert found.verdict == "better"
 
 
 def test_a_diverged_replica_is_known_for_any_number_of_steps():
@@ -136,8 +124,9 @@ def test_a_diverged_replica_never_solves():
     found = effect_of(comparison, "steps_to_solve")
     assert comparison.budget == 600
     assert difference(found).value == -80
-    # Solved at the last step is better than never.
-    assert found.improvement.value == 0.8
+    # Of the time a solution at the last step is a tie with none; of the fraction solved it is not.
+    assert found.improvement.value == 0.9
+    assert difference(effect_of(comparison, "solved")).value == -0.2
 
 
 def test_steps_are_compared_only_where_the_task_has_a_criterion():
@@ -155,22 +144,43 @@ def test_replicas_are_paired_by_their_own_seed():
     comparison = compare_one(this, that)
     found = effect_of(comparison, "loss")
     assert comparison.pairs == found.pairs == 4
-    assert difference(found).value == difference(found).low == difference(found).high == 1
-    assert found.verdict == "too few"
+    assert difference(found).value == 1
+    assert (found.verdict, found.enough) == ("too few", 6)
     (note,) = comparison.notes
     for said in ("this", "base", "seeds 4 to 11", "seeds 0 to 7", "4 pairs"):
         assert said in note
     other = effect_of(compare_one(that, this), "loss")
-    assert difference(other).value == difference(other).low == difference(other).high == -1
+    assert difference(other).value == -1
 
 
-def test_without_a_common_seed_nothing_is_compared():
-    comparison = compare_one(make_summary("a b/this", seed=8, loss=[1.0] * 8), make_summary("base", loss=[1.0] * 8))
-    assert comparison.effects == ()
-    assert comparison.pairs == 0
+def test_runs_without_a_common_seed_are_independent_samples():
+    this = make_summary("a b/this", seed=8, steps=[100] * 9 + [None] * 7, loss=[NAN, *[1.0 + k for k in range(15)]])
+    that = make_summary("base", seed=100, steps=[100, 200, *[None] * 14], loss=[3.5 + k for k in range(16)])
+    comparison = compare_one(this, that, correct="none")
+    assert not comparison.is_paired
+    solved, loss = effect_of(comparison, "solved"), effect_of(comparison, "loss")
+    assert difference(solved).value == 7 / 16
+    assert solved.p == pytest.approx(boschloo_exact([[9, 2], [7, 14]]).pvalue)
+    assert solved.verdict == "better"
+    assert difference(loss).value == pytest.approx(8 - 11)
+    assert loss.left_out == 1
     (note,) = comparison.notes
-    for said in ("a b/this", "base", "seeds 8 to 15", "seeds 0 to 7"):
+    for said in ("a b/this", "base", "seeds 8 to 23", "seeds 100 to 115", "without pairs"):
         assert said in note
+
+
+def test_half_of_the_level_is_for_each_of_two_designs():
+    random = np.random.default_rng(0)
+    base = make_summary("base", loss=random.normal(size=8).tolist(), judged=False)
+    near = make_summary("near", loss=random.normal(-3, size=8).tolist(), judged=False)
+    far = make_summary("far", seed=50, loss=random.normal(-3, size=8).tolist(), judged=False)
+    one = compare_one(near, base)
+    both = compare_pairs([(near, base), (far, base)])
+    assert both[0].effects[0].adjusted == 2 * one.effects[0].adjusted
+    assert both[1].effects[0].adjusted == 2 * both[1].effects[0].p
+    assert [each.effects[0].adjusted for each in compare_pairs([(near, base), (far, base)], correct="none")] == [
+        each.effects[0].p for each in both
+    ]
 
 
 def test_a_run_is_not_compared_with_itself():
@@ -197,21 +207,23 @@ def test_diverged_replicas_are_compared_as_fractions():
     calm = make_summary("calm", loss=[1.0] * 8)
     found = effect_of(compare_one(calm, lost), "diverged")
     assert difference(found).value == -0.75
-    assert (found.improvement.value, found.ties, found.verdict) == (0.875, 2, "better")
-    assert effect_of(compare_one(lost, calm), "diverged").verdict == "worse"
+    assert (found.improvement.value, found.ties) == (0.875, 2)
+    found = effect_of(compare_one(calm, lost, measure="diverged", correct="none"), "diverged")
+    assert (found.p, found.verdict) == (2 / 2**6, "better")
+    assert effect_of(compare_one(lost, calm, correct="none"), "diverged").verdict == "worse"
     assert "diverged" not in {effect.measure for effect in compare_one(calm, calm_too(calm)).effects}
 
 
 def calm_too(summary: Summary) -> Summary:
-    return dataclasses.replace(summary, path=summary.path / "too")
+    return dataclasses.replace(summary, paths=(summary.path / "too",))
 
 
 def test_largest_norms_are_compared_as_logarithms_and_spikes_as_counts():
-    wild = make_summary("wild", largest_norm=[1e3, 1e4, 1e5, 1e30, 1e3], spikes=[3, 4, 5, 60, 1])
-    calm = make_summary("calm", largest_norm=[10.0] * 5, spikes=[0] * 5)
+    wild = make_summary("wild", largest_norm=[1e3, 1e4, 1e5, 1e30, 1e3, 1e3], spikes=[3, 4, 5, 60, 1, 5])
+    calm = make_summary("calm", largest_norm=[10.0] * 6, spikes=[0] * 6)
     norm, spikes = (effect_of(compare_one(calm, wild), measure) for measure in ("largest_norm", "spikes"))
-    assert difference(norm).value == pytest.approx(-(2 + 3 + 4 + 29 + 2) / 5)
-    assert difference(spikes).value == -73 / 5
+    assert difference(norm).value == pytest.approx(-(2 + 3 + 4 + 29 + 2 + 2) / 6)
+    assert difference(spikes).value == -78 / 6
     assert (norm.verdict, spikes.verdict, spikes.improvement.value) == ("lower", "lower", 0)
     assert effect_of(compare_one(wild, calm), "largest_norm").verdict == "higher"
     assert "spikes" not in {effect.measure for effect in compare_one(calm, calm_too(calm)).effects}
@@ -230,7 +242,7 @@ def test_explosions_are_compared_of_runs_that_ended_and_logged_them(older: bool)
     that = make_summary("base", loss=[2.0] * 5, status=["diverged"] * 5, **extremes)
     this = make_summary("this", loss=[1.0] * 5, finished=older, **extremes)
     measures = {effect.measure for effect in compare_one(this, that).effects}
-    assert measures - {"steps_to_solve", "loss"} == ({"diverged"} if older else set())
+    assert measures - {"solved", "steps_to_solve", "loss"} == ({"diverged"} if older else set())
 
 
 # What is not finite.
@@ -274,9 +286,8 @@ def test_a_difference_of_the_survivors_alone_decides_nothing():
     assert verdict([1.1, *[NAN] * 15], [*base, *base]) == "worse"
 
 
-def test_where_pairs_are_left_out_the_sign_test_decides():
+def test_where_pairs_are_left_out_who_is_better_decides():
     base = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]
-    assert verdict([NAN] * 5, base[:5]) == "no difference shown"  # p = 0.0625
     assert verdict([NAN] * 6, base) == "worse"  # p = 0.03125
     assert verdict([NAN] * 6, [NAN, *base[1:]]) == "no difference shown"  # a tie tells nothing: 5 of 5
     assert verdict([NAN] * 7, [NAN, *base]) == "worse"
@@ -298,16 +309,15 @@ def test_the_interval_of_the_improvement_has_a_width_where_all_pairs_agree():
 @pytest.mark.parametrize(
     ("this", "that", "expected"),
     [
-        ([1.0] * 4, [2.0, 3.0, 4.0, 5.0], "too few"),
+        ([1.0] * 5, [2.0, 3.0, 4.0, 5.0, 3.5], "too few"),
         ([1.0], [2.0], "too few"),
-        ([1.0, 1.1], [2.0, 2.3], "too few"),
-        ([1.0] * 5, [2.0, 3.0, 4.0, 5.0, 3.5], "better"),
-        ([2.0, 3.0, 4.0, 5.0, 3.5], [1.0] * 5, "worse"),
-        ([1.0] * 5, [1.0] * 5, "no difference shown"),
+        ([1.0] * 6, [2.0, 3.0, 4.0, 5.0, 3.5, 3.5], "better"),
+        ([2.0, 3.0, 4.0, 5.0, 3.5, 3.5], [1.0] * 6, "worse"),
+        ([1.0] * 6, [1.0] * 6, "no difference shown"),
         ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 1.0, 4.0, 3.0, 6.0, 5.0], "no difference shown"),
-        # One of six differs: the interval ends at exactly 0 and does not leave it out.
-        ([1.0, 1.0, 1.0, 1.0, 1.0, 0.3], [1.0] * 6, "no difference shown"),
-        ([1e-30, 2e-30, 3e-30, 1e-30, 2e-30], [1e-29] * 5, "better"),
+        # Five of 64 differ: as improbable as five of six.
+        ([0.3] * 5 + [1.0] * 59, [1.0] * 64, "no difference shown"),
+        ([1e-30, 2e-30, 3e-30, 1e-30, 2e-30, 1e-30], [1e-29] * 6, "better"),
     ],
 )
 def test_verdicts(this, that, expected):
@@ -322,6 +332,86 @@ def test_one_pair_has_a_difference_and_no_interval():
     assert math.isnan(difference(found).high)
 
 
+@pytest.mark.parametrize("size", [5, 8, 64])
+def test_four_discordant_replicas_decide_nothing(size: int):
+    this = make_summary("this", steps=[100] * 4 + [None] * (size - 4))
+    found = effect_of(compare_one(this, make_summary("base", steps=[None] * size)), "solved")
+    assert found.p == 2 / 2**4
+    assert found.verdict == (NOT_SHOWN if size >= 6 else "too few")
+
+
+def test_five_of_five_pairs_alike_have_neither_a_verdict_nor_an_interval():
+    this, that = make_summary("this", steps=[100] * 5), make_summary("base", steps=[200] * 5)
+    found = effect_of(compare_one(this, that), "steps_to_solve")
+    assert (found.p, found.verdict) == (0.0625, "too few")
+    assert difference(found).value == -100
+    assert math.isnan(difference(found).low)
+
+
+def test_a_mean_time_that_points_against_the_fraction_solved_is_seen():
+    late = make_summary("late", steps=[1940, 1900, 1960, 1920, 1980, 1900, 1940, 1960], last_step=2000)
+    fast = make_summary("fast", steps=[100] * 5 + [None] * 3, last_step=2000)
+    comparison = compare_one(fast, late)
+    assert difference(effect_of(comparison, "steps_to_solve")).value < -1000
+    assert difference(effect_of(comparison, "solved")).value == -3 / 8
+    assert comparison.mean_time_misleads
+    assert comparison.logrank == pytest.approx(0.58, abs=0.005)
+    assert comparison.crossing == 1960  # five each at 1940, seven against five then
+    assert not {effect.verdict for effect in comparison.effects} & {"better", "worse"}
+    assert not compare_one(fast, make_summary("base", steps=[None] * 8, last_step=2000)).mean_time_misleads
+
+
+@pytest.mark.parametrize(
+    ("this", "that", "measure"),
+    [
+        ({"horizon": [19.0] * 8}, {"horizon": [19.0] * 8}, "horizon"),
+        ({"steps": [None] * 8}, {"steps": [None] * 8}, "steps_to_solve"),
+        ({"steps": [5] * 8}, {"steps": [7] * 8}, "solved"),
+        ({"status": ["diverged"] * 8}, {"status": ["diverged"] * 8}, "diverged"),
+    ],
+)
+def test_runs_at_the_limit_of_what_can_be_measured_are_not_called_equal(this, that, measure):
+    comparison = compare_one(make_summary("this", **this), make_summary("base", **that))
+    assert effect_of(comparison, measure).verdict == AT_LIMIT
+
+
+def test_horizons_at_the_longest_lag_in_some_pairs_are_told():
+    this, that = (
+        make_summary("this", horizon=[19.0, 19.0, 5.0, 19.0]),
+        make_summary("base", horizon=[19.0, 3.0, 4.0, 19.0]),
+    )
+    assert "in 2 of 4 pairs both horizons are the longest lag, 19" in compare_one(this, that).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("measure", "judged", "primary"), [(None, True, "solved"), (None, False, "loss"), ("decay", True, "decay")]
+)
+def test_the_primary_measure_is_the_fraction_solved_the_loss_or_the_one_asked_for(measure, judged, primary):
+    this, that = (make_summary(name, loss=[1.0] * 6, decay=[0.1] * 6, judged=judged) for name in ("this", "base"))
+    comparison = compare_one(this, that, measure=measure)
+    assert comparison.main is not None
+    assert (comparison.primary, comparison.main.measure) == (primary, primary)
+
+
+def test_few_pairs_can_never_be_shown_under_holm_and_the_verdict_says_how_many_would():
+    random = np.random.default_rng(0)
+    base = make_summary("base", loss=random.normal(size=8).tolist(), judged=False)
+    runs = [make_summary(f"run {k}", loss=random.normal(-9, size=8).tolist(), judged=False) for k in range(9)]
+    found = [each.effects[0] for each in compare_pairs([(run, base) for run in runs], correct="holm")]
+    assert {effect.verdict for effect in found} == {"too few"}
+    assert {effect.enough for effect in found} == {9}  # 9 * 2 / 2^9 <= 0.05 < 9 * 2 / 2^8
+    assert {effect.adjusted for effect in found} == {9 * 2 / 2**8}
+    again = compare_pairs([(run, base) for run in runs], correct="max-t")
+    assert {each.effects[0].verdict for each in again} == {"better"}
+
+
+def test_how_many_replicas_would_show_the_difference_is_said_of_the_primary_measure():
+    this = make_summary("this", steps=[100] * 6 + [None] * 2, loss=[1.0] * 8)
+    that = make_summary("base", steps=[100] * 3 + [None] * 5, loss=[2.0] * 8)
+    comparison = compare_one(this, that)
+    assert [effect.needed for effect in comparison.effects] == [32, None, None]
+
+
 def draw_pair(random: np.random.Generator, replicas: int) -> tuple[Summary, Summary]:
     """Draw a run and its baseline from one distribution: steps on a grid, a third never solved, losses spread wide."""
     return draw_run("this", random, replicas), draw_run("base", random, replicas)
@@ -329,65 +419,16 @@ def draw_pair(random: np.random.Generator, replicas: int) -> tuple[Summary, Summ
 
 def draw_run(name: str, random: np.random.Generator, replicas: int) -> Summary:
     taken = (np.ceil(random.lognormal(6.6, 0.7, replicas) / 50) * 50).astype(int).tolist()
-    lost = random.random(replicas) < 0.3
     return make_summary(
         name,
         steps=[each if each <= 1000 else None for each in taken],
-        status=[
-            "diverged" if gone else "solved" if each <= 1000 else "finished"
-            for gone, each in zip(lost, taken, strict=True)
-        ],
         loss=random.lognormal(-2, 1, replicas).tolist(),
-        horizon=random.integers(0, 20, replicas).astype(float).tolist(),
         decay=random.normal(-0.3, 0.1, replicas).tolist(),
-        largest_norm=random.lognormal(1, 2, replicas).tolist(),
-        spikes=random.poisson(3, replicas).tolist(),
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("replicas", [5, 8, 20])
-def test_verdicts_are_wrong_about_as_seldom_as_said_where_nothing_differs(replicas):
-    random = np.random.default_rng(replicas)
-    found = compare_pairs([draw_pair(random, replicas) for _ in range(MANY)])
-    for measure in MEASURES:
-        verdicts = [effect.verdict for comparison in found if (effect := comparison.effect(measure))]
-        wrong = 1 - verdicts.count("no difference shown") / len(verdicts)
-        # Found: 0.041 to 0.088; of the fraction diverged, most of whose differences are 0, 0.013 to 0.040.
-        # Of 1000, within 3 standard errors of what the note says.
-        least = 0 if measure == "diverged" else CHANCE[0] - 0.02
-        assert least <= wrong < CHANCE[1] + 0.02
-
-
-@pytest.mark.slow
-def test_intervals_hold_a_known_difference():
-    random = np.random.default_rng(0)
-    held: list[bool] = []
-    for _ in range(2):
-        pairs: list[tuple[Summary, Summary]] = []
-        for _ in range(400):
-            base = random.normal(2.0, 0.5, 10)
-            this = base - 0.3 + random.normal(0, 0.4, 10)
-            pairs.append((make_summary("this", loss=this.tolist()), make_summary("base", loss=base.tolist())))
-        found = [difference(effect_of(comparison, "loss")) for comparison in compare_pairs(pairs)]
-        held += [not each.leaves_out(-0.3) for each in found]
-    # Found: 0.94 of 800.
-    assert 0.92 < np.mean(held) < 0.97
-
-
-# The same figures again.
-
-
-def test_the_same_seed_gives_the_same_figures_and_another_does_not():
-    random = np.random.default_rng(1)
-    pair = draw_pair(random, 9)
-    one, same, other = (compare_one(*pair, seed=seed) for seed in (5, 5, 6))
-    assert figures(one) == figures(same)
-    assert figures(one) != figures(other)
-
-
 @settings(max_examples=8)
-@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 5, 8]), min_size=2, max_size=8))
+@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 5, 8, 14]), min_size=2, max_size=8))
 def test_the_order_of_the_comparisons_changes_no_figure(seed, sizes):
     random = np.random.default_rng(seed)
     pairs = [draw_pair(random, size) for size in sizes]
@@ -395,105 +436,8 @@ def test_the_order_of_the_comparisons_changes_no_figure(seed, sizes):
     together, again = compare_pairs(pairs), compare_pairs([pairs[index] for index in order])
     for place, index in enumerate(order):
         np.testing.assert_equal(figures(again[place]), figures(together[index]))
-    np.testing.assert_equal(figures(compare_one(*pairs[0])), figures(together[0]))
 
 
-# What is said of them.
-
-
-def test_the_note_counts_differences_that_could_be_told_from_zero():
-    random = np.random.default_rng(0)
-    base = random.normal(1, 0.1, 8)
-    better = make_summary("this", loss=(base - 0.5 - random.random(8)).tolist(), steps=[None] * 8)
-    same = make_summary("same", loss=(base + random.normal(0, 0.1, 8)).tolist(), steps=[None] * 8)
-    few = make_summary("few", loss=[0.1, 0.2])
-    that = make_summary("base", loss=base.tolist(), steps=[None] * 8)
-    found = compare_pairs([(better, that), (same, that), (few, that)])
-    # Steps to solve are all the same, the third has 2 pairs: two losses are left.
-    note = multiplicity_note(found)
-    assert note.startswith("2 differences")
-    assert "0.1 to 0.2 would be" in note
-    assert note.endswith("1 is.")
-    assert not multiplicity_note(found[2:])
-    assert not multiplicity_note([])
-
-
-def test_the_note_leaves_out_what_could_not_be_decided():
-    def note(this: Sequence[float], that: Sequence[float]) -> str:
-        return multiplicity_note([compare_one(make_summary("this", loss=this), make_summary("base", loss=that))])
-
-    assert not note([NAN] * 8, [NAN] * 8)
-    assert not note([NAN] * 8, [NAN] * 3 + [1.0] * 5)  # 5 of 5 that do not tie would not do
-    assert note([NAN] * 8, [NAN] * 2 + [1.0] * 6).startswith("1 difference could")
-    three = compare_pairs(
-        [
-            (make_summary(f"this {k}", loss=[0.1 * k, 0.2, 0.3, 0.4, 0.9]), make_summary("base", loss=[1.0] * 5))
-            for k in range(3)
-        ]
-    )
-    assert "about 0.2 would be" in multiplicity_note(three)
-
-
-@pytest.mark.slow
-def test_many_comparisons_have_fewer_resamples_and_say_so():
-    random = np.random.default_rng(0)
-    this, that = draw_pair(random, 8)
-    some, many = compare_pairs([(this, that)] * MANY), compare_pairs([(this, that)] * (MANY + 1))
-    assert {each.resamples for each in some} == {RESAMPLES}
-    assert {each.resamples for each in many} == {FEWER_RESAMPLES}
-    assert str(FEWER_RESAMPLES) not in multiplicity_note(some)
-    assert f"{FEWER_RESAMPLES} bootstrap resamples" in multiplicity_note(many)
-    width, other = (difference(effect_of(each[0], "loss")) for each in (some, many))
-    assert other.high - other.low == pytest.approx(width.high - width.low, rel=0.1)
-
-
-def test_the_table_shows_difference_interval_share_and_verdict():
-    this = make_summary("clip_norm", steps=[100, 200, 300, 100, 150], loss=[NAN, 0.1, 0.2, 0.1, 0.1, 0.2][:5])
-    that = make_summary("none", steps=[400, 500, 450, None, 600], loss=[1.0] * 5)
-    columns = {column.header: column for column in comparison_columns(compare_pairs([(this, that)]))}
-    assert columns["run"].cells == (("clip_norm", ""),)
-    assert columns["against"].cells == (("none", ""),)
-    assert columns["pairs"].cells == (("5", ""),)
-    main, interval = columns["Δ steps"].cells[0]
-    assert main == "-420"
-    assert interval.startswith("[-")
-    assert columns["steps?"].cells == (("better", "P 1.00 [0.57, 1.00]"),)
-    assert columns["Δ loss"].cells[0][0] == "-0.875"
-    assert columns["Δ loss"].cells[0][1].endswith(", 1 left out")
-    assert "Δ horizon" not in columns
-    assert comparison_columns([]) == []
-
-
-def test_cells_without_figures_are_dashes():
-    this, other = make_summary("this", loss=[1.0] * 5), make_summary("other", seed=9, loss=[1.0] * 5)
-    that = make_summary("base", loss=[1.0] * 5)
-    columns = {column.header: column for column in comparison_columns(compare_pairs([(this, that), (other, that)]))}
-    assert columns["Δ loss"].cells == (("0", "all equal"), ("\N{EN DASH}", ""))
-    assert columns["loss?"].cells == (("no difference shown", "P 0.50 [0.17, 0.83]"), ("\N{EN DASH}", ""))
-
-
-def test_rows_hold_raw_figures():
-    this = make_summary("this", steps=[100, None, 300, 100, 150], loss=[0.5, 0.1, 0.2, 0.1, 0.1])
-    that = make_summary("base", steps=[400, 500, 450, None, 600], loss=[1.0] * 5)
-    other = make_summary("other", seed=9, loss=[1.0] * 5)
-    single = make_summary("single", loss=[0.5])
-    found = compare_pairs([(this, that), (other, that), (single, that)])
-    rows = pair_rows(found)
-    assert [(row["folder"], row["measure"]) for row in rows] == [
-        ("this", "steps_to_solve"),
-        ("this", "loss"),
-        ("other", None),
-        ("single", "steps_to_solve"),
-        ("single", "loss"),
-    ]
-    assert len({tuple(row) for row in rows}) == 1
-    expected = effect_of(found[0], "loss")
-    loss = rows[1]
-    assert loss["baseline_folder"] == "base"
-    assert (loss["pairs"], loss["pairs_in_difference"], loss["left_out"], loss["budget"]) == (5, 5, 0, 1000)
-    assert (loss["difference"], loss["difference_low"]) == (difference(expected).value, difference(expected).low)
-    assert (loss["improvement"], loss["improvement_high"]) == (expected.improvement.value, expected.improvement.high)
-    assert loss["verdict"] == "better"
-    assert loss["resamples"] == RESAMPLES
-    assert rows[2]["difference"] is None
-    assert (rows[4]["difference"], rows[4]["difference_low"], rows[4]["difference_high"]) == (-0.5, None, None)
+def test_seeds_are_shown_as_ranges():
+    assert show_seeds([4]) == "seed 4"
+    assert show_seeds([0, 1, 2, 5, 8, 9]) == "seeds 0 to 2, 5, 8 to 9"

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from tools.summaries import make_summary
+from tools.summaries import compare_pairs, make_summary
 
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.select import sort_rows
@@ -12,6 +12,7 @@ from rnnstudy.report.sentences.headline import headline
 from rnnstudy.report.tables.by_run import DASH, columns, show_number, show_steps
 
 DIVERGED = (None,) * 6
+UNTESTED = " (the order is not shown to be more than chance)"
 
 
 def run(name: str, *, loss: float = 2.0, steps: tuple[int | None, ...] = DIVERGED, diverged: int = 0) -> Summary:
@@ -23,7 +24,8 @@ def run(name: str, *, loss: float = 2.0, steps: tuple[int | None, ...] = DIVERGE
 def test_a_run_that_diverged_has_never_the_lowest_loss():
     lost, fair, poor = run("lost", loss=0.1, diverged=3), run("fair", loss=2.0), run("poor", loss=3.0)
     assert headline([lost, fair, poor]) == [
-        "None of 3 runs solved the task in any replica; lowest final loss: fair (2.000); highest: poor (3.000)."
+        f"None of 3 runs solved the task in any replica; lowest final loss of 2{UNTESTED}: fair (2.000); highest: poor "
+        "(3.000)."
     ]
     assert headline([lost, fair]) == ["Neither run solved the task in any replica; final loss of fair (2.000)."]
     assert headline([lost, run("gone", diverged=6)]) == ["Neither run solved the task in any replica."]
@@ -34,13 +36,27 @@ def test_of_equal_runs_none_is_named_alone():
     assert headline([run("a"), run("b"), run("c")]) == ["None of 3 runs solved the task in any replica."]
     best = run("best", steps=(5,) * 6)
     assert headline([best, run("a"), run("b")]) == [
-        "best solved 6 of 6 replicas (median 5 steps); a and b each solved 0 of 6 replicas."
+        f"Best of 3 runs{UNTESTED}: best solved 6 of 6 replicas (median 5 steps); worst: a and b each solved 0 "
+        f"of 6 replicas."
     ]
-    assert headline([best, run("a"), run("b"), run("c")])[0].endswith("; 3 runs each solved 0 of 6 replicas.")
+    assert headline([best, run("a"), run("b"), run("c")])[0].endswith("; worst: 3 runs each solved 0 of 6 replicas.")
     equal = [run("a", loss=1.0, steps=(5,) * 6), run("b", loss=2.0, steps=(5,) * 6)]
     assert headline(equal) == ["Both runs solved the task in every replica, in equally many steps (median 5)."]
     three = [run("a", steps=(5,) * 6), run("b", steps=(7,) * 6), run("c", steps=(7,) * 6)]
+    assert UNTESTED in headline(three)[0]
     assert headline(three)[0].endswith("fastest: a (median 5 steps); slowest: b and c (median 7 steps).")
+
+
+def test_a_ranking_needs_no_caveat_where_a_test_decides_between_best_and_worst():
+    best, worst = run("best", steps=(5,) * 6), run("worst")
+    (decided,) = compare_pairs([(best, worst)])
+    assert headline([best, worst], [decided]) == [
+        "Best of 2 runs: best solved 6 of 6 replicas (median 5 steps); worst: worst solved 0 of 6 replicas."
+    ]
+    other = run("other", steps=(5, 5, 5, None, None, None))
+    (open_,) = compare_pairs([(other, worst)])
+    assert headline([other, worst], [open_])[0].startswith(f"Best of 2 runs{UNTESTED}: other solved 3 of 6")
+    assert UNTESTED in headline([best, worst, run("third")], [decided])[0]  # worst and third share the last place
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def effect(
     share: float = 0.875,
     pairs: int = 8,
     left_out: int = 0,
+    adjusted: float = 0.01,
+    needed: int | None = None,
 ) -> Effect:
     return Effect(
         measure=measure,
@@ -55,6 +57,9 @@ def effect(
         pairs=pairs,
         left_out=left_out,
         verdict=verdict,
+        adjusted=adjusted,
+        needed=needed,
+        enough=6,
     )
 
 
@@ -66,7 +71,9 @@ def compared(*effects: Effect, lag: str = "60", pairs: int = 8, baseline_loss: f
     return Comparison(
         summary=configuration(mitigation="clip_norm", lag=lag),
         baseline=configuration(lag=lag, loss=baseline_loss),
+        is_paired=True,
         pairs=pairs,
+        primary=effects[0].measure,
         effects=effects,
         budget=1000,
         notes=(),
@@ -112,10 +119,10 @@ def test_a_difference_is_told_in_words_with_its_interval():
     sooner = compared(effect("steps_to_solve", (-210.0, -330.0, -80.0), verdict="better"))
     later = compared(effect("steps_to_solve", (210.0, 80.0, 330.0), verdict="worse", share=0.125))
     assert paired_verdicts([sooner, later]) == [
-        "clip_norm against none (lstm, lag=60): solved 210 steps sooner on average, within 1000 steps (95 % interval "
-        "80 to 330, 8 pairs), better in 88 % of the pairs.",
-        "clip_norm against none (lstm, lag=60): solved 210 steps later on average, within 1000 steps (95 % interval "
-        "80 to 330, 8 pairs), better in 12 % of the pairs.",
+        "clip_norm against none (lstm, lag=60): mean time within 1000 steps shorter by 210 steps (95 % interval 80 "
+        "to 330, 8 pairs), better in 88 % of the pairs; log-rank p = 1.",
+        "clip_norm against none (lstm, lag=60): mean time within 1000 steps longer by 210 steps (95 % interval 80 "
+        "to 330, 8 pairs), better in 12 % of the pairs; log-rank p = 1.",
     ]
     (lower,) = paired_verdicts([compared(effect("loss", (-0.5, -0.9, -0.1), verdict="better"))])
     assert "final loss lower by 0.5 on average (95 % interval 0.1 to 0.9, 8 pairs)" in lower
@@ -131,7 +138,7 @@ def test_a_difference_is_told_in_words_with_its_interval():
         ]
     )
     assert fewer.partition(": ")[2] == (
-        "fraction diverged lower by 0.75 (95 % interval 0.5 to 1, 8 pairs), better in 88 % of the pairs; largest norm "
+        "fraction diverged lower by 0.75 (95 % interval 0.5 to 1, 8 pairs); largest norm "
         "lower by 3.2 powers of ten on average (95 % interval 2 to 4, 8 pairs); 12 fewer spikes per replica on average "
         "(95 % interval 4 to 20, 8 pairs)."
     )
@@ -139,28 +146,91 @@ def test_a_difference_is_told_in_words_with_its_interval():
 
 def test_what_is_not_shown_is_told_with_what_stays_open():
     same = compared(
-        effect("steps_to_solve", (-30.0, -200.0, 150.0), verdict=NOT_SHOWN),
-        effect("loss", (0.1, -0.2, 0.4), verdict=NOT_SHOWN),
+        effect("loss", (0.1, -0.2, 0.4), verdict=NOT_SHOWN, adjusted=0.31, needed=41),
+        effect("decay", (-0.3, -0.5, 0.15), verdict=NOT_SHOWN),
     )
-    few = compared(effect("loss", (0.1, -0.2, 0.4), verdict="too few"), pairs=3)
+    few = compared(effect("solved", (0.1, -0.2, 0.4), verdict="too few"), pairs=3)
     assert paired_verdicts([same, few]) == [
-        "clip_norm against none (lstm, lag=60): no difference shown in steps to solve (-200 to 150) and loss (-0.2 to "
-        "0.4).",
-        "clip_norm against none (lstm, lag=60): too few replicas (3) to say.",
+        "clip_norm against none (lstm, lag=60): no difference shown in final loss (p = 0.31; 41 pairs would show this "
+        "difference with 80 % power); nor in decay (-0.5 to 0.15).",
+        "clip_norm against none (lstm, lag=60): too few pairs (3; 6 would do); 3 of 8 against 3 of 8.",
     ]
 
 
-def test_pairs_decide_where_some_have_no_difference():
+def test_fewer_replicas_solved_is_said_before_a_shorter_mean_time():
+    late = configuration(lag="60", steps=(940, 900, 960, 920, 980, 900, 940, 960))
+    fast = configuration(mitigation="clip_norm", lag="60", steps=(100,) * 5 + (None,) * 3)
+    comparison = compared(
+        effect("solved", (-0.375, -0.7, -0.05), verdict=NOT_SHOWN, adjusted=0.2, share=0.3),
+        effect("steps_to_solve", (-560.0, -870.0, -80.0), verdict="better"),
+    )
+    comparison = replace(comparison, summary=fast, baseline=late)
+    (said,) = paired_verdicts([comparison])
+    assert said == (
+        "clip_norm against none (lstm, lag=60): no difference shown in fraction solved, 5 of 8 against 8 of 8 "
+        "(p = 0.2); fewer "
+        "replicas solved the task (5 of 8 against 8 of 8), though the mean time within 1000 steps is shorter by "
+        "560 steps "
+        "(95 % interval 80 to 870, 8 pairs); log-rank p = 0.58; the curves of the fraction solved cross at step "
+        "960, so "
+        "neither run is sooner."
+    )
+
+
+def test_who_is_better_is_told_where_some_have_no_difference():
     diverged = compared(effect("loss", None, verdict="worse", share=0.12, pairs=0, left_out=8))
     assert paired_verdicts([diverged]) == [
-        "clip_norm against none (lstm, lag=60): loss better in 12 % of the pairs (95 % interval 2 % to 22 %; 8 of 8 "
-        "pairs with a value that is not finite)."
+        "clip_norm against none (lstm, lag=60): final loss better in 12 % of the pairs (95 % interval 2 % to 22 %; 8 "
+        "values that are not finite)."
     ]
-    some = compared(effect("loss", (-0.5, -0.9, 0.1), verdict="better", pairs=5, left_out=3))
-    assert "loss better in 88 % of the pairs (95 % interval 78 % to 98 %; 3 of 8 pairs" in paired_verdicts([some])[0]
-    assert told([diverged.summary, diverged.baseline], [diverged])[-1] == (
-        "Compared with mitigation=[], replica by replica, the final loss was higher in the only comparison."
+    some = compared(effect("loss", (-0.5, -0.9, 0.1), verdict="better", pairs=5, left_out=1))
+    assert "better in 88 % of the pairs (95 % interval 78 % to 98 %; 1 value that is" in paired_verdicts([some])[0]
+
+
+def test_the_decision_on_the_primary_measure_comes_before_best_and_worst():
+    one = compared(effect("solved", (0.5, 0.1, 0.8), verdict="better", adjusted=0.012))
+    said = told([one.summary, one.baseline], [one])
+    assert said[0] == (
+        "clip_norm against none (lstm, lag=60): fraction solved higher, 3 of 8 against 3 of 8 (p = 0.012)."
     )
+    comparisons = [
+        compared(
+            effect("solved", (0.5, 0.1, 0.8), verdict=verdict), effect("loss", (-0.5, -0.9, -0.1), verdict=NOT_SHOWN)
+        )
+        for verdict in ("better", "better", NOT_SHOWN, "at the limit", "worse")
+    ]
+    said = told([configuration()], comparisons)
+    assert said[0] == (
+        "Compared with mitigation=[], fraction solved is better in 2 of 5 comparisons (clip_norm of lstm, lag=60 and "
+        "clip_norm of lstm, lag=60), is worse in 1 (clip_norm of lstm, lag=60), shows no difference in 1 and is "
+        "the same in 1."
+    )
+    assert "Of the other measures, final loss shows no difference in all 5 comparisons." in said
+
+
+@pytest.mark.parametrize(
+    ("correct", "said"),
+    [
+        (
+            "max-t",
+            "The p-values are corrected for all 3 differences (max-T): if nothing differed, any false one had a chance "
+            "of 5 %.",
+        ),
+        (
+            "holm",
+            "The p-values are corrected for all 3 differences (Holm): the smallest p that 8 pairs can reach is 0.023.",
+        ),
+        (
+            "none",
+            "The p-values are not corrected for all 3 differences: if nothing differed, 0.15 of them would be "
+            "below 0.05 "
+            "by chance.",
+        ),
+    ],
+)
+def test_the_correction_is_told(correct: str, said: str):
+    comparisons = [compared(effect("loss", (-0.5, -0.9, -0.1), verdict="better"), lag=lag) for lag in ("1", "2", "3")]
+    assert said in verdicts([configuration()], comparisons, "mitigation=[]", correct)
 
 
 def test_the_clearest_differences_are_the_largest_in_proportion_and_tiny_ones_are_none():
@@ -173,35 +243,20 @@ def test_the_clearest_differences_are_the_largest_in_proportion_and_tiny_ones_ar
     summaries = [each for comparison in comparisons for each in (comparison.summary, comparison.baseline)]
     sentences = told(summaries, comparisons)
     assert len(sentences) <= 9
-    assert (
-        "Of 4 differences between runs 3 are told from 0, where 0.2 to 0.3 would be by chance; the clearest:"
-        in sentences
-    )
     clearest = [sentence.partition(":")[0] for sentence in sentences if sentence.startswith("clip_norm against")]
     assert clearest == ["clip_norm against none (lstm, lag=30)", "clip_norm against none (lstm, lag=20)"]
 
 
-def test_comparisons_in_which_nobody_solved_are_not_counted_as_steps():
+def test_what_neither_run_did_is_told_as_such():
     unsolved = (None,) * 8
-    steps, loss = (
-        effect("steps_to_solve", (0.0, 0.0, 0.0), verdict=NOT_SHOWN),
-        effect("loss", (-0.5, -0.9, -0.1), verdict="better"),
+    neither = compared(
+        effect("solved", (0.0, -0.2, 0.2), verdict="at the limit"),
+        effect("steps_to_solve", (0.0, math.nan, math.nan), verdict="at the limit"),
+        effect("horizon", (0.0, math.nan, math.nan), verdict="at the limit"),
     )
-    neither = replace(
-        compared(steps, loss), summary=configuration(steps=unsolved), baseline=configuration(steps=unsolved)
-    )
-    sooner = compared(effect("steps_to_solve", (-9.0, -12.0, -5.0), verdict="better"), loss)
-
-    def tally(*comparisons: Comparison) -> str:
-        said = told([configuration()], list(comparisons))
-        return next(sentence for sentence in said if sentence.startswith("Compared"))
-
-    assert tally(neither, neither) == (
-        "Compared with mitigation=[], replica by replica, the final loss was lower in both comparisons."
-    )
-    assert tally(neither, sooner) == (
-        "Compared with mitigation=[], replica by replica, the task was solved sooner in the only comparison (1 more "
-        "left out, in which neither run solved it); the final loss was lower in both comparisons."
+    neither = replace(neither, summary=configuration(steps=unsolved), baseline=configuration(steps=unsolved))
+    assert paired_verdicts([neither])[0].partition(": ")[2] == (
+        "no replica of either run solved the task; every gradient of both runs reaches the longest lag."
     )
 
 

@@ -29,8 +29,8 @@ same shapes; their difference has less noise than that of the runs' means. The r
   called rough below 8 pairs, and below 16 where half of them or more are at a bound.
 - The probability of improvement is the share of pairs in which the run is better than its baseline, ties counted half;
   of unpaired runs, of all pairs of a replica of one and a replica of the other. A value that is not finite is the
-  worst; two of them, or two replicas that did not solve the task within B, tie. Its interval is Wilson's, ties as half
-  successes; unpaired runs have none.
+  worst; two of them tie, and so do two times of B or more. Its interval is Wilson's, ties as half successes; unpaired
+  runs have none.
 - The test follows from the design. Paired: exact sign flips of the differences, which for a fraction is McNemar's test;
   where pairs were left out of the difference, sign flips of better (1) and worse (-1). Unpaired: Boschloo's test of
   fractions, a permutation test of means; where values are not finite, of their ranks.

@@ -65,7 +65,7 @@ def correction(comparisons: Sequence[Comparison], correct: str) -> str:
         return ""
     several = f"all {count} differences" if count > 2 else f"{of_all(count, count)} {plural('difference', count)}"
     if correct == "none":
-        chance = f"{LEVEL * count:.1f} of them would be below {LEVEL:g}" if count > 1 else "it would be in 5 of 100"
+        chance = f"{LEVEL * count:.2g} of them would be below {LEVEL:g}" if count > 1 else "it would be in 5 of 100"
         return f"The p-values are not corrected for {several}: if nothing differed, {chance} by chance."
     if correct == "holm":
         pairs = max(each.pairs for each in comparisons)
@@ -141,7 +141,8 @@ def _counted(found: Sequence[tuple[Comparison, Effect]]) -> str:
         of = counts[verdict]
         many = of if parts else f"{of_all(of, len(found))} {plural('comparison', len(found))}"
         names = [_told(contrast(each)) for each, effect in found if effect.verdict == verdict]
-        aside = f" ({some(names, _MAX_NAMED)})" if verdict not in said else ""
+        told = join(names) if len(names) <= _MAX_NAMED else some(names, _MAX_NAMED)
+        aside = f" ({told})" if verdict not in said else ""
         parts.append(f"{said.get(verdict, f'is {verdict}')} in {many}{aside}")
     return join(parts)
 

@@ -171,7 +171,10 @@ def _paired_sentence(comparison: Comparison) -> str:
         told = main_clause(comparison, comparison.main) if comparison.main else too_few(comparison, effects[0])
         return f"{contrast(comparison)}: {told}."
     clauses = [_effect_clause(comparison, each) for each in effects if each.verdict in DECIDED]
-    clauses += [limit_clause(comparison, each) for each in effects if each.verdict == AT_LIMIT]
+    limits = [each for each in effects if each.verdict == AT_LIMIT]
+    if any(each.measure == "solved" for each in limits):
+        limits = [each for each in limits if each.measure != "steps_to_solve"]
+    clauses += [limit_clause(comparison, each) for each in limits]
     main = comparison.main
     if main is not None and main.verdict == NOT_SHOWN:
         clauses.insert(0, main_clause(comparison, main))
@@ -208,15 +211,16 @@ def _effect_clause(comparison: Comparison, effect: Effect) -> str:
     interval = f"(all {effect.pairs} pairs alike)"
     if not math.isnan(effect.difference.low):
         interval = f"({rough}95 % interval {low} to {high}, {effect.pairs} pairs)"
-    time = f"mean time within {comparison.budget} steps {'longer' if more else 'shorter'} by {size} steps {interval}"
+    length = f"{'longer' if more else 'shorter'} by {size} steps {interval}"
+    time = f"mean time within {comparison.budget} steps"
     if effect.measure == "steps_to_solve" and comparison.mean_time_misleads:
         this, that = comparison.summary, comparison.baseline
         fewer = "fewer" if not more else "more"
         solved = f"{this.solved} of {this.replicas} against {that.solved} of {that.replicas}"
-        return f"{fewer} replicas solved the task ({solved}), though the {time}"
+        return f"{fewer} replicas solved the task ({solved}), though the {time} is {length}"
     said = {
         "solved": f"fraction solved {'higher' if more else 'lower'} by {size} {interval}",
-        "steps_to_solve": time,
+        "steps_to_solve": f"{time} {length}",
         "diverged": f"fraction diverged {'higher' if more else 'lower'} by {size} {interval}",
         "loss": f"final loss {'higher' if more else 'lower'} by {size} on average {interval}",
         "largest_norm": f"largest norm {'higher' if more else 'lower'} by {size} powers of ten on average {interval}",
