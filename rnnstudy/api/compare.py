@@ -12,6 +12,7 @@ from rnnstudy.api.read_runs import require_pandas
 from rnnstudy.report.compare import Request, assemble, write_report
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.tables.tidy import pair_rows, run_row
+from rnnstudy.runs.plan import CORRECTIONS, ComparisonPlan
 
 if TYPE_CHECKING:
     import pandas
@@ -39,7 +40,7 @@ class Compared:
 
     @property
     def verdicts(self) -> list[str]:
-        """Sentences that state the verdicts, at most 8."""
+        """Sentences that state the verdicts, at most 9."""
         return self.contents.verdicts
 
     @property
@@ -72,6 +73,8 @@ def compare(
     where: str | Sequence[str] = (),
     sort: str | Sequence[str] = (),
     group_by: str | Sequence[str] = (),
+    measure: str | None = None,
+    correct: str | None = None,
 ) -> Compared:
     """Compare runs, as `rnnstudy compare` does; nothing is written.
 
@@ -91,6 +94,9 @@ def compare(
         where: Conditions that all runs meet, such as "task.lag=100".
         sort: Columns or settings, the most important first; with ":desc" the largest first.
         group_by: Settings; each of their values gets a section of the report.
+        measure: Primary measure, which decides, such as "solved" or "loss"; None for that of the runs' plan, or else
+            the fraction solved where the task has a criterion, and the loss where it has none.
+        correct: Correction of the p-values for all differences: "max-t", "holm" or "none"; None for that of the plan.
 
     Returns:
         Tables and verdicts, and a method that writes the report.
@@ -100,4 +106,6 @@ def compare(
     """
     given = {"where": where, "baseline": baseline, "sort": sort, "group_by": group_by}
     lists: dict[str, Any] = {key: (each,) if isinstance(each, str) else tuple(each) for key, each in given.items()}
-    return Compared(assemble(Request(directories=tuple(map(Path, folders)), **lists)))
+    ComparisonPlan(measure=measure, correct=correct or CORRECTIONS[0])  # raises ConfigError
+    directories = tuple(map(Path, folders))
+    return Compared(assemble(Request(directories=directories, **lists, measure=measure, correct=correct)))

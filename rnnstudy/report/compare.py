@@ -165,6 +165,9 @@ def _plan(request: Request, runs: Sequence[Run]) -> tuple[ComparisonPlan, bool, 
             if getattr(plan, key) != getattr(stored, key)
         ]
         remarks.append(f"Not as planned: the plan stored with the runs has {join(changed)}.")
+    elif is_planned:
+        told = [f"{key} {value}" for key in asked if (value := getattr(plan, key))]
+        remarks.append(f"Planned before the results, and stored with the runs: {join(told)}.")
     return plan, is_planned and plan == stored, remarks
 
 

@@ -180,12 +180,10 @@ def test_headline_names_best_and_worst(sweep: tuple[Path, str, Page, str]) -> No
     root, output, page, _ = sweep
     results = {name: read_json(root / name / "result.json") for name in ("gru-orthogonal_init", "rnn")}
     steps = np.median(results["gru-orthogonal_init"]["steps_to_solve"])
-    assert (
-        f"gru + orthogonal_init solved 8 of 8 replicas (median {steps:.0f} steps); 3 runs each solved 0 of 8"
-        in page.text
-    )
+    best = f"gru + orthogonal_init solved 8 of 8 replicas (median {steps:.0f} steps); worst: 3 runs each solved 0 of 8"
+    assert f"Best of 9 runs (the order is not shown to be more than chance): {best}" in page.text
     assert re.search(r"in rnn the gradient vanishes before lag 22 in 7 of 8 replicas \(10-[67]\.", page.text)
-    assert re.findall(r"Note: (\w+ \w+)", output) == ["20 differences"]  # of four measures, counted
+    assert "Note:" not in output
 
 
 @pytest.mark.slow
@@ -321,7 +319,7 @@ def test_unfinished_run_is_listed_and_drawn(tmp_path: Path) -> None:
     output, page, _ = run_compare(tmp_path, width=200)
     assert f"Note: Not ended: lstm (b): stopped, step {last} of 2000" in output
     assert "gru solved 8 of 8" in page.text
-    assert len(page.figures) == 8
+    assert len(page.figures) == 9
 
 
 def test_run_that_has_only_begun(tmp_path: Path) -> None:
@@ -365,6 +363,7 @@ def test_everything_zero_or_nan_is_still_drawn(tmp_path: Path) -> None:
         "Outcome, training loss and gradient, side by side",
         "Fraction of replicas that solved the task",
         "Fraction solved over training",
+        "Differences to the baseline",
         "Gradient norm against lag",
         "Loss over training",
         "Gradient norm over time steps and training",
@@ -379,7 +378,7 @@ def test_settings_that_differ_are_columns_of_the_csv(tmp_path: Path) -> None:
     run_compare(tmp_path)
     table = pd.read_csv(tmp_path / "report" / "table.csv")
     assert table.groupby("folder")["task.lag"].unique().map(list).to_dict() == {5: [5], 50: [50]}
-    assert table.groupby("folder")["seed"].unique().map(list).to_dict() == {5: [5], 50: [50]}
+    assert table.groupby("folder")["seed"].min().to_dict() == {5: 5, 50: 50}
 
 
 def add_elsewhere(folder: Path, seq_len: int, accuracies: list[float]) -> None:

@@ -112,7 +112,8 @@ def test_without_a_baseline_it_is_said_how_to_choose_one(sweep: Path) -> None:
     assert example is not None
     # What it says can be done.
     assert contents_of(sweep, where=("mitigation=[]",), baseline=(example[1],)).comparisons
-    assert not any("pairs" in note for note in contents_of(sweep, where=("mitigation=[]", "lag=9", "model=rnn")).notes)
+    alone = contents_of(sweep, where=("mitigation=[]", "lag=9", "model=rnn"))
+    assert not any("Nothing is compared" in note for note in alone.notes)
 
 
 def test_conditions_that_exclude_each_other_leave_nothing(sweep: Path, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_copy_of_a_run_is_told(tmp_path: Path) -> None:
     for place in ("first/run", "second/run"):
         write_run(tmp_path / place, Synthetic(replicas=5, probes=2))
     contents = assemble(Request(directories=(tmp_path / "first", tmp_path / "second")))
-    assert "The same configuration and seed: first/run, second/run" in contents.notes
+    assert "lstm: 5 networks trained more than once, counted once: first/run, second/run" in contents.notes
     assert contents.folder == tmp_path / "report"
 
 

@@ -29,8 +29,8 @@ _TALLIED = ("solved", "steps_to_solve", "diverged", "loss")
 def decision(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
     """Return a sentence on the primary measure: its figures in one comparison, or counts of the verdicts on many."""
     found = [(each, effect) for each in comparisons if (effect := each.main)]
-    if not found:
-        return []
+    if not found or all(effect.verdict == AT_LIMIT and effect.measure == "solved" for _, effect in found):
+        return []  # the headline says so
     if len(found) == 1:
         each, effect = found[0]
         return [f"{contrast(each)}: {main_clause(each, effect)}."]

@@ -20,7 +20,7 @@ def changed_divergence(comparisons: Sequence[Comparison]) -> list[str]:
     """
     groups: dict[str, _Group] = {}
     for each in comparisons:
-        if each.pairs and each.summary.is_finished and each.baseline.is_finished:
+        if each.is_paired and each.summary.is_finished and each.baseline.is_finished:
             groups.setdefault(_baseline(each), {}).setdefault(contrast(each).this, []).append(each)
     name, group = max(groups.items(), key=lambda each: _changes(each[1]), default=("", {}))
     if not _changes(group):
