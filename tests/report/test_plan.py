@@ -1,4 +1,4 @@
-"""What a study's stored plan decides of its comparison."""
+"""Plans stored with studies, and what overrides them."""
 
 from pathlib import Path
 from typing import Any

@@ -28,7 +28,7 @@ same shapes; their difference has less noise than that of the runs' means. The r
 - Its 95 % interval is that of `intervals`: an estimate, which decides nothing and allows for no other comparison. It is
   called rough below 8 pairs, and below 16 where half of them or more are at a bound.
 - The probability of improvement is the share of pairs in which the run is better than its baseline, ties counted half;
-  of unpaired runs, of all pairs of a replica of one and a replica of the other. A value that is not finite is the
+  of unpaired runs, of all pairs of their replicas. A value that is not finite is the
   worst; two of them tie, and so do two times of B or more. Its interval is Wilson's, ties as half successes; unpaired
   runs have none.
 - The test follows from the design. Paired: exact sign flips of the differences, which for a fraction is McNemar's test;
@@ -91,7 +91,7 @@ FRACTIONS = frozenset({"solved", "diverged"})
 SMALLER_IS_BETTER = frozenset({"steps_to_solve", "diverged", "loss"})
 
 JUDGED = SMALLER_IS_BETTER | {"solved"}
-"""Measures of which one end is better."""
+"""Measures with a better and a worse end."""
 
 VERDICTS = ("too few", "better", "worse", "higher", "lower", "no difference shown", "at the limit")
 TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN, AT_LIMIT = VERDICTS
@@ -153,7 +153,7 @@ class Comparison:
         is_paired: Whether they share seeds.
         pairs: Replicas with the same seed in both; of unpaired runs, replicas of the smaller one.
         budget: Optimizer steps to which steps to solve are restricted.
-        primary: Measure that was to be tested first.
+        primary: Measure that decides.
         effects: Effects on the measures that both runs have.
         notes: Lines on what limits the comparison.
         at_step: Optimizer step at which loss, horizon and decay are compared; None for the last of each.
@@ -202,7 +202,7 @@ class _Sample:
     Args:
         measure: One of MEASURES.
         is_primary: Whether it is the comparison's primary measure.
-        seeds: Of the pairs; None for unpaired runs.
+        seeds: Seeds of the pairs; None for unpaired runs.
         this: Values of the run, one per pair, or per replica.
         that: Values of the baseline.
         bounds: Smallest and largest value that can be measured.
@@ -242,7 +242,7 @@ class _Sample:
 
     @property
     def flips(self) -> dict[int, float]:
-        """What sign flips are taken of, by seed: the differences, or who is better where some are not finite."""
+        """Numbers whose signs are flipped, by seed: differences, or who is better where some are not finite."""
         signs, differences = 2 * self.scores - 1, [this - that for this, that in self.finite]
         found = signs.tolist() if self.left_out else differences
         return dict(zip(self.seeds or (), found, strict=True))

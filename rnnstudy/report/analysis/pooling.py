@@ -1,7 +1,7 @@
 """Runs that differ in the seed alone, put together: one configuration, each of its networks once.
 
-Replica r of a run with seed s is the network s + r, whatever the run, so networks of one configuration may be put
-together, and those that were trained twice are the same.
+Replica r of any run with seed s is the network s + r, so networks of one configuration may be put together, and those
+that were trained twice are the same.
 """
 
 import hashlib

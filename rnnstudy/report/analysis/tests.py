@@ -23,7 +23,7 @@ FEWEST_PAIRS = 6
 """Fewest pairs whose signs can be as improbable as `LEVEL`: 2 / 2^6 is 0.03, 2 / 2^5 is 0.06."""
 
 MOST_ENUMERATED = 12
-"""Most seeds of which all signs are enumerated."""
+"""Most seeds for which all signs are enumerated."""
 
 DRAWS, FEWER_DRAWS = 9999, 1999
 """Random signs beyond that, and the fewer ones of more than `MANY` differences."""
@@ -38,8 +38,8 @@ class PValues:
     """Two-sided p-values of a difference.
 
     Args:
-        raw: Of its own test.
-        adjusted: Corrected for all differences of the page.
+        raw: p-value of its own test.
+        adjusted: p-value corrected for all differences of the page.
     """
 
     raw: float

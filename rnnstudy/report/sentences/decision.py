@@ -1,4 +1,4 @@
-"""What the tests of a page decide: the primary measure, the other measures, and how they are corrected."""
+"""Decisions of the tests of a page: on the primary measure, on the others, and how they are corrected."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -100,7 +100,7 @@ def too_few(comparison: Comparison, effect: Effect) -> str:
 
 
 def limit_clause(comparison: Comparison, effect: Effect) -> str:
-    """Say that neither run can be told from the other in a measure, as both are at the same end of what it can be."""
+    """Say that both runs have the largest, or the smallest, value that a measure can have."""
     solved = comparison.summary.solved
     return {
         "solved": f"{'every' if solved else 'no'} replica of either run solved the task",

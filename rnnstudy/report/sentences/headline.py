@@ -19,8 +19,8 @@ _MAX_TASKS = 4  # sentences that still are a headline
 def headline(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = ()) -> list[str]:
     """Return sentences that name the best and the worst run, task by task; equal runs are named together, or counted.
 
-    The best has the largest solved fraction, then the fewest median steps, then the lowest median loss. A ranking says
-    of how many runs it is, and that it is not tested, unless one of `comparisons` decides between best and worst.
+    The best has the largest solved fraction, then the fewest median steps, then the lowest median loss. A ranking gives
+    the number of runs, and a caveat unless one of `comparisons` decides between best and worst.
     """
     decided = {
         frozenset({each.summary.path, each.baseline.path})
