@@ -61,7 +61,7 @@ def test_every_panel_shows_something(tmp_path, kind):
         drawn = [axes for axes in figure.axes if axes.get_label() != "<colorbar>" and not axes.patches]
         assert drawn
         assert all(tells(axes) for axes in drawn)
-    assert bool(figures["solved_over_training"]) == bool(figures["solved"]) == (kind in {"all solved", "one replica"})
+    assert bool(figures["solved_difference"]) == bool(figures["solved"]) == (kind in {"all solved", "one replica"})
     assert bool(figures["heatmaps"]) == (kind not in {"all diverged", "logged nothing finite"})
 
 
