@@ -213,8 +213,8 @@ def test_the_decision_on_the_primary_measure_comes_before_best_and_worst():
     [
         (
             "max-t",
-            "The p-values are corrected for all 3 differences (max-T): if nothing differed, any false one had a chance "
-            "of 5 %.",
+            "The p-values are corrected for all 3 differences (max-T): if nothing differed, at most 5 of 100 such pages "
+            "would have a false verdict.",
         ),
         (
             "holm",
