@@ -128,7 +128,8 @@ TAGS: Mapping[str, Meaning] = {
         "Likewise after the mitigations.", "loss per unit of the weights", read_by=("weight_gradient",)
     ),
     HORIZON: Meaning(
-        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0.",
+        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0; at most "
+        "the length of a sequence less 1, and NaN where a norm is Inf or NaN.",
         "time steps",
         read_by=("at_a_glance/horizon", "paired_differences"),
     ),
