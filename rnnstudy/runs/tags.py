@@ -36,6 +36,7 @@ CLIPPED_STEPS = "train/clipped_steps"
 DIVERGED = "train/diverged"
 SOLVED = "train/solved"
 EVAL = "eval/{metric}"
+JUDGED = "judged/{metric}"
 EVAL_AT = "eval_at_{seq_len}/{metric}"
 LOSS, ACCURACY, ANSWER_LOSS = (EVAL.format(metric=metric) for metric in ("loss", "accuracy", "answer_loss"))
 ACTIVE = "{mitigation}/active"
@@ -94,6 +95,10 @@ TAGS: Mapping[str, Meaning] = {
         "A metric of the task on the fixed evaluation set.",
         "the metric's",
         read_by=("at_a_glance/loss", "at_a_glance/accuracy", "loss", "accuracy", "paired_differences"),
+    ),
+    JUDGED: Meaning(
+        "The metric by which a replica counts as solved, on fresh sequences; only with eval.solved_batch_size.",
+        "the metric's",
     ),
     EVAL_AT: Meaning(
         "Likewise on sequences of another length, in time steps.",
