@@ -36,6 +36,7 @@ CLIPPED_STEPS = "train/clipped_steps"
 DIVERGED = "train/diverged"
 SOLVED = "train/solved"
 EVAL = "eval/{metric}"
+JUDGED = "judged/{metric}"
 EVAL_AT = "eval_at_{seq_len}/{metric}"
 LOSS, ACCURACY, ANSWER_LOSS = (EVAL.format(metric=metric) for metric in ("loss", "accuracy", "answer_loss"))
 ACTIVE = "{mitigation}/active"
@@ -95,6 +96,10 @@ TAGS: Mapping[str, Meaning] = {
         "the metric's",
         read_by=("at_a_glance/loss", "at_a_glance/accuracy", "loss", "accuracy", "paired_differences"),
     ),
+    JUDGED: Meaning(
+        "The metric by which a replica counts as solved, on fresh sequences; only with eval.solved_batch_size.",
+        "the metric's",
+    ),
     EVAL_AT: Meaning(
         "Likewise on sequences of another length, in time steps.",
         "the metric's",
@@ -128,7 +133,8 @@ TAGS: Mapping[str, Meaning] = {
         "Likewise after the mitigations.", "loss per unit of the weights", read_by=("weight_gradient",)
     ),
     HORIZON: Meaning(
-        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0.",
+        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0; at most "
+        "the length of a sequence less 1, and NaN where a norm is Inf or NaN.",
         "time steps",
         read_by=("at_a_glance/horizon", "paired_differences"),
     ),

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnstudy.core.lags import log_spaced_lags, thinned
 from rnnstudy.runs import tags
+from rnnstudy.runs.digest import vanishing_ratios
 
 NUM_LAGS = 5
 """Number of lags with a curve of their own, out of those with histograms."""
@@ -195,11 +196,10 @@ def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
 def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) -> list[float]:
     """Return log10 of ||dL/dh_t|| at the earliest informative time step over that at the last, for each replica.
 
-    -inf where only the former is exactly zero, NaN where both are zero or one is NaN.
+    -inf where only the former is exactly zero, NaN where both are zero, one is NaN, or the latter is infinite.
     """
     first = min(facts.informative_steps, default=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return [float(np.log10(np.float64(curve[first]) / np.float64(curve[-1]))) for curve in norms.values()]
+    return [float(vanishing_ratios(np.array([curve]), first)[0]) for curve in norms.values()]
 
 
 def by_lag(row: np.ndarray) -> dict[str, float]:
