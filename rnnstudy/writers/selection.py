@@ -19,7 +19,7 @@ _CLIPPING = 3  # tags of the clip coefficient: the figure at a glance and its sp
 
 _LAGS = 6  # lags at which the histograms of the output come first
 _OTHER_LAGS = 2  # likewise of a state that is not the output
-_LAST = 99
+_LAST = 99  # order behind all others of a group
 
 _CORE, _FIRST_OF_EACH, _ASKED, _ESSENTIAL, _OTHER, _REST = range(6)
 
