@@ -153,13 +153,13 @@ def test_the_table_shows_the_interval_of_the_median_where_there_is_one():
 @settings(max_examples=40)
 @given(STEPS | TIED, STEPS | TIED, st.integers(1, 900))
 def test_the_log_rank_test_is_that_of_lifelines(this, that, budget):
-    runs = [make_summary(name, steps=steps, last_step=900) for name, steps in (("this", this), ("that", that))]
+    run, other = (make_summary(name, steps=steps, last_step=900) for name, steps in (("this", this), ("that", that)))
     kept = [[None if taken is None or taken > budget else taken for taken in steps] for steps in (this, that)]
     times = [[budget if taken is None else taken for taken in steps] for steps in kept]
-    found = log_rank(*runs, budget)
+    found = log_rank(run, other, budget)
     if any(taken is not None for steps in kept for taken in steps):
         mine, its = ([taken is not None for taken in steps] for steps in kept)
-        expected = logrank_test(times[0], times[1], event_observed_A=mine, event_observed_B=its).p_value
+        expected = logrank_test(*times, event_observed_A=mine, event_observed_B=its).p_value
         assert found == pytest.approx(expected, abs=1e-9)
     else:
         assert found is None
