@@ -359,7 +359,7 @@ def _sample(
 ) -> _Sample | None:
     """Return a measure in both runs; None where it was logged in no pair, or not in both."""
     summary, baseline = comparison.summary, comparison.baseline
-    cap = float(min(summary.facts.seq_len, baseline.facts.seq_len) - 1)
+    cap = float(min(summary.facts.longest_lag, baseline.facts.longest_lag))
     bounds = {"horizon": (math.nan, cap), "steps_to_solve": (math.nan, float(comparison.budget))}
     bounds |= dict.fromkeys(FRACTIONS, (0.0, 1.0))
     this, that = (
