@@ -13,11 +13,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import yaml
-
 from rnnstudy.config.build import TARGET, build, locate
 from rnnstudy.config.folder import conf_folder
-from rnnstudy.config.members import member, members, suited_models
+from rnnstudy.config.members import member, members, on_by_default, suited_models
 from rnnstudy.core.schedule import Every
 
 ROOT = Path(__file__).parents[1]
@@ -83,9 +81,7 @@ class Member:
     @property
     def on_by_default(self) -> bool:
         """Whether conf/config.yaml names it in the list of its group."""
-        defaults = yaml.safe_load((conf_folder() / "config.yaml").read_text())["defaults"]
-        listed = (each.get(self.group) for each in defaults if isinstance(each, dict))
-        return any(self.name in names for names in listed if isinstance(names, list))
+        return self.name in on_by_default(self.group)
 
 
 def updated(page: str) -> str:

@@ -101,9 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     add_tune(commands)
     add_status(commands)
     add_compare(commands)
-    board = commands.add_parser("board", help="start TensorBoard on the runs below a folder, on this machine only")
+    board = commands.add_parser("board", help="start TensorBoard on the runs below a folder")
     board.add_argument("directory", type=Path, help="folder with runs at any depth")
     board.add_argument("--port", type=int, default=None, help="default: 6006, or the next that is free; 0: any")
+    board.add_argument("--host", default="localhost", help="name or address to listen on; default: this machine alone")
+    board.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="further name to answer to, as of a proxy"
+    )
     board.set_defaults(function=_board)
     add_theory(commands)
     add_verify(commands)
@@ -130,6 +134,7 @@ def _lead_on(runs: Sequence[RunFolder], console: Console) -> None:
 
 
 def _board(options: argparse.Namespace, console: Console) -> int:
-    from rnnstudy.cli.board.serve import board
+    from rnnstudy.cli.board.serve import Place, board
 
-    return board(options.directory, options.port, console)
+    place = Place(host=options.host, port=options.port, allowed=options.allow_host)
+    return board(options.directory, place, console)

@@ -23,6 +23,13 @@ def member(group: str, name: str) -> dict[str, Any]:
     return node if TARGET in node else node[name]
 
 
+def on_by_default(group: str) -> list[str]:
+    """Return the members of a group of several, such as "instrument", that a run has unless its user chooses others."""
+    defaults = yaml.safe_load((conf_folder() / "config.yaml").read_text())["defaults"]
+    listed = (each.get(group) for each in defaults if isinstance(each, dict))
+    return next((names for names in listed if isinstance(names, list)), [])
+
+
 def suited_models(require_suits: Callable[[Model], None]) -> str:
     """Name the models, as in their yaml files, for which a function raises no ConfigError: "all models but lru"."""
     suited, others = [], []

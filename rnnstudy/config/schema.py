@@ -95,8 +95,11 @@ def _build_task(node: Any) -> tuple[Task, tuple[int, int]]:
 
 
 def _build_eval(node: Any, task: Task) -> EvalSettings:
-    """Return what to evaluate beside training; raise ConfigError for a length that the task cannot have."""
+    """Return what to evaluate beside training; raise ConfigError for what the task cannot have."""
     settings = build_section(EvalSettings, node, path="eval")
+    if settings.solved_batch_size is not None and task.held_out().facts.solved is None:
+        rule = "must be null for a task without a criterion for being solved"
+        raise ConfigError(f"eval.solved_batch_size {rule}, got {settings.solved_batch_size}.")
     for seq_len in settings.seq_lens:
         try:
             task.held_out().with_seq_len(seq_len)

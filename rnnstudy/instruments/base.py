@@ -16,6 +16,7 @@ from rnnstudy.gradients.norms import sequence_norms
 from rnnstudy.models.base import Network
 from rnnstudy.recurrence.base import Adjoint
 from rnnstudy.runs.events import Event
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.tasks.base import Batch, Task
 from rnnstudy.writers.base import Measurements
 
@@ -150,6 +151,9 @@ class Instrument(ABC):
 
     needs_gradients: ClassVar[bool] = False
     """Whether it looks at `Record.gradients`, for which the step copies all gradients before the mitigations act."""
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {}
+    """Meaning of the tags that it alone logs, by family; that of all others is in `runs.tags`."""
 
     schedule: Schedule = field(default_factory=lambda: Every(interval=100))
 

@@ -1,11 +1,14 @@
 """Whether the gradient arrives where the information is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from typing_extensions import override
 
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Measurement, Measurements, Scalar
 
 
@@ -24,6 +27,15 @@ class Credit(Instrument):
     gradient is not finite or zero throughout. The ratio is -inf where the gradient is zero there alone, inf where it is
     zero elsewhere alone. No figures where all time steps carry the information, or none does.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "credit/{state}/layer_{layer}/log10_ratio": Meaning(
+            "log10 of the mean ||dL/ds_t|| where the information is over its mean elsewhere.", "powers of ten"
+        ),
+        "credit/{state}/layer_{layer}/share": Meaning(
+            "Sum of ||dL/ds_t|| where the information is over its sum everywhere, 0 to 1.", "1"
+        ),
+    }
 
     @override
     def measure(self, record: Record) -> Measurements:

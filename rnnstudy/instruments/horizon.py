@@ -25,10 +25,14 @@ class Horizon(Instrument):
                                                     step, negative where the gradient vanishes on its way back
         horizon/{state}/layer_{index}/decay_error   standard error of that slope
 
-    A gradient that grows, or falls below and comes back, counts as within. The line is fitted by least squares over the
-    lags whose n_lag is finite and not exactly zero; it is often a poor description, which the error shows. NaN: `lag`
-    where n_0 is zero or not finite, `decay` with fewer than 2 such lags, `decay_error` with fewer than 3. No figures of
-    a task whose answers end elsewhere than at the last time step, such as `associative_recall`.
+    A gradient that grows, or falls below and comes back, counts as within. `lag` is capped at the length of a sequence
+    less 1: one at the cap says that the gradient reaches at least as far. The line is fitted by least squares over the
+    lags whose n_lag is not exactly zero; it is often a poor description, which the error shows.
+
+    A zero is a measured norm, and not within. Inf or NaN is not a norm, and may be within or not: all three figures are
+    NaN if one stands at any lag. Also NaN are `lag` where n_0 is zero, `decay` with fewer than 2 lags to fit, and
+    `decay_error` with fewer than 3. No figures of a task whose answers end elsewhere than at the last time step, such
+    as `associative_recall`.
 
     Args:
         factor: Factor below n_0 that counts as within, at least 1.
@@ -49,6 +53,8 @@ class Horizon(Instrument):
             for state, of_sequences in states.items():
                 place = {"state": state, "layer": index}
                 norms = of_sequences.mean(-1).flip(0)
+                # A single lag that is not known leaves neither a furthest one nor a slope.
+                norms = torch.where(norms.isfinite().all(0), norms, torch.nan)
                 decay, error = fit_line(norms.log10())
                 measured[tags.HORIZON.format(**place)] = Scalar(values=reach(norms, self.factor))
                 measured[tags.DECAY.format(**place)] = Scalar(values=decay)
@@ -57,11 +63,11 @@ class Horizon(Instrument):
 
 
 def reach(norms: Float[Tensor, "lag replica"], factor: float) -> Float[Tensor, " replica"]:
-    """Return the largest lag with a norm of at least that at lag 0 over `factor`; NaN if that is zero or not finite."""
+    """Return the largest lag with a norm of at least that at lag 0 over `factor`; NaN if that is zero or NaN."""
     within = norms >= norms[0] / factor
     lags = torch.arange(len(norms), dtype=norms.dtype, device=norms.device)
     furthest = torch.where(within, lags[:, None], 0).amax(0)
-    return torch.where(norms[0].isfinite() & (norms[0] > 0), furthest, torch.nan)
+    return torch.where(norms[0] > 0, furthest, torch.nan)
 
 
 def fit_line(logs: Float[Tensor, "lag replica"]) -> tuple[Float[Tensor, " replica"], Float[Tensor, " replica"]]:

@@ -1,5 +1,6 @@
 """Norms of the recurrent Jacobian, of every step and of their products."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ from typing_extensions import override
 from rnnstudy.gradients.jacobians import contributions
 from rnnstudy.gradients.trajectories import network_trajectories
 from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
@@ -27,6 +29,18 @@ class JacobianNorms(ProbeInstrument):
     Args:
         sequences: Sequences of the probe to use, at least 1.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "jacobian_norms/layer_{layer}/log10_step": Meaning(
+            "log10 ||J_t|| of each time step, all states of the cell together.", "powers of ten"
+        ),
+        "jacobian_norms/layer_{layer}/{state}/log10_product": Meaning(
+            "log10 ||ds_T/ds_t|| of one state, T the last time step.", "powers of ten"
+        ),
+        "jacobian_norms/layer_{layer}/{state}/decay": Meaning(
+            "log10 ||ds_T/ds_0|| over T, T the last time step.", "powers of ten per time step"
+        ),
+    }
 
     tier: ClassVar[Tier] = "expensive"
 

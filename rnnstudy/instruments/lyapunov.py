@@ -1,5 +1,6 @@
 """Lyapunov exponents of the network while it learns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from rnnstudy.core.errors import require_at_least
 from rnnstudy.gradients.lyapunov import lyapunov
 from rnnstudy.gradients.trajectories import Drive, network_trajectories
 from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
@@ -35,6 +37,19 @@ class Lyapunov(ProbeInstrument):
         burn_in: Time steps at the start of each way that do not count; at most all but one.
         drive: The task's inputs, or none: then every layer runs by itself from a random state.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "lyapunov/layer_{layer}/largest": Meaning(
+            "Largest Lyapunov exponent: changes of the state die out below 0 and grow above.", "nats per time step"
+        ),
+        "lyapunov/layer_{layer}/mean": Meaning(
+            "Mean of the Lyapunov exponents: how fast volumes of states shrink, per dimension.", "nats per time step"
+        ),
+        "lyapunov/layer_{layer}/backward_largest": Meaning(
+            "Largest Lyapunov exponent of adjoints, on their way back in time.", "nats per time step"
+        ),
+        "lyapunov/layer_{layer}/spectrum": Meaning("All Lyapunov exponents, the largest first.", "nats per time step"),
+    }
 
     tier: ClassVar[Tier] = "expensive"
 

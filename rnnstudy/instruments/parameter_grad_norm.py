@@ -1,5 +1,6 @@
 """Norm and histogram of the gradient of every parameter."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from rnnstudy.core.errors import require_above
 from rnnstudy.gradients.histograms import LOW, count_log10
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, Record
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Histogram, Measurement, Measurements, Scalar
 
 
@@ -28,6 +30,18 @@ class ParameterGradNorm(Instrument):
     Args:
         bin_width: Width of a bin in powers of ten, above 0.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "parameter_grad_norm/layer_{layer}/norm": Meaning(
+            "Norm of the gradient over all parameters of a recurrent layer.", "loss per unit of the weights"
+        ),
+        "parameter_grad_norm/{parameter}/norm": Meaning(
+            "Norm of the gradient of one parameter, before the mitigations.", "loss per unit of the weights"
+        ),
+        "parameter_grad_norm/{parameter}/log10": Meaning(
+            "Histogram of log10 of the entries of the gradient of one parameter.", "count"
+        ),
+    }
 
     needs_gradients: ClassVar[bool] = True
 

@@ -1,6 +1,6 @@
 """The gradient of a fixed batch in float64 with a separate exponent: what vanished, and what underflowed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from typing_extensions import override
 from rnnstudy.gradients.replay import mean_of_logs, replay
 from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
 from rnnstudy.recurrence.base import Adjoint, AdjointRecorder
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.tasks.base import Batch
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
@@ -31,6 +32,16 @@ class Replay(ProbeInstrument):
     Args:
         sequences: Sequences of the probe to use, at least 1.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "replay/{state}/layer_{layer}/log10_total": Meaning(
+            "log10 ||dL/ds_t|| in float64, mean over the sequences, of each time step.", "powers of ten"
+        ),
+        "replay/{state}/layer_{layer}/underflowed": Meaning(
+            "Share of time steps whose gradient is zero in training but truly is not.", "1"
+        ),
+        "replay/{state}/layer_{layer}/vanished": Meaning("Share of time steps whose gradient truly is zero.", "1"),
+    }
 
     tier: ClassVar[Tier] = "expensive"
 

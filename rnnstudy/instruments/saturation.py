@@ -1,6 +1,8 @@
 """Saturation and steepness of gates and activations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +14,7 @@ from rnnstudy.gradients.trajectories import network_trajectories
 from rnnstudy.instruments.base import ProbeInstrument, Record
 from rnnstudy.recurrence.activations import ACTIVATIONS
 from rnnstudy.recurrence.base import Activated
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Measurements, Scalar
 
 
@@ -44,6 +47,22 @@ class Saturation(ProbeInstrument):
         margin: Distance from its bounds at which a value counts as saturated, above 0 and below 0.5.
         sequences: Sequences of the probe to use, at least 1; all if it has fewer.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "saturation/layer_{layer}/{gate}/low": Meaning(
+            "Share of the values of a sigmoid gate that are close to 0.", "1"
+        ),
+        "saturation/layer_{layer}/{gate}/high": Meaning(
+            "Share of the values of a sigmoid gate that are close to 1.", "1"
+        ),
+        "saturation/layer_{layer}/{gate}/saturated": Meaning(
+            "Share of the values of a tanh that are close to -1 or 1.", "1"
+        ),
+        "saturation/layer_{layer}/{gate}/off": Meaning("Share of the values of a ReLU that are 0.", "1"),
+        "saturation/layer_{layer}/{gate}/mean_slope": Meaning(
+            "Mean derivative of the activation, at most 1/4 of a sigmoid and 1 of a tanh.", "1"
+        ),
+    }
 
     margin: float = 0.05
     sequences: int = 8

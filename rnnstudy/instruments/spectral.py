@@ -1,6 +1,6 @@
 """Spectra of the recurrent weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from rnnstudy.gradients.spectra import non_normality, spectral_norm, spectral_radius
 from rnnstudy.instruments.base import Instrument, LooksAt, Record
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Measurements, Scalar
 
 FIGURES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -32,6 +33,16 @@ class Spectral(Instrument):
     network's gradient vanish; the radius does so only in the long run and for a constant slope. For gated cells no
     single matrix says much; see `jacobian_norms`. NaN for weights that are not finite.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        f"spectral/layer_{{layer}}/{matrix}/{figure}": Meaning(f"{text} of a recurrent matrix.", "1")
+        for matrix in ("{matrix}", "{matrix}/{gate}")
+        for figure, text in (
+            ("radius", "Largest absolute eigenvalue"),
+            ("norm", "Largest singular value"),
+            ("non_normality", "sqrt(||W||_F^2 - sum |lambda|^2) / ||W||_F, 0 where W is normal,"),
+        )
+    }
 
     looks_at: ClassVar[LooksAt] = "the weights"
 

@@ -1,6 +1,7 @@
 """Size of one optimizer step relative to the weights."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from typing_extensions import override
 
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.instruments.base import Instrument, LooksAt, Record, Update
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Measurements, Scalar
 
 
@@ -20,6 +22,12 @@ class UpdateSize(Instrument):
     `readout`. Every change counts: learning rate, optimizer state, weight decay, limits on weights. 0 if a replica
     skips it; around 1e-3 is usual with Adam. Parameters are as the optimizer sees them, before any parametrisation.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "update_size/{part}": Meaning(
+            "||change of the weights|| / ||weights before|| of one optimizer step, over the parameters of a part.", "1"
+        ),
+    }
 
     looks_at: ClassVar[LooksAt] = "the weights"
     sees_updates: ClassVar[bool] = True

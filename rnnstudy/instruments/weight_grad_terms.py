@@ -1,5 +1,6 @@
 """Lags that the gradient of the recurrent weights comes from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from typing_extensions import override
 
 from rnnstudy.gradients.weight_terms import weight_gradients, weight_terms
 from rnnstudy.instruments.base import ProbeInstrument, Record, Tier
+from rnnstudy.runs.tags import Meaning
 from rnnstudy.writers.base import Curve, Measurement, Measurements, Scalar
 
 
@@ -29,6 +31,15 @@ class WeightGradTerms(ProbeInstrument):
     Args:
         sequences: Sequences of the probe to use, at least 1.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "weight_grad_terms/layer_{layer}/share": Meaning(
+            "Share of dE/dW by lag: sum over s - t = lag of <G(s, t), G> / <G, G>.", "1"
+        ),
+        "weight_grad_terms/layer_{layer}/mean_lag": Meaning(
+            "Mean lag of the terms of dE/dW, weighted by the size of their share.", "time steps"
+        ),
+    }
 
     tier: ClassVar[Tier] = "expensive"
 

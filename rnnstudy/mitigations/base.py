@@ -1,7 +1,7 @@
 """Mitigations: changes to a training step, in one of a few phases."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnstudy.models.base import Model, Network
 from rnnstudy.recurrence.base import Adjoint, AdjointEdit, States
+from rnnstudy.runs.tags import Meaning
 
 Diagnostics = dict[str, Float[Tensor, " replica"]]
 """Figures of one step, one per replica; the log keeps their mean since the last entry."""
@@ -78,6 +79,9 @@ class Mitigation(ABC):
 
     coefficient: ClassVar[bool] = False
     """Whether it scales the gradient by one factor per replica and logs it; TensorBoard's first screen shows that."""
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {}
+    """Meaning of the tags that it alone logs, by family; that of all others is in `runs.tags`."""
 
     @classmethod
     def edits_adjoints(cls) -> bool:

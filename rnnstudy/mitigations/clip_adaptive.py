@@ -1,5 +1,6 @@
 """Clipping of gradients that are large beside their weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -11,6 +12,7 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_limit
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
 from rnnstudy.runs import tags
+from rnnstudy.runs.tags import Meaning
 
 SMALLEST = 1e-3
 """Least norm that a unit's weights count as having, so that weights that start at zero can grow."""
@@ -31,6 +33,10 @@ class ClipAdaptive(Mitigation):
     Args:
         ratio: Largest norm of a gradient in terms of its weights' norm, above 0; inf is off.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "clip_adaptive/fraction": Meaning("Share of the units clipped, mean since the last entry.", "1"),
+    }
 
     off: ClassVar[dict[str, float]] = {"ratio": inf}
     felt: ClassVar[dict[str, float]] = {"ratio": 1e-4}

@@ -1,6 +1,7 @@
 """Clipping of the gradient at every time step on its way back."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from rnnstudy.core.errors import require_limit
 from rnnstudy.mitigations.base import Diagnostics, Mitigation, Moment
 from rnnstudy.recurrence.base import AdjointEdit, States
 from rnnstudy.runs import tags
+from rnnstudy.runs.tags import Meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,12 @@ class ClipAdjoint(Mitigation):
         by: Norm or entries to clip.
         limit: Largest norm or entry, above 0; inf is off.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "clip_adjoint/fraction": Meaning(
+            "Share of the time steps, of all sequences and states, that were clipped, mean since the last entry.", "1"
+        ),
+    }
 
     off: ClassVar[dict[str, float]] = {"limit": math.inf}
     felt: ClassVar[dict[str, float]] = {"limit": 1e-3}

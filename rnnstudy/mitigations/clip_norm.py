@@ -1,5 +1,6 @@
 """Clipping of the gradient's norm."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -11,6 +12,7 @@ from rnnstudy.core.errors import require_limit
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, scale_
 from rnnstudy.runs import tags
+from rnnstudy.runs.tags import Meaning
 
 EPSILON = 1e-6
 """Added to the norm, as torch.nn.utils.clip_grad_norm_ does."""
@@ -32,6 +34,17 @@ class ClipNorm(Mitigation):
     Args:
         max_norm: Largest norm that is left alone, above 0; inf is off.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "clip_norm/raw_norm": Meaning(
+            "Norm of the gradient of all parameters before clipping, mean since the last entry.",
+            "loss per unit of the weights",
+        ),
+        "clip_norm/clipped_norm": Meaning(
+            "Norm of the gradient of all parameters after clipping, mean since the last entry.",
+            "loss per unit of the weights",
+        ),
+    }
 
     off: ClassVar[dict[str, float]] = {"max_norm": inf}
     felt: ClassVar[dict[str, float]] = {"max_norm": 1e-3}

@@ -1,5 +1,6 @@
 """Clipping of the gradient's entries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -11,6 +12,7 @@ from rnnstudy.core.errors import require_limit
 from rnnstudy.gradients.norms import replica_norms
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
 from rnnstudy.runs import tags
+from rnnstudy.runs.tags import Meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,18 @@ class ClipValue(Mitigation):
     Args:
         max_value: Largest size of an entry that is left alone, above 0; inf is off.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "clip_value/raw_norm": Meaning(
+            "Norm of the gradient of all parameters before clipping, mean since the last entry.",
+            "loss per unit of the weights",
+        ),
+        "clip_value/clipped_norm": Meaning(
+            "Norm of the gradient of all parameters after clipping, mean since the last entry.",
+            "loss per unit of the weights",
+        ),
+        "clip_value/fraction": Meaning("Share of the entries clipped, mean since the last entry.", "1"),
+    }
 
     off: ClassVar[dict[str, float]] = {"max_value": inf}
     felt: ClassVar[dict[str, float]] = {"max_value": 1e-4}

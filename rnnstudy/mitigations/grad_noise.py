@@ -1,5 +1,6 @@
 """Noise added to gradients."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from typing_extensions import override
 from rnnstudy.core.errors import require_at_least, require_between, require_finite
 from rnnstudy.core.seeding import make_generator
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
+from rnnstudy.runs.tags import Meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,13 @@ class GradNoise(Mitigation):
         eta: Variance at the first step, at least 0; 0 is off.
         gamma: Exponent of the decay, 0 to 100.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "grad_noise/std": Meaning(
+            "Standard deviation of the noise added to every entry of the gradient, mean since the last entry.",
+            "loss per unit of the weights",
+        ),
+    }
 
     off: ClassVar[dict[str, float]] = {"eta": 0.0}
     felt: ClassVar[dict[str, float]] = {"eta": 0.01}

@@ -1,5 +1,6 @@
 """Pascanu's regulariser for vanishing gradients."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,6 +14,7 @@ from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation
 from rnnstudy.models.base import Model
 from rnnstudy.recurrence.activations import ACTIVATIONS
 from rnnstudy.recurrence.rnn import RNNRecurrence
+from rnnstudy.runs.tags import Meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,11 @@ class Omega(Mitigation):
         equation: Equation of the paper.
         reduction: Reduction over time steps.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "omega/value": Meaning("Pascanu's regulariser, before `weight`, mean since the last entry.", "1"),
+        "omega/counted": Meaning("Share of the time steps that count, mean since the last entry.", "1"),
+    }
 
     off: ClassVar[dict[str, float]] = {"weight": 0.0}
     felt: ClassVar[dict[str, float]] = {"weight": 4.0}

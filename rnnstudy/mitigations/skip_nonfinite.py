@@ -1,5 +1,6 @@
 """Handling of a gradient that is not finite, or far too large."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from rnnstudy.core.errors import require_limit
 from rnnstudy.mitigations.base import Backward, Diagnostics, Mitigation, Outcome
+from rnnstudy.runs.tags import Meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,13 @@ class SkipNonfinite(Mitigation):
         policy: Treatment of entries that are not finite.
         above: Norm of the mean loss's gradient over all parameters above which a step is skipped, too; inf is off.
     """
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "skip_nonfinite/zeroed": Meaning(
+            "Entries of the gradient set to 0 as they were not finite, mean since the last entry over the steps taken.",
+            "entries",
+        ),
+    }
 
     off: ClassVar[dict[str, float]] = {"above": inf}
     felt: ClassVar[dict[str, float]] = {"above": 2.3}

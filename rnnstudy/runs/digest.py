@@ -191,6 +191,10 @@ def top_track(curves: Mapping[str, Track]) -> Track | None:
 
 
 def vanishing_ratios(norms: np.ndarray, step: int) -> np.ndarray:
-    """Return `log10(norms[:, step] / norms[:, -1])` of norms `(replica, time)`; `-inf` where the former is zero."""
+    """Return `log10(norms[:, step] / norms[:, -1])` of norms `(replica, time)`; `-inf` where the former is zero.
+
+    NaN where one of them is NaN, both are zero, or the latter is infinite: nothing then says that the former is small.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(norms[:, step]) - np.log10(norms[:, -1])
+        ratios = np.log10(norms[:, step]) - np.log10(norms[:, -1])
+    return np.where(np.isinf(norms[:, -1]), np.nan, ratios)

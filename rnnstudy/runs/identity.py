@@ -18,6 +18,9 @@ UNESSENTIAL = (*_NAMES_AND_PLACES, "numerics.threads", "train.checkpoint_interva
 _MOST_TOLD = 180
 """Most bytes of a folder's name before the hash: a file system has room for 255."""
 
+_LONGEST_VALUE = 24
+"""Most letters of a setting's value there; a name for people has it whole."""
+
 DIGITS = 8
 """Hexadecimal digits of the hash in a folder's name."""
 
@@ -58,7 +61,7 @@ def whole_essence(config: Mapping[str, Any]) -> str:
 
 def telling_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     """Name a run by model, inits, mitigations, overrides and hash, such as "lstm+clip_norm_lag=40_1a2b3c4d"."""
-    told = "_".join(_told(config, overrides)).encode()[:_MOST_TOLD].decode(errors="ignore")
+    told = "_".join(_told(config, overrides, _LONGEST_VALUE)).encode()[:_MOST_TOLD].decode(errors="ignore")
     return f"{told}_{fingerprint(config)}"
 
 
@@ -67,7 +70,7 @@ def short_name(config: Mapping[str, Any], overrides: list[str]) -> str:
     return " ".join(_told(config, overrides))
 
 
-def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
+def _told(config: Mapping[str, Any], overrides: list[str], most: int | None = None) -> list[str]:
     choices = config["choices"]
     values = []
     for override in overrides:
@@ -76,7 +79,7 @@ def _told(config: Mapping[str, Any], overrides: list[str]) -> list[str]:
             # A list such as [50,200] reads 50-200.
             plain = value.removeprefix("[").removesuffix("]")
             short = "".join(letter if letter.isalnum() or letter in "-.+" else "-" for letter in plain)
-            values.append(f"{key.rpartition('.')[2]}={short[:24]}")
+            values.append(f"{key.rpartition('.')[2]}={short[:most]}")
     return ["+".join([choices["model"], *choices["init"], *choices["mitigation"]]), *values]
 
 

@@ -41,12 +41,14 @@ def last_step(track: Track, replica: int) -> int:
 def standing_so_far(metrics: Mapping[str, Track], criterion: Criterion | None, replicas: int) -> Standing:
     """Return the standing of a run that has not ended, from its log.
 
-    A replica has solved the task at the first evaluation that meets the criterion. One that was given up says so in its
-    last entry. In the logs of older versions it has no count of skipped steps at the last two steps at which others
-    have one.
+    A replica has solved the task at the first evaluation that meets the criterion, by the figures logged to judge it if
+    there are any. One that was given up says so in its last entry. In the logs of older versions it has no count of
+    skipped steps at the last two steps at which others have one.
     """
     solved: list[int | None] = [None] * replicas
-    if criterion and (judged := metrics.get(tags.EVAL.format(metric=criterion.metric))):
+    metric = criterion.metric if criterion else ""
+    judged = metrics.get(tags.JUDGED.format(metric=metric)) or metrics.get(tags.EVAL.format(metric=metric))
+    if criterion and judged:
         met = criterion.is_met({criterion.metric: judged.values})
         solved = [int(judged.steps[column.argmax()]) if column.any() else None for column in met.T]
     lost, given_up = metrics.get(tags.SKIPPED), [False] * replicas

@@ -67,6 +67,11 @@ class TaskFacts:
         return self.criterion.rule if self.criterion else NO_CRITERION
 
     @property
+    def longest_lag(self) -> int:
+        """Largest lag of a sequence, in time steps: the cap of every horizon of the run."""
+        return self.seq_len - 1
+
+    @property
     def reference_step(self) -> int:
         """Time step that the gradient must reach: the earliest that can carry the information, or the first."""
         return min((step for step in self.informative_steps if 0 <= step < self.seq_len), default=0)

@@ -31,12 +31,16 @@ def read_choices(config: dict[str, Any]) -> dict[str, str]:
     return {sys.intern(str(key)): sys.intern(show_members(value)) for key, value in found.items()}
 
 
+ONLY_IF_SET = ("eval.solved_batch_size",)
+"""Keys that count only if they are not null: a run of a version without such a key is the same run."""
+
+
 def walk(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every setting: its dotted key and its value, which may be an empty mapping."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             yield from walk(value, f"{prefix}{key}.")
-        else:
+        elif value is not None or f"{prefix}{key}" not in ONLY_IF_SET:
             yield f"{prefix}{key}", value
 
 

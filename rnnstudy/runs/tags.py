@@ -36,6 +36,7 @@ CLIPPED_STEPS = "train/clipped_steps"
 DIVERGED = "train/diverged"
 SOLVED = "train/solved"
 EVAL = "eval/{metric}"
+JUDGED = "judged/{metric}"
 EVAL_AT = "eval_at_{seq_len}/{metric}"
 LOSS, ACCURACY, ANSWER_LOSS = (EVAL.format(metric=metric) for metric in ("loss", "accuracy", "answer_loss"))
 ACTIVE = "{mitigation}/active"
@@ -61,8 +62,11 @@ SPREAD = "spread/{figure}/{end}"
 GRADIENT_BY_LAG = "gradient_by_lag/lag_{lag}"
 FINAL_STEPS_TO_SOLVE = "final/steps_to_solve"
 
+_OF_LOSS = "nats for a cross entropy, the target's unit squared for a squared error"
+_OF_METRIC = f"{_OF_LOSS}; 1 for an accuracy"
+
 TAGS: Mapping[str, Meaning] = {
-    TRAIN_LOSS: Meaning("Loss on the training batches, mean since the last entry.", "the loss's"),
+    TRAIN_LOSS: Meaning("Loss on the training batches, mean since the last entry.", _OF_LOSS),
     SKIPPED: Meaning("Steps whose update was skipped, since the start.", "steps", read_by=("column: skipped",)),
     LEARNING_RATE: Meaning("Learning rate of the next update.", "1"),
     LARGEST_NORM: Meaning(
@@ -71,11 +75,9 @@ TAGS: Mapping[str, Meaning] = {
         "loss per unit of the weights",
         read_by=("at_a_glance/log10_largest_norm", "column: largest norm", "paired_differences"),
     ),
-    LARGEST_LOSS: Meaning(
-        "Largest finite loss on a training batch, over every step since the last entry.", "the loss's"
-    ),
+    LARGEST_LOSS: Meaning("Largest finite loss on a training batch, over every step since the last entry.", _OF_LOSS),
     SPIKES: Meaning(
-        "Steps since the last entry at which that norm was not finite, or far above the replica's recent ones.",
+        "Steps since the last entry whose gradient norm was not finite, or far above the replica's recent ones.",
         "steps",
         read_by=("at_a_glance/spikes", "column: spikes", "paired_differences"),
     ),
@@ -92,12 +94,16 @@ TAGS: Mapping[str, Meaning] = {
     ),
     EVAL: Meaning(
         "A metric of the task on the fixed evaluation set.",
-        "the metric's",
+        _OF_METRIC,
         read_by=("at_a_glance/loss", "at_a_glance/accuracy", "loss", "accuracy", "paired_differences"),
     ),
-    EVAL_AT: Meaning(
-        "Likewise on sequences of another length, in time steps.",
+    JUDGED: Meaning(
+        "The metric by which a replica counts as solved, on fresh sequences; only with eval.solved_batch_size.",
         "the metric's",
+    ),
+    EVAL_AT: Meaning(
+        "A metric of the task on a fixed evaluation set of sequences of another length, in time steps.",
+        _OF_METRIC,
         read_by=("columns: at other lengths",),
     ),
     ACTIVE: Meaning(
@@ -116,34 +122,43 @@ TAGS: Mapping[str, Meaning] = {
     ),
     ALL_STEPS: Meaning("Histogram of log10 |dL/ds_t| over all time steps.", "count"),
     AT_LAG: Meaning("Histogram of log10 |dL/ds_t| at one lag, in time steps from the last.", "count"),
-    PART_HISTOGRAM: Meaning("Histogram of log10 of the direct or the carried part.", "count"),
-    KIND_COUNT: Meaning("Entries that are zero, subnormal, NaN or infinite.", "count"),
-    THROUGH_TIME: Meaning("Histogram of log10 |dL/ds_t| of every time step.", "count"),
+    KIND_COUNT: Meaning(
+        "Entries of dL/ds_t of the kind that the tag names: exactly zero, subnormal, NaN or infinite.", "count"
+    ),
+    PART_HISTOGRAM: Meaning("Histogram of log10 of the direct or the carried part of |dL/ds_t|.", "count"),
+    THROUGH_TIME: Meaning("Histogram of log10 |dL/ds_t| of every time step; steps are time steps here.", "count"),
     RAW_NORM: Meaning(
         "Norm of the gradient of all parameters before the mitigations.",
         "loss per unit of the weights",
         read_by=("weight_gradient",),
     ),
     CLIPPED_NORM: Meaning(
-        "Likewise after the mitigations.", "loss per unit of the weights", read_by=("weight_gradient",)
+        "Norm of the gradient of all parameters after the mitigations.",
+        "loss per unit of the weights",
+        read_by=("weight_gradient",),
     ),
     HORIZON: Meaning(
-        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0.",
+        "Largest lag at which ||dL/ds_t||, of the answer's loss alone, is within a factor of that at lag 0; at most "
+        "the length of a sequence less 1, and NaN where a norm is Inf or NaN.",
         "time steps",
         read_by=("at_a_glance/horizon", "paired_differences"),
     ),
     DECAY: Meaning(
-        "Slope of log10 of that norm against the lag.", "powers of ten per time step", read_by=("column: decay",)
+        "Slope of log10 ||dL/ds_t||, of the answer's loss alone, against the lag.",
+        "powers of ten per time step",
+        read_by=("column: decay",),
     ),
-    DECAY_ERROR: Meaning("Standard error of that slope.", "powers of ten per time step"),
-    EVENT_NORM: Meaning("||dL/ds_t|| likewise, of a step that spiked.", "loss per unit of the state"),
+    DECAY_ERROR: Meaning(
+        "Standard error of the slope of log10 ||dL/ds_t|| against the lag.", "powers of ten per time step"
+    ),
     GAIN_BOUND: Meaning(
         "gamma ||W_hh||: what the gradient's norm grows by at most, per time step back.",
         "1",
         read_by=("gradient_by_lag",),
     ),
+    EVENT_NORM: Meaning("||dL/ds_t|| at every time step of a step that spiked.", "loss per unit of the state"),
 }
-"""Tags of this module."""
+"""Tags of this module; of families that overlap, the narrower comes first."""
 
 _NUMBERED = {"layer", "lag", "seq_len"}
 _NUMBER, _WORD = r"\d+", "[^/]+"
@@ -163,6 +178,11 @@ def fields(family: str, tag: str) -> dict[str, str] | None:
     """Return the fields of a tag by name; None if it is not in the family."""
     match = _pattern(family).fullmatch(tag)
     return match.groupdict() if match else None
+
+
+def meaning(tag: str, families: Mapping[str, Meaning] = TAGS) -> Meaning | None:
+    """Return the meaning of a tag, that of the first family it is in; None without one."""
+    return next((each for family, each in families.items() if fields(family, tag) is not None), None)
 
 
 def group(tag: str) -> str:

@@ -27,7 +27,7 @@ from rnnstudy.training.extremes import Extremes, Flags
 from rnnstudy.training.optimizer import ReplicaOptimizer
 from rnnstudy.training.replicas import NEVER, ReplicaStates, Status
 from rnnstudy.training.settings import TrainSettings
-from rnnstudy.training.step import StepResult, TrainingStep, evaluate
+from rnnstudy.training.step import StepResult, TrainingStep, evaluate, evaluate_exactly
 from rnnstudy.writers.base import Entry, Measurements, Scalar, Writer
 from rnnstudy.writers.run_log import RunLog
 
@@ -40,6 +40,7 @@ class Parts:
         task: Task with the longest sequences to train on.
         seq_lens: Least and most time steps of a training sequence; equal if all have one length.
         other_seq_lens: Other lengths to evaluate at, in time steps.
+        solved_batch_size: Fresh sequences per replica to judge "solved" on; None judges on the evaluation set.
         network: Networks of all replicas, on the run's device.
         mitigations: Mitigations in the order in which they act.
         instruments: Instruments that measure the run.
@@ -52,6 +53,7 @@ class Parts:
     task: Task
     seq_lens: tuple[int, int]
     other_seq_lens: Sequence[int]
+    solved_batch_size: int | None
     network: Network
     mitigations: Sequence[Mitigation]
     instruments: Sequence[Instrument]
@@ -146,10 +148,10 @@ class Training:
             seeds=[parts.seed + replica for replica in range(replicas)],
             phases=self.phases,
         )
-        held_out = parts.task.held_out()
-        self._eval_batches = {tags.EVAL: self._draw(held_out, settings.eval_batch_size, "eval")}
+        self._held_out = parts.task.held_out()
+        self._eval_batches = {tags.EVAL: self._draw(self._held_out, settings.eval_batch_size, "eval")}
         for seq_len in parts.other_seq_lens:
-            other = self._draw(held_out.with_seq_len(seq_len), settings.eval_batch_size, "eval")
+            other = self._draw(self._held_out.with_seq_len(seq_len), settings.eval_batch_size, "eval")
             self._eval_batches[tags.EVAL_AT.format(seq_len=seq_len, metric="{metric}")] = other
         self._probe_batch = self._draw(parts.task, settings.batch_size, "probe")
 
@@ -271,11 +273,16 @@ class Training:
         metrics = {family: evaluate(parts.task, parts.network, batch) for family, batch in self._eval_batches.items()}
         for family, figures in metrics.items():
             entries |= _scalars({family.format(metric=metric): values for metric, values in figures.items()}, training)
-        criterion = parts.task.facts.solved
-        solved = torch.zeros_like(training) if criterion is None else criterion.is_met(metrics[tags.EVAL]).cpu()
-        stopping = self.states.mark_solved(solved, self.step, stop=parts.settings.stop_when_solved)
-        if criterion is not None:
-            entries |= _scalars({tags.SOLVED: self.states.steps_to_solve != NEVER}, training)
+        if (criterion := parts.task.facts.solved) is None:
+            return torch.zeros_like(training)
+        judged = metrics[tags.EVAL]
+        if parts.solved_batch_size is not None:
+            fresh = self._draw(self._held_out, parts.solved_batch_size, f"solved:{self.step}")
+            judged = evaluate_exactly(parts.task, parts.network, fresh)
+            entries |= _scalars({tags.JUDGED.format(metric=criterion.metric): judged[criterion.metric]}, training)
+        met = criterion.is_met(judged).cpu()
+        stopping = self.states.mark_solved(met, self.step, stop=parts.settings.stop_when_solved)
+        entries |= _scalars({tags.SOLVED: self.states.steps_to_solve != NEVER}, training)
         return stopping
 
     def _record(self, batch: Batch, result: StepResult) -> Record:
@@ -300,8 +307,7 @@ class Training:
 
     @property
     def _lengths_vary(self) -> bool:
-        shortest, longest = self.parts.seq_lens
-        return shortest < longest
+        return self.parts.seq_lens[0] < self.parts.seq_lens[1]
 
     def _update_measured(
         self, result: StepResult, may_step: Bool[Tensor, " replica"], watching: Sequence[Instrument]

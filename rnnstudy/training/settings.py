@@ -46,6 +46,13 @@ class EvalSettings:
 
     Args:
         seq_lens: Other sequence lengths to evaluate at, in time steps; each costs an evaluation of that length.
+        solved_batch_size: Sequences per replica to judge whether the task is solved, drawn afresh at every evaluation;
+            None judges on the evaluation set.
     """
 
     seq_lens: list[int] = field(default_factory=list)
+    solved_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.solved_batch_size is not None:
+            require_at_least("solved_batch_size", self.solved_batch_size, 1)

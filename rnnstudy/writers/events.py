@@ -6,15 +6,13 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import Message
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.histogram.metadata import create_summary_metadata
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 from torch.utils.tensorboard import summary as summaries
@@ -29,6 +27,10 @@ TensorBoard draws 30 bars over the range of a histogram: with these limits, one 
 
 _events: Any = event_pb2  # its classes are made at run time
 _summaries: Any = summary_pb2
+_PLAIN = {
+    "simple_value": ("scalars", _summaries.DATA_CLASS_SCALAR),
+    "image": ("images", _summaries.DATA_CLASS_BLOB_SEQUENCE),
+}
 _ROUNDING = 1e-9  # of bins
 _FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\..*")
 
@@ -38,10 +40,12 @@ class EventFile:
 
     Args:
         folder: Folder of the file; made if missing.
+        describe: Returns the description of a tag, in Markdown, from the tag and the field that holds its values:
+            "simple_value" (a scalar), "image" or "tensor".
         purge_step: Step from which TensorBoard is to forget entries of older files there.
     """
 
-    def __init__(self, folder: Path, purge_step: int = 0) -> None:
+    def __init__(self, folder: Path, describe: Callable[[str, str], str], purge_step: int = 0) -> None:
         """Open the file under a name that sorts behind those of older ones: TensorBoard reads them in that order."""
         folder.mkdir(parents=True, exist_ok=True)
         found = [_FILE.fullmatch(path.name) for path in folder.glob("events.out.tfevents.*")]
@@ -49,6 +53,7 @@ class EventFile:
         seconds = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
         path = folder / f"events.out.tfevents.{seconds:010d}.{socket.gethostname()}.{os.getpid()}"
         self._file = io.FileIO(path, "wb", opener=open_unlinked)
+        self._describe, self._described = describe, set[str]()
         self._pending = io.BytesIO()
         self._records = RecordWriter(self._pending)
         self._add(_events.Event(file_version="brain.Event:2"), 0)
@@ -59,17 +64,24 @@ class EventFile:
         event.step, event.wall_time = int(step), time.time() if wall_time is None else wall_time
         self._records.write(event.SerializeToString())
 
-    def scalars(self, step: int, figures: Mapping[str, float], descriptions: Mapping[str, str]) -> None:
-        """Write scalars with one wall time, which margin charts require; describe the tags in `descriptions`."""
+    def scalars(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write scalars with one wall time, which margin charts require, as plain values, which every reader takes."""
         now = time.time()
         # Beyond float32 a figure becomes infinite.
         with np.errstate(over="ignore"):
             for tag, value in figures.items():
-                made = scalar_pb(tag, value, descriptions[tag]) if tag in descriptions else summaries.scalar(tag, value)
-                self.summary(made, step, now)
+                self.summary(summaries.scalar(tag, value), step, now)
 
-    def summary(self, summary: Message, step: int, wall_time: float | None = None) -> None:
-        """Write a ready-made summary."""
+    def summary(self, summary: Any, step: int, wall_time: float | None = None) -> None:
+        """Write a ready-made summary; the first one of a tag has its description, as readers keep no later one."""
+        for value in summary.value:
+            if value.tag not in self._described:
+                self._described.add(value.tag)
+                kind = value.WhichOneof("value")
+                value.metadata.summary_description = self._describe(value.tag, kind)
+                # Without its plugin and class, TensorBoard's data server drops the metadata of a plain value.
+                if kind in _PLAIN:
+                    value.metadata.plugin_data.plugin_name, value.metadata.data_class = _PLAIN[kind]
         self._add(_events.Event(summary=summary), step, wall_time)
 
     def charts(self, layout: Mapping[str, Mapping[str, Sequence[object]]]) -> None:

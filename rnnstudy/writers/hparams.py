@@ -23,21 +23,21 @@ _KINDS = {
 
 
 def started(
-    hyperparameters: Hyperparameters, chosen: Collection[str], metrics: Sequence[tuple[str, str]]
+    hyperparameters: Hyperparameters, chosen: Collection[str], metrics: Sequence[tuple[str, str, str]]
 ) -> list[Message]:
     """Return the summaries that begin a run: the columns of the page, and this run's values in them.
 
     A run's own event file holds both: `SummaryWriter.add_hparams` would make a run of its own for them. TensorBoard
-    shows the columns in `chosen` first; it hides all but five until they are asked for. `metrics` are pairs of a scalar
-    tag, whose last figure is shown, and the title of its column.
+    shows the columns in `chosen` first; it hides all but five until they are asked for. Each of `metrics` is a
+    scalar tag, whose last figure is shown, the title of its column, and its description.
     """
     experiment, session = _api.Experiment(), _data.SessionStartInfo()
     for name, value in hyperparameters.items():
         kind, field = next(pair for each, pair in _KINDS.items() if isinstance(value, each))
         experiment.hparam_infos.add(name=name, type=kind, differs=name in chosen)
         setattr(session.hparams[name], field, value)
-    for tag, title in metrics:
-        experiment.metric_infos.add(name=_api.MetricName(tag=tag), display_name=title)
+    for tag, title, text in metrics:
+        experiment.metric_infos.add(name=_api.MetricName(tag=tag), display_name=title, description=text)
     return [
         _summary(metadata.EXPERIMENT_TAG, _data.HParamsPluginData(experiment=experiment)),
         _summary(metadata.SESSION_START_INFO_TAG, _data.HParamsPluginData(session_start_info=session)),

@@ -18,7 +18,7 @@ def custom_layout(facts: RunFacts) -> Layout:
         figure.title: ["Multiline", [f"{figure.tag}$"]] for figure in figures if not figure.has_bands
     }
     # A chart of all lags would have five lines per run.
-    for lag, tag in lag_tags(facts.seq_len).items():
+    for lag, tag in lag_tags(facts.seq_len).items() if facts.measures_norms else ():
         lines[f"log10 of the gradient norm at lag {lag}"] = ["Multiline", [f"{tag}$"]]
     margins = {figure.title: ["Margin", [figure.tag, *figure.bands]] for figure in figures if figure.has_bands}
     # TensorBoard draws the margin charts after the others, from the last to the first.

@@ -2,8 +2,8 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnstudy.core.lags import log_spaced_lags, thinned
 from rnnstudy.runs import tags
+from rnnstudy.runs.digest import vanishing_ratios
 
 NUM_LAGS = 5
 """Number of lags with a curve of their own, out of those with histograms."""
@@ -27,6 +28,9 @@ class RunFacts:
         informative_steps: Time steps that can carry the information.
         norms: Part of `hidden_grad_norm` that is shown: "answer" where the loss has other outputs too, else "total".
         mitigations: Names of the mitigations, in the order in which they act.
+        asked: Names of the instruments that the user switched on, those that are not on by default.
+        measures_norms: Whether ||dL/dh_t|| is measured.
+        meanings: Meanings of the tags that single instruments and mitigations log, by family.
         scaled_by: Name of the mitigation whose factor on the gradient is shown; None without any.
         absent: Names of the figures of `overview_figures` that this run will not have.
     """
@@ -37,6 +41,9 @@ class RunFacts:
     informative_steps: Sequence[int] = ()
     norms: Literal["total", "answer"] = "total"
     mitigations: Sequence[str] = ()
+    asked: Collection[str] = ()
+    measures_norms: bool = True
+    meanings: Mapping[str, tags.Meaning] = field(default_factory=dict)
     scaled_by: str | None = None
     absent: Sequence[str] = ()
 
@@ -60,6 +67,7 @@ class GlanceFigure:
         title: Title of its chart.
         source: Tag of its source, a figure per replica.
         meaning: Text for the description in TensorBoard.
+        unit: Its unit; "1" for a pure number.
         of_all: Its value over all replicas.
         of_nan: Replacement for NaN; None leaves NaN out.
         so_far: Operation that joins a replica's new figure to those before; None takes the new one alone.
@@ -70,6 +78,7 @@ class GlanceFigure:
     title: str
     source: str
     meaning: str
+    unit: str = "1"
     of_all: Literal["median", "mean", "largest"] = "median"
     of_nan: float | None = None
     so_far: Callable[[float, float], float] | None = None
@@ -98,6 +107,7 @@ class GlanceFigure:
             stopped = "A replica that solved the task keeps its last figure, one that diverged has none"
         return (
             f"{self.meaning} {self.of_all.capitalize()} over the replicas. {stopped}; no point without a finite result."
+            f" Unit: {self.unit}."
         )
 
 
@@ -125,6 +135,7 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             source=tags.LARGEST_NORM,
             meaning="log10 of the largest finite norm of the gradient of all parameters, before the mitigations change "
             "it, over every step so far.",
+            unit="powers of ten of the loss per unit of the weights",
             of_all="largest",
             so_far=np.fmax,
             is_log10=True,
@@ -133,7 +144,8 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             name="spikes",
             title="spikes so far, per replica",
             source=tags.SPIKES,
-            meaning="Steps so far at which that norm was far above the replica's recent ones, or not finite.",
+            meaning="Steps so far whose gradient norm was far above the replica's recent ones, or not finite.",
+            unit="steps per replica",
             of_all="mean",
             so_far=operator.add,
         ),
@@ -142,6 +154,7 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             title="loss",
             source=tags.LOSS,
             meaning="Mean loss on the fixed evaluation set, not trained on; NaN counts as infinite.",
+            unit=tags.TAGS[tags.TRAIN_LOSS].unit,
             of_nan=math.inf,
         ),
         GlanceFigure(
@@ -157,6 +170,7 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             meaning="log10 of ||dL/dh_t|| (total, top layer, mean over the batch; L: the answer's loss alone) at the "
             "earliest time step that can carry the information, the first one if there is none, over that at the last "
             "time step. 0: as large as where the sequence ends; -6: a millionth.",
+            unit="powers of ten",
         ),
         GlanceFigure(
             name="horizon",
@@ -164,6 +178,7 @@ def overview_figures(facts: RunFacts) -> list[GlanceFigure]:
             source=tags.HORIZON.format(state="h", layer=facts.top),
             meaning="Largest lag, in time steps back from the last, at which ||dL/dh_t|| (total, top layer; L: the "
             "answer's loss alone) is within a factor of that at lag 0 (100 unless set otherwise).",
+            unit="time steps",
         ),
         GlanceFigure(
             name="clip_coefficient",
@@ -195,11 +210,10 @@ def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
 def log10_at_information(norms: Mapping[int, Sequence[float]], facts: RunFacts) -> list[float]:
     """Return log10 of ||dL/dh_t|| at the earliest informative time step over that at the last, for each replica.
 
-    -inf where only the former is exactly zero, NaN where both are zero or one is NaN.
+    -inf where only the former is exactly zero, NaN where both are zero, one is NaN, or the latter is infinite.
     """
     first = min(facts.informative_steps, default=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return [float(np.log10(np.float64(curve[first]) / np.float64(curve[-1]))) for curve in norms.values()]
+    return [float(vanishing_ratios(np.array([curve]), first)[0]) for curve in norms.values()]
 
 
 def by_lag(row: np.ndarray) -> dict[str, float]:
@@ -209,6 +223,6 @@ def by_lag(row: np.ndarray) -> dict[str, float]:
 
 
 def lag_tags(seq_len: int) -> dict[int, str]:
-    """Return the lags with a curve of their own, and its tag."""
+    """Return the tag of each lag with a curve of its own."""
     lags = thinned(log_spaced_lags(seq_len), NUM_LAGS)
     return {lag: tags.GRADIENT_BY_LAG.format(lag=f"{lag:04d}") for lag in lags}

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rnnstudy.runs import tags
 from rnnstudy.runs.events import Events
 from rnnstudy.writers import hparams, overview
 from rnnstudy.writers.base import Curve, Entry, Histogram, HistogramOverTime, Scalar, Writer
+from rnnstudy.writers.descriptions import FINAL_STEPS_TO_SOLVE, description
 from rnnstudy.writers.events import EventFile
 from rnnstudy.writers.explosions import explosions_text
 from rnnstudy.writers.layout import custom_layout
@@ -26,11 +28,6 @@ Records = Iterable[dict[str, Any]]
 
 _EXPLOSIONS = tags.AT_A_GLANCE.format(figure="explosions")  # before `config` on the page of texts
 _DRAWN_AT = [4**power for power in range(1, 16)]  # numbers of rows at which a heatmap is drawn
-
-_FINAL_MEANING = {
-    tags.FINAL_STEPS_TO_SOLVE: "Optimizer steps until a replica was first found to have solved the task: the median "
-    "over the replicas, of which those that never did count as infinite. No point if that is infinite.",
-}
 
 
 class TensorBoard(Writer):
@@ -51,15 +48,15 @@ class TensorBoard(Writer):
     def __init__(self, folder: Path, facts: RunFacts | None = None, purge_step: int = 0) -> None:
         """Open a new event file."""
         self._facts = facts or RunFacts()
-        self._events = EventFile(folder, purge_step)
-        self._through_time = ThroughTime(folder, purge_step)
+        describe = partial(description, self._facts)
+        self._events = EventFile(folder, describe, purge_step)
+        self._through_time = ThroughTime(folder, describe, purge_step)
         # Ending of the tags of curves that are drawn as heatmaps; the other parts are in the run's log.
         self._heatmaps = f"/{self._facts.norms}"
         self._selection = Selection(self._facts)
         self._figures = overview.overview_figures(self._facts)
         self._lost: dict[int, int] = {}
         self._joined = {figure.source: figure.so_far for figure in self._figures if figure.so_far}
-        self._descriptions = _FINAL_MEANING | {figure.tag: figure.description for figure in self._figures}
         self._scalars: dict[str, dict[int, float]] = defaultdict(dict)
         self._curves: dict[str, dict[int, list[float]]] = defaultdict(dict)
         self._rows: dict[str, list[tuple[int, np.ndarray]]] = defaultdict(list)
@@ -71,8 +68,8 @@ class TensorBoard(Writer):
 
     def begin(self, config: str, hyperparameters: hparams.Hyperparameters, chosen: Collection[str] = ()) -> None:
         """Write the Markdown `config` and the hyperparameters before the first step; show those in `chosen` first."""
-        columns = [(figure.tag, figure.title) for figure in self._figures]
-        columns[1:1] = [(tags.FINAL_STEPS_TO_SOLVE, "median steps to solve")]
+        columns = [(figure.tag, figure.title, figure.description) for figure in self._figures]
+        columns[1:1] = [(tags.FINAL_STEPS_TO_SOLVE, "median steps to solve", FINAL_STEPS_TO_SOLVE)]
         for summary in hparams.started(hyperparameters, chosen, columns):
             self._events.summary(summary, 0)
         self._events.charts(custom_layout(self._facts))
@@ -143,7 +140,7 @@ class TensorBoard(Writer):
                     if entry.scheduled:
                         through_time[tag] = pooled(histograms, together)
         sources = {tag for tag, entry in entries.items() if entry.scheduled}
-        self._events.scalars(step, self._overview(sources) | medians, self._descriptions)
+        self._events.scalars(step, self._overview(sources) | medians)
         # A checkpoint may follow, after which what is not in the file would be missing for good.
         self._events.flush()
         if through_time:
@@ -241,7 +238,7 @@ class TensorBoard(Writer):
         """Write the final figures after `step` optimizer steps; `steps_to_solve` is infinite for unsolved replicas."""
         steps = float(np.median(steps_to_solve))
         if math.isfinite(steps):
-            self._events.scalars(step, {tags.FINAL_STEPS_TO_SOLVE: steps}, self._descriptions)
+            self._events.scalars(step, {tags.FINAL_STEPS_TO_SOLVE: steps})
         self._events.summary(hparams.ended(), step)
         self._through_time.finish()
         self._draw_all()

@@ -1,7 +1,7 @@
 """Sub-runs of TensorBoard that show the gradient on its way back through time."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +58,13 @@ class ThroughTime:
 
     Args:
         folder: Folder of the run.
+        describe: Returns the description of a tag, as `EventFile` asks.
         purge_step: Optimizer step from which it removes what an interrupted run had written.
     """
 
-    def __init__(self, folder: Path, purge_step: int) -> None:
+    def __init__(self, folder: Path, describe: Callable[[str, str], str], purge_step: int) -> None:
         """Remove what will be written anew."""
-        self._folder = folder
+        self._folder, self._describe = folder, describe
         self._shown: set[int] = set()
         self._worst: tuple[int, int] | None = None
         self._pending: tuple[int, Mapping[str, Pooled]] | None = None
@@ -90,7 +91,7 @@ class ThroughTime:
         if not filled:
             return
         self._shown.add(step)
-        self._write(sub_run(step), filled)
+        self._write(sub_run(step), filled, self._describe)
 
     def show_worst(self, event: Event) -> None:
         """Show a step that spiked in place of the one shown before, unless it is the same."""
@@ -105,10 +106,10 @@ class ThroughTime:
             )
             for name, each in event.histograms.items()
         }
-        self._write(worst_sub_run(event), histograms)
+        self._write(worst_sub_run(event), histograms, lambda tag, _: self._describe(tag, "one replica"))
 
-    def _write(self, name: str, histograms: Mapping[str, Pooled]) -> None:
-        events = EventFile(self._folder / name)
+    def _write(self, name: str, histograms: Mapping[str, Pooled], describe: Callable[[str, str], str]) -> None:
+        events = EventFile(self._folder / name, describe)
         for tag, histogram in histograms.items():
             # Time steps at which all entries are zero are there too: the axis is that of the whole sequence.
             for time_step, counts in zip(histogram.time_steps, histogram.counts, strict=True):

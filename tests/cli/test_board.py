@@ -19,7 +19,7 @@ from tools.waiting import PATIENCE, until
 
 from rnnstudy.cli.board.links import BoardView
 from rnnstudy.cli.board.pages import first_page, through_time_page
-from rnnstudy.cli.board.serve import board
+from rnnstudy.cli.board.serve import Place, board
 from rnnstudy.core.errors import RnnstudyError
 from rnnstudy.writers.overview import RunFacts, overview_figures
 
@@ -33,15 +33,15 @@ def view_of(folder: Path, twin: Path) -> BoardView:
 
 def test_nothing_to_show(tmp_path):
     with pytest.raises(RnnstudyError, match="There is no folder"):
-        board(tmp_path / "nowhere", None, QUIET)
+        board(tmp_path / "nowhere", Place(), QUIET)
     with pytest.raises(RnnstudyError, match="holds no TensorBoard logs"):
-        board(tmp_path, None, QUIET)
+        board(tmp_path, Place(), QUIET)
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_cannot_be(tmp_path, port):
     with pytest.raises(RnnstudyError, match=f"--port must be between 0 and 65535, got {port}"):
-        board(tmp_path, port, QUIET)
+        board(tmp_path, Place(port=port), QUIET)
 
 
 def settings(address: str) -> tuple[str, dict[str, str], dict[str, str]]:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from reference.plain_gradients import run_plain
 from scipy.stats import linregress
-from tools.members import members
+from tools.members import members, run_small
 from tools.records import (
     REPLICAS,
     TASKS,
@@ -28,6 +28,8 @@ from tools.records import (
 from rnnstudy.core.errors import ConfigError
 from rnnstudy.instruments.horizon import Horizon, fit_line, reach
 from rnnstudy.models.rnn import RNN
+from rnnstudy.runs import tags
+from rnnstudy.runs.run import read_run
 from rnnstudy.tasks.associative_recall import AssociativeRecall
 from rnnstudy.tasks.copy_memory import CopyMemory
 
@@ -173,13 +175,31 @@ def test_what_cannot_be_said_is_not_a_number():
     zeros = [0.0] * 4
     one_left = [1.0, 0.0, 0.0, 0.0]
     two_left = [1.0, 0.0, 0.01, 0.0]
-    infinite = [math.inf, 1.0, 0.1, 0.01]
-    nan_at_0 = [math.nan, 1.0, 0.1, 0.01]
-    lags, decays, errors = measured_of(zero_at_0, zeros, one_left, two_left, infinite, nan_at_0)
+    lags, decays, errors = measured_of(zero_at_0, zeros, one_left, two_left)
     nan = pytest.approx(math.nan, nan_ok=True)
-    assert lags == [nan, nan, 0, 2, nan, nan]
-    assert decays == [pytest.approx(-1), nan, nan, pytest.approx(-1), pytest.approx(-1), pytest.approx(-1)]
-    assert errors == [pytest.approx(0, abs=1e-12), nan, nan, nan, *[pytest.approx(0, abs=1e-12)] * 2]
+    assert lags == [nan, nan, 0, 2]
+    assert decays == [pytest.approx(-1), nan, nan, pytest.approx(-1)]
+    assert errors == [pytest.approx(0, abs=1e-12), nan, nan, nan]
+
+
+@pytest.mark.parametrize("unknown", [math.inf, math.nan])
+@pytest.mark.parametrize("places", [[0], [1], [2], [3], [0, 1, 2, 3]])
+def test_a_norm_that_is_no_number_leaves_that_replica_without_figures_wherever_it_is(unknown, places):
+    """Within the horizon, at its end, and beyond it; a replica beside it and a subnormal norm are as before."""
+    halved = [1.0, 0.1, 0.01, 1e-310]
+    broken = [unknown if lag in places else norm for lag, norm in enumerate(halved)]
+    for (of_broken, of_halved), (alone,) in zip(measured_of(broken, halved), measured_of(halved), strict=True):
+        assert math.isnan(of_broken)
+        assert of_halved == alone
+
+
+@pytest.mark.parametrize("task", [("task=adding", "task.seq_len=[5,9]"), ("task=copy_memory", "task.delay=3"), ()])
+def test_a_horizon_at_its_cap_is_known_from_the_run_alone(tmp_path, task):
+    """Any gradient but an exact zero is within a factor of 1e30 of these."""
+    settings = ("instrument=[horizon]", "instrument.horizon.factor=1e30", "train.num_steps=0")
+    run = read_run(run_small(tmp_path / "run", *settings, *task), label="run")
+    tag = tags.HORIZON.format(state="h", layer=0)
+    assert run.metrics[tag].values.tolist() == [[run.facts.longest_lag] * run.replicas]
 
 
 def test_a_single_time_step_has_a_reach_of_zero_and_no_slope():

@@ -1,6 +1,7 @@
 """Which run is compared with which."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,5 +144,18 @@ def test_the_default_is_the_run_without_mitigation_or_else_without_initialisatio
 
     assert default((spec(), []), (spec(mitigation=("a",)), ["chrono"])) == "mitigation=[]"
     assert default((spec(mitigation=("a",)), []), (spec(mitigation=("b",)), ["chrono"])) == "init=[]"
-    assert default((spec(), []), (spec("gru"), [])) == ""
     assert default((spec(), [])) == ""
+
+
+def test_the_default_of_two_runs_that_differ_in_one_setting_is_the_one_listed_first(tmp_path: Path) -> None:
+    def default(*specs: Synthetic) -> str:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        return default_baseline(summaries_of(root, *specs))
+
+    assert default(spec("rnn"), spec("gru")) == default(spec("gru"), spec("rnn")) == "model=gru"
+    rates = [replace(spec(), settings={"optimizer": {"lr": rate}}) for rate in (0.01, 0.002)]
+    assert default(*rates) == "optimizer.lr=0.002"
+    assert default(spec(), spec("gru"), spec("lstm")) == ""
+    assert default(spec(lag=9), spec(lag=10)) == ""
+    assert default(spec(lag=9), spec("gru", lag=10)) == ""
+    assert default(spec(), spec(seed=2)) == ""

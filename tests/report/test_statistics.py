@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.plain_statistics import sign_test_p, wilson_roots
+from reference.plain_statistics import interquartile_mean as plain_interquartile_mean
+from reference.plain_statistics import wilson_roots
 
 from rnnstudy.report.analysis.statistics import (
+    interquartile_mean,
     median_range,
     median_steps,
     ordered_median,
-    sign_test,
     wilson_interval,
 )
 from rnnstudy.runs.digest import vanishing_ratios
@@ -32,11 +33,6 @@ def test_wilson_with_half_successes_is_where_the_score_is_z(case: tuple[int, int
     assert wilson_interval(successes, total) == pytest.approx(wilson_roots(successes, total), abs=1e-9)
 
 
-@pytest.mark.parametrize(("wins", "losses"), [(5, 0), (0, 6), (7, 1), (3, 3), (2, 9), (0, 0), (1, 0)])
-def test_the_sign_test_counts_all_ways(wins: int, losses: int) -> None:
-    assert sign_test(wins, losses) == pytest.approx(float(sign_test_p(wins, losses)), abs=1e-12)
-
-
 def test_censored_replicas_are_never_dropped() -> None:
     assert median_steps([100, 300, 200]) == 200
     assert median_steps([100, 300, None]) == 300
@@ -48,6 +44,17 @@ def test_censored_replicas_are_never_dropped() -> None:
 def test_nan_counts_as_the_worst() -> None:
     assert median_range([1.0, math.nan, 3.0], nan_as=math.inf) == (3.0, 1.0, math.inf)
     assert median_range([0.5, math.nan, 0.25], nan_as=-math.inf) == (0.25, -math.inf, 0.5)
+
+
+@given(st.lists(st.floats(-300, 300) | st.sampled_from([math.inf, math.nan]), min_size=1, max_size=13))
+def test_the_interquartile_mean_is_that_of_the_middle_half(values: list[float]) -> None:
+    assert interquartile_mean(values) == pytest.approx(plain_interquartile_mean(values), rel=1e-12, abs=1e-12)
+
+
+def test_a_quarter_of_lost_replicas_does_not_reach_the_interquartile_mean() -> None:
+    assert interquartile_mean([8.0, 1.0, 2.0, 3.0, 4.0, 5.0, math.nan, math.inf]) == 5.0
+    assert interquartile_mean([1.0, 2.0, math.nan, math.inf]) == math.inf
+    assert interquartile_mean([1.0, 2.0, math.nan]) == math.inf
 
 
 @given(st.lists(st.floats(-300, 300), min_size=1, max_size=9))

@@ -173,7 +173,7 @@ def test_fewer_replicas_solved_is_said_before_a_shorter_mean_time():
         "560 steps "
         "(95 % interval 80 to 870, 8 pairs); log-rank p = 0.58; the curves of the fraction solved cross at step "
         "960, so "
-        "neither run is sooner."
+        "neither run is always ahead."
     )
 
 
@@ -213,8 +213,8 @@ def test_the_decision_on_the_primary_measure_comes_before_best_and_worst():
     [
         (
             "max-t",
-            "The p-values are corrected for all 3 differences (max-T): if nothing differed, any false one had a chance "
-            "of 5 %.",
+            "The p-values are corrected for all 3 differences (max-T): if nothing differed, at most 5 of 100 such "
+            "pages would have a false verdict.",
         ),
         (
             "holm",

@@ -39,11 +39,16 @@ def histograms(events: EventAccumulator, tag: str) -> dict[int, np.ndarray]:
     return found
 
 
+def descriptions(folder: Path) -> dict[str, str]:
+    """Description of every tag, of all kinds, in the event files of one folder, as its first summary gives it."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*tfevents*")):
+        for raw in RawEventFileLoader(str(path)).Load():
+            for value in _events.Event.FromString(raw).summary.value:
+                found.setdefault(value.tag, value.metadata.summary_description)
+    return found
+
+
 def tags_of(folder: Path) -> set[str]:
     """Tags of all kinds in the event files of one folder, however they are shown."""
-    return {
-        value.tag
-        for path in folder.glob("*tfevents*")
-        for raw in RawEventFileLoader(str(path)).Load()
-        for value in _events.Event.FromString(raw).summary.value
-    }
+    return set(descriptions(folder))

@@ -359,7 +359,7 @@ def test_the_figures_so_far_keep_what_lost_replicas_had(tmp_path):
 @pytest.mark.parametrize(("low", "width"), [(-46.0, 0.5), (-16.3, 0.7), (20.0, 0.5), (-40.0, 30.0)])
 def test_a_histogram_spans_the_range_of_all_and_loses_nothing(tmp_path, low, width):
     counts = np.arange(1, 100)
-    events = EventFile(tmp_path)
+    events = EventFile(tmp_path, str.join)
     events.histogram("bins", counts, (low, width), 3)
     events.flush()
     events.close()
@@ -444,7 +444,7 @@ def test_margin_charts_have_value_and_band_at_the_same_steps(trained):
         name = tag.split("/")[1]
         assert list(scalars(events, tag)) == list(scalars(events, f"at_a_glance/{name}"))
         assert list(scalars(events, tag))
-        times = [event.wall_time for event in events.Tensors(f"at_a_glance/{name}")]
+        times = [event.wall_time for event in events.Scalars(f"at_a_glance/{name}")]
         assert [event.wall_time for event in events.Scalars(tag)] == times
 
 

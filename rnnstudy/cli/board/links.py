@@ -3,8 +3,8 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, count
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,14 @@ _SETTING = re.compile(r" (?=[^\s=]+=)")
 
 _MANIFEST = RunFolder(Path()).manifest.name
 
-_LONGEST = 120
+_LONGEST = 200
 """Longest run name in bytes: file systems allow 255, and some are needed to distinguish runs."""
+
+_LONGEST_PART = 60
+"""Longest setting, in bytes, of a name that is too long."""
+
+_GAP = "…"
+"""Sign in the place of what is left out of a name."""
 
 
 class BoardView:
@@ -40,6 +46,7 @@ class BoardView:
         """Link the event files that exist."""
         self._source, self._folder, self._most = source.absolute(), folder, most
         self._names: dict[Path, str] = {}
+        self._told: dict[Path, str] = {}
         self._links: dict[Path, Path] = {}
         self.runs: list[str] = []
         self.sub_runs: list[str] = []
@@ -75,16 +82,18 @@ class BoardView:
         several = len({owner.parent for owner in owners}) > 1
         new = sorted(owners - self._names.keys())
         telling = {owner: _telling(owner) for owner in new}
+        self._told = {owner: name for owner, name in self._told.items() if owner in owners} | telling
         # A later run might not share these.
         if not self._names:
             telling = _without_shared(telling)
-        plain = {owner: self._prefixed(owner, name, several) for owner, name in telling.items()}
+        fitted = _fitted(telling, self._told.values())
+        plain = {owner: self._prefixed(owner, name, several) for owner, name in fitted.items()}
         alike = Counter(plain.values())
         taken = set(self._names.values())
         for owner in new:
             full = self._prefixed(owner, owner.name, several)
             hashed = _HASHED.fullmatch(owner.name)
-            told_apart = f"{plain[owner]} {hashed['hash'] if hashed else owner.name}"
+            told_apart = f"{plain[owner]} {hashed['hash']}" if hashed else full
             names = chain([told_apart, full], (f"{full} {number}" for number in count(2)))
             if alike[plain[owner]] == 1:
                 names = chain([plain[owner]], names)
@@ -107,8 +116,7 @@ def _telling(folder: Path) -> str:
         name = None
     if not isinstance(name, str) or not name.strip(" ."):
         name = hashed["name"]
-    shown = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
-    return shown.encode()[:_LONGEST].decode(errors="ignore")
+    return "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
 
 
 def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
@@ -121,6 +129,55 @@ def _without_shared(names: dict[Path, str]) -> dict[Path, str]:
     left = {owner: " ".join(part for part in each if part not in shared) for owner, each in parts.items()}
     # A name of dots alone would lead out of the folder.
     return {owner: name if name.strip(" .") else names[owner] for owner, name in left.items()}
+
+
+def _fitted(names: dict[Path, str], known: Iterable[str]) -> dict[Path, str]:
+    """Shorten the names that are too long for a folder to what distinguishes them from all `known` ones."""
+    long = {owner: name for owner, name in names.items() if len(name.encode()) > _LONGEST and name != owner.name}
+    if not long:
+        return names
+    tables = [dict(map(_key_and_value, _SETTING.split(name))) for name in known]
+    values = {key: {table.get(key, "") for table in tables} for key in set[str]().union(*tables)}
+    return names | {owner: _fit(name, values) for owner, name in long.items()}
+
+
+def _fit(name: str, values: Mapping[str, Collection[str]]) -> str:
+    """Return a name of its first part and those of most different `values` in all names, as many as fit, in order."""
+    parts = [_key_and_value(part) for part in _SETTING.split(name)]
+    shown: dict[int, str] = {}
+    room = _LONGEST
+    for place in sorted(range(len(parts)), key=lambda place: (place > 0, -len(values[parts[place][0]]), place)):
+        key, value = parts[place]
+        part = key + _cut(value, values[key])
+        # With a gap before and after it.
+        size = len(f" {part} {_GAP}".encode())
+        if size <= room:
+            shown[place], room = part, room - size
+    told = [shown.get(place, _GAP) for place in range(len(parts))]
+    return " ".join(part for part, before in zip(told, ["", *told], strict=False) if not part == before == _GAP)
+
+
+def _key_and_value(part: str) -> tuple[str, str]:
+    """Split a part of a name behind its equals sign; the first part, model and mitigations, has no key."""
+    key, equals, value = part.partition("=")
+    return (key + equals, value) if equals else ("", part)
+
+
+def _cut(value: str, others: Collection[str]) -> str:
+    """Return a value; of one that is too long, leave out the ends that all `others` share, then the middle."""
+    if len(others) > 1 and len(value.encode()) > _LONGEST_PART:
+        start = _length_shared(others)
+        end = _length_shared([other[start:][::-1] for other in others])
+        value = f"{_GAP if start else ''}{value[start : len(value) - end]}{_GAP if end else ''}"
+    encoded, half = value.encode(), _LONGEST_PART // 2
+    if len(encoded) <= _LONGEST_PART:
+        return value
+    return f"{encoded[:half].decode(errors='ignore')}{_GAP}{encoded[-half:].decode(errors='ignore')}"
+
+
+def _length_shared(texts: Collection[str]) -> int:
+    """Return the number of letters at the start that all texts share."""
+    return sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False)))
 
 
 class _EventFolder(NamedTuple):

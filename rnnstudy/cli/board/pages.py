@@ -1,4 +1,7 @@
-"""Pages of TensorBoard to open, and their initial view, all of which the address holds."""
+"""Pages of TensorBoard to open, and their initial view, all of which the address holds.
+
+Addresses are relative to that of the page which redirects to them, so a proxy may serve TensorBoard below a prefix.
+"""
 
 import json
 import re
@@ -52,7 +55,7 @@ Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
 
 
 def first_page(view: BoardView) -> str:
-    """Return the address, without host, of the Time Series page with all runs; its tabs lead to the other pages."""
+    """Return the relative address of the Time Series page with all runs; its tabs lead to the other pages."""
     pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
     # The part after the question mark is for the Time Series page, that after the hash for all others.
     settings, others = f"smoothing=0&pinnedCards={_quoted(pins)}", "_smoothingWeight=0"
@@ -62,11 +65,11 @@ def first_page(view: BoardView) -> str:
     if view.sub_runs:
         settings += f"&runFilter={_quoted(NO_SUB_RUNS)}"
         others += f"&regexInput={_quoted(NO_SUB_RUNS)}"
-    return f"/?{settings}#timeseries&{others}"
+    return f"./?{settings}#timeseries&{others}"
 
 
 def through_time_page(view: BoardView) -> str:
-    """Return the address, without host, of the sub-runs' histograms, the gradient at every time step.
+    """Return the relative address of the sub-runs' histograms, the gradient at every time step.
 
     Where there are more than one page holds, it shows the last sub-run of every run, and its worst step.
     """
@@ -80,7 +83,7 @@ def through_time_page(view: BoardView) -> str:
             patterns = [f"^({'|'.join(_escaped(f'{run}/{step}') for run, step in last.items())})$"]
         if worst and len(last) + len(worst) <= MOST_TICKED_ELSEWHERE:
             patterns.append(f"{WORST}$")
-    return f"/?smoothing=0#histograms&regexInput={_quoted('|'.join(patterns))}&tagFilter={_quoted(TOTAL)}"
+    return f"./?smoothing=0#histograms&regexInput={_quoted('|'.join(patterns))}&tagFilter={_quoted(TOTAL)}"
 
 
 def with_short_addresses(application: Application, view: BoardView) -> Application:

@@ -7,14 +7,16 @@ import signal
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
 
+from rnnstudy.cli.board.hosts import LOOPBACK, is_loopback, require_own, with_known_hosts
 from rnnstudy.cli.board.links import BoardView
 from rnnstudy.cli.board.pages import MOST_TICKED, MOST_TICKED_ELSEWHERE, THROUGH_TIME, Application, with_short_addresses
 from rnnstudy.core.errors import RnnstudyError, require_between
@@ -31,16 +33,30 @@ REFRESH = 5.0
 """Seconds between two looks for new runs, at least; TensorBoard reads its files again as often."""
 
 
-def board(directory: Path, port: int | None, console: Console) -> int:
-    """Return 0 after running TensorBoard, on the loopback interface only, until Ctrl-C or a signal to end.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where TensorBoard listens.
 
-    It shows the runs at any depth below the folder. A port of None takes 6006, or the next free one; 0 any free one.
+    Args:
+        host: Name or address of this machine; by default it is reached from this machine alone.
+        port: Port; None takes 6006, or the next free one; 0 any free one.
+        allowed: Further names by which it may be asked, as of a proxy.
+    """
+
+    host: str = LOOPBACK
+    port: int | None = None
+    allowed: Sequence[str] = ()
+
+
+def board(directory: Path, place: Place, console: Console) -> int:
+    """Return 0 after running TensorBoard on the runs at any depth below a folder, until Ctrl-C or a signal to end.
 
     Raises:
-        RnnstudyError: There is no such folder, it has nothing to show, or the port is taken.
+        RnnstudyError: There is no such folder, it has nothing to show, or the host or the port cannot be had.
     """
-    if port is not None:
-        require_between("--port", port, 0, 65535)
+    if place.port is not None:
+        require_between("--port", place.port, 0, 65535)
+    require_own(place.host)
     if not directory.is_dir():
         raise RnnstudyError(f"There is no folder '{directory}'. Runs are made by: rnnstudy train")
     with _stoppable(), tempfile.TemporaryDirectory(prefix="rnnstudy-board-") as temporary:
@@ -50,8 +66,10 @@ def board(directory: Path, port: int | None, console: Console) -> int:
         view = BoardView(directory, folder, MOST_TICKED)
         if not view.runs and not view.sub_runs:
             raise RnnstudyError(f"'{directory}' holds no TensorBoard logs. Runs are made by: rnnstudy train")
-        address = _start(view, folder, port)
+        address = _start(view, folder, place)
         _wait_for(view, address)
+        if not is_loopback(place.host):
+            console.print("Whoever can reach this machine can read these runs: TensorBoard asks for no password.")
         _tell(view, directory, address, console)
         pause = REFRESH
         while True:
@@ -80,17 +98,20 @@ def _tell(view: BoardView, directory: Path, address: str, console: Console) -> N
         console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _start(view: BoardView, folder: Path, port: int | None) -> str:
+def _start(view: BoardView, folder: Path, place: Place) -> str:
     """Start TensorBoard in a thread that ends with us, return its address; raise RnnstudyError if no port is free."""
     from tensorboard import program
 
+    from rnnstudy.cli.board.columns import plugins
+
     def serve(application: Application, flags: Any) -> program.TensorBoardServer:
-        return listen(with_short_addresses(application, view), flags)
+        pages = with_short_addresses(application, view)
+        return listen(with_known_hosts(pages, place.host, place.allowed), flags)
 
     listen = program.with_port_scanning(program.WerkzeugServer)
-    board = program.TensorBoard(server_class=serve)
-    arguments = ["--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES]
-    arguments += [f"--window_title={folder.name}", *([] if port is None else ["--port", str(port)])]
+    board = program.TensorBoard(plugins(), server_class=serve)
+    arguments = ["--logdir", str(folder), "--host", place.host, "--samples_per_plugin", SAMPLES]
+    arguments += [f"--window_title={folder.name}", *([] if place.port is None else ["--port", str(place.port)])]
     # TensorBoard advertises on stderr how to switch its data server off.
     said = io.StringIO()
     try:

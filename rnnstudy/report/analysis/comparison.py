@@ -359,7 +359,7 @@ def _sample(
 ) -> _Sample | None:
     """Return a measure in both runs; None where it was logged in no pair, or not in both."""
     summary, baseline = comparison.summary, comparison.baseline
-    cap = float(min(summary.facts.seq_len, baseline.facts.seq_len) - 1)
+    cap = float(min(summary.facts.longest_lag, baseline.facts.longest_lag))
     bounds = {"horizon": (math.nan, cap), "steps_to_solve": (math.nan, float(comparison.budget))}
     bounds |= dict.fromkeys(FRACTIONS, (0.0, 1.0))
     this, that = (
@@ -485,7 +485,7 @@ def show_seeds(seeds: Sequence[int]) -> str:
 
 def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
     summary, baseline, pairs = comparison.summary, comparison.baseline, comparison.pairs
-    name, other = summary.label, baseline.label
+    name, other = summary.name, baseline.name
     mine, its = show_seeds(summary.seeds), show_seeds(baseline.seeds)
     if not comparison.is_paired:
         yield (
@@ -501,7 +501,7 @@ def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
         if comparison.at_step is not None:
             # Settled replicas do not limit: the one that stops at the budget does.
             behind = next((each for each in (summary, baseline) if known_steps(each) == comparison.budget), None)
-            as_far = f", which is as far as {behind.label} is" if behind else ""
+            as_far = f", which is as far as {behind.name} is" if behind else ""
             figures = f"other figures are compared at step {comparison.at_step}{as_far}"
         done, its_done = summary.last_step, baseline.last_step
         yield f"{name} has done {done} steps, its baseline {other} {its_done}: {restricted}{figures}."

@@ -54,18 +54,28 @@ def mean_interval(values: Sequence[float], *, rough: bool = False) -> Estimate:
     size, least, most = len(values), min(values), max(values)
     if least == most:
         return Estimate(value=least, low=math.nan, high=math.nan, rough=True)
-    exponent = math.frexp(max(abs(least), abs(most)))[1]  # squares of the largest numbers would overflow
-    scaled = [math.ldexp(value, -exponent) for value in values]
+    exponent, (scaled,) = _scale(values)
     mean = math.fsum(scaled) / size
     second, third = (math.fsum((value - mean) ** power for value in scaled) / size for power in (2, 3))
     if second == 0:  # a spread of rounding errors
-        return Estimate(value=math.ldexp(mean, exponent), low=math.nan, high=math.nan, rough=True)
+        return Estimate(value=_unscale(mean, exponent), low=math.nan, high=math.nan, rough=True)
     deviation = math.sqrt(second * size / (size - 1))
     skewness = third / second**1.5 * math.sqrt(size * (size - 1)) / (size - 2) if size > 2 else 0.0
     bound = _t(size) / math.sqrt(size)
     low, high = (mean - deviation * _solve(sign * bound - skewness / (6 * size), skewness / 3) for sign in (1, -1))
-    ends = [math.ldexp(end, exponent) for end in (mean, low, high)]
+    ends = [_unscale(end, exponent) for end in (mean, low, high)]
     return Estimate(value=ends[0], low=ends[1], high=ends[2], rough=rough or size < ENOUGH)
+
+
+def _scale(*samples: Sequence[float]) -> tuple[int, list[list[float]]]:
+    """Return the power of two of the largest number, and the numbers divided by it, whose squares do not overflow."""
+    exponent = math.frexp(max(abs(value) for each in samples for value in each))[1]
+    return exponent, [[math.ldexp(value, -exponent) for value in each] for each in samples]
+
+
+def _unscale(value: float, exponent: int) -> float:
+    half = exponent // 2  # 2^exponent may overflow, and so may what is returned
+    return value * 2.0**half * 2.0 ** (exponent - half)
 
 
 def _solve(value: float, slope: float) -> float:
@@ -85,21 +95,25 @@ def difference_of_means(this: Sequence[float], that: Sequence[float]) -> Estimat
         Welch, The generalization of Student's problem when several different population variances are involved, 1947
         (Biometrika 34).
     """
-    rough = min(len(this), len(that)) < ENOUGH
-    means = [math.fsum(each) / len(each) for each in (this, that)]
-    value = means[0] - means[1]
-    if rough and min(len(this), len(that)) < 2:
-        return Estimate(value=value, low=math.nan, high=math.nan, rough=True)
-    errors = [
-        math.fsum((value - mean) ** 2 for value in each) / (len(each) - 1) / len(each)
-        for each, mean in zip((this, that), means, strict=True)
-    ]
-    error = sum(errors)
-    if not 0 < error < math.inf:
-        return Estimate(value=value, low=math.nan, high=math.nan, rough=True)
-    freedom = error**2 / sum(each**2 / (len(sample) - 1) for each, sample in zip(errors, (this, that), strict=True))
+    fewest = min(len(this), len(that))
+    exponent, scaled = _scale(this, that)
+    means, errors = zip(*map(_mean_and_error, scaled), strict=True)
+    difference, error = means[0] - means[1], sum(errors)
+    if fewest < 2 or error == 0:
+        return Estimate(value=_unscale(difference, exponent), low=math.nan, high=math.nan, rough=True)
+    freedom = 1 / sum((each / error) ** 2 / (len(sample) - 1) for each, sample in zip(errors, scaled, strict=True))
     half = float(t.isf(0.025, freedom)) * math.sqrt(error)
-    return Estimate(value=value, low=value - half, high=value + half, rough=rough)
+    ends = [_unscale(end, exponent) for end in (difference, difference - half, difference + half)]
+    return Estimate(value=ends[0], low=ends[1], high=ends[2], rough=fewest < ENOUGH)
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and its squared standard error, 0 without any spread."""
+    size = len(values)
+    mean = math.fsum(values) / size
+    if min(values) == max(values):
+        return mean, 0.0
+    return mean, math.fsum((value - mean) ** 2 for value in values) / (size - 1) / size
 
 
 @cache

@@ -17,7 +17,18 @@ ABSENT = "\N{EN DASH}"
 
 # Where and how fast a run was done, what was measured, and what has a column of its own: not part of the experiment.
 _IGNORED = {
-    *("instrument", "_target_", "choices", "hydra", "study", "output_dir", "run_dir", "one_at_a_time", "threads"),
+    *(
+        "instrument",
+        "_target_",
+        "choices",
+        "hydra",
+        "study",
+        "output_dir",
+        "run_dir",
+        "one_at_a_time",
+        "retry_failed",
+        "threads",
+    ),
     *("checkpoint_interval", "kept_checkpoints", "replicas", "compare"),
 }
 

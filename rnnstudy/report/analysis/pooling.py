@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnstudy.runs.digest import PerReplica
 from rnnstudy.runs.events import Event
-from rnnstudy.runs.identity import UNESSENTIAL
+from rnnstudy.runs.identity import changes_figures
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.run import Run
 
@@ -111,9 +111,7 @@ def kept_apart(pools: Sequence[Pool]) -> list[str]:
 
 def _configuration(run: Run) -> object:
     settings = sorted(
-        f"{key}={value}"
-        for key, value in run.settings.items()
-        if key not in _SEEDS and not any(key == name or key.startswith(f"{name}.") for name in UNESSENTIAL)
+        f"{key}={value}" for key, value in run.settings.items() if key not in _SEEDS and changes_figures(key)
     )
     same = "\n".join([*settings, *run.choices.values()])
     return hashlib.sha256(same.encode(errors="surrogateescape")).digest(), run.facts

@@ -68,4 +68,4 @@ def _fewest(power: Callable[[int], float]) -> int | None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= POWER else (middle, high)
-    return high
+    return high if high <= MOST else None

@@ -58,14 +58,14 @@ def tally(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def correction(comparisons: Sequence[Comparison], correct: str) -> str:
-    """Return a sentence that says how the p-values of a page are corrected; empty without any test."""
+    """Return a sentence that says how the p-values of a page are corrected; empty with fewer than two tests."""
     effects = [effect for each in comparisons for effect in each.effects if effect.verdict != AT_LIMIT]
     count = len(effects)
-    if not count or (all(effect.verdict == TOO_FEW for effect in effects) and correct != "holm"):
+    if count < 2 or (all(effect.verdict == TOO_FEW for effect in effects) and correct != "holm"):
         return ""
-    several = f"all {count} differences" if count > 2 else f"{of_all(count, count)} {plural('difference', count)}"
+    several = f"{of_all(count, count)} differences"
     if correct == "none":
-        chance = f"{LEVEL * count:.2g} of them would be below {LEVEL:g}" if count > 1 else "it would be in 5 of 100"
+        chance = f"{LEVEL * count:.2g} of them would be below {LEVEL:g}"
         return f"The p-values are not corrected for {several}: if nothing differed, {chance} by chance."
     if correct == "holm":
         pairs = max(each.pairs for each in comparisons)
@@ -73,7 +73,8 @@ def correction(comparisons: Sequence[Comparison], correct: str) -> str:
         least = f"the smallest p that {pairs} pairs can reach is {reach:.2g}"
         few = f", so nothing can be shown: {least_pairs(correct, count)} pairs would do" if reach > LEVEL else ""
         return f"The p-values are corrected for {several} (Holm): {least}{few}."
-    return f"The p-values are corrected for {several} (max-T): if nothing differed, any false one had a chance of 5 %."
+    told = "if nothing differed, at most 5 of 100 such pages would have a false verdict"
+    return f"The p-values are corrected for {several} (max-T): {told}."
 
 
 def main_clause(comparison: Comparison, effect: Effect) -> str:

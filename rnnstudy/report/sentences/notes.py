@@ -33,14 +33,7 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
         counts = f"{' or '.join(map(str, few))} replica{'s' if few != [1] else ''}"
         found.append(f"Runs with {counts}: below six pairs nothing is decided; take 8 or more.")
     found += _twice(summaries)
-    found += first_of(
-        [
-            f"{s.name}: {s.repeated} {plural('network', s.repeated)} trained more than once, counted once: "
-            f"{some(s.labels, _NAMED)}"
-            for s in summaries
-            if s.repeated
-        ]
-    )
+    found += first_of([_repeated(summary) for summary in summaries if summary.repeated])
     if spread := [s.name for s in summaries if not s.facts.has_answer_gradient and s.has_curves]:
         found.append(
             f"No log ratio, horizon and decay for {some(spread, _NAMED)}: the loss is at many time steps there, so the "
@@ -59,6 +52,11 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     if mixed := some(confounded([s.choices for s in summaries], [s.settings for s in summaries]), _NAMED):
         found.append(f"Changes along with the chosen members, and may matter as much as they do: {mixed}.")
     return found
+
+
+def _repeated(summary: Summary) -> str:
+    networks = f"{summary.repeated} {plural('network', summary.repeated)}"
+    return f"{summary.name}: {networks} trained in more than one of its {len(summary.paths)} runs; each counts once"
 
 
 def _twice(summaries: Sequence[Summary]) -> list[str]:

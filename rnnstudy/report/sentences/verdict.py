@@ -94,7 +94,10 @@ def verdicts(
     lost = [] if all(each.path in told for each in summaries if each.diverged) else divergence(summaries)
     decided = decision(comparisons, baseline)
     tested = [*tally(comparisons), *filter(None, [correction(comparisons, correct)])]
-    clearest = [f"{contrast(each)}: {_effect_clause(each, effect)}." for each, effect in _clearest(comparisons)]
+    clearest = [
+        f"{contrast(each)}: {'; '.join([_effect_clause(each, effect), *_crossing(each)])}."
+        for each, effect in _clearest(comparisons)
+    ]
     rest = [*lost, *tested, *tally_gradients(summaries), *clearest]
     kept = max(1, _MOST - len(changed) - len(decided) - len(rest))
     return [*changed, *decided, *headline(summaries, comparisons)[:kept], *rest][:_MOST]
@@ -194,10 +197,14 @@ def _curve_clauses(comparison: Comparison) -> list[str]:
     steps = comparison.effect("steps_to_solve")
     if steps is None or steps.verdict in {AT_LIMIT, TOO_FEW} or comparison.logrank is None:
         return []
-    found = [f"log-rank p = {comparison.logrank:.2g}"]
-    if comparison.crossing is not None:
-        found.append(f"the curves of the fraction solved cross at step {comparison.crossing}, so neither run is sooner")
-    return found
+    return [f"log-rank p = {comparison.logrank:.2g}", *_crossing(comparison)]
+
+
+def _crossing(comparison: Comparison) -> list[str]:
+    """Return a warning where the run that leads in the fraction solved falls behind."""
+    step = comparison.crossing
+    warning = f"the curves of the fraction solved cross at step {step}, so neither run is always ahead"
+    return [warning] if step is not None else []
 
 
 def _effect_clause(comparison: Comparison, effect: Effect) -> str:

@@ -24,7 +24,8 @@ def advise_on_memory(folder: RunFolder) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_about_memory(error):
             raise
-        way_out = "lower model.hidden_size, train.batch_size, replicas or the length of the sequences"
+        sizes = "model.hidden_size, train.batch_size, train.eval_batch_size, eval.solved_batch_size, replicas"
+        way_out = f"lower {sizes} or the length of the sequences"
         raise RnnstudyError(f"{folder.path}: there is not enough memory for this run; {way_out}.") from None
 
 

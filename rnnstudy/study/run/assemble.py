@@ -28,6 +28,7 @@ def assemble(plan: Plan, device: torch.device) -> Parts:
         task=plan.task,
         seq_lens=plan.seq_lens,
         other_seq_lens=plan.eval.seq_lens,
+        solved_batch_size=plan.eval.solved_batch_size,
         network=network,
         mitigations=plan.mitigations,
         instruments=plan.instruments,

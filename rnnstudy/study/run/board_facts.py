@@ -1,10 +1,13 @@
 """Facts about a run for TensorBoard."""
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnnstudy.config.members import on_by_default
 from rnnstudy.config.schema import Plan
 from rnnstudy.models.base import Network
+from rnnstudy.runs import tags
 from rnnstudy.runs.groups import CHOSEN
 from rnnstudy.runs.identity import changes_figures
 from rnnstudy.runs.settings import walk
@@ -14,15 +17,17 @@ from rnnstudy.writers.overview import RunFacts
 _ALWAYS = ("seed", "replicas", "model.hidden_size", "optimizer.lr", "train.batch_size")
 
 
-def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFacts:
+def run_facts(plan: Plan, config: Mapping[str, Any], network: Network) -> RunFacts:
     """Return the facts that TensorBoard's view of a run needs beforehand."""
     facts = plan.task.facts
     layers = network.recurrent_layers
+    mitigations, instruments = config["choices"]["mitigation"], list(config["instrument"])
+    measures_norms = tags.group(tags.HIDDEN_GRAD_NORM) in instruments
     scaling = [name for name, each in zip(mitigations, plan.mitigations, strict=True) if each.coefficient]
     absent = {
         "solved_fraction": facts.solved is None,
-        "log10_gradient_at_information": not facts.answer_at_end,
-        "horizon": not facts.answer_at_end,
+        "log10_gradient_at_information": not (facts.answer_at_end and measures_norms),
+        "horizon": not facts.answer_at_end or tags.group(tags.HORIZON) not in instruments,
         "clip_coefficient": not scaling,
     }
     return RunFacts(
@@ -32,6 +37,9 @@ def run_facts(plan: Plan, mitigations: Sequence[str], network: Network) -> RunFa
         informative_steps=facts.informative_steps,
         norms="total" if facts.answer_alone else "answer",
         mitigations=tuple(mitigations),
+        asked=set(instruments) - set(on_by_default("instrument")),
+        measures_norms=measures_norms,
+        meanings=dict(ChainMap(*(dict(each.meanings) for each in (*plan.instruments, *plan.mitigations)))),
         scaled_by=scaling[0] if scaling else None,
         absent=[name for name, missing in absent.items() if missing],
     )

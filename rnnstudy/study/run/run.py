@@ -117,7 +117,7 @@ def _train(
         # The step of a checkpoint is repeated, unless the run had ended.
         purge_step = int(content["step"]) + was_done if content is not None else 0
     parts = assemble(plan, device)
-    facts = run_facts(plan, job.config["choices"]["mitigation"], parts.network)
+    facts = run_facts(plan, job.config, parts.network)
     with (
         closing(RunLog(folder)) as log,
         closing(TensorBoard(folder.tensorboard, facts, purge_step)) as board,
