@@ -514,7 +514,7 @@ def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
         if sample.seeds is not None and (logged := len(sample.this)) < pairs:
             yield f"{name} and its baseline {other}: both have {NAMES[sample.measure]} in {logged} of {pairs} pairs."
         reached = sum(this == that == sample.bounds[1] for this, that in sample.finite)
-        if sample.measure == "horizon" and reached and not sample.is_at_limit:
+        if sample.measure == "horizon" and 2 * reached >= len(sample.finite) > 0 and not sample.is_at_limit:
             yield (
                 f"{name} and its baseline {other}: in {reached} of {len(sample.finite)} pairs both horizons are the "
                 f"longest lag, {sample.bounds[1]:.0f}: how far those gradients reach is not known."
