@@ -76,8 +76,8 @@ class Summary:
         facts: Facts of the task.
         state: Progress of an unfinished run, e.g. "stopped, step 700 of 2000"; empty for a finished one.
         wall_seconds: Duration; None for a run that has not ended.
-        has_metrics: Whether its log of scalars holds anything.
-        has_curves: Whether its log of curves over time steps does.
+        without_metrics: Labels of its runs whose log of scalars is missing or empty.
+        without_curves: Labels of its runs whose log of curves over time steps is.
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         diverged_at: First optimizer step from which on a diverged replica was lost, or did not recover; None for the
@@ -123,8 +123,8 @@ class Summary:
     facts: TaskFacts
     state: str
     wall_seconds: float | None
-    has_metrics: bool
-    has_curves: bool
+    without_metrics: tuple[str, ...]
+    without_curves: tuple[str, ...]
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
     diverged_at: tuple[int | None, ...]
@@ -237,8 +237,8 @@ def summarise(named: NamedRun, pool: Pool | None = None) -> Summary:
         facts=run.facts,
         state=_state(run),
         wall_seconds=sum(result.wall_seconds for result in results) if results else None,
-        has_metrics=all(_has_content(each.folder.metrics) for each in pool.runs),
-        has_curves=all(_has_content(each.folder.curves) for each in pool.runs),
+        without_metrics=tuple(each.label for each in pool.runs if not _has_content(each.folder.metrics)),
+        without_curves=tuple(each.label for each in pool.runs if not _has_content(each.folder.curves)),
         status=status,
         steps_to_solve=pool.pick([standing.steps_to_solve for standing in standings]),
         diverged_at=pool.pick([standing.diverged_at for standing in standings]),
