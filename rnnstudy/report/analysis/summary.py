@@ -276,7 +276,7 @@ def _joined(pool: Pool, values: Sequence[Mapping[str, PerReplica]], key: str) ->
 def read_logs(pool: Pool) -> Logs:
     """Return the tracks of runs for figures; raise UnreadableRunError if their logs are corrupt, or an OSError."""
     metrics = [run.metrics for run in pool.runs]
-    gain = tags.top(tags.GAIN_BOUND, metrics[0])
+    gain = tags.top(tags.GAIN_BOUND, [tag for each in metrics for tag in each])
 
     def scalars(tag: str) -> Track | None:
         return pool.track([each.get(tag) for each in metrics])
@@ -302,11 +302,13 @@ def figures_at(pool: Pool, step: int) -> dict[str, PerReplica]:
     They are read from the log. A replica that had diverged by the step has NaN, as its log goes no farther. A replica
     without logged figures has None.
     """
-    found = [_figures_at(run, step) for run in pool.runs]
-    return {measure: pool.pick([each[measure] for each in found]) for measure in found[0]}
+    states, found = zip(*(_figures_at(run, step) for run in pool.runs), strict=True)
+    status = pool.pick(states)
+    return {measure: _without_lost(pool.pick([each[measure] for each in found]), status) for measure in found[0]}
 
 
-def _figures_at(run: Run, step: int) -> dict[str, PerReplica]:
+def _figures_at(run: Run, step: int) -> tuple[list[str], dict[str, PerReplica]]:
+    """Return the status of the replicas, empty for those that logged more later, and their figures."""
     held = "metrics" in vars(run)
     tracks = run.metrics
     if not held:
@@ -323,8 +325,8 @@ def _figures_at(run: Run, step: int) -> dict[str, PerReplica]:
     }
     last = last_values(cut, run.replicas)
     unknown = (None,) * run.replicas
-    found = {measure: _without_lost(last.get(tag, unknown), states) for measure, tag in sources.items()}
-    return dict.fromkeys(("loss", "horizon", "decay"), unknown) | found
+    found = {measure: last.get(tag, unknown) for measure, tag in sources.items()}
+    return states, dict.fromkeys(("loss", "horizon", "decay"), unknown) | found
 
 
 def _reach_tags(run: Run, logged: Iterable[str]) -> dict[str, str]:
