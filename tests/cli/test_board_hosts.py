@@ -1,4 +1,4 @@
-"""Who may ask TensorBoard, by which name, and where it listens."""
+"""Names by which TensorBoard may be asked, and the hosts it listens on."""
 
 import socket
 

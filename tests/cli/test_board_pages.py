@@ -303,7 +303,7 @@ def test_behind_a_proxy_with_a_prefix_both_addresses_stay_below_it_and_show_thei
         with opened(browser, f"{below}{THROUGH_TIME[1:]}") as page:
             expect(page.locator("tf-histogram-loader g.histogram").first).to_be_visible()
             assert page.url.startswith(f"{below}?")
-        with opened(browser, f"{below}?#hparams") as page:
+        with opened(browser, f"{below}?smoothing=0#hparams") as page:
             expect(page.locator("tf-hparams-table-view").get_by_text("gru", exact=True).first).to_be_visible()
 
 

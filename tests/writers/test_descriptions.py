@@ -1,4 +1,4 @@
-"""Every tag tells what it shows and in which unit."""
+"""Descriptions of the tags in event files: all have one, with a unit."""
 
 import json
 import re
