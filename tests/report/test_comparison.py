@@ -178,6 +178,7 @@ def test_half_of_the_level_is_for_each_of_two_designs():
     both = compare_pairs([(near, base), (far, base)])
     assert both[0].effects[0].adjusted == 2 * one.effects[0].adjusted
     assert both[1].effects[0].adjusted == 2 * both[1].effects[0].p
+    assert [each.effects[0].enough for each in (one, *both)] == [6, 7, 6]  # 2 * 2 / 2^6 is 0.06
     assert [each.effects[0].adjusted for each in compare_pairs([(near, base), (far, base)], correct="none")] == [
         each.effects[0].p for each in both
     ]
