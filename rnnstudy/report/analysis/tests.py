@@ -158,7 +158,7 @@ def permuted_means(this: tuple[float, ...], that: tuple[float, ...], seed: int) 
     both = np.array([*this, *that])
     if both.min() == both.max():
         return 1.0
-    both /= np.abs(both).max()
+    both = np.ldexp(both, -math.frexp(np.abs(both).max())[1])  # sums do not overflow, and ties stay ties
     result = permutation_test(
         (both[: len(this)], both[len(this) :]),
         lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
