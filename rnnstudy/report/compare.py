@@ -21,7 +21,7 @@ from rnnstudy.report.figures.draw import FILES, draw_all
 from rnnstudy.report.page.html import render
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
 from rnnstudy.report.sentences.notes import first_of, notes, shortened
-from rnnstudy.report.show import markdown_tables, show_tables
+from rnnstudy.report.show import latex_tables, markdown_tables, show_tables
 from rnnstudy.report.tables.tidy import pair_rows, replica_rows, run_row, to_csv
 from rnnstudy.runs.collection import MAX_CHECKED, Sweep, read_sweep
 from rnnstudy.runs.fields import UnreadableRunError
@@ -35,7 +35,7 @@ DRAWN_OF_MANY = 24
 
 PAGE = "report.html"
 
-EVER_WRITTEN = {*FILES, "comparisons.csv"}
+EVER_WRITTEN = {*FILES, "comparisons.csv", "comparisons.tex"}
 """Files that only some reports have, of this version and older ones."""
 
 
@@ -51,6 +51,7 @@ class Request:
         group_by: Settings; each of their values gets a section of the table.
         output: Folder of the report; None for one beside the runs.
         markdown: Whether the tables are printed as Markdown.
+        latex: Whether the tables are printed as LaTeX.
         measure: Primary measure; None for that of the plan stored with the runs, if any.
         correct: Correction of the p-values, likewise.
     """
@@ -62,6 +63,7 @@ class Request:
     group_by: tuple[str, ...] = ()
     output: Path | None = None
     markdown: bool = False
+    latex: bool = False
     measure: str | None = None
     correct: str | None = None
 
@@ -74,8 +76,8 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
     """
     contents = assemble(request)
     aside = aside or console
-    if request.markdown:
-        text = markdown_tables(contents)
+    if request.markdown or request.latex:
+        text = markdown_tables(contents) if request.markdown else "\n".join(latex_tables(contents).values())
         console.print("\n".join(map(printable, text.split("\n"))), soft_wrap=True, highlight=False, markup=False)
     else:
         show_tables(contents, console)
@@ -243,7 +245,8 @@ def table_files(contents: Contents) -> dict[str, str]:
         "table.csv": to_csv([row for summary in contents.summaries for row in replica_rows(summary)]),
         "runs.csv": to_csv([run_row(summary) for summary in contents.summaries]),
         "table.md": markdown_tables(contents),
+        **latex_tables(contents),
     }
     if contents.comparisons:
-        files["comparisons.csv"] = to_csv(pair_rows(contents.comparisons))
+        files["comparisons.csv"] = to_csv(pair_rows(contents.comparisons, contents.correction))
     return files

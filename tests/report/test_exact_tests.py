@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference.plain_statistics import boschloo_p, exchanged_p, flipped_p_values, holm_p_values, sign_test_p
 from tools.summaries import compare_pairs, make_summary
@@ -78,9 +78,9 @@ def test_drawn_p_values_are_never_zero(count):
     row = {seed: 1000 + seed for seed in range(count)}
     raw, adjusted = p_values([row, random_row(count)])
     assert raw[0] == adjusted[0]
-    assert raw[0] == pytest.approx(1 / (DRAWS + 1), rel=1)
+    assert 1 <= raw[0] * (DRAWS + 1) < 6
     many = [row, *[random_row(count, seed=seed) for seed in range(MANY)]]
-    assert p_values(many)[1][0] == pytest.approx(1 / (FEWER_DRAWS + 1), rel=1)
+    assert 1 <= p_values(many)[1][0] * (FEWER_DRAWS + 1) < 6
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -174,7 +174,8 @@ def test_two_against_nine_of_sixteen_differ_by_either_design():
 SAMPLE = st.lists(st.integers(-3, 3), min_size=2, max_size=6)
 
 
-@given(SAMPLE, SAMPLE, st.sampled_from([1.0, 1e300, 1e-300]))
+@given(SAMPLE, SAMPLE, st.sampled_from([1.0, 2.0**1021, 2.0**-1000]))
+@example([0, -1, -2, 3], [1, -1], 1.0)  # no difference, which thirds of these numbers would miss by rounding
 def test_independent_means_are_exchanged_in_all_ways(this, that, unit):
     found = permuted_means(tuple(unit * x for x in this), tuple(unit * x for x in that), 0)
     assert found == pytest.approx(float(exchanged_p(this, that)), abs=1e-12)

@@ -31,9 +31,9 @@ def test_the_page_names_every_damaged_run_and_the_terminal_the_first(tmp_path: P
         assert f"There is no folder {folder}." in page
 
 
-def test_a_finished_run_without_its_logs_is_told(tmp_path: Path) -> None:
-    for name in ("whole", "no metrics", "no curves"):
-        write_run(tmp_path / name, Synthetic(replicas=1, probes=2))
+def test_finished_runs_without_their_logs_are_named_also_where_they_are_one_row(tmp_path: Path) -> None:
+    for seed, name in enumerate(("whole", "no metrics", "no curves")):
+        write_run(tmp_path / name, Synthetic(replicas=1, probes=2, seed=seed))
     (tmp_path / "no metrics" / "metrics.jsonl").unlink()
     (tmp_path / "no curves" / "curves.jsonl").write_text("")
     notes = assemble(Request(directories=(tmp_path,))).notes

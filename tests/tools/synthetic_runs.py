@@ -111,6 +111,34 @@ def write_run(folder: Path, spec: Synthetic) -> Path:
     return folder
 
 
+def write_part(run: Path, folder: Path, replicas: range) -> Path:
+    """Write the finished run that trained some replicas of another one alone; its seed is that of the first."""
+
+    def part(value: Any) -> Any:
+        """Return lists with an entry per replica, and mappings of them, without the others."""
+        if isinstance(value, dict):
+            return {key: part(each) for key, each in value.items()}
+        return value[replicas.start : replicas.stop] if isinstance(value, list) else value
+
+    def rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row | {"replica": row["replica"] - replicas.start} for row in found if row["replica"] in replicas]
+
+    folder.mkdir(parents=True)
+    manifest = read_json(run / "run.json")
+    own = {"seed": manifest["seed"] + replicas.start, "replicas": len(replicas)}
+    (folder / "run.json").write_text(json.dumps(manifest | own | {"fingerprint": f"{replicas.start}-{replicas.stop}"}))
+    (folder / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    edit_config(folder, **own)
+    for name in ("metrics.jsonl", "curves.jsonl"):
+        write_jsonl(folder / name, rows([json.loads(line) for line in (run / name).read_text().splitlines()]))
+    if (run / "events.json").exists():
+        events = read_json(run / "events.json")
+        events = {"first_nonfinite": part(events["first_nonfinite"]), "events": rows(events["events"])}
+        (folder / "events.json").write_text(json.dumps(events))
+    (folder / "result.json").write_text(json.dumps(part(read_json(run / "result.json")) | {"seed": own["seed"]}))
+    return folder
+
+
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write one JSON line per row."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

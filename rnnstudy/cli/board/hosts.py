@@ -47,7 +47,7 @@ def with_known_hosts(application: Application, host: str, allowed: Collection[st
         allowed: Further names, such as that of a proxy which passes on the browser's Host header.
 
     Raises:
-        RnnstudyError: One of `allowed` is no name of a host.
+        RnnstudyError: One of `allowed` is not the name of a host.
     """
     names = {LOOPBACK, host.lower(), *map(_require_name, allowed)}
     is_open = not is_loopback(host)

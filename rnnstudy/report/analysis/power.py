@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from scipy.stats import binom, nct, t
 
-from rnnstudy.report.analysis.tests import FEWEST_PAIRS, LEVEL, mcnemar
+from rnnstudy.report.analysis.tests import FEWEST_PAIRS, LEVEL
 
 POWER = 0.8
 """Probability with which the test of the primary measure alone would show the difference."""
@@ -37,20 +37,11 @@ def replicas_for_mean(effect: float) -> int | None:
 def mcnemar_power(pairs: int, gains: float, losses: float) -> float:
     """Return the power of McNemar's exact test, given the probabilities of the two kinds of discordant pairs."""
     discordant = np.arange(1, pairs + 1)
-    most = np.array([_most_losses(count) for count in discordant.tolist()])
-    chance = binom.pmf(discordant, pairs, gains + losses)
-    share = gains / (gains + losses)
-    shown = binom.cdf(most, discordant, 1 - share) + binom.cdf(most, discordant, share)
-    return float((chance * np.where(most >= 0, shown, 0)).sum())
-
-
-@cache
-def _most_losses(discordant: int) -> int:
-    """Return the largest number on the smaller side of so many discordant pairs that McNemar's test rejects, or -1."""
-    fewest = int(binom.ppf(LEVEL / 2, discordant, 0.5))
-    while fewest >= 0 and mcnemar(discordant - fewest, fewest) > LEVEL:
-        fewest -= 1
-    return fewest
+    rejected = binom.ppf(LEVEL / 2, discordant, 0.5)
+    rejected -= binom.cdf(rejected, discordant, 0.5) > LEVEL / 2  # most pairs on the smaller side; -1 for none
+    chance, share = binom.pmf(discordant, pairs, gains + losses), gains / (gains + losses)
+    shown = binom.cdf(rejected, discordant, 1 - share) + binom.cdf(rejected, discordant, share)
+    return float((chance * shown).sum())
 
 
 def _t_power(pairs: int, effect: float) -> float:

@@ -76,8 +76,8 @@ class Summary:
         facts: Facts of the task.
         state: Progress of an unfinished run, e.g. "stopped, step 700 of 2000"; empty for a finished one.
         wall_seconds: Duration; None for a run that has not ended.
-        has_metrics: Whether its log of scalars holds anything.
-        has_curves: Whether its log of curves over time steps does.
+        without_metrics: Labels of its runs whose log of scalars is missing or empty.
+        without_curves: Labels of its runs whose log of curves over time steps is.
         status: "solved", "finished" without having solved the task, "diverged", or "unfinished" while it may yet.
         steps_to_solve: Optimizer steps; None where not solved.
         diverged_at: First optimizer step from which on a diverged replica was lost, or did not recover; None for the
@@ -123,8 +123,8 @@ class Summary:
     facts: TaskFacts
     state: str
     wall_seconds: float | None
-    has_metrics: bool
-    has_curves: bool
+    without_metrics: tuple[str, ...]
+    without_curves: tuple[str, ...]
     status: tuple[str, ...]
     steps_to_solve: tuple[int | None, ...]
     diverged_at: tuple[int | None, ...]
@@ -237,8 +237,8 @@ def summarise(named: NamedRun, pool: Pool | None = None) -> Summary:
         facts=run.facts,
         state=_state(run),
         wall_seconds=sum(result.wall_seconds for result in results) if results else None,
-        has_metrics=all(_has_content(each.folder.metrics) for each in pool.runs),
-        has_curves=all(_has_content(each.folder.curves) for each in pool.runs),
+        without_metrics=tuple(each.label for each in pool.runs if not _has_content(each.folder.metrics)),
+        without_curves=tuple(each.label for each in pool.runs if not _has_content(each.folder.curves)),
         status=status,
         steps_to_solve=pool.pick([standing.steps_to_solve for standing in standings]),
         diverged_at=pool.pick([standing.diverged_at for standing in standings]),
@@ -276,7 +276,7 @@ def _joined(pool: Pool, values: Sequence[Mapping[str, PerReplica]], key: str) ->
 def read_logs(pool: Pool) -> Logs:
     """Return the tracks of runs for figures; raise UnreadableRunError if their logs are corrupt, or an OSError."""
     metrics = [run.metrics for run in pool.runs]
-    gain = tags.top(tags.GAIN_BOUND, metrics[0])
+    gain = tags.top(tags.GAIN_BOUND, [tag for each in metrics for tag in each])
 
     def scalars(tag: str) -> Track | None:
         return pool.track([each.get(tag) for each in metrics])
@@ -302,11 +302,13 @@ def figures_at(pool: Pool, step: int) -> dict[str, PerReplica]:
     They are read from the log. A replica that had diverged by the step has NaN, as its log goes no farther. A replica
     without logged figures has None.
     """
-    found = [_figures_at(run, step) for run in pool.runs]
-    return {measure: pool.pick([each[measure] for each in found]) for measure in found[0]}
+    states, found = zip(*(_figures_at(run, step) for run in pool.runs), strict=True)
+    status = pool.pick(states)
+    return {measure: _without_lost(pool.pick([each[measure] for each in found]), status) for measure in found[0]}
 
 
-def _figures_at(run: Run, step: int) -> dict[str, PerReplica]:
+def _figures_at(run: Run, step: int) -> tuple[list[str], dict[str, PerReplica]]:
+    """Return the status of the replicas, empty for those that logged more later, and their figures."""
     held = "metrics" in vars(run)
     tracks = run.metrics
     if not held:
@@ -323,8 +325,8 @@ def _figures_at(run: Run, step: int) -> dict[str, PerReplica]:
     }
     last = last_values(cut, run.replicas)
     unknown = (None,) * run.replicas
-    found = {measure: _without_lost(last.get(tag, unknown), states) for measure, tag in sources.items()}
-    return dict.fromkeys(("loss", "horizon", "decay"), unknown) | found
+    found = {measure: last.get(tag, unknown) for measure, tag in sources.items()}
+    return states, dict.fromkeys(("loss", "horizon", "decay"), unknown) | found
 
 
 def _reach_tags(run: Run, logged: Iterable[str]) -> dict[str, str]:

@@ -68,6 +68,8 @@ def correction(comparisons: Sequence[Comparison], correct: str) -> str:
         chance = f"{LEVEL * count:.2g} of them would be below {LEVEL:g}"
         return f"The p-values are not corrected for {several}: if nothing differed, {chance} by chance."
     if correct == "holm":
+        if not all(each.is_paired for each in comparisons):
+            return f"The p-values are corrected for {several} (Holm)."
         pairs = max(each.pairs for each in comparisons)
         reach = least_p(correct, count, pairs)
         least = f"the smallest p that {pairs} pairs can reach is {reach:.2g}"

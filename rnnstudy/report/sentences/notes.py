@@ -24,17 +24,17 @@ def notes(sweep: Sweep, summaries: Sequence[Summary]) -> list[str]:
     found = [f"{UNUSABLE}{line}" for line in sweep.unusable]
     found += [f"Not read: {line}" for line in sweep.unreadable]
     found += [f"Not ended: {s.name} ({s.label}): {s.state}" for s in summaries if not s.is_finished]
-    for kind, file, has in (
-        ("Nothing logged", "metrics.jsonl", lambda s: s.has_metrics),
-        ("No gradients", "curves.jsonl", lambda s: s.has_curves),
+    for kind, file, without in (
+        ("Nothing logged", "metrics.jsonl", [s.without_metrics for s in summaries]),
+        ("No gradients", "curves.jsonl", [s.without_curves for s in summaries]),
     ):
-        found += [f"{kind}: {s.label} has no {file}, or an empty one" for s in summaries if not has(s)]
+        found += [f"{kind}: {label} has no {file}, or an empty one" for labels in without for label in labels]
     if few := sorted({s.replicas for s in summaries if s.replicas < FEWEST_PAIRS}):
         counts = f"{' or '.join(map(str, few))} replica{'s' if few != [1] else ''}"
         found.append(f"Runs with {counts}: below six pairs nothing is decided; take 8 or more.")
     found += _twice(summaries)
     found += first_of([_repeated(summary) for summary in summaries if summary.repeated])
-    if spread := [s.name for s in summaries if not s.facts.has_answer_gradient and s.has_curves]:
+    if spread := [s.name for s in summaries if not s.facts.has_answer_gradient and s.without_curves != s.labels]:
         found.append(
             f"No log ratio, horizon and decay for {some(spread, _NAMED)}: the loss is at many time steps there, so the "
             "gradient at each of them is also that of the outputs close to it."
@@ -88,4 +88,6 @@ def first_of(lines: Sequence[str]) -> list[str]:
     """Return the first lines of a kind, the last of them with the number of those left out."""
     if len(lines) <= _LISTED:
         return list(lines)
-    return [*lines[: _LISTED - 1], f"{lines[_LISTED - 1]}; and {len(lines) - _LISTED} more like it"]
+    last, more = lines[_LISTED - 1], len(lines) - _LISTED
+    end = "." if last.endswith(".") else ""
+    return [*lines[: _LISTED - 1], f"{last.removesuffix('.')}; and {more} more like it{end}"]
