@@ -224,7 +224,7 @@ def test_terminal_stays_within_its_width(sweep: tuple[Path, str, Page, str]) -> 
 
 def test_page_needs_nothing_from_outside(sweep: tuple[Path, str, Page, str]) -> None:
     root, _, page, source = sweep
-    assert len(page.figures) == 13
+    assert len(page.figures) == 14
     assert all(page.figures)
     sources = page.values("", "src") + page.values("", "srcset") + page.values("image", "href")
     assert sources
@@ -243,6 +243,7 @@ def test_pngs_lie_beside_the_page(sweep: tuple[Path, str, Page, str]) -> None:
         "solved",
         "solved_over_training",
         "solved_difference",
+        "profiles",
         "paired_differences",
         "gradient_by_lag",
         "accuracy",
@@ -371,6 +372,7 @@ def test_where_everything_is_zero_or_nan_the_outcome_alone_is_drawn(tmp_path: Pa
         "Fraction of replicas that solved the task",
         "Fractions solved over training, and their difference",
         "Differences to the baseline",
+        "Fraction of networks at or below a threshold",
     ]
 
 
