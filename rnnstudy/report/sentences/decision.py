@@ -37,7 +37,7 @@ def decision(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
     parts: list[str] = []
     for measure in dict.fromkeys(each.primary for each, _ in found):
         alike = [(each, effect) for each, effect in found if each.primary == measure]
-        parts.append(f"{NAMES[measure]} {_counted(alike)}")
+        parts.append(f"the {NAMES[measure]} {_counted(alike)}")
     return [f"Compared with {baseline}, {'; '.join(parts)}."]
 
 
@@ -53,7 +53,7 @@ def tally(comparisons: Sequence[Comparison]) -> list[str]:
             and effect.verdict not in {AT_LIMIT, TOO_FEW}
         ]
         if len(found) > 1:
-            parts.append(f"{NAMES[measure]} {_counted(found)}")
+            parts.append(f"the {NAMES[measure]} {_counted(found)}")
     return [f"Of the other measures, {'; '.join(parts)}."] if parts else []
 
 
