@@ -81,7 +81,6 @@ def _stack(figure: Figure, grid: list[tuple[Axes, SubplotSpec]]) -> None:
 
 def _fit_text(axes: Axes, width: float) -> None:
     """Break the lines of what is written around some axes; `width` in inches."""
-    axes.tick_params(labelsize=POINTS)
     axes.set_title(_broken(axes.get_title(loc="left"), width), loc="left")
     axes.set_xlabel(_broken(axes.get_xlabel(), width - 0.6))
     named = [label.get_text() for label in axes.get_yticklabels()]
