@@ -91,6 +91,15 @@ def test_all_options_together(sweep: Path, tmp_path: Path, capsys, monkeypatch) 
         assert {row["baseline"] for row in csv.DictReader(file)} == {"lstm"}
 
 
+@pytest.mark.parametrize("form", ["--markdown", "--latex"])
+def test_a_paper_gets_the_tables_alone(sweep: Path, tmp_path: Path, capsys, form: str) -> None:
+    assert main(["compare", str(sweep / "rnn"), str(sweep / "rnn-clip_norm"), "--output", str(tmp_path), form]) == 0
+    shown = capsys.readouterr()
+    names = ["table.md"] if form == "--markdown" else ["table.tex", "comparisons.tex"]
+    assert shown.out.rstrip("\n") == "\n".join((tmp_path / name).read_text() for name in names).rstrip("\n")
+    assert "Report: " in shown.err
+
+
 def test_bad_folders_are_named_and_the_rest_is_compared(sweep: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     bad = {

@@ -116,7 +116,7 @@ def solved_difference(summary: Summary, baseline: Summary, budget: int) -> Solve
     Over the pairs of replicas with the same seed, where there are any; the interval is that of `intervals`.
     """
     this, that = (
-        {seed: _time(run, place, budget) for place, seed in enumerate(run.seeds)} for run in (summary, baseline)
+        {seed: _time(run, place) for place, seed in enumerate(run.seeds)} for run in (summary, baseline)
     )
     shared = sorted(this.keys() & that.keys())
     times = {time for each in (this, that) for time in each.values() if time <= budget}
@@ -150,7 +150,7 @@ def log_rank(summary: Summary, baseline: Summary, budget: int) -> float | None:
         Mantel, Evaluation of survival data and two new rank order statistics arising in its consideration, 1966
         (Cancer Chemotherapy Reports 50).
     """
-    times = [[_time(run, place, budget) for place in range(run.replicas)] for run in (summary, baseline)]
+    times = [[_time(run, place) for place in range(run.replicas)] for run in (summary, baseline)]
     solved = [[time for time in each if time <= budget] for each in times]
     if not any(solved):
         return None
@@ -163,10 +163,10 @@ def log_rank(summary: Summary, baseline: Summary, budget: int) -> float | None:
     return 1.0 if math.isnan(found) else found
 
 
-def _time(run: Summary, replica: int, budget: int) -> float:
-    """Return when a replica solved the task; infinity where it did not within the budget."""
+def _time(run: Summary, replica: int) -> float:
+    """Return when a replica solved the task; infinity where it did not."""
     taken = run.steps_to_solve[replica]
-    return math.inf if taken is None or taken > budget or run.status[replica] == "diverged" else taken
+    return math.inf if taken is None or run.status[replica] == "diverged" else taken
 
 
 def _first(steps: np.ndarray, found: np.ndarray) -> float | None:

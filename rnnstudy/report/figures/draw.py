@@ -14,6 +14,7 @@ from rnnstudy.report.figures.gradient import heatmap_figures, lag_figures
 from rnnstudy.report.figures.outcome import length_figures, paired_figures, solved_figures, solving_figures
 from rnnstudy.report.figures.overview import overview_figures
 from rnnstudy.report.figures.panels import Layout, arrange
+from rnnstudy.report.figures.profiles import profile_figures
 from rnnstudy.report.figures.setting import setting_figures
 from rnnstudy.report.figures.training import accuracy_figures, loss_figures, norm_figures
 
@@ -42,6 +43,7 @@ FIGURES: dict[str, tuple[str, Callable[[Contents, Layout], list[Figure]]]] = {
         lambda of, _: difference_figures(pairs_over_training(_drawn_pairs(of))),
     ),
     "paired_differences": ("Differences to the baseline", lambda of, _: paired_figures(_drawn_pairs(of))),
+    "profiles": ("Fraction of networks at or below a threshold", lambda of, _: profile_figures(of.drawn)),
     "gradient_by_lag": ("Gradient norm against lag", lambda _, layout: lag_figures(layout)),
     "accuracy": ("Accuracy over training", lambda _, layout: accuracy_figures(layout)),
     "loss": ("Loss over training", lambda _, layout: loss_figures(layout)),

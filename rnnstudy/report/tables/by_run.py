@@ -22,10 +22,7 @@ def columns(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = ()
     labels = short_labels(keys)
     named = [
         Rule[Summary]("run", "model, initialisations and mitigations", lambda s: (s.short, s.state)),
-        *(
-            Rule[Summary](labels[key], key, lambda s, key=key: (s.differing[key], ""), is_setting=True)
-            for key in keys
-        ),
+        *(Rule[Summary](labels[key], key, lambda s, key=key: (s.differing[key], ""), is_setting=True) for key in keys),
     ]
     rules = _rules(summaries)
     if comparisons:

@@ -99,9 +99,7 @@ class Rule(Generic[T]):
     def fill(self, rows: Sequence[T]) -> Column:
         """Return the column."""
         cells = tuple(map(self.cell, rows))
-        return Column(
-            header=self.header, meaning=self.meaning, cells=cells, rank=self.rank, is_setting=self.is_setting
-        )
+        return Column(header=self.header, meaning=self.meaning, cells=cells, rank=self.rank, is_setting=self.is_setting)
 
 
 def one_line(main: str, more: str) -> str:

@@ -26,8 +26,8 @@ def fit_width(table: Sequence[Column], width: int) -> tuple[list[Column], list[s
     while _excess(left, width) > 0 and (rank := max(column.rank for column in left)):
         missing += [column.header for column in left if column.rank == rank]
         left = [column for column in left if column.rank != rank]
-    if _excess(left, width) > 0:
-        left = _with_settings(left)
+    if _excess(left, width) > max(0, _excess(merged := _with_settings(left), width)):
+        left = merged
     for place in range(len(left) - 1, 0, -1):
         bare = replace(left[place], cells=tuple((main, "") for main, _ in left[place].cells))
         if _excess(left, width) > 0 and _need(bare) < _need(left[place]):
