@@ -13,7 +13,7 @@ FIGURES = (
     "correction of the report, if any. P: share of pairs in which this run is better (of largest norm, spikes, horizon "
     "and decay: higher); ties count half."
 )
-"""What a cell of a measure holds, for people."""
+"""Explanation of the cells of a measure, for people."""
 
 _SOLVED = "a replica that stopped for having solved the task has the figure of that moment"
 _WITHIN = "within the steps that both runs were trained for"
