@@ -382,7 +382,6 @@ def test_where_everything_is_zero_or_nan_the_outcome_alone_is_drawn(tmp_path: Pa
         "Fraction of replicas that solved the task",
         "Fractions solved over training, and their difference",
         "Differences to the baseline",
-        "Fraction of networks at or below a threshold",
     ]
 
 
