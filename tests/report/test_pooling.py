@@ -58,6 +58,9 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with (run / "metrics.jsonl").open("a") as file:
         write_jsonl(root / "more.jsonl", rows)
         file.write((root / "more.jsonl").read_text())
+    if (run / "events.json").exists():
+        (spike,) = read_json(run / "events.json")["events"]
+        edit_json(run / "events.json", events=[spike, spike | {"replica": 3}])
     return run
 
 
