@@ -36,7 +36,7 @@ class Compared:
     @cached_property
     def comparisons(self) -> "pandas.DataFrame":
         """One row per run and measure: the difference from the baseline, its 95 % interval and the verdict."""
-        return require_pandas().DataFrame(pair_rows(self.contents.comparisons))
+        return require_pandas().DataFrame(pair_rows(self.contents.comparisons, self.contents.correction))
 
     @property
     def verdicts(self) -> list[str]:

@@ -15,7 +15,9 @@ CELLS = ("rnn", "gru", "lstm")
 SIZES = ("S1", "S2", "S3")
 """Names in bench/baselines.py, which imports torch: too slow for an error or a help text."""
 
-SETTINGS = ("cells", "models", "sizes", "replicas", "seconds", "device", "steps", "runs", "json")
+_SIMULATED = ("sweeps", "configurations", "seed")
+
+SETTINGS = ("cells", "models", "sizes", "replicas", "seconds", "device", "steps", "runs", *_SIMULATED, "json")
 """Options of any benchmark; its function takes them by these names, except for the path of the JSON file."""
 
 
@@ -48,6 +50,12 @@ def add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     _add_names(instruments, "models", CELLS)
     _add_seconds(instruments, 2.0, "line")
     _add_seconds(add("tasks", "what drawing the batches costs, against a training step"), 1.5, "task")
+    statistics = add("statistics", "how often verdicts of compare are wrong or missing, on simulated sweeps")
+    statistics.add_argument("--sweeps", type=int, default=500, help="simulated sweeps per figure (500)")
+    statistics.add_argument("--replicas", default="4,8,16,32", help="replicas of a run, such as 8,16 (4,8,16,32)")
+    text = "runs of a sweep (10,2,5,20); all kinds of figures with the first number, one kind with the others"
+    statistics.add_argument("--configurations", default="10,2,5,20", help=text)
+    statistics.add_argument("--seed", type=int, default=0, help="seed of the simulation (0)")
     for parser in kinds.choices.values():
         parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
 
@@ -77,11 +85,15 @@ def _checked(name: str, value: Any) -> Any:
         case "sizes":
             return _chosen(name, value, SIZES)
         case "replicas":
-            return [_whole(part) for part in value.split(",")]
+            return [_whole(name, part) for part in value.split(",")]
+        case "configurations":
+            return [_whole(name, part, least=2) for part in value.split(",")]
         case "seconds":
             require_above("--seconds", value, 0)
-        case "steps":
-            require_at_least("--steps", value, 1)
+        case "steps" | "sweeps":
+            require_at_least(f"--{name}", value, 1)
+        case "seed":
+            require_at_least("--seed", value, 0)
         case "runs":
             require_at_least("--runs", value, 5)
         case "json":
@@ -97,11 +109,11 @@ def _chosen(name: str, given: str, known: Iterable[str]) -> list[str]:
     return names
 
 
-def _whole(given: str) -> int:
-    """Read a number of replicas; raise RnnstudyError unless it is a whole number of at least 1."""
+def _whole(name: str, given: str, *, least: int = 1) -> int:
+    """Read one of several numbers; raise RnnstudyError unless it is a whole number of at least `least`."""
     if not given.isdecimal():
-        raise RnnstudyError(f"--replicas takes whole numbers such as 8,1, got '{given}'.")
-    require_at_least("--replicas", int(given), 1)
+        raise RnnstudyError(f"--{name} takes whole numbers such as 8,2, got '{given}'.")
+    require_at_least(f"--{name}", int(given), least)
     return int(given)
 
 

@@ -17,11 +17,11 @@ from rnnstudy.report.analysis.pooling import Pool, kept_apart, pool_runs
 from rnnstudy.report.analysis.summary import Summary, figures_at, read_logs, summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
-from rnnstudy.report.figures.draw import FILES, draw_all
+from rnnstudy.report.figures.draw import FILES, draw_all, print_all
 from rnnstudy.report.page.html import render
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
 from rnnstudy.report.sentences.notes import first_of, notes, shortened
-from rnnstudy.report.show import markdown_tables, show_tables
+from rnnstudy.report.show import latex_tables, markdown_tables, show_tables
 from rnnstudy.report.tables.tidy import pair_rows, replica_rows, run_row, to_csv
 from rnnstudy.runs.collection import MAX_CHECKED, Sweep, read_sweep
 from rnnstudy.runs.fields import UnreadableRunError
@@ -35,7 +35,7 @@ DRAWN_OF_MANY = 24
 
 PAGE = "report.html"
 
-EVER_WRITTEN = {*FILES, "comparisons.csv"}
+EVER_WRITTEN = {*FILES, "comparisons.csv", "comparisons.tex"}
 """Files that only some reports have, of this version and older ones."""
 
 
@@ -51,6 +51,8 @@ class Request:
         group_by: Settings; each of their values gets a section of the table.
         output: Folder of the report; None for one beside the runs.
         markdown: Whether the tables are printed as Markdown.
+        latex: Whether the tables are printed as LaTeX.
+        paper: Whether the figures are also written as PDF for a column of print.
         measure: Primary measure; None for that of the plan stored with the runs, if any.
         correct: Correction of the p-values, likewise.
     """
@@ -62,6 +64,8 @@ class Request:
     group_by: tuple[str, ...] = ()
     output: Path | None = None
     markdown: bool = False
+    latex: bool = False
+    paper: bool = False
     measure: str | None = None
     correct: str | None = None
 
@@ -74,15 +78,15 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
     """
     contents = assemble(request)
     aside = aside or console
-    if request.markdown:
-        text = markdown_tables(contents)
+    if request.markdown or request.latex:
+        text = markdown_tables(contents) if request.markdown else "\n".join(latex_tables(contents).values())
         console.print("\n".join(map(printable, text.split("\n"))), soft_wrap=True, highlight=False, markup=False)
     else:
         show_tables(contents, console)
     path = contents.folder / PAGE
     for line in (*contents.verdicts, *(f"Note: {note}" for note in shortened(contents.notes, path))):
         aside.print(Text(printable(line)))
-    write_report(contents)
+    write_report(contents, paper=request.paper)
     aside.print(Text(printable(f"Report: {path}")), soft_wrap=True)
     return path
 
@@ -217,11 +221,13 @@ def _with_logs(summaries: Sequence[Summary], pools: Mapping[Path, Pool]) -> tupl
     return drawn, remarks
 
 
-def write_report(contents: Contents) -> Path:
+def write_report(contents: Contents, *, paper: bool = False) -> Path:
     """Write the page, figures and tables in place of earlier ones; return the page's path, or raise RnnstudyError."""
     drawings = draw_all(contents)
     files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
     files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
+    if paper:
+        files |= {f"{name}.pdf": pdf for name, pdf in print_all(contents).items()}
     texts = table_files(contents) | {PAGE: render(contents, drawings)}
     # A folder's name need not be UTF-8.
     files |= {name: text.encode(errors="replace") for name, text in texts.items()}
@@ -243,7 +249,8 @@ def table_files(contents: Contents) -> dict[str, str]:
         "table.csv": to_csv([row for summary in contents.summaries for row in replica_rows(summary)]),
         "runs.csv": to_csv([run_row(summary) for summary in contents.summaries]),
         "table.md": markdown_tables(contents),
+        **latex_tables(contents),
     }
     if contents.comparisons:
-        files["comparisons.csv"] = to_csv(pair_rows(contents.comparisons))
+        files["comparisons.csv"] = to_csv(pair_rows(contents.comparisons, contents.correction))
     return files

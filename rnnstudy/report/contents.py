@@ -12,7 +12,7 @@ from rnnstudy.report.select import Group
 from rnnstudy.report.sentences.verdict import verdicts
 from rnnstudy.report.tables.by_pair import comparison_columns
 from rnnstudy.report.tables.by_run import columns
-from rnnstudy.report.tables.columns import Column
+from rnnstudy.report.tables.columns import Column, Table
 from rnnstudy.runs.collection import MAX_HELD
 
 MAX_DRAWN = MAX_HELD
@@ -98,14 +98,14 @@ class Contents:
         )
 
     @cached_property
-    def table(self) -> list[Column]:
+    def table(self) -> Table:
         """Table of runs for people, one row per run, one group after the other."""
-        return columns(self.summaries)
+        return Table(noun="run", every=tuple(columns(self.summaries, self.comparisons)))
 
     @cached_property
-    def paired(self) -> list[Column]:
+    def paired(self) -> Table:
         """Table of comparisons for people; empty without any."""
-        return comparison_columns(self.comparisons)
+        return Table(noun="comparison", every=tuple(comparison_columns(self.comparisons)))
 
     def parts(self, table: Sequence[Column], most: int | None = None) -> Iterator[tuple[Group, list[Column]]]:
         """Yield the groups with their rows of the table of runs, at most `most` rows in all; skip empty groups."""

@@ -123,7 +123,23 @@ def test_sweep_measures_answers_overhead_and_cores(
     assert "joblib takes" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["engine", "instruments", "memory", "models", "sweep", "tasks", "train"])
+@pytest.mark.slow
+def test_statistics_writes_every_rate_with_its_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = measured(tmp_path, "statistics --sweeps 4 --replicas 8,6 --configurations 3,2")
+    assert {row["table"] for row in rows} == {"false verdicts", "power", "coverage", "tests of fractions"}
+    assert [row["replicas"] for row in rows] == [8, 6] * (len(rows) // 2)
+    for row in rows:
+        rates = {name: share for name, share in row.items() if f"{name}_error" in row and share is not None}
+        assert rates
+        assert all(
+            row[f"{name}_error"] == pytest.approx((share * (1 - share) / 4) ** 0.5) for name, share in rates.items()
+        )
+    printed = capsys.readouterr().out
+    assert "lognormal, 3 runs" in printed
+    assert "censored, 2 runs" in printed
+
+
+@pytest.mark.parametrize("name", ["engine", "instruments", "memory", "models", "statistics", "sweep", "tasks", "train"])
 def test_a_benchmark_takes_the_options_of_its_command(name: str):
     parser = argparse.ArgumentParser()
     bench.add_bench(parser.add_subparsers())
@@ -144,7 +160,10 @@ def test_the_command_line_knows_the_cells_and_sizes_that_there_are():
         ("sweep --runs 4", "--runs must be at least 5, got 4."),
         ("engine --sizes S4", "--sizes does not know 'S4'."),
         ("engine --replicas 0", "--replicas must be at least 1, got 0."),
-        ("engine --replicas 8,x", "--replicas takes whole numbers such as 8,1, got 'x'."),
+        ("engine --replicas 8,x", "--replicas takes whole numbers such as 8,2, got 'x'."),
+        ("statistics --configurations 10,1", "--configurations must be at least 2, got 1."),
+        ("statistics --sweeps 0", "--sweeps must be at least 1, got 0."),
+        ("statistics --seed -1", "--seed must be at least 0, got -1."),
         ("engine --seconds 0", "--seconds must be above 0, got 0.0."),
         ("engine --seconds nan", "--seconds must be above 0, got nan."),
         ("engine --device tpu", "device must be cpu, cuda, cuda:N or auto, got 'tpu'."),

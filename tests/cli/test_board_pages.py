@@ -2,18 +2,20 @@
 
 import itertools
 import json
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from tools.boards import Board, started
 from tools.browser import launched, needs_browser
 from tools.members import run_small
+from tools.prefix_proxy import proxied
 
-from rnnstudy.cli.board.pages import PINNED
+from rnnstudy.cli.board.pages import PINNED, THROUGH_TIME
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +37,10 @@ def board(tmp_path_factory) -> Iterator[Board]:
     train_again_from_step_10(resumed, "mitigation=[clip_norm]")
     assert len(list(resumed.path.glob("*tfevents*"))) == 2
     run_small(study / "gru_1a2b3c4d", "model=gru")
-    run_small(study / "all zero", "mitigation=[truncated_bptt]", "mitigation.truncated_bptt.steps=1")
-    run_small(study / "nothing finite", "model=rnn", "optimizer=sgd", "optimizer.lr=1e38")
+    run_small(study / "all zero", "mitigation=[truncated_bptt]", by_hand=["mitigation.truncated_bptt.steps=1"])
+    run_small(
+        study / "nothing finite", "model=rnn", "optimizer=sgd", "optimizer.lr=1e38", by_hand=["model.nonlinearity=tanh"]
+    )
     with started(study) as running:
         running.get_when("data/plugin/text/tags", "nothing finite")
         yield running
@@ -204,12 +208,63 @@ def test_hparams_have_one_session_a_run_with_its_final_metrics(board):
     assert [metrics["at_a_glance/loss"][key] for key in ("value", "trainingStep")] == [last["value"], 12]
 
 
+def test_hparams_have_the_columns_of_all_runs_those_first_in_which_they_differ(board):
+    """No run has all columns: one alone set a nonlinearity, another a number of steps."""
+    columns = {info["name"]: info["differs"] for info in ask_hparams(board, "experiment")["hparamInfos"]}
+    differing = [
+        "mitigation",
+        "mitigation.truncated_bptt.steps",
+        "model",
+        "model.nonlinearity",
+        "optimizer",
+        "optimizer.lr",
+    ]
+    assert list(columns)[: len(differing)] == differing
+    assert [name for name, differs in columns.items() if differs] == differing
+    assert {"task", "seed", "seq_len", "model.hidden_size"} < columns.keys()
+    few = ask_hparams(board, "experiment", hparamsLimit=2)["hparamInfos"]
+    assert [info["name"] for info in few] == differing[:2]
+
+
+def test_hparams_have_the_metrics_of_all_runs_with_their_descriptions(board):
+    metrics = ask_hparams(board, "experiment")["metricInfos"]
+    tags = [info["name"]["tag"] for info in metrics]
+    assert tags[:2] == ["at_a_glance/solved_fraction", "final/steps_to_solve"]
+    # Of one run alone.
+    assert "at_a_glance/clip_coefficient" in tags
+    assert len(tags) == len(set(tags))
+    assert all(" Unit: " in info["description"] for info in metrics)
+
+
+def test_every_series_is_described_with_its_unit(board):
+    answer = board.get("data/plugin/timeseries/tags")
+    for plugin, runs in tags(board).items():
+        if plugin != "text":
+            texts = answer[plugin]["tagDescriptions"]
+            assert [tag for names in runs.values() for tag in names if "Unit: " not in texts.get(tag, "")] == []
+
+
+def test_a_request_by_a_foreign_name_gets_no_runs(board):
+    for path in ("", "through_time", "data/runs", "data/plugin/scalars/tags"):
+        question = urllib.request.Request(f"{board.address}{path}", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(question)
+        with refused.value as answer:
+            assert (answer.code, answer.read()[:33]) == (403, b"TensorBoard does not answer to th")
+
+
 @contextmanager
 def opened(browser: Browser, address: str) -> Iterator[Page]:
     """A page at first sight, which must not complain."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+
+    def note(message: ConsoleMessage) -> None:
+        # TensorBoard asks for its fonts at the root, where a proxy with a prefix has none.
+        if message.type == "error" and "/font-roboto/" not in message.location["url"]:
+            complaints.append(message.text)
+
+    page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(address)
     yield page
@@ -236,6 +291,35 @@ def test_the_first_page_shows_the_runs_at_a_glance(board, browser):
         expect(smoothing).to_have_value("0")
         outliers = page.locator("metrics-dashboard-settings-component mat-checkbox", has_text="Ignore outliers")
         expect(outliers.get_by_role("checkbox")).not_to_be_checked()
+
+
+@needs_browser
+def test_behind_a_proxy_with_a_prefix_both_addresses_stay_below_it_and_show_their_pages(board, browser):
+    with proxied(board.address) as below:
+        with opened(browser, below) as page:
+            expect(page.locator("runs-data-table tb-data-table-content-row")).to_have_count(len(RUNS))
+            expect(page.locator("metrics-pinned-view scalar-card line-chart")).to_have_count(len(PINNED))
+            assert page.url.startswith(f"{below}?")
+        with opened(browser, f"{below}{THROUGH_TIME[1:]}") as page:
+            expect(page.locator("tf-histogram-loader g.histogram").first).to_be_visible()
+            assert page.url.startswith(f"{below}?")
+        with opened(browser, f"{below}?smoothing=0#hparams") as page:
+            expect(page.locator("tf-hparams-table-view").get_by_text("gru", exact=True).first).to_be_visible()
+
+
+def test_a_proxy_that_passes_on_the_browsers_host_must_be_named(board, tmp_path):
+    run_small(tmp_path / "a run")
+
+    def ask(address: str) -> int:
+        with proxied(address, passes_host=True) as below:
+            question = urllib.request.Request(f"{below}data/runs", headers={"Host": "hub.example"})
+            with urllib.request.urlopen(question) as answer:
+                return answer.status
+
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        ask(board.address)
+    with started(tmp_path, "--allow-host", "hub.example") as named:
+        assert ask(named.address) == 200
 
 
 @needs_browser

@@ -78,17 +78,30 @@ def test_all_options_together(sweep: Path, tmp_path: Path, capsys, monkeypatch) 
         "mitigation",
     ]
     output = tmp_path / "a paper"
-    assert main(["compare", str(sweep), str(sweep / "rnn"), *options, "--output", str(output), "--markdown"]) == 0
+    assert (
+        main(["compare", str(sweep), str(sweep / "rnn"), *options, "--output", str(output), "--markdown", "--paper"])
+        == 0
+    )
     shown = capsys.readouterr()
     assert "**mitigation=clip\\_norm**" in shown.out
     assert shown.out.rstrip("\n") == (output / "table.md").read_text().rstrip("\n")
     assert "Note: Runs with 2 replicas: too few to say much" in shown.err
     assert f"Report: {output / 'report.html'}" in shown.err
+    assert (output / "loss.pdf").read_bytes().startswith(b"%PDF")
     with (output / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["mitigation"] for row in rows] == ["clip_norm", "none"]
     with (output / "comparisons.csv").open() as file:
         assert {row["baseline"] for row in csv.DictReader(file)} == {"lstm"}
+
+
+@pytest.mark.parametrize("form", ["--markdown", "--latex"])
+def test_a_paper_gets_the_tables_alone(sweep: Path, tmp_path: Path, capsys, form: str) -> None:
+    assert main(["compare", str(sweep / "rnn"), str(sweep / "rnn-clip_norm"), "--output", str(tmp_path), form]) == 0
+    shown = capsys.readouterr()
+    names = ["table.md"] if form == "--markdown" else ["table.tex", "comparisons.tex"]
+    assert shown.out.rstrip("\n") == "\n".join((tmp_path / name).read_text() for name in names).rstrip("\n")
+    assert "Report: " in shown.err
 
 
 def test_bad_folders_are_named_and_the_rest_is_compared(sweep: Path, tmp_path: Path, capsys, monkeypatch) -> None:

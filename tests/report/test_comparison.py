@@ -178,6 +178,7 @@ def test_half_of_the_level_is_for_each_of_two_designs():
     both = compare_pairs([(near, base), (far, base)])
     assert both[0].effects[0].adjusted == 2 * one.effects[0].adjusted
     assert both[1].effects[0].adjusted == 2 * both[1].effects[0].p
+    assert [each.effects[0].enough for each in (one, *both)] == [6, 7, 6]  # 2 * 2 / 2^6 is 0.06
     assert [each.effects[0].adjusted for each in compare_pairs([(near, base), (far, base)], correct="none")] == [
         each.effects[0].p for each in both
     ]
@@ -441,3 +442,13 @@ def test_the_order_of_the_comparisons_changes_no_figure(seed, sizes):
 def test_seeds_are_shown_as_ranges():
     assert show_seeds([4]) == "seed 4"
     assert show_seeds([0, 1, 2, 5, 8, 9]) == "seeds 0 to 2, 5, 8 to 9"
+
+
+def test_a_difference_that_one_of_many_would_show_by_chance_is_not_shown():
+    random = np.random.default_rng(0)
+    base = make_summary("base", loss=random.normal(size=16).tolist(), judged=False)
+    runs = [make_summary(f"run {k}", loss=random.normal(size=16).tolist(), judged=False) for k in range(30)]
+    for correct, shown in (("max-t", 0), ("holm", 0), ("none", 2)):
+        found = [each.effects[0] for each in compare_pairs([(run, base) for run in runs], correct=correct)]
+        assert sum(effect.p <= 0.05 for effect in found) == 2
+        assert sum(effect.verdict in {"better", "worse"} for effect in found) == shown

@@ -22,6 +22,8 @@ def page(summaries: list[list[Summary]], *, folder: str = "report", drawn: tuple
         groups=tuple(Group(title=f"group {n}", summaries=tuple(each)) for n, each in enumerate(summaries)),
         comparisons=(),
         baseline="",
+        correction="max-t",
+        planned=False,
         drawn=drawn,
         notes=("a note",),
     )
@@ -29,7 +31,7 @@ def page(summaries: list[list[Summary]], *, folder: str = "report", drawn: tuple
 
 
 def rows(text: str) -> list[tuple[str, str]]:
-    return re.findall(r'<td><a href="([^"]*)">([^<]*)</a></td>', text)
+    return re.findall(r'<td [^>]*><a href="([^"]*)">([^<]*)</a></td>', text)
 
 
 def runs(*labels: str) -> list[Summary]:

@@ -79,9 +79,9 @@ class Board:
 
 
 @contextmanager
-def started(folder: Path, *, port: int | None = 0) -> Iterator[Board]:
+def started(folder: Path, *options: str, port: int | None = 0) -> Iterator[Board]:
     """`rnnstudy board`, stopped at the end."""
-    command = [sys.executable, "-m", "rnnstudy", "board", str(folder)]
+    command = [sys.executable, "-m", "rnnstudy", "board", str(folder), *options]
     command += [] if port is None else ["--port", str(port)]
     with _running(command, last="Ctrl-C stops TensorBoard.") as board:
         yield board

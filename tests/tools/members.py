@@ -3,6 +3,7 @@
 import copy
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,10 +93,10 @@ def plan(*overrides: str) -> Plan:
     return plan_run(compose(*SMALL, *overrides))
 
 
-def run_small(folder: Path, *overrides: str) -> RunFolder:
-    """Train a small run in this process, without any output on the screen."""
-    config = compose(*SMALL, f"run_dir='{folder}'", *overrides)
-    return do_run(plan_job(Job(config=config, overrides=[], label="test")), Screen(Console(quiet=True)))
+def run_small(folder: Path, *overrides: str, by_hand: Sequence[str] = ()) -> RunFolder:
+    """Train a small run in this process, without any output on the screen; its name has the overrides `by_hand`."""
+    config = compose(*SMALL, f"run_dir='{folder}'", *overrides, *by_hand)
+    return do_run(plan_job(Job(config=config, overrides=[*by_hand], label="test")), Screen(Console(quiet=True)))
 
 
 @functools.cache

@@ -16,7 +16,7 @@ OWN = {"connection", "content-length", "transfer-encoding"}
 
 @contextmanager
 def proxied(address: str, *, passes_host: bool = False) -> Iterator[str]:
-    """The address, below a prefix, of a server at another one; `passes_host` keeps the browser's Host header."""
+    """Serve a server below a prefix, and yield that address; `passes_host` keeps the browser's Host header."""
     host = urlsplit(address).netloc
 
     class Handler(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ LEFT_OUT = "left_out/text_summary"
 
 
 def left_out(folder: RunFolder) -> str:
-    """The text that names the tags which are not shown; empty without one."""
+    """Return the text that names the tags which are not shown; empty without one."""
     if LEFT_OUT not in tags_of(folder.tensorboard):
         return ""
     return read(folder.tensorboard).Tensors(LEFT_OUT)[-1].tensor_proto.string_val[0].decode()

@@ -21,8 +21,7 @@ LOOPBACK = "localhost"
 def require_own(host: str) -> None:
     """Raise RnnstudyError unless a host is a name or an address of this machine, on which it can listen."""
     try:
-        # An empty one would listen everywhere.
-        family, *_ = socket.getaddrinfo(host or "-", None, type=socket.SOCK_STREAM)[0]
+        family, *_ = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         socket.create_server((host, 0), family=family).close()
     except (OSError, UnicodeError):
         advice = f"Leave it out for {LOOPBACK}."
@@ -47,7 +46,7 @@ def with_known_hosts(application: Application, host: str, allowed: Collection[st
         allowed: Further names, such as that of a proxy which passes on the browser's Host header.
 
     Raises:
-        RnnstudyError: One of `allowed` is no name of a host.
+        RnnstudyError: One of `allowed` is not the name of a host.
     """
     names = {LOOPBACK, host.lower(), *map(_require_name, allowed)}
     is_open = not is_loopback(host)

@@ -43,6 +43,7 @@ same shapes; their difference has less noise than that of the runs' means. The r
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -280,10 +281,14 @@ def compare_all(
     brought = [_bring_together(*pair, figures_at, measure) for pair in pairs if pair[0].path != pair[1].path]
     samples = [sample for _, found in brought for sample in found]
     p_values = iter(_test(samples, correct, seed))
-    count = sum(not sample.is_at_limit for sample in samples)
-    enough = least_pairs(correct, count)
+    counts = Counter(comparison.is_paired for comparison, found in brought for each in found if not each.is_at_limit)
+    enough = {
+        paired: least_pairs(correct, counts[paired], paired=paired, designs=len(counts)) for paired in (True, False)
+    }
     return [
-        replace(comparison, effects=tuple(_effect(sample, next(p_values), enough) for sample in found))
+        replace(
+            comparison, effects=tuple(_effect(each, next(p_values), enough[comparison.is_paired]) for each in found)
+        )
         for comparison, found in brought
     ]
 
@@ -509,7 +514,7 @@ def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
         if sample.seeds is not None and (logged := len(sample.this)) < pairs:
             yield f"{name} and its baseline {other}: both have {NAMES[sample.measure]} in {logged} of {pairs} pairs."
         reached = sum(this == that == sample.bounds[1] for this, that in sample.finite)
-        if sample.measure == "horizon" and reached and not sample.is_at_limit:
+        if sample.measure == "horizon" and 2 * reached >= len(sample.finite) > 0 and not sample.is_at_limit:
             yield (
                 f"{name} and its baseline {other}: in {reached} of {len(sample.finite)} pairs both horizons are the "
                 f"longest lag, {sample.bounds[1]:.0f}: how far those gradients reach is not known."

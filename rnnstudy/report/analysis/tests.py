@@ -169,13 +169,24 @@ def permuted_means(this: tuple[float, ...], that: tuple[float, ...], seed: int) 
     return min(float(result.pvalue), 1.0)
 
 
-def least_pairs(correct: str, differences: int) -> int:
-    """Return the fewest pairs with which some outcome of one of so many differences would reach `LEVEL`."""
-    if correct != "holm":
-        return FEWEST_PAIRS
-    return max(FEWEST_PAIRS, math.ceil(math.log2(2 * max(differences, 1) / LEVEL)))
+def least_pairs(correct: str, differences: int, *, paired: bool = True, designs: int = 1) -> int:
+    """Return the fewest pairs, or replicas of each run, with which some outcome would reach `LEVEL`, at least 6."""
+    pairs = FEWEST_PAIRS
+    while least_p(correct, differences, pairs, paired=paired, designs=designs) > LEVEL:
+        pairs += 1
+    return pairs
 
 
-def least_p(correct: str, differences: int, pairs: int) -> float:
-    """Return the smallest adjusted p-value that one of so many differences can reach with so many pairs."""
-    return min(1.0, 2.0 ** (1 - pairs) * (differences if correct == "holm" else 1))
+def least_p(correct: str, differences: int, pairs: int, *, paired: bool = True, designs: int = 1) -> float:
+    """Return the smallest adjusted p-value that one of so many differences of a design can reach.
+
+    Args:
+        correct: Correction; without pairs, max-t is Holm's.
+        differences: Differences of the design on the page.
+        pairs: Pairs, or replicas of each of two independent runs.
+        paired: Whether the runs share seeds.
+        designs: Designs on the page that share the level.
+    """
+    alone = 2.0 ** (1 - pairs) if paired else 2 / math.comb(2 * pairs, pairs)
+    is_holm = correct == "holm" or (correct == "max-t" and not paired)
+    return min(1.0, alone * (differences if is_holm else 1) * (1 if correct == "none" else designs))

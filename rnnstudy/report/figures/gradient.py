@@ -18,7 +18,7 @@ from rnnstudy.report.analysis.statistics import ordered_median
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.figures.curves import curves_of, end_notes
 from rnnstudy.report.figures.panels import Layout, Line, columns_of, panel_figures
-from rnnstudy.report.figures.training import draw_median, without_numbers
+from rnnstudy.report.figures.training import draw_median
 from rnnstudy.runs.logs import Track
 from rnnstudy.runs.run import TaskFacts
 
@@ -37,8 +37,7 @@ def lag_figures(layout: Layout) -> list[Figure]:
     The axes follow the curves. A bound that leaves them is cut: it has some room above, and none below.
     """
     figures: list[Figure] = []
-    if not any(line.summary.logs.gradient for line in layout.lines):
-        return figures
+    layout = layout.only(has_norms)
     for page in panel_figures(layout, "‖∂loss/∂h‖ per sequence", share_x=False, star=True):  # runs differ in length
         _, first = page.panels[0]
         first.set_yscale("log")
@@ -65,6 +64,12 @@ def lag_figures(layout: Layout) -> list[Figure]:
     for figure in figures:
         tick_decades(figure.axes)
     return figures
+
+
+def has_norms(summary: Summary) -> bool:
+    """Return whether a probe or a kept step has a norm with a finite logarithm."""
+    probes = probes_of(summary)
+    return any(bool(((norms > 0) & np.isfinite(norms)).any()) for norms in (probes.first, probes.worst, probes.last))
 
 
 def roomy(low: float, high: float, *, share: float = 0.0) -> tuple[float, float]:
@@ -114,11 +119,8 @@ def _draw_panel(axes: Axes, lines: Sequence[Line]) -> bool:
             _draw_lags(axes, norms, line, style=style)
             zeros += int((norms == 0).sum())
             others += int((~np.isfinite(norms)).sum())
-    empty = not any(np.isfinite(np.asarray(line.get_ydata())).any() for line in axes.lines)
-    if empty:
-        without_numbers(axes)
     axes.set_xlabel(f"lag (time steps before the end){_undrawn(zeros, others)}{end_notes(lines, mark='')}", color=INK)
-    return not empty and mark_information(axes, lines[0].summary.facts)
+    return mark_information(axes, lines[0].summary.facts)
 
 
 def mark_information(axes: Axes, facts: TaskFacts) -> bool:
@@ -166,11 +168,15 @@ def by_lag(norms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def heatmap_figures(summaries: Sequence[Summary]) -> list[Figure]:
     """Return figures with one map per run, side by side, all on one colour scale; up to where all replicas are lost.
 
-    A run that is lost before its second probe has no map, which would be a single row.
+    A run that is lost before its second probe has no map, which would be a single row, nor has one without any norm.
     """
     tracks = [(summary, track) for summary in summaries if (track := summary.logs.gradient) is not None]
     drawn = [(summary, *_probed(track, summary)) for summary, track in tracks]
-    maps = [(summary, steps, values) for summary, steps, values in drawn if len(steps) > 1 or survivors(summary)]
+    maps = [
+        (summary, steps, values)
+        for summary, steps, values in drawn
+        if np.isfinite(values).any() and (len(steps) > 1 or survivors(summary))
+    ]
     color_range = shared_range([values for *_, values in maps])
     return [_maps_figure(maps[start : start + _MOST_MAPS], color_range) for start in range(0, len(maps), _MOST_MAPS)]
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnnstudy.plotting.style import COLORS, DPI, GREY, INK, grid_of, plain, tidy
-from rnnstudy.report.analysis.comparison import BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
+from rnnstudy.report.analysis.comparison import AT_LIMIT, BETTER, HIGHER, LOWER, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.naming import NUMBER, natural
 from rnnstudy.report.analysis.phrases import contrast
 from rnnstudy.report.analysis.summary import Summary
@@ -34,9 +34,12 @@ _MEASURES = {
 
 
 def solved_figures(summaries: Sequence[Summary], layout: Layout) -> list[Figure]:
-    """Return at most one figure: the solved fraction of each run, with its Wilson interval; hollow: still running."""
+    """Return at most one figure: the solved fraction of each run, with its Wilson interval; hollow: still running.
+
+    There is none where nothing was solved.
+    """
     ended = [summary for summary in summaries if summary.is_judged]
-    if not ended:
+    if not any(summary.solved for summary in ended):
         return []
     height = 0.44 if len(ended) <= 20 else 0.3
     figure = Figure(figsize=(5.6, 1.1 + height * len(ended)), dpi=DPI, layout="constrained")
@@ -94,6 +97,7 @@ def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
     lines = list(by_rest(ended, key).values())
     layout = arrange(stands := [without(line[0][1], key) for line in lines])
     by_name = {each.name: line for each, line in zip(stands, lines, strict=True)}
+    layout = layout.only(lambda stand: any(summary.solved for _, summary in by_name[stand.name]))
     values = sorted({value for line in lines for value, _ in line})
     logarithmic = values[0] > 0 and values[-1] / values[0] >= 8
     figures: list[Figure] = []
@@ -116,11 +120,8 @@ def length_figures(summaries: Sequence[Summary]) -> list[Figure]:
 
 def solving_figures(layout: Layout) -> list[Figure]:
     """Return figures of the fraction solved over training, 1 - Kaplan-Meier with its 95 % band, if any was solved."""
-    panels = [
-        panel for panel in layout.panels if any(line.summary.is_judged and line.summary.solved for line in panel.lines)
-    ]
     figures: list[Figure] = []
-    for page in panel_figures(replace(layout, panels=tuple(panels)), "fraction solved"):
+    for page in panel_figures(layout.only(lambda summary: summary.is_judged and summary.solved > 0), "fraction solved"):
         for panel, axes in page.panels:
             for line in panel.lines:
                 if not line.summary.is_judged:
@@ -142,9 +143,11 @@ def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
         effects = {effect.measure: effect for effect in comparison.effects if effect.difference is not None}
         told = contrast(comparison)
         rows += [(", ".join(filter(None, [told.this, told.place])), effects)] if effects else []
-    measures = [measure for measure in _MEASURES if any(measure in effects for _, effects in rows)]
     rows = rows[:MAX_ROWS]
-    if not rows:
+    measures = [
+        measure for measure in _MEASURES if any(_tells(effects[measure]) for _, effects in rows if measure in effects)
+    ]
+    if not measures:
         return []
     # Two in a row: more would not fit the page.
     columns = min(len(measures), 2)
@@ -165,6 +168,12 @@ def paired_figures(comparisons: Sequence[Comparison]) -> list[Figure]:
     grid[0].set_yticks(range(len(rows)), [plain(label, limit=40) for label, _ in rows])
     grid[0].set_ylim(len(rows) - 0.5, -0.5)
     return [figure]
+
+
+def _tells(effect: Effect) -> bool:
+    """Return whether an effect is more than the equality of two runs that have no other value."""
+    assert effect.difference is not None
+    return effect.verdict != AT_LIMIT and (effect.difference.value != 0 or math.isfinite(effect.difference.low))
 
 
 def _draw_effect(axes: Axes, row: int, effect: Effect) -> None:

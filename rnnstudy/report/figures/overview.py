@@ -16,10 +16,11 @@ from rnnstudy.report.analysis.probes import probes_of
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import SideBySide
 from rnnstudy.report.figures.curves import curves_of, ended, hold_ends, mark_ends
-from rnnstudy.report.figures.gradient import WORST, by_lag, mark_information, roomy, tick_decades
-from rnnstudy.report.figures.training import MOST_OF_CHANCE, draw_range, spans_decades, without_numbers
+from rnnstudy.report.figures.gradient import WORST, by_lag, has_norms, mark_information, roomy, tick_decades
+from rnnstudy.report.figures.training import MOST_OF_CHANCE, draw_range, has_finite, spans_decades
 
 _USUAL, _EXPLODED, _SOLVED = COLORS[0], COLORS[1], COLORS[2]
+_LOSS, _NORM = "training loss", "‖∂loss/∂h‖"
 _FONT = 10.5  # read at less than two thirds of its size on a phone
 _TITLE = 25  # characters above a column
 _MARGIN = 0.08  # of an axis, beyond the medians
@@ -38,43 +39,52 @@ def overview_figures(shown: Sequence[SideBySide], *, share_x: bool = True) -> li
     """Return a figure for each group of runs, with one column per run: its outcome, training loss and gradient by lag.
 
     All figures share the scales of y, which follow the medians: losses above 1000 times that without memory, and the
-    extremes of the worst steps, leave the axes. With `share_x`, the columns of a figure share those of x.
+    extremes of the worst steps, leave the axes. With `share_x`, the columns of a figure share those of x. A
+    figure has no row for what none of its runs has.
     """
-    drawn = [_figure(each, share_x=share_x) for each in shown if any(_is_logged(run) for _, run in each.runs)]
+    drawn = [found for each in shown if (found := _figure(each, share_x=share_x))]
     levels = [level for each in shown for _, run in each.runs if (level := run.facts.memoryless_loss)]
-    _scale_losses([grid[1] for _, grid in drawn], MOST_OF_CHANCE * max(levels) if levels else math.inf)
-    _scale_gradients([grid[2] for _, grid in drawn])
+    losses, gradients = ([rows[label] for _, rows in drawn if label in rows] for label in (_LOSS, _NORM))
+    _scale_losses(losses, MOST_OF_CHANCE * max(levels) if levels else math.inf)
+    _scale_gradients(gradients)
     return [figure for figure, _ in drawn]
 
 
-def _is_logged(summary: Summary) -> bool:
-    logs = summary.logs
-    return logs.train_loss is not None or logs.gradient is not None or bool(logs.events)
+def _has_losses(run: Summary) -> bool:
+    return has_finite(run.logs.train_loss) or has_finite(run.logs.largest_loss)
 
 
-def _figure(shown: SideBySide, *, share_x: bool) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure without its scales, and its axes: outcomes, losses and gradients."""
+def _figure(shown: SideBySide, *, share_x: bool) -> tuple[Figure, dict[str, list[Axes]]] | None:
+    """Return a figure without its scales, and its axes below the outcomes, by row; None if there is no such row."""
+    kinds = ((_LOSS, _LOSSES, _has_losses, _draw_losses), (_NORM, _GRADIENTS, has_norms, _draw_gradients))
+    kinds = [kind for kind in kinds if any(kind[2](run) for _, run in shown.runs)]
+    if not kinds:
+        return None
     columns = len(shown.runs)
-    figure = Figure(figsize=(2.8 * max(columns, 2), 5.8), dpi=DPI, layout="constrained")
-    rows = {"squeeze": False, "sharex": "row" if share_x else "none", "sharey": "row", "height_ratios": (0.14, 1, 1)}
-    grid: list[list[Axes]] = figure.subplots(3, columns, **rows).tolist()
+    size = (2.8 * max(columns, 2), 1.0 + 2.4 * len(kinds))
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    heights = (0.14, *(1 for _ in kinds))
+    rows = {"squeeze": False, "sharex": "row" if share_x else "none", "sharey": "row", "height_ratios": heights}
+    outcomes, *grid = figure.subplots(len(heights), columns, **rows).tolist()
     if shown.heading:
         figure.suptitle(plain(shown.heading, limit=26 * columns), x=0.01, ha="left", fontsize=11, color=INK)
-    for (title, run), (outcome, loss, gradient) in zip(shown.runs, zip(*grid, strict=True), strict=True):
+    for (title, run), outcome in zip(shown.runs, outcomes, strict=True):
         lines = [plain(line) for line in wrap(title, _TITLE, max_lines=2, placeholder="…")]
         outcome.set_title("\n".join(lines), fontsize=11, loc="left", color=INK)
         _draw_outcome(outcome, run)
-        for axes in (loss, gradient):
+    for row, (label, looks, has, draw) in zip(grid, kinds, strict=True):
+        for axes, (_, run) in zip(row, shown.runs, strict=True):
             tidy(axes)
             axes.tick_params(labelsize=_FONT)
             axes.set_title("\N{NO-BREAK SPACE}", fontsize=_FONT)  # room for the legend
-        _draw_losses(loss, run)
-        _draw_gradients(gradient, run)
-    for row, label, looks in ((grid[1], "training loss", _LOSSES), (grid[2], "‖∂loss/∂h‖", _GRADIENTS)):
+            if not has(run):
+                middle = {"transform": axes.transAxes, "ha": "center", "va": "center", "color": INK}
+                axes.text(0.5, 0.5, "nothing finite", fontsize=_FONT, **middle)
+            draw(axes, run)
         row[0].set_ylabel(label, fontsize=_FONT, color=INK)
         seen = {line.get_label() for axes in row for line in axes.lines if _values(line).size}
         _add_legend(row[0], [Line2D([], [], **look) for look in looks if look["label"] in seen])
-    return figure, grid
+    return figure, {label: row for (label, *_), row in zip(kinds, grid, strict=True)}
 
 
 def _values(line: Line2D) -> np.ndarray:
@@ -119,10 +129,8 @@ def _draw_losses(axes: Axes, run: Summary) -> None:
             draw_range(axes, _USUAL, curves.steps, curves.finite)
         middle = curves.middle if look is median else np.fmax.reduce(curves.finite, axis=1)
         axes.plot(curves.steps, np.where(np.isfinite(middle), middle, np.nan), **look)
-    if not drawn:
-        without_numbers(axes)
-        return
-    mark_ends(axes, drawn[-1], _EXPLODED)
+    if drawn:
+        mark_ends(axes, drawn[-1], _EXPLODED)
     if run.facts.memoryless_loss is not None:
         axes.axhline(run.facts.memoryless_loss, color=GREY, linestyle=(0, (5, 4)), linewidth=1.2, zorder=1)
     note = f"\n✕ {ended(run)}" if run.diverged else ""

@@ -1,6 +1,6 @@
 """Configurations divided among panels, with their colours and legends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,6 +71,11 @@ class Layout:
     def colors(self) -> dict[str, str]:
         """Return the colour of every run, by name; the first of a run that is in several panels."""
         return {line.summary.name: line.color for line in reversed(self.lines)}
+
+    def only(self, has: Callable[[Summary], bool]) -> "Layout":
+        """Return the layout without the panels in which no run has something to draw."""
+        kept = tuple(panel for panel in self.panels if any(has(line.summary) for line in panel.lines))
+        return replace(self, panels=kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,10 +211,16 @@ def _panel_figure(layout: Layout, *, share_x: bool) -> tuple[Figure, list[Axes]]
 
 def _add_legend(page: PanelFigure, layout: Layout, *, star: bool) -> None:
     """Name the colours outside of the axes, so that no text lies on data."""
+    look = {"frameon": False, "fontsize": 10}
     if not layout.shared_legend:
+        told = set[tuple[tuple[str, str], ...]]()
         for panel, axes in page.panels:
-            handles = [*(_handle(line, star=star) for line in panel.lines), *page.key]
-            axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9.5)
+            if (own := tuple((line.label, line.color) for line in panel.lines)) not in told:
+                told.add(own)
+                handles = [_handle(line, star=star) for line in panel.lines]
+                axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), **look)
+        if page.key:
+            page.figure.legend(handles=page.key, loc="outside upper left", ncols=len(page.key), **look)
         return
     ordered = list({line.label: line for line in layout.lines}.values())
     if len(page.panels) > 1:
@@ -226,7 +237,7 @@ def _add_legend(page: PanelFigure, layout: Layout, *, star: bool) -> None:
     columns = min(len(handles), max(1, int(page.figure.get_figwidth() / (0.6 + 0.085 * longest))))
     rows = -(-len(handles) // columns)
     page.figure.set_figheight(page.figure.get_figheight() + _LEGEND_ROW * max(0, rows - 2))  # at the cost of no axes
-    page.figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=10)
+    page.figure.legend(handles=handles, loc="outside upper left", ncols=columns, **look)
 
 
 def _handle(line: Line, *, star: bool) -> Line2D:

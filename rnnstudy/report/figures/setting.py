@@ -22,6 +22,8 @@ Points = Sequence[tuple[float, Summary]]
 def setting_figures(summaries: Sequence[Summary]) -> list[Figure]:
     """Return at most one figure: solved, diverged and largest norm against the setting that has most values.
 
+    What no run did, or has, gets no axes.
+
     Settings of the task have figures of their own. An infinite value, which switches a limit off, stands at the end.
     """
     ended = [summary for summary in summaries if summary.is_finished]
@@ -33,11 +35,17 @@ def setting_figures(summaries: Sequence[Summary]) -> list[Figure]:
     looks = {line.summary.name: line for line in layout.lines}
     values = sorted({value for line in lines for value, _ in line})
     places = _places(values)
-    rows = {"fraction solved": _solved, "fraction diverged": _diverged, "largest gradient norm": _largest}
-    if not any(summary.is_judged for summary in ended):
-        del rows["fraction solved"]
-    if not any(known(summary.largest_norm) for summary in ended):
-        del rows["largest gradient norm"]
+    rows = {
+        label: estimate
+        for label, estimate, has in (
+            ("fraction solved", _solved, lambda summary: summary.is_judged and summary.solved),
+            ("fraction diverged", _diverged, lambda summary: summary.diverged),
+            ("largest gradient norm", _largest, lambda summary: any(known(summary.largest_norm))),
+        )
+        if any(has(summary) for summary in ended)
+    }
+    if not rows:
+        return []
     figure = Figure(figsize=(5.6, 0.9 + 1.7 * len(rows)), dpi=DPI, layout="constrained")
     grid: list[Axes] = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0].tolist()
     for axes, (label, estimate) in zip(grid, rows.items(), strict=True):

@@ -51,16 +51,12 @@ def _curves(
     """Return the figures of a metric, and all drawn values; `metric` gives a run's track and the level of the guess."""
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
-    if not any(metric(line.summary)[0] for line in layout.lines):
-        return figures, seen
-    for page in panel_figures(layout, name):
+    for page in panel_figures(layout.only(lambda summary: has_finite(metric(summary)[0])), name):
         guessed = False
         for panel, axes in page.panels:
             drawn = [_draw_metric(axes, line, track) for line in panel.lines if (track := metric(line.summary)[0])]
             seen += drawn
             _label(axes, drawn, "NaN or infinite", panel.lines)
-            if all(np.isnan(found).all() for found in drawn):
-                continue
             for level in sorted({level for line in panel.lines if (level := metric(line.summary)[1]) is not None}):
                 guessed = True
                 axes.axhline(level, color=GREY, linestyle=_DASHED, linewidth=1.3, zorder=1)
@@ -77,8 +73,7 @@ def norm_figures(layout: Layout) -> list[Figure]:
     """
     seen: list[np.ndarray] = []
     figures: list[Figure] = []
-    if not any(_raw_norm(line.summary) for line in layout.lines):
-        return figures
+    layout = layout.only(lambda summary: has_finite(_raw_norm(summary), above=0.0))
     every = any(line.summary.logs.largest_norm for line in layout.lines)
     for page in panel_figures(layout, "norm of the weight gradient", star=True):
         for panel, axes in page.panels:
@@ -94,6 +89,11 @@ def norm_figures(layout: Layout) -> list[Figure]:
     medians = finite_of([np.asarray(line.get_ydata(), dtype=np.float64) for line in lines])
     _scale(figures, seen, most=_MOST_OF_MEDIANS * float(medians.max()) if medians.size else math.inf)
     return figures
+
+
+def has_finite(track: Track | None, *, above: float = -math.inf) -> bool:
+    """Return whether a track has a finite value, larger than another."""
+    return track is not None and bool((np.isfinite(track.values) & (track.values > above) & track.logged).any())
 
 
 def _raw_norm(summary: Summary) -> Track | None:
@@ -125,19 +125,11 @@ def spans_decades(seen: Sequence[np.ndarray]) -> bool:
 
 
 def _label(axes: Axes, drawn: Sequence[np.ndarray], what: str, lines: Sequence[Line]) -> None:
-    """Say below the axes what is not drawn, and what ended; axes with nothing at all lose their numbers."""
+    """Say below the axes what is not drawn, and what ended."""
     count = sum(int(np.isnan(each).sum()) for each in drawn)
-    if all(np.isnan(each).all() for each in drawn):
-        without_numbers(axes)
     left_out = f"\nnot drawn: {count} {what}" if count else ""
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(f"training step{end_notes(lines)}{left_out}", color=INK)
-
-
-def without_numbers(axes: Axes) -> None:
-    """Take the ticks from axes without data, which matplotlib would number around nothing."""
-    axes.tick_params(labelbottom=False, labelleft=False, length=0)
-    axes.grid(visible=False)
 
 
 def _draw_metric(axes: Axes, line: Line, track: Track) -> np.ndarray:

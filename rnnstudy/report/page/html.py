@@ -17,6 +17,7 @@ from rnnstudy.report.analysis.probes import probes_of
 from rnnstudy.report.analysis.summary import Summary
 from rnnstudy.report.contents import MAX_DRAWN, Contents
 from rnnstudy.report.sentences.verdict import RULES, gradient_verdicts, paired_verdicts
+from rnnstudy.report.tables.by_pair import FIGURES
 from rnnstudy.report.tables.columns import Cell, Column
 from rnnstudy.runs.events import Nonfinite
 
@@ -37,6 +38,7 @@ def render(contents: Contents, drawings: Mapping[str, Drawing]) -> str:
         style=STYLE,
         every=_lists(contents),
         rules=RULES,
+        cell_rule=FIGURES,
         seeds=show_seeds,
         criteria=sorted({summary.facts.solved_when for summary in contents.summaries if summary.is_judged}),
         drawings=drawings,
@@ -46,10 +48,10 @@ def render(contents: Contents, drawings: Mapping[str, Drawing]) -> str:
         explosions=list(_explosions(contents.drawn))[:MAX_ROWS],
         parts=[
             (group.title, [(links[each.path], row) for each, row in zip(group.summaries, _rows(part), strict=False)])
-            for group, part in contents.parts(contents.table, MAX_ROWS)
+            for group, part in contents.parts(contents.table.columns, MAX_ROWS)
         ],
         left=len(contents.summaries) - MAX_ROWS,
-        pairs=_rows([column.rows(0, MAX_ROWS) for column in contents.paired]),
+        pairs=_rows([column.rows(0, MAX_ROWS) for column in contents.paired.columns]),
         pairs_left=len(contents.comparisons) - MAX_ROWS,
         links=links,
     )

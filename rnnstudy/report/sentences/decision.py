@@ -37,7 +37,7 @@ def decision(comparisons: Sequence[Comparison], baseline: str) -> list[str]:
     parts: list[str] = []
     for measure in dict.fromkeys(each.primary for each, _ in found):
         alike = [(each, effect) for each, effect in found if each.primary == measure]
-        parts.append(f"{NAMES[measure]} {_counted(alike)}")
+        parts.append(f"the {NAMES[measure]} {_counted(alike)}")
     return [f"Compared with {baseline}, {'; '.join(parts)}."]
 
 
@@ -53,7 +53,7 @@ def tally(comparisons: Sequence[Comparison]) -> list[str]:
             and effect.verdict not in {AT_LIMIT, TOO_FEW}
         ]
         if len(found) > 1:
-            parts.append(f"{NAMES[measure]} {_counted(found)}")
+            parts.append(f"the {NAMES[measure]} {_counted(found)}")
     return [f"Of the other measures, {'; '.join(parts)}."] if parts else []
 
 
@@ -68,6 +68,8 @@ def correction(comparisons: Sequence[Comparison], correct: str) -> str:
         chance = f"{LEVEL * count:.2g} of them would be below {LEVEL:g}"
         return f"The p-values are not corrected for {several}: if nothing differed, {chance} by chance."
     if correct == "holm":
+        if not all(each.is_paired for each in comparisons):
+            return f"The p-values are corrected for {several} (Holm)."
         pairs = max(each.pairs for each in comparisons)
         reach = least_p(correct, count, pairs)
         least = f"the smallest p that {pairs} pairs can reach is {reach:.2g}"

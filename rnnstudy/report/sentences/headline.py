@@ -11,7 +11,7 @@ from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.sentences.gradient import last_probe
 from rnnstudy.report.tables.by_run import show_steps
-from rnnstudy.report.tables.columns import DASH, show_number
+from rnnstudy.report.tables.columns import NAN, show_number
 
 _MAX_TASKS = 4  # sentences that still are a headline
 
@@ -146,7 +146,7 @@ def _outcome(group: Sequence[Summary]) -> str:
         if not first.solved:
             return f"{_names(group)} did not solve it"
     steps = show_steps(first)
-    return f"{_names(group)}{each} solved {part}{f' (median {steps} steps)' if first.solved and steps != DASH else ''}"
+    return f"{_names(group)}{each} solved {part}{f' (median {steps} steps)' if first.solved and steps != NAN else ''}"
 
 
 def _steps(group: Sequence[Summary]) -> str:

@@ -88,4 +88,6 @@ def first_of(lines: Sequence[str]) -> list[str]:
     """Return the first lines of a kind, the last of them with the number of those left out."""
     if len(lines) <= _LISTED:
         return list(lines)
-    return [*lines[: _LISTED - 1], f"{lines[_LISTED - 1]}; and {len(lines) - _LISTED} more like it"]
+    last, more = lines[_LISTED - 1], len(lines) - _LISTED
+    end = "." if last.endswith(".") else ""
+    return [*lines[: _LISTED - 1], f"{last.removesuffix('.')}; and {more} more like it{end}"]

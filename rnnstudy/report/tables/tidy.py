@@ -1,4 +1,9 @@
-"""The comparison as tables for programs: raw values, empty where nothing is known."""
+"""The comparison as tables for programs: raw values, with one form for each kind of figure that is not a number.
+
+Empty: there is no such figure. NaN: not a number, such as the loss of a replica that diverged, or the median loss of a
+run half of which did. Inf: beyond every number, such as a median time to solve that the run did not reach; -Inf: the
+logarithm of an exact zero. pandas, numpy and R read these forms.
+"""
 
 import csv
 import io
@@ -7,8 +12,9 @@ from collections.abc import Sequence
 
 from rnnstudy.report.analysis.comparison import Comparison, show_seeds
 from rnnstudy.report.analysis.intervals import Estimate
-from rnnstudy.report.analysis.statistics import median_range
 from rnnstudy.report.analysis.summary import Summary, known, largest, mean_active, median_ratio
+from rnnstudy.report.tables.by_run import means_of_loss
+from rnnstudy.report.tables.columns import spread
 
 RawRow = dict[str, object]
 """A row: column to raw value."""
@@ -22,14 +28,19 @@ def to_csv(rows: Sequence[RawRow]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, header, restval="", lineterminator="\n")
     writer.writerow({key: _inert(key) for key in header})
-    writer.writerows({key: _inert(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 
-def _inert(value: object) -> object:
-    """Return a cell safe from spreadsheets: text that begins like a formula gets a ' in front, numbers do not."""
-    if not isinstance(value, str):
-        return value
+def _plain(value: object) -> object:
+    """Return a cell as it is written."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
+    return _inert(value) if isinstance(value, str) else value
+
+
+def _inert(value: str) -> str:
+    """Return text safe from spreadsheets: where it begins like a formula, unless it is a number, a ' comes first."""
     # A line end would begin a row: csv does not quote all of them.
     line = " ".join(value.splitlines())
     if not line.lstrip().startswith(_FORMULAS):
@@ -80,6 +91,7 @@ def replica_rows(summary: Summary) -> list[RawRow]:
 
 def run_row(summary: Summary) -> RawRow:
     """Return the row of a run: medians and ranges over its replicas, totals of steps, and extremes of all replicas."""
+    middle, mean = means_of_loss(summary) if known(summary.loss) else (None, None)
     figures = {
         "replicas": summary.replicas,
         "state": summary.state or "finished",
@@ -87,6 +99,8 @@ def run_row(summary: Summary) -> RawRow:
         "diverged": summary.diverged,
         **_outcome(summary),
         **_spread("eval_loss", summary.loss, nan_as=math.inf),
+        "eval_loss_mean": mean,
+        "eval_loss_iqm": middle,
         **_spread("eval_accuracy", summary.accuracy),
         **_spread("horizon", summary.horizon),
         **_spread("decay", summary.decay),
@@ -104,21 +118,29 @@ def run_row(summary: Summary) -> RawRow:
     return _identified(summary, figures)
 
 
-def pair_rows(comparisons: Sequence[Comparison]) -> list[RawRow]:
-    """Return a row per comparison and measure; a comparison without pairs has one row without a measure."""
+def pair_rows(comparisons: Sequence[Comparison], correction: str) -> list[RawRow]:
+    """Return a row per comparison and measure; a comparison without any has one row without a measure."""
     return [
         {
             "run": each.summary.name,
             "folder": each.summary.label,
             "baseline": each.baseline.name,
             "baseline_folder": each.baseline.label,
+            "paired": each.is_paired,
             "pairs": each.pairs,
             "measure": effect and effect.measure,
+            "primary": effect and effect.measure == each.primary,
             **_ends("difference", effect and effect.difference),
+            "rough": effect and effect.difference and effect.difference.rough,
             "pairs_in_difference": effect and effect.pairs,
             "left_out": effect and effect.left_out,
             **_ends("improvement", effect and effect.improvement),
+            "p": effect and effect.p,
+            "p_adjusted": effect and effect.adjusted,
+            "correction": correction,
             "verdict": effect and effect.verdict,
+            "needed": effect and effect.needed,
+            "logrank_p": each.logrank if effect and effect.measure == "steps_to_solve" else None,
             "budget": each.budget,
             "at_step": each.at_step,
         }
@@ -143,14 +165,24 @@ def _identified(summary: Summary, figures: RawRow) -> RawRow:
 def _outcome(summary: Summary) -> RawRow:
     judged = summary.is_judged
     low, high = summary.interval if judged else (None, None)
+    is_lost = summary.is_lost and math.isinf(summary.median_steps)
     return {
         "wall_seconds": summary.wall_seconds,
         "device": summary.device,
         "run_solved": summary.solved if judged else None,
         "run_solved_low": low,
         "run_solved_high": high,
-        "run_median_steps_to_solve": summary.median_steps if judged else None,
+        "run_median_steps_to_solve": (math.nan if is_lost else summary.median_steps) if judged else None,
+        "run_restricted_mean_steps": _restricted_mean(summary) if judged else None,
     }
+
+
+def _restricted_mean(summary: Summary) -> float:
+    """Return the mean steps to solve, where a replica that did not solve the task counts as the last step."""
+    outcomes = zip(summary.steps_to_solve, summary.status, strict=True)
+    last = summary.last_step
+    times = [last if steps is None or state == "diverged" else min(steps, last) for steps, state in outcomes]
+    return sum(times) / len(times)
 
 
 def _total(values: Sequence[float | None]) -> float | None:
@@ -160,7 +192,7 @@ def _total(values: Sequence[float | None]) -> float | None:
 def _spread(name: str, values: Sequence[float | None], *, nan_as: float = -math.inf) -> RawRow:
     if not (found := known(values)):
         return {}
-    middle, low, high = median_range(found, nan_as=nan_as)
+    middle, low, high = spread(found, nan_as=nan_as)
     return {f"{name}_median": middle, f"{name}_min": low, f"{name}_max": high}
 
 
