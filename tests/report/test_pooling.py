@@ -64,7 +64,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return run
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(parts=PARTS)
 def test_parts_of_a_run_put_together_are_the_run(
     whole: Path, parts: Sequence[range], tmp_path_factory: pytest.TempPathFactory
