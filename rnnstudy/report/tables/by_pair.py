@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 
-from rnnstudy.report.analysis.comparison import AT_LIMIT, NAMES, TOO_FEW, Comparison, Effect
+from rnnstudy.report.analysis.comparison import AT_LIMIT, TOO_FEW, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast
+from rnnstudy.report.analysis.samples import NAMES
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule, show_number
 from rnnstudy.runs.plan import MEASURES
 
