@@ -63,6 +63,8 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     formats = writing.add_mutually_exclusive_group()
     formats.add_argument("--markdown", action="store_true", help=markdown)
     formats.add_argument("--latex", action="store_true", help="likewise as LaTeX, of the package booktabs")
+    paper = "also write each figure as PDF for a column of print: 3.25 inches wide, text at 8 points (draws all twice)"
+    writing.add_argument("--paper", action="store_true", help=paper)
     compare.set_defaults(function=_compare)
 
 
@@ -71,7 +73,7 @@ def _compare(options: argparse.Namespace, console: Console) -> int:
 
     repeated = ("directories", "where", "baseline", "sort", "group_by")
     lists = {name: tuple(getattr(options, name)) for name in repeated}
-    own = {name: getattr(options, name) for name in ("output", "markdown", "latex", "measure", "correct")}
+    own = {name: getattr(options, name) for name in ("output", "markdown", "latex", "paper", "measure", "correct")}
     request = Request(**lists, **own)
     # It is often redirected to a file, which must hold the tables alone.
     compare(request, console, Console(stderr=True) if options.markdown or options.latex else None)

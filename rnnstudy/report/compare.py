@@ -17,7 +17,7 @@ from rnnstudy.report.analysis.pooling import Pool, kept_apart, pool_runs
 from rnnstudy.report.analysis.summary import Summary, figures_at, read_logs, summarise
 from rnnstudy.report.baseline import default_baseline, match_baselines
 from rnnstudy.report.contents import MAX_DRAWN, Contents
-from rnnstudy.report.figures.draw import FILES, draw_all
+from rnnstudy.report.figures.draw import FILES, draw_all, print_all
 from rnnstudy.report.page.html import render
 from rnnstudy.report.select import group_rows, read_conditions, sort_rows
 from rnnstudy.report.sentences.notes import first_of, notes, shortened
@@ -52,6 +52,7 @@ class Request:
         output: Folder of the report; None for one beside the runs.
         markdown: Whether the tables are printed as Markdown.
         latex: Whether the tables are printed as LaTeX.
+        paper: Whether the figures are also written as PDF for a column of print.
         measure: Primary measure; None for that of the plan stored with the runs, if any.
         correct: Correction of the p-values, likewise.
     """
@@ -64,6 +65,7 @@ class Request:
     output: Path | None = None
     markdown: bool = False
     latex: bool = False
+    paper: bool = False
     measure: str | None = None
     correct: str | None = None
 
@@ -84,7 +86,7 @@ def compare(request: Request, console: Console, aside: Console | None = None) ->
     path = contents.folder / PAGE
     for line in (*contents.verdicts, *(f"Note: {note}" for note in shortened(contents.notes, path))):
         aside.print(Text(printable(line)))
-    write_report(contents)
+    write_report(contents, paper=request.paper)
     aside.print(Text(printable(f"Report: {path}")), soft_wrap=True)
     return path
 
@@ -219,11 +221,13 @@ def _with_logs(summaries: Sequence[Summary], pools: Mapping[Path, Pool]) -> tupl
     return drawn, remarks
 
 
-def write_report(contents: Contents) -> Path:
+def write_report(contents: Contents, *, paper: bool = False) -> Path:
     """Write the page, figures and tables in place of earlier ones; return the page's path, or raise RnnstudyError."""
     drawings = draw_all(contents)
     files = {f"{drawing.file}.png": drawing.png for drawing in drawings.values()}
     files |= {f"{drawing.file}.svg": drawing.svg for drawing in drawings.values()}
+    if paper:
+        files |= {f"{name}.pdf": pdf for name, pdf in print_all(contents).items()}
     texts = table_files(contents) | {PAGE: render(contents, drawings)}
     # A folder's name need not be UTF-8.
     files |= {name: text.encode(errors="replace") for name, text in texts.items()}

@@ -161,9 +161,9 @@ SHARED = " ".join(f"a_long_setting_{number}=value{number}" for number in range(1
 
 
 @pytest.mark.parametrize("later", [0, 1, 3])
-def test_long_names_keep_the_seed_they_differ_in(source, twin, later):
+def test_long_names_keep_the_setting_they_differ_in(source, twin, later):
     """All at once, or some that come later."""
-    names = {seed: f"lstm+clip_norm {SHARED} seed={seed}" for seed in (0, 10, 20)}
+    names = {seed: f"lstm+clip_norm {SHARED} a_seed_with_a_name_of_some_length={seed}" for seed in (0, 10, 20)}
     for seed in list(names)[later:]:
         add_run(source / f"lstm_{seed:08x}", names[seed])
     view = BoardView(source, twin, 500)
@@ -171,16 +171,18 @@ def test_long_names_keep_the_seed_they_differ_in(source, twin, later):
         add_run(source / f"lstm_{seed:08x}", names[seed])
     view.refresh()
     told = sorted(name.rpartition(" ")[2] for name in view.runs)
-    assert told == ["seed=0", "seed=10", "seed=20"]
+    assert told == [f"a_seed_with_a_name_of_some_length={seed}" for seed in names]
     assert all(name.startswith("lstm+clip_norm ") and len(name.encode()) <= 220 for name in view.runs)
 
 
 def test_of_more_than_fits_the_settings_with_most_values_are_kept(source, twin):
     for number in range(6):
         rare = " ".join(f"a_setting_that_takes_two_values_{each}={(number >> each % 2) & 1}" for each in range(9))
-        add_run(source / f"lstm_{number:08x}", f"lstm {rare} lag={number}")
+        add_run(source / f"lstm_{number:08x}", f"lstm {rare} a_lag_with_a_name_of_some_length={number}")
     names = BoardView(source, twin, 500).runs
-    assert {name.partition(" … ")[2] for name in names} == {f"lag={number}" for number in range(6)}
+    assert {name.partition(" … ")[2] for name in names} == {
+        f"a_lag_with_a_name_of_some_length={number}" for number in range(6)
+    }
     assert all(name.startswith("lstm a_setting_that_takes_two_values_0=") for name in names)
 
 
@@ -195,4 +197,5 @@ def test_a_long_value_is_cut_to_where_it_differs(source, twin, start, end):
 def test_long_names_that_differ_in_nothing_are_told_apart_by_their_hash(source, twin):
     for number in (0x1A2B3C4D, 0x5E6F7A8B):
         add_run(source / f"lstm_{number:08x}", "lstm " + "x" * 250)
-    assert [name.rpartition(" ")[2] for name in BoardView(source, twin, 500).runs] == ["1a2b3c4d", "5e6f7a8b"]
+    start, end = f"lstm {'x' * 25}", "x" * 30
+    assert BoardView(source, twin, 500).runs == [f"{start}…{end} 1a2b3c4d", f"{start}…{end} 5e6f7a8b"]

@@ -66,6 +66,44 @@ def test_text_in_single_figures_can_be_read_on_a_phone(browser: Browser, report:
     assert min(heights) >= 8  # pixels, of the lines of text
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_rows_are_cards_on_a_phone_and_rows_of_a_table_on_a_desk(browser: Browser, report: Path, scheme) -> None:
+    for width in (390, 1400):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.goto(report.as_uri())
+        for row in page.query_selector_all(".cards tbody tr"):
+            cells = row.query_selector_all("td")
+            boxes = [box for cell in cells if (box := cell.bounding_box())]
+            lines = {round(box["y"]) for box in boxes}
+            assert len(lines) > 3 if width < 641 else len(lines) == 1
+            assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+            labels = [
+                cell.evaluate("cell => [getComputedStyle(cell, '::before').content, cell.dataset.label]")
+                for cell in cells[1:]
+            ]
+            assert all(shown == (f'"{label}"' if width < 641 else "none") for shown, label in labels)
+        if width < 641:
+            card, cell = page.locator(".cards tbody tr").first, page.locator(".cards td").nth(1)
+            ground = card.evaluate("card => getComputedStyle(card).backgroundColor")
+            ink = cell.evaluate("cell => getComputedStyle(cell).color")
+            light, dark = (sum(map(int, colour[4:-1].split(","))) for colour in (ground, ink))
+            assert (light > dark) == (scheme == "light")
+            assert abs(light - dark) > 400
+        page.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
+def test_the_first_screen_is_the_verdict_and_the_overview(browser: Browser, report: Path, width, height) -> None:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(report.as_uri())
+    sentences = [page.locator("main > p").nth(at).bounding_box() for at in (0, 1)]
+    figure = page.locator("main svg[role=img]").first.bounding_box()
+    assert figure is not None
+    assert all(box is not None and box["y"] + box["height"] <= figure["y"] for box in sentences)
+    assert figure["y"] + figure["height"] <= height
+    page.close()
+
+
 def test_hostile_names_run_nothing_and_load_nothing(browser: Browser, tmp_path: Path) -> None:
     hostile = [
         "<script>document.title='run'</script>",

@@ -63,16 +63,16 @@ class _AllRuns(Context):
 
 
 def _order(experiment: Any, values: Contents, most: int | None) -> None:
-    """Put the hyperparameters first in which the runs differ, also in having one, and drop those beyond `most`."""
+    """Put the hyperparameters first that differ, then those that only some runs have, and drop those beyond `most`."""
     starts = [
         metadata.parse_session_start_info_plugin_data(tags[metadata.SESSION_START_INFO_TAG])
         for tags in values.values()
         if metadata.SESSION_START_INFO_TAG in tags
     ]
     holders = Counter(name for start in starts for name in start.hparams)
-    infos = list(experiment.hparam_infos)
+    partly = {name for name, count in holders.items() if count < len(starts)}
+    infos = sorted(experiment.hparam_infos, key=lambda each: (not each.differs, each.name not in partly, each.name))
     for each in infos:
-        each.differs |= holders[each.name] < len(starts)
-    infos.sort(key=lambda each: (not each.differs, each.name))
+        each.differs |= each.name in partly
     del experiment.hparam_infos[:]
     experiment.hparam_infos.extend(infos[: most or None])

@@ -21,8 +21,7 @@ LOOPBACK = "localhost"
 def require_own(host: str) -> None:
     """Raise RnnstudyError unless a host is a name or an address of this machine, on which it can listen."""
     try:
-        # An empty one would listen everywhere.
-        family, *_ = socket.getaddrinfo(host or "-", None, type=socket.SOCK_STREAM)[0]
+        family, *_ = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         socket.create_server((host, 0), family=family).close()
     except (OSError, UnicodeError):
         advice = f"Leave it out for {LOOPBACK}."

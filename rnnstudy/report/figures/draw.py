@@ -5,6 +5,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from rnnstudy.plotting.drawing import Drawing, render_pages
+from rnnstudy.plotting.paper import to_pdf
 from rnnstudy.plotting.style import report_style
 from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.phrases import some
@@ -57,7 +58,7 @@ FILES = frozenset(_EARLIER) | {
     f"{stem}{number}.{ending}"
     for stem in FIGURES
     for number in ("", *(f"_{page}" for page in range(2, MAX_DRAWN + 1)))
-    for ending in ("png", "svg")
+    for ending in ("png", "svg", "pdf")
 }
 """Files that a report of this version, or an earlier one, may have written."""
 
@@ -75,3 +76,16 @@ def draw_all(contents: Contents) -> dict[str, Drawing]:
         for stem, (what, draw) in FIGURES.items():
             drawings += render_pages(draw(contents, layout), file=stem, alt=f"{what}: {names}")
     return {drawing.file: drawing for drawing in drawings}
+
+
+def print_all(contents: Contents) -> dict[str, bytes]:
+    """Return every figure as PDF for a column of print, by file name without ending."""
+    if not contents.drawn:
+        return {}
+    layout = arrange(contents.drawn)
+    with report_style():
+        return {
+            f"{stem}_{number}" if number > 1 else stem: to_pdf(figure)
+            for stem, (_, draw) in FIGURES.items()
+            for number, figure in enumerate(draw(contents, layout), start=1)
+        }

@@ -13,7 +13,7 @@ FIGURES = (
     "correction of the report, if any. P: share of pairs in which this run is better (of largest norm, spikes, horizon "
     "and decay: higher); ties count half."
 )
-"""What a cell of a measure holds, for people."""
+"""Explanation of the cells of a measure, for people."""
 
 _SOLVED = "a replica that stopped for having solved the task has the figure of that moment"
 _WITHIN = "within the steps that both runs were trained for"
@@ -82,7 +82,7 @@ def show_difference(effect: Effect) -> Cell:
     value, low, high = difference.ends
     whole = effect.measure == "steps_to_solve"
     if low < high:
-        digits = next(digits for digits in (2, 3, 4, 17) if _signed(low, digits) != _signed(high, digits))
+        digits = next((few for few in (2, 3) if _signed(low, few) != _signed(high, few)), 4)
         ends = ", ".join(_signed(end, digits, whole=whole) for end in (low, high))
         interval = f"{'≈ ' if difference.rough else ''}[{ends}]"
     else:  # no spread, or only one pair

@@ -1,4 +1,4 @@
-"""The comparison as tables for programs: raw values, with one form for each kind of figure that is no number.
+"""The comparison as tables for programs: raw values, with one form for each kind of figure that is not a number.
 
 Empty: there is no such figure. NaN: not a number, such as the loss of a replica that diverged, or the median loss of a
 run half of which did. Inf: beyond every number, such as a median time to solve that the run did not reach; -Inf: the
