@@ -84,8 +84,8 @@ def test_lines_marks_and_bands_have_the_colours_of_print():
     figure.legend(loc="outside upper left")
     to_pdf(figure)
     assert line.get_color()[:3] == to_rgb(PRINT_COLORS[1])
-    assert to_hex(band.get_facecolor()[0]) == PRINT_COLORS[2]
-    assert np.asarray(band.get_facecolor())[0, 3] == pytest.approx(0.2)
+    (shade,) = np.asarray(band.get_facecolor())
+    assert (to_hex(shade), shade[3]) == (PRINT_COLORS[2], pytest.approx(0.2))
     assert to_hex(bar.get_facecolor()) == PRINT_COLORS[3]
     (handle,) = figure.legends[0].get_lines()
     assert to_hex(handle.get_color()) == PRINT_COLORS[1]

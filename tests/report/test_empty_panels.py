@@ -39,7 +39,7 @@ def tells(axes: Axes) -> bool:
     data = [line.get_data() for line in axes.lines if line.get_transform() == axes.transData]
     data = [np.asarray(each[along == "y"], dtype=np.float64) for each in data]
     values = np.concatenate(
-        [*data, *(np.ravel(mesh.get_array()) for mesh in axes.collections if mesh.get_array() is not None), []]
+        [*data, *(np.ravel(found) for mesh in axes.collections if (found := mesh.get_array()) is not None), []]
     )
     values = values[np.isfinite(values)]
     return bool(values.any() if "fraction" in labels or "baseline" in labels else values.size)

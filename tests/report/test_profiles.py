@@ -168,3 +168,5 @@ def test_the_figure_shows_the_profile_of_each_level():
     assert profile_figures(runs[:2]) == []
     assert len(profile_figures([runs[0], runs[2]])) == 1  # of one task, other figures have the steps
     assert len(profile_figures(four(loss=[1.0, 6.0]))) == 1  # nothing was solved
+    (steps,) = profile_figures(four(steps=[100, 200]))  # everything was: the losses are those of the criterion
+    assert steps.axes[0].get_xlabel().startswith("steps")

@@ -266,9 +266,8 @@ def _effect(sample: Sample, tested: PValues, enough: int) -> Effect:
         enough=enough,
         ties=ties,
     )
-    return replace(
-        effect, verdict=_verdict(sample, effect), needed=replicas_needed(sample) if sample.is_primary else None
-    )
+    needed = replicas_needed(sample) if sample.is_primary else None
+    return replace(effect, verdict=_verdict(sample, effect), needed=needed)
 
 
 def _verdict(sample: Sample, effect: Effect) -> str:

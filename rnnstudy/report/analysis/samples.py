@@ -69,6 +69,7 @@ class Sample:
 
     @property
     def size(self) -> int:
+        """Pairs, or replicas of the smaller run."""
         return min(len(self.this), len(self.that))
 
     @cached_property
@@ -78,6 +79,7 @@ class Sample:
 
     @property
     def left_out(self) -> int:
+        """Pairs, or replicas of either run, with a value that is not finite."""
         if self.seeds is not None:
             return len(self.this) - len(self.finite)
         return sum(not math.isfinite(value) for value in (*self.this, *self.that))

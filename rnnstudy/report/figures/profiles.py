@@ -15,11 +15,15 @@ from rnnstudy.report.figures.training import MOST_OF_CHANCE, spans_decades
 
 
 def profile_figures(summaries: Sequence[Summary]) -> list[Figure]:
-    """Return figures of the final loss, and, of several tasks or lags, of the steps to solve; one line per level."""
+    """Return figures of the final loss, and, of several tasks or lags, of the steps to solve; one line per level.
+
+    There is none of the loss where all networks solved the task: they stopped at about the same one.
+    """
     levels = levels_of(summaries)
     if len(levels) < 2:
         return []
-    losses, relative = final_losses(levels)
+    all_solved = all(run.solved == run.replicas for level in levels for run in level.runs)
+    losses, relative = ([], False) if all_solved else final_losses(levels)
     unit, most = (" / loss without memory", MOST_OF_CHANCE) if relative else ("", math.inf)
     figures = _profiles(levels, losses, f"final loss{unit}", most=most, guess=relative)
     if len(levels[0].runs) > 1:
