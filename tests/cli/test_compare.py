@@ -85,7 +85,7 @@ def test_all_options_together(sweep: Path, tmp_path: Path, capsys, monkeypatch) 
     shown = capsys.readouterr()
     assert "**mitigation=clip\\_norm**" in shown.out
     assert shown.out.rstrip("\n") == (output / "table.md").read_text().rstrip("\n")
-    assert "Note: Runs with 2 replicas: too few to say much" in shown.err
+    assert "Note: Runs with 2 replicas: below six pairs nothing is decided" in shown.err
     assert f"Report: {output / 'report.html'}" in shown.err
     assert (output / "loss.pdf").read_bytes().startswith(b"%PDF")
     with (output / "runs.csv").open() as file:

@@ -203,3 +203,13 @@ def test_the_least_p_value_is_that_of_pairs_that_all_agree(correct):
     rows = [random_row(8, seed=1), {seed: 10 + seed for seed in range(8)}, random_row(8, seed=2)]
     assert p_values(rows, correct=correct)[1][1] == pytest.approx(least_p(correct, 3, 8))
     assert least_p("holm", 500, 4) == 1
+
+
+def test_few_pairs_among_many_seeds_are_still_exact():
+    random = np.random.default_rng(3)
+    few = dict(enumerate(random.normal(0.8, 1, 8).tolist()))
+    many = {seed: float(value) for seed, value in enumerate(random.normal(size=16))}
+    alone = p_values([few], correct="none")[0][0]
+    assert p_values([few, many], correct="none")[0][0] == alone  # 256 signs, not draws of 16
+    fraction = dict(enumerate([1.0] * 13 + [-1.0] * 4 + [0.0] * 15))
+    assert p_values([fraction], correct="max-t")[1][0] == mcnemar(13, 4)

@@ -58,10 +58,13 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with (run / "metrics.jsonl").open("a") as file:
         write_jsonl(root / "more.jsonl", rows)
         file.write((root / "more.jsonl").read_text())
+    if (run / "events.json").exists():
+        (spike,) = read_json(run / "events.json")["events"]
+        edit_json(run / "events.json", events=[spike, spike | {"replica": 3}])
     return run
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(parts=PARTS)
 def test_parts_of_a_run_put_together_are_the_run(
     whole: Path, parts: Sequence[range], tmp_path_factory: pytest.TempPathFactory

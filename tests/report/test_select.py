@@ -144,7 +144,7 @@ def test_rows_are_sorted_by_columns_and_settings_with_what_is_missing_last(tmp_p
 
 
 def test_an_unknown_column_names_those_there_are(rows: list[Summary]) -> None:
-    with pytest.raises(ConfigError, match=r"--sort: no run has a setting 'los'.* Columns: n, solved, steps, loss"):
+    with pytest.raises(ConfigError, match=r"--sort: no run has a setting 'los'.* Columns: n, solved, steps, diverged"):
         sort_rows(rows, ["los"])
 
 

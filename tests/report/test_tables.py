@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from rnnstudy.report.compare import Request, assemble, table_files
 from rnnstudy.report.contents import Contents
 from rnnstudy.report.page.html import render
 from rnnstudy.report.show import show_tables
-from rnnstudy.report.tables.by_pair import comparison_columns
+from rnnstudy.report.tables.by_pair import comparison_columns, show_difference
 from rnnstudy.report.tables.by_run import columns
 from rnnstudy.report.tables.columns import Column, Table
 from rnnstudy.report.tables.latex import escape_latex, latex_table
@@ -150,6 +151,10 @@ def test_a_cell_of_the_comparisons_has_verdict_difference_interval_and_p() -> No
     assert solved is not None
     assert table["fraction solved"][0] == solved.verdict
     assert "≈" not in table["fraction solved"][1]
+    ends = ((1.0002, 1.0009, "[+1.000, +1.001]"), (1.0002, 1.5, "[+1.0, +1.5]"), (-0.123, -0.121, "[-0.123, -0.121]"))
+    for low, high, shown in ends:
+        near = replace(loss, left_out=0, difference=replace(loss.difference, low=low, high=high, rough=False))
+        assert show_difference(near)[1] == shown
     few = {each.header: each.cells[0] for each in comparison_columns(pair(replicas=4))}
     assert few["final loss"][0] == "too few"
     assert "p = " not in few["final loss"][1]

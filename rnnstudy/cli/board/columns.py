@@ -70,8 +70,9 @@ def _order(experiment: Any, values: Contents, most: int | None) -> None:
         if metadata.SESSION_START_INFO_TAG in tags
     ]
     holders = Counter(name for start in starts for name in start.hparams)
-    infos = sorted(experiment.hparam_infos, key=lambda each: (not each.differs, holders[each.name], each.name))
+    partly = {name for name, count in holders.items() if count < len(starts)}
+    infos = sorted(experiment.hparam_infos, key=lambda each: (not each.differs, each.name not in partly, each.name))
     for each in infos:
-        each.differs |= holders[each.name] < len(starts)
+        each.differs |= each.name in partly
     del experiment.hparam_infos[:]
     experiment.hparam_infos.extend(infos[: most or None])

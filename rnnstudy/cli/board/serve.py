@@ -69,7 +69,8 @@ def board(directory: Path, place: Place, console: Console) -> int:
         address = _start(view, folder, place)
         _wait_for(view, address)
         if not is_loopback(place.host):
-            console.print("Whoever can reach this machine can read these runs: TensorBoard asks for no password.")
+            warning = "Whoever can reach this machine can read these runs: TensorBoard asks for no password."
+            console.print(warning, soft_wrap=True)
         _tell(view, directory, address, console)
         pause = REFRESH
         while True:

@@ -44,62 +44,36 @@ same shapes; their difference has less noise than that of the runs' means. The r
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import pstdev
 
 import numpy as np
-from scipy.stats import rankdata
 
-from rnnstudy.report.analysis.intervals import (
-    Estimate,
-    difference_of_means,
-    mean_interval,
-    paired_fractions,
-    unpaired_fractions,
+from rnnstudy.report.analysis.intervals import Estimate
+from rnnstudy.report.analysis.samples import (
+    JUDGED,
+    NAMES,
+    SMALLER_IS_BETTER,
+    FiguresAt,
+    Sample,
+    difference_of,
+    known_steps,
+    measured,
+    replicas_needed,
+    take_sample,
+    unpaired_p,
 )
-from rnnstudy.report.analysis.power import replicas_for_fractions, replicas_for_mean
 from rnnstudy.report.analysis.statistics import wilson_interval
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.analysis.survival import crossing, log_rank
-from rnnstudy.report.analysis.tests import (
-    LEVEL,
-    PValues,
-    boschloo,
-    holm,
-    least_pairs,
-    paired_tests,
-    permuted_means,
-)
-from rnnstudy.runs.digest import PerReplica
+from rnnstudy.report.analysis.tests import LEVEL, PValues, holm, least_pairs, paired_tests
 from rnnstudy.runs.plan import CORRECTIONS, MEASURES
-
-NAMES = {
-    "solved": "fraction solved",
-    "steps_to_solve": "mean time to solve",
-    "diverged": "fraction diverged",
-    "loss": "final loss",
-    "largest_norm": "largest norm",
-    "spikes": "spikes",
-    "horizon": "horizon",
-    "decay": "decay",
-}
-"""Names of the measures, for people."""
-
-FRACTIONS = frozenset({"solved", "diverged"})
-
-SMALLER_IS_BETTER = frozenset({"steps_to_solve", "diverged", "loss"})
-
-JUDGED = SMALLER_IS_BETTER | {"solved"}
-"""Measures with a better and a worse end."""
 
 VERDICTS = ("too few", "better", "worse", "higher", "lower", "no difference shown", "at the limit")
 TOO_FEW, BETTER, WORSE, HIGHER, LOWER, NOT_SHOWN, AT_LIMIT = VERDICTS
 
 DECIDED = frozenset({BETTER, WORSE, HIGHER, LOWER})
-
-_ENOUGH_CENSORED = 16  # pairs from which on an interval is not rough though half of them are at a bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,74 +170,6 @@ class Comparison:
         return set(gains) == {True, False}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sample:
-    """A measure in two runs.
-
-    Args:
-        measure: One of MEASURES.
-        is_primary: Whether it is the comparison's primary measure.
-        seeds: Seeds of the pairs; None for unpaired runs.
-        this: Values of the run, one per pair, or per replica.
-        that: Values of the baseline.
-        bounds: Smallest and largest value that can be measured.
-    """
-
-    measure: str
-    is_primary: bool
-    seeds: tuple[int, ...] | None
-    this: tuple[float, ...]
-    that: tuple[float, ...]
-    bounds: tuple[float, float]
-
-    @property
-    def size(self) -> int:
-        return min(len(self.this), len(self.that))
-
-    @cached_property
-    def finite(self) -> list[tuple[float, float]]:
-        """Pairs whose values are both finite."""
-        return [pair for pair in zip(self.this, self.that, strict=False) if math.isfinite(pair[0] - pair[1])]
-
-    @property
-    def left_out(self) -> int:
-        if self.seeds is not None:
-            return len(self.this) - len(self.finite)
-        return sum(not math.isfinite(value) for value in (*self.this, *self.that))
-
-    @cached_property
-    def scores(self) -> np.ndarray:
-        """1 where the run is better (or higher) than its baseline, 1/2 in a tie, 0 where it is worse."""
-        sign = 1 if self.measure in SMALLER_IS_BETTER else -1
-        both = self.this, self.that
-        this, that = (np.array([sign * x if math.isfinite(x) else math.inf for x in each]) for each in both)
-        if self.seeds is None:
-            this = this[:, None]
-        return np.where(this == that, 0.5, (this < that).astype(float)).ravel()
-
-    @property
-    def flips(self) -> dict[int, float]:
-        """Numbers whose signs are flipped, by seed: differences, or who is better where some are not finite."""
-        signs, differences = 2 * self.scores - 1, [this - that for this, that in self.finite]
-        found = signs.tolist() if self.left_out else differences
-        return dict(zip(self.seeds or (), found, strict=True))
-
-    @property
-    def is_at_limit(self) -> bool:
-        """Whether all values of both runs are the largest, or the smallest, that can be measured."""
-        values = {*self.this, *self.that}
-        return len(values) == 1 and not values.isdisjoint(self.bounds)
-
-    @property
-    def at_bound(self) -> int:
-        """Pairs with a value at a bound."""
-        return sum(not {this, that}.isdisjoint(self.bounds) for this, that in self.finite)
-
-
-FiguresAt = Callable[[Summary, int], Mapping[str, PerReplica]]
-"""From a run and an optimizer step to its loss, horizon and decay as they were then."""
-
-
 def compare_all(
     pairs: Sequence[tuple[Summary, Summary]],
     *,
@@ -293,12 +199,12 @@ def compare_all(
     ]
 
 
-def _test(samples: Sequence[_Sample], correct: str, seed: int) -> list[PValues]:
+def _test(samples: Sequence[Sample], correct: str, seed: int) -> list[PValues]:
     paired = [sample for sample in samples if sample.seeds is not None]
     primary = [sample.is_primary for sample in paired]
     flipped = iter(paired_tests([each.flips for each in paired], primary=primary, correct=correct, seed=seed))
     others = [sample for sample in samples if sample.seeds is None]
-    raw = np.array([_unpaired_p(sample, seed) for sample in others])
+    raw = np.array([unpaired_p(sample, seed) for sample in others])
     adjusted = iter(zip(raw.tolist(), (raw if correct == "none" else holm(raw)).tolist(), strict=True))
     both = 2 if paired and others and correct != "none" else 1
     found: list[PValues] = []
@@ -312,26 +218,9 @@ def _test(samples: Sequence[_Sample], correct: str, seed: int) -> list[PValues]:
     return found
 
 
-def _unpaired_p(sample: _Sample, seed: int) -> float:
-    this, that = sample.this, sample.that
-    if sample.measure in FRACTIONS:
-        return boschloo(round(sum(this)), len(this), round(sum(that)), len(that))
-    if sample.left_out:
-        sign = 1 if sample.measure in SMALLER_IS_BETTER else -1
-        ranks = rankdata([sign * x if math.isfinite(x) else math.inf for x in (*this, *that)])
-        this, that = tuple(ranks[: len(this)].tolist()), tuple(ranks[len(this) :].tolist())
-    return permuted_means(tuple(sorted(this)), tuple(sorted(that)), seed)
-
-
-def known_steps(summary: Summary) -> float:
-    """Return the optimizer steps up to which all replicas are known: infinity where each solved it or diverged."""
-    settled = all(status in {"solved", "diverged"} for status in summary.status)
-    return math.inf if settled else summary.last_step
-
-
 def _bring_together(
     summary: Summary, baseline: Summary, figures_at: FiguresAt, primary: str | None
-) -> tuple[Comparison, list[_Sample]]:
+) -> tuple[Comparison, list[Sample]]:
     """Return the comparison of two runs without effects, and the samples that these are estimated from."""
     seeds = tuple(sorted(set(summary.seeds) & set(baseline.seeds)))
     limit = min(known_steps(summary), known_steps(baseline))
@@ -347,73 +236,27 @@ def _bring_together(
         primary=primary or ("solved" if judged else "loss"),
         at_step=at_step,
     )
-    measured, compared = (_measured(each, budget, at_step, figures_at) for each in (summary, baseline))
+    runs = summary, baseline
+    mine, its = (measured(each, budget, at_step, figures_at) for each in runs)
     skipped = set() if judged else {"solved", "steps_to_solve"}
-    skipped |= {name for name in ("diverged", "spikes") if not any([*known(measured[name]), *known(compared[name])])}
-    found = (_sample(comparison, each, seeds, measured, compared) for each in MEASURES if each not in skipped)
+    skipped |= {name for name in ("diverged", "spikes") if not any([*known(mine[name]), *known(its[name])])}
+    given = {"seeds": seeds, "budget": budget}
+    found = (
+        take_sample(each, runs, (mine, its), is_primary=each == comparison.primary, **given)
+        for each in MEASURES
+        if each not in skipped
+    )
     samples = [sample for sample in found if sample is not None]
     return replace(comparison, notes=tuple(_notes(comparison, samples))), samples
 
 
-def _sample(
-    comparison: Comparison,
-    measure: str,
-    seeds: Sequence[int],
-    measured: Mapping[str, PerReplica],
-    compared: Mapping[str, PerReplica],
-) -> _Sample | None:
-    """Return a measure in both runs; None where it was logged in no pair, or not in both."""
-    summary, baseline = comparison.summary, comparison.baseline
-    cap = float(min(summary.facts.longest_lag, baseline.facts.longest_lag))
-    bounds = {"horizon": (math.nan, cap), "steps_to_solve": (math.nan, float(comparison.budget))}
-    bounds |= dict.fromkeys(FRACTIONS, (0.0, 1.0))
-    this, that = (
-        {seed: value for seed, value in zip(run.seeds, values[measure], strict=True) if value is not None}
-        for run, values in ((summary, measured), (baseline, compared))
-    )
-    logged = tuple(seed for seed in seeds if seed in this and seed in that)
-    if not (logged if comparison.is_paired else this and that):
-        return None
-    return _Sample(
-        measure=measure,
-        is_primary=measure == comparison.primary,
-        seeds=logged if comparison.is_paired else None,
-        this=tuple(this[seed] for seed in logged) if comparison.is_paired else tuple(this.values()),
-        that=tuple(that[seed] for seed in logged) if comparison.is_paired else tuple(that.values()),
-        bounds=bounds.get(measure, (math.nan, math.nan)),
-    )
-
-
-def _measured(summary: Summary, budget: int, at_step: int | None, figures_at: FiguresAt) -> dict[str, PerReplica]:
-    """Return the replicas' values; the time of one that did not solve the task within the budget is the budget."""
-    steps = tuple(
-        float(budget if taken is None or status == "diverged" else min(taken, budget))
-        for taken, status in zip(summary.steps_to_solve, summary.status, strict=True)
-    )
-    solved = tuple(
-        float(taken is not None and status != "diverged" and taken <= budget)
-        for taken, status in zip(summary.steps_to_solve, summary.status, strict=True)
-    )
-    found: dict[str, PerReplica] = {"solved": solved, "steps_to_solve": steps}
-    if at_step is not None:
-        return dict.fromkeys(MEASURES, (None,) * summary.replicas) | found | dict(figures_at(summary, at_step))
-    return found | {
-        "diverged": tuple(float(status == "diverged") for status in summary.status),
-        "loss": summary.loss,
-        "largest_norm": tuple(math.log10(norm) if norm and norm > 0 else None for norm in summary.largest_norm),
-        "spikes": summary.spikes,
-        "horizon": summary.horizon,
-        "decay": summary.decay,
-    }
-
-
-def _effect(sample: _Sample, tested: PValues, enough: int) -> Effect:
+def _effect(sample: Sample, tested: PValues, enough: int) -> Effect:
     scores = sample.scores
     share, ties = float(scores.mean()), int((scores == 0.5).sum())
     low, high = (math.nan, math.nan) if sample.seeds is None else wilson_interval(float(scores.sum()), len(scores))
     effect = Effect(
         measure=sample.measure,
-        difference=_difference(sample),
+        difference=difference_of(sample),
         improvement=Estimate(value=share, low=low, high=high),
         pairs=sample.size if sample.seeds is None else len(sample.finite),
         left_out=sample.left_out,
@@ -423,25 +266,11 @@ def _effect(sample: _Sample, tested: PValues, enough: int) -> Effect:
         enough=enough,
         ties=ties,
     )
-    return replace(effect, verdict=_verdict(sample, effect), needed=_needed(sample) if sample.is_primary else None)
+    needed = replicas_needed(sample) if sample.is_primary else None
+    return replace(effect, verdict=_verdict(sample, effect), needed=needed)
 
 
-def _difference(sample: _Sample) -> Estimate | None:
-    this, that = sample.this, sample.that
-    if sample.measure in FRACTIONS:
-        if sample.seeds is None:
-            return unpaired_fractions(round(sum(this)), len(this), round(sum(that)), len(that))
-        gained, lost = (sum(a - b == sign for a, b in sample.finite) for sign in (1, -1))
-        return paired_fractions(gained, lost, sample.size)
-    if sample.seeds is None:
-        finite = [[value for value in each if math.isfinite(value)] for each in (this, that)]
-        return difference_of_means(*finite) if all(finite) else None
-    differences = [a - b for a, b in sample.finite]
-    cut = 2 * sample.at_bound >= len(differences) and len(differences) < _ENOUGH_CENSORED
-    return mean_interval(differences, rough=cut) if differences else None
-
-
-def _verdict(sample: _Sample, effect: Effect) -> str:
+def _verdict(sample: Sample, effect: Effect) -> str:
     if sample.size < effect.enough:
         return TOO_FEW
     if sample.is_at_limit:
@@ -462,20 +291,6 @@ def _verdict(sample: _Sample, effect: Effect) -> str:
     return HIGHER if gained else LOWER
 
 
-def _needed(sample: _Sample) -> int | None:
-    """Return how many replicas would show the difference seen."""
-    if sample.measure in FRACTIONS:
-        this, that = (sum(each) / len(each) for each in (sample.this, sample.that))
-        return replicas_for_fractions(this, that)
-    differences = [this - that for this, that in sample.finite]
-    if sample.seeds is None or len(differences) < 2 or sample.left_out:
-        return None
-    scale = max(map(abs, differences)) or 1.0
-    differences = [each / scale for each in differences]
-    spread = pstdev(differences) * math.sqrt(len(differences) / (len(differences) - 1))
-    return replicas_for_mean(round(math.fsum(differences) / len(differences) / spread, 3)) if spread else None
-
-
 def show_seeds(seeds: Sequence[int]) -> str:
     """Return seeds for people, e.g. "seed 3", "seeds 0 to 7" or "seeds 0 to 7, 100 to 107"."""
     ranges: list[list[int]] = []
@@ -488,7 +303,7 @@ def show_seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {told}"
 
 
-def _notes(comparison: Comparison, samples: Sequence[_Sample]) -> Iterator[str]:
+def _notes(comparison: Comparison, samples: Sequence[Sample]) -> Iterator[str]:
     summary, baseline, pairs = comparison.summary, comparison.baseline, comparison.pairs
     name, other = summary.name, baseline.name
     mine, its = show_seeds(summary.seeds), show_seeds(baseline.seeds)

@@ -118,8 +118,9 @@ def _configuration(run: Run) -> object:
 
 
 def _pool(runs: list[Run]) -> Pool:
+    """Return the pool of runs in the order of their first seeds, so that what a later one adds comes last."""
     taken: dict[int, tuple[int, int]] = {}
     for number, run in enumerate(runs):
         for replica, seed in enumerate(run.seeds):
             taken.setdefault(seed, (number, replica))
-    return Pool(runs=tuple(runs), taken=tuple(taken[seed] for seed in sorted(taken)))
+    return Pool(runs=tuple(runs), taken=tuple(taken.values()))

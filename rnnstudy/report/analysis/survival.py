@@ -115,9 +115,7 @@ def solved_difference(summary: Summary, baseline: Summary, budget: int) -> Solve
 
     Over the pairs of replicas with the same seed, where there are any; the interval is that of `intervals`.
     """
-    this, that = (
-        {seed: _time(run, place) for place, seed in enumerate(run.seeds)} for run in (summary, baseline)
-    )
+    this, that = ({seed: _time(run, place) for place, seed in enumerate(run.seeds)} for run in (summary, baseline))
     shared = sorted(this.keys() & that.keys())
     times = {time for each in (this, that) for time in each.values() if time <= budget}
     steps = sorted({0, budget, *map(int, times)})

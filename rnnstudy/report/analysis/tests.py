@@ -72,9 +72,10 @@ def paired_tests(
     scaled /= np.sqrt((scaled**2).sum(axis=1, keepdims=True))
     penalty = np.where(np.asarray(primary, dtype=bool)[live], 0.0, _PENALTY)
     raw, adjusted = _flipped(scaled, penalty, _signs(len(seeds), len(rows), seed))
-    exact = [_mcnemar_of(matrix[number]) for number in live]
-    raw = np.array([found if each is None else each for found, each in zip(raw, exact, strict=True)])
-    adjusted = np.maximum(adjusted, raw)  # drawn signs may fall short of an exact p-value
+    if len(seeds) > MOST_ENUMERATED:
+        exact = [_exact(row[row != 0]) for row in matrix[live]]
+        raw = np.array([found if each is None else each for found, each in zip(raw, exact, strict=True)])
+        adjusted = np.maximum(adjusted, raw) if len(live) > 1 else raw
     found = {"max-t": adjusted, "holm": holm(raw), "none": raw}[correct]
     pairs = dict(zip(live.tolist(), zip(raw.tolist(), found.tolist(), strict=True), strict=True))
     values = [pairs.get(number, (1.0, 1.0)) for number in range(len(rows))]
@@ -120,12 +121,15 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _mcnemar_of(differences: np.ndarray) -> float | None:
-    """Return the p-value of McNemar's test if all differences that are not 0 have one size, else None."""
-    sizes = np.abs(differences[differences != 0])
-    if not len(sizes) or sizes.min() != sizes.max():
+def _exact(differences: np.ndarray) -> float | None:
+    """Return the exact p-value of differences that are few, or all of one size; None for others."""
+    sizes, count = np.abs(differences), len(differences)
+    if sizes.min() == sizes.max():
+        return mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
+    if count > MOST_ENUMERATED:
         return None
-    return mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
+    row = differences / sizes.max()
+    return float(_flipped((row / np.sqrt((row**2).sum()))[None], np.zeros(1), _signs(count, 1, 0))[0][0])
 
 
 @cache

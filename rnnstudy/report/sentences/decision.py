@@ -7,18 +7,16 @@ from rnnstudy.core.text import join
 from rnnstudy.report.analysis.comparison import (
     AT_LIMIT,
     BETTER,
-    FRACTIONS,
     HIGHER,
     LOWER,
-    NAMES,
     NOT_SHOWN,
-    SMALLER_IS_BETTER,
     TOO_FEW,
     WORSE,
     Comparison,
     Effect,
 )
 from rnnstudy.report.analysis.phrases import Contrast, contrast, of_all, plural, some
+from rnnstudy.report.analysis.samples import FRACTIONS, NAMES, SMALLER_IS_BETTER
 from rnnstudy.report.analysis.tests import LEVEL, least_p, least_pairs
 
 _MAX_NAMED = 3  # runs of a verdict that a sentence still names

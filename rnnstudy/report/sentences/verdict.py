@@ -5,20 +5,9 @@ from collections.abc import Sequence
 from statistics import median
 
 from rnnstudy.core.text import join
-from rnnstudy.report.analysis.comparison import (
-    AT_LIMIT,
-    BETTER,
-    DECIDED,
-    FRACTIONS,
-    JUDGED,
-    NAMES,
-    NOT_SHOWN,
-    TOO_FEW,
-    WORSE,
-    Comparison,
-    Effect,
-)
+from rnnstudy.report.analysis.comparison import AT_LIMIT, BETTER, DECIDED, NOT_SHOWN, TOO_FEW, WORSE, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast, of_replicas
+from rnnstudy.report.analysis.samples import FRACTIONS, JUDGED, NAMES
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.sentences.decision import correction, decision, limit_clause, main_clause, tally, too_few
 from rnnstudy.report.sentences.divergence import changed_divergence, divergence, when

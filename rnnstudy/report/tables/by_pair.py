@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 
-from rnnstudy.report.analysis.comparison import AT_LIMIT, NAMES, TOO_FEW, Comparison, Effect
+from rnnstudy.report.analysis.comparison import AT_LIMIT, TOO_FEW, Comparison, Effect
 from rnnstudy.report.analysis.phrases import contrast
+from rnnstudy.report.analysis.samples import NAMES
 from rnnstudy.report.tables.columns import DASH, Cell, Column, Rule, show_number
 from rnnstudy.runs.plan import MEASURES
 
@@ -82,7 +83,7 @@ def show_difference(effect: Effect) -> Cell:
     value, low, high = difference.ends
     whole = effect.measure == "steps_to_solve"
     if low < high:
-        digits = next(digits for digits in (2, 3, 4, 17) if _signed(low, digits) != _signed(high, digits))
+        digits = next((few for few in (2, 3) if _signed(low, few) != _signed(high, few)), 4)
         ends = ", ".join(_signed(end, digits, whole=whole) for end in (low, high))
         interval = f"{'≈ ' if difference.rough else ''}[{ends}]"
     else:  # no spread, or only one pair

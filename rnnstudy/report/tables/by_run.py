@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from rnnstudy.core.text import join
-from rnnstudy.report.analysis.comparison import NAMES, Comparison
+from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.gradient import last_ratios
+from rnnstudy.report.analysis.samples import NAMES
 from rnnstudy.report.analysis.statistics import interquartile_mean, median_range
 from rnnstudy.report.analysis.summary import Summary, known, largest, mean_active, median_ratio
 from rnnstudy.report.analysis.survival import median_steps_to_solve
