@@ -131,19 +131,37 @@ def trinomial_power(pairs: int, gains: float, losses: float) -> float:
 
 
 def skewness_corrected_ends(values: Sequence[float], quantile: float) -> tuple[float, float]:
-    """Return the means at which Hall's transformed statistic is +- quantile / sqrt(n), found by halving."""
+    """Return the means at which Hall's transformed statistic is +- the quantile."""
+    return _ends(sum(values) / len(values), _cumulant(values, 2), _cumulant(values, 3), quantile)
+
+
+def skewed_difference_ends(this: Sequence[float], that: Sequence[float], quantile: float) -> tuple[float, float]:
+    """Return the differences of two means at which Hall's transformed statistic is +- the quantile."""
+    difference = sum(this) / len(this) - sum(that) / len(that)
+    variance = _cumulant(this, 2) + _cumulant(that, 2)
+    return _ends(difference, variance, _cumulant(this, 3) - _cumulant(that, 3), quantile)
+
+
+def _cumulant(values: Sequence[float], order: int) -> float:
+    """Return the unbiased estimate of a cumulant of the mean of values: of order 2 or 3."""
     size, mean = len(values), sum(values) / len(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (size - 1))
-    cubes = sum(((value - mean) / deviation) ** 3 for value in values)
-    g = size / ((size - 1) * (size - 2)) * cubes
+    powers = sum((value - mean) ** order for value in values)
+    if order == 2:
+        return powers / (size - 1) / size
+    return size / ((size - 1) * (size - 2)) * powers / size**2 if size > 2 else 0.0
+
+
+def _ends(value: float, variance: float, third: float, quantile: float) -> tuple[float, float]:
+    """Solve for the ends by halving: with T in standard errors and g its skewness, T + g T^2/3 + g^2 T^3/27 + g/6."""
+    error, g = math.sqrt(variance), third / variance**1.5
 
     def transformed(mu: float) -> float:
-        t = (mean - mu) / deviation
-        return t + g * t**2 / 3 + g**2 * t**3 / 27 + g / (6 * size)
+        t = (value - mu) / error
+        return t + g * t**2 / 3 + g**2 * t**3 / 27 + g / 6
 
     ends: list[float] = []
-    for wanted in (quantile / math.sqrt(size), -quantile / math.sqrt(size)):
-        low, high = mean - 1e3 * deviation, mean + 1e3 * deviation
+    for wanted in (quantile, -quantile):
+        low, high = value - 1e6 * error, value + 1e6 * error
         for _ in range(200):
             middle = (low + high) / 2
             if transformed(middle) > wanted:  # falls as the mean grows

@@ -50,7 +50,8 @@ def test_comparisons_of_the_same_settings_are_added_up():
     pairs = [(run("c", "clip_norm", lr, at=(50,) if lr == "3" else ()), run("b", lr=lr)) for lr in ("1", "2")]
     pairs.append((run("c 3", "clip_norm", "3", at=(50,)), run("b 3", lr="3", at=(30, 4))))
     assert changed(*pairs) == [
-        "Without a mitigation 2 of 16 replicas diverged, the first at step 4; with clip_norm 1 of 24 did, at step 50."
+        "Without a mitigation 2 of 16 replicas diverged, the first at step 4; with clip_norm 1 of 24 did, at step 50 "
+        "(not shown to be more than chance)."
     ]
 
 
@@ -67,16 +68,16 @@ def test_settings_of_one_outcome_are_named_together_and_many_are_added_up():
 
 def test_a_remedy_can_be_to_blame_and_a_baseline_can_be_a_setting():
     assert changed((run("omega", "omega", at=(4,)), run("calm"))) == [
-        "Without a mitigation no replica diverged; with omega 1 of 8 did, at step 4."
+        "Without a mitigation no replica diverged; with omega 1 of 8 did, at step 4 (not shown to be more than chance)."
     ]
     assert changed((run("slow", lr="0.1"), run("fast", lr="3", at=(4,)))) == [
-        "With lr=3 1 of 8 replicas diverged, at step 4; with lr=0.1 none did."
+        "With lr=3 1 of 8 replicas diverged, at step 4; with lr=0.1 none did (not shown to be more than chance)."
     ]
 
 
 def test_a_step_that_is_unknown_is_not_told():
     assert changed((CLIPPED, run("old", at=(1, 1), known=False))) == [
-        "Without a mitigation 2 of 8 replicas diverged; with clip_norm none did."
+        "Without a mitigation 2 of 8 replicas diverged; with clip_norm none did (not shown to be more than chance)."
     ]
 
 

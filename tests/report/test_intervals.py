@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from reference.plain_statistics import skewness_corrected_ends, wald_ends
-from scipy.stats import ttest_ind
+from reference.plain_statistics import skewed_difference_ends, skewness_corrected_ends, wald_ends
+from scipy.stats import t, ttest_ind
 
 from rnnstudy.report.analysis.intervals import (
     ENOUGH,
@@ -92,11 +92,26 @@ SAMPLE = st.lists(st.integers(-50, 50), min_size=2, max_size=12).filter(lambda v
 
 
 @given(SAMPLE, SAMPLE, st.sampled_from([1.0, 1e300, 1e-300]))
-def test_a_difference_of_means_has_welchs_interval(this, that, unit):
-    found = difference_of_means([unit * value for value in this], [unit * value for value in that])
+def test_a_difference_of_means_without_skewness_has_welchs_interval(this, that, unit):
+    this, that = ([*values, *(-value for value in values)] for values in (this, that))
+    found = difference_of_means([unit * value for value in this], [unit * value + unit for value in that])
     interval = ttest_ind(this, that, equal_var=False).confidence_interval(0.95)
-    expected = [statistics.fmean(this) - statistics.fmean(that), *interval]
-    assert [end / unit for end in found.ends] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    expected = [-1, *(end - 1 for end in interval)]
+    assert [end / unit for end in found.ends] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@given(SAMPLE, SAMPLE)
+def test_a_difference_of_means_is_corrected_for_its_skewness(this, that):
+    found, welch = difference_of_means(this, that), ttest_ind(this, that, equal_var=False)
+    quantile = t.isf(0.025, welch.df)
+    expected = skewed_difference_ends(this, that, quantile)
+    assert found.ends[1:] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_against_equal_values_a_difference_of_means_is_that_of_one_mean():
+    values = np.random.default_rng(0).lognormal(size=9).tolist()
+    one, two = mean_interval(values), difference_of_means(values, [2.0] * 9)
+    assert two.ends == pytest.approx([end - 2 for end in one.ends])
 
 
 @pytest.mark.parametrize(("this", "that"), [([1.0], [2.0, 3.0]), ([1.0, 1.0], [3.0, 3.0]), ([4.0], [4.0])])

@@ -55,15 +55,10 @@ def mean_interval(values: Sequence[float], *, rough: bool = False) -> Estimate:
     if least == most:
         return Estimate(value=least, low=math.nan, high=math.nan, rough=True)
     exponent, (scaled,) = _scale(values)
-    mean = math.fsum(scaled) / size
-    second, third = (math.fsum((value - mean) ** power for value in scaled) / size for power in (2, 3))
-    if second == 0:  # a spread of rounding errors
+    mean, error, third = _moments(scaled)
+    if error == 0:  # a spread of rounding errors
         return Estimate(value=_unscale(mean, exponent), low=math.nan, high=math.nan, rough=True)
-    deviation = math.sqrt(second * size / (size - 1))
-    skewness = third / second**1.5 * math.sqrt(size * (size - 1)) / (size - 2) if size > 2 else 0.0
-    bound = _t(size) / math.sqrt(size)
-    low, high = (mean - deviation * _solve(sign * bound - skewness / (6 * size), skewness / 3) for sign in (1, -1))
-    ends = [_unscale(end, exponent) for end in (mean, low, high)]
+    ends = [_unscale(end, exponent) for end in (mean, *_ends(mean, error, third, _t(size)))]
     return Estimate(value=ends[0], low=ends[1], high=ends[2], rough=rough or size < ENOUGH)
 
 
@@ -76,6 +71,13 @@ def _scale(*samples: Sequence[float]) -> tuple[int, list[list[float]]]:
 def _unscale(value: float, exponent: int) -> float:
     half = exponent // 2  # 2^exponent may overflow, and so may what is returned
     return value * 2.0**half * 2.0 ** (exponent - half)
+
+
+def _ends(value: float, error: float, third: float, bound: float) -> tuple[float, float]:
+    """Return the ends of an interval from the second and third cumulant of the estimate, and a quantile of t."""
+    skewness = third / error / math.sqrt(error)
+    low, high = (value - math.sqrt(error) * _solve(side - skewness / 6, skewness / 3) for side in (bound, -bound))
+    return low, high
 
 
 def _solve(value: float, slope: float) -> float:
@@ -91,29 +93,33 @@ def _t(size: int) -> float:
 def difference_of_means(this: Sequence[float], that: Sequence[float]) -> Estimate:
     """Return the difference of the means of two independent samples, this less that, with Welch's interval.
 
+    It is corrected for the skewness of the difference as that of a mean is.
+
     References:
         Welch, The generalization of Student's problem when several different population variances are involved, 1947
         (Biometrika 34).
     """
     fewest = min(len(this), len(that))
     exponent, scaled = _scale(this, that)
-    means, errors = zip(*map(_mean_and_error, scaled), strict=True)
+    means, errors, thirds = zip(*map(_moments, scaled), strict=True)
     difference, error = means[0] - means[1], sum(errors)
     if fewest < 2 or error == 0:
         return Estimate(value=_unscale(difference, exponent), low=math.nan, high=math.nan, rough=True)
     freedom = 1 / sum((each / error) ** 2 / (len(sample) - 1) for each, sample in zip(errors, scaled, strict=True))
-    half = float(t.isf(0.025, freedom)) * math.sqrt(error)
-    ends = [_unscale(end, exponent) for end in (difference, difference - half, difference + half)]
+    bound = float(t.isf(0.025, freedom))
+    found = _ends(difference, error, thirds[0] - thirds[1], bound)
+    ends = [_unscale(end, exponent) for end in (difference, *found)]
     return Estimate(value=ends[0], low=ends[1], high=ends[2], rough=fewest < ENOUGH)
 
 
-def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and its squared standard error, 0 without any spread."""
+def _moments(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean, and the second and third cumulant of it as an estimate: 0 without any spread."""
     size = len(values)
     mean = math.fsum(values) / size
     if min(values) == max(values):
-        return mean, 0.0
-    return mean, math.fsum((value - mean) ** 2 for value in values) / (size - 1) / size
+        return mean, 0.0, 0.0
+    second, third = (math.fsum((value - mean) ** power for value in values) / (size - 1) for power in (2, 3))
+    return mean, second / size, third / (size * (size - 2)) if size > 2 else 0.0
 
 
 @cache

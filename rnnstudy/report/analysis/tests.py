@@ -26,12 +26,14 @@ FEWEST_PAIRS = 6
 MOST_ENUMERATED = 12
 """Most seeds for which all signs are enumerated."""
 
+WEIGHT, WEIGHT_OF_MANY = 2, 8
+"""Weight of the primary measure up to so many seeds, and above, where others stand a chance beside a larger one."""
+
 DRAWS, FEWER_DRAWS = 9999, 1999
 """Random signs beyond that, and the fewer ones of more than `MANY` differences."""
 
 MANY = 3000
 _ROWS = 256  # differences at a time: their statistics for all signs are held
-_PENALTY = 2 * math.log(2)  # of z^2: halves the density of the normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,8 @@ def paired_tests(
     """Return the p-values of differences between pairs: each row maps the seeds of its pairs to a difference.
 
     max-t: step-down maximum statistic. A difference is as improbable as it is that any difference with a statistic no
-        larger than its own, with other signs, would reach it. The primary measure counts double: ln 4 is taken from the
-        z^2 of the others, as if their p-values were doubled.
+        larger than its own, with other signs, would reach it. The primary measure has a weight: 2 ln(weight) is taken
+        from the z^2 of the others, about as if their p-values were multiplied by it.
     holm: Holm's step-down procedure on the p-values of all differences that are not all 0.
     none: No correction.
 
@@ -71,7 +73,8 @@ def paired_tests(
     live = np.flatnonzero(largest > 0)
     scaled = matrix[live] / largest[live, None]
     scaled /= np.sqrt((scaled**2).sum(axis=1, keepdims=True))
-    penalty = np.where(np.asarray(primary, dtype=bool)[live], 0.0, _PENALTY)
+    weight = WEIGHT if len(seeds) <= MOST_ENUMERATED else WEIGHT_OF_MANY
+    penalty = np.where(np.asarray(primary, dtype=bool)[live], 0.0, 2 * math.log(weight))
     raw, adjusted = _flipped(scaled, penalty, _signs(len(seeds), len(rows), seed))
     if len(seeds) > MOST_ENUMERATED:
         exact = [_exact(row[row != 0]) for row in matrix[live]]

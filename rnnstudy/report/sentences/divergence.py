@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from rnnstudy.report.analysis.comparison import Comparison
+from rnnstudy.report.analysis.comparison import BETTER, WORSE, Comparison
 from rnnstudy.report.analysis.phrases import contrast, of_replicas
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.runs.settings import NO_MITIGATION
 
 _MAX_NAMED = 3  # runs or settings that a sentence still names
+
+UNTOLD = "not shown to be more than chance"
+"""Caveat of a difference that no test decides."""
 
 _Group = dict[str, list[Comparison]]  # comparisons by what the run has and its baseline has not
 
@@ -16,7 +19,7 @@ def changed_divergence(comparisons: Sequence[Comparison]) -> list[str]:
     """Return at most one sentence: how many replicas diverged in the baselines, and in the runs compared with them.
 
     Only runs that ended count, and only where the replicas that diverged differ between a run and its baseline.
-    Comparisons of the same two settings are added up.
+    Comparisons of the same two settings are added up. A caveat says so where no test decides.
     """
     groups: dict[str, _Group] = {}
     for each in comparisons:
@@ -32,7 +35,15 @@ def changed_divergence(comparisons: Sequence[Comparison]) -> list[str]:
     if len(outcomes) > _MAX_NAMED:
         outcomes = {_outcome([each.summary for pairs in group.values() for each in pairs], again=True): list(group)}
     parts = [f"with {_settings(names)} {outcome}" for outcome, names in outcomes.items()]
-    return [f"{name} {_outcome(list(baselines.values()))}; {', '.join(parts)}."]
+    decided = any(decides_divergence(each) for pairs in group.values() for each in pairs)
+    caveat = "" if decided else f" ({UNTOLD})"
+    return [f"{name} {_outcome(list(baselines.values()))}; {', '.join(parts)}{caveat}."]
+
+
+def decides_divergence(comparison: Comparison) -> bool:
+    """Return whether a test decides between the fractions that diverged."""
+    effect = comparison.effect("diverged")
+    return effect is not None and effect.verdict in {BETTER, WORSE}
 
 
 def divergence(summaries: Sequence[Summary]) -> list[str]:

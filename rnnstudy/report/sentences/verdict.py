@@ -10,7 +10,7 @@ from rnnstudy.report.analysis.phrases import contrast, of_replicas
 from rnnstudy.report.analysis.samples import FRACTIONS, JUDGED, NAMES
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.sentences.decision import correction, decision, limit_clause, main_clause, tally, too_few
-from rnnstudy.report.sentences.divergence import changed_divergence, divergence, when
+from rnnstudy.report.sentences.divergence import changed_divergence, decides_divergence, divergence, when
 from rnnstudy.report.sentences.gradient import gradient_clauses, tally_gradients
 from rnnstudy.report.sentences.headline import headline
 from rnnstudy.runs.plan import CORRECTIONS, MEASURES
@@ -43,7 +43,8 @@ RULES = (
     "there is.",
     "The primary measure is the fraction solved, of tasks without a criterion the final loss, or what a study's plan "
     "or --measure names. max-t: the p-values are corrected for all differences on the page, by the largest statistic "
-    "of any under joint sign flips per seed (Westfall & Young 1993, step-down); the primary measure counts double. "
+    "of any under joint sign flips per seed (Westfall & Young 1993, step-down); the primary measure counts double, "
+    "above 12 seeds eightfold. "
     "holm: Holm's procedure. none: no correction.",
     "Steps to solve are compared as the mean time within N steps, to which both runs were trained (restricted mean): "
     "a replica that did not solve the task by then counts with N, and what comes later is not compared. It can be "
@@ -89,7 +90,8 @@ def verdicts(
     ]
     rest = [*lost, *tested, *tally_gradients(summaries), *clearest]
     kept = max(1, _MOST - len(changed) - len(decided) - len(rest))
-    return [*changed, *decided, *headline(summaries, comparisons)[:kept], *rest][:_MOST]
+    first = [*changed, *decided] if any(map(decides_divergence, comparisons)) else [*decided, *changed]
+    return [*first, *headline(summaries, comparisons)[:kept], *rest][:_MOST]
 
 
 def gradient_verdicts(summaries: Sequence[Summary]) -> list[str]:
