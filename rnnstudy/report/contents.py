@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rnnstudy.report.analysis.comparison import Comparison
 from rnnstudy.report.analysis.phrases import contrast
+from rnnstudy.report.analysis.profiles import aggregates
 from rnnstudy.report.analysis.summary import Summary, known
 from rnnstudy.report.select import Group
 from rnnstudy.report.sentences.verdict import verdicts
+from rnnstudy.report.tables.by_level import level_columns
 from rnnstudy.report.tables.by_pair import comparison_columns
 from rnnstudy.report.tables.by_run import columns
 from rnnstudy.report.tables.columns import Column, Table
@@ -18,6 +20,9 @@ from rnnstudy.runs.collection import MAX_HELD
 MAX_DRAWN = MAX_HELD
 """Runs that the figures show; their whole logs are read."""
 
+
+MAX_AGGREGATED = 1000
+"""Runs up to which figures over all tasks or lags are computed: each takes a bootstrap."""
 
 _MOST_SIDE_BY_SIDE = 4  # pairs, or runs where nothing is compared
 
@@ -106,6 +111,12 @@ class Contents:
     def paired(self) -> Table:
         """Table of comparisons for people; empty without any."""
         return Table(noun="comparison", every=tuple(comparison_columns(self.comparisons)))
+
+    @cached_property
+    def levels(self) -> Table:
+        """Table of configurations over all tasks or lags; without rows where there is only one."""
+        most = self.summaries if len(self.summaries) <= MAX_AGGREGATED else ()
+        return Table(noun="configuration", every=tuple(level_columns(aggregates(most))))
 
     def parts(self, table: Sequence[Column], most: int | None = None) -> Iterator[tuple[Group, list[Column]]]:
         """Yield the groups with their rows of the table of runs, at most `most` rows in all; skip empty groups."""

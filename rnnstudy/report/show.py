@@ -57,6 +57,8 @@ def markdown_tables(contents: Contents) -> str:
     if contents.comparisons:
         parts += [f"**Compared with {escape_markdown(contents.baseline)}**\n", markdown_table(contents.paired.columns)]
         parts += [*_markdown_note(contents.paired), f"{escape_markdown(FIGURES)}\n"]
+    if contents.levels.every:
+        parts += ["**Over all tasks**\n", markdown_table(contents.levels.columns), *_markdown_note(contents.levels)]
     return "\n".join(parts)
 
 

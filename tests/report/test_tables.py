@@ -332,3 +332,17 @@ def test_cells_of_the_page_are_labelled_and_what_is_shared_is_said(tmp_path: Pat
 def test_a_number_in_a_csv_is_kept_and_a_formula_is_not() -> None:
     rows = [{"a": math.nan, "b": math.inf, "c": -math.inf, "d": None, "e": "=1+1", "f": "-1.5", "g": 0.1}]
     assert to_csv(rows).splitlines()[1] == "NaN,Inf,-Inf,,'=1+1,-1.5,0.1"
+
+
+def test_configurations_over_several_tasks_have_a_table(tmp_path: Path) -> None:
+    for model, speed in (("gru", 200.0), ("lstm", 0.0)):
+        for lag in (9, 20):
+            spec = Synthetic(model=model, speed=speed, probes=2, settings={"task": {"lag": lag}})
+            write_run(tmp_path / f"{model}-{lag}", spec)
+    contents = contents_of(tmp_path)
+    solved = next(column for column in contents.levels.every if column.header == "solved")
+    assert [main for main, _ in solved.cells] == ["1.00", "0.00"]
+    assert contents.levels.shared.startswith("Both configurations: tasks 2, n 16")
+    assert "**Over all tasks**" in table_files(contents)["table.md"]
+    assert "<h2>Over all tasks</h2>" in render(contents, {})
+    assert contents_of(tmp_path / "gru-9", tmp_path / "gru-20").levels.every == ()

@@ -52,6 +52,7 @@ def render(contents: Contents, drawings: Mapping[str, Drawing]) -> str:
         ],
         left=len(contents.summaries) - MAX_ROWS,
         pairs=_rows([column.rows(0, MAX_ROWS) for column in contents.paired.columns]),
+        levels=_rows([column.rows(0, MAX_ROWS) for column in contents.levels.columns]),
         pairs_left=len(contents.comparisons) - MAX_ROWS,
         links=links,
     )
