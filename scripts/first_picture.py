@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rnnstudy.plotting.style import report_style
 from rnnstudy.report.analysis.naming import name_runs
+from rnnstudy.report.analysis.pooling import pool_runs
 from rnnstudy.report.analysis.summary import Summary, read_logs, summarise
 from rnnstudy.report.contents import SideBySide
 from rnnstudy.report.figures.overview import overview_figures
@@ -26,7 +27,7 @@ def find(folder: Path, conditions: Sequence[str]) -> Summary:
     runs = read_sweep(folder).runs
     met = read_conditions(conditions, runs, option="COLUMNS")
     (named,) = [each for each in name_runs(runs) if all(condition.is_met_by(each.run) for condition in met)]
-    return replace(summarise(named), logs=read_logs(named.run))
+    return replace(summarise(named), logs=read_logs(pool_runs([named.run])[0]))
 
 
 def main(outputs: Path, picture: Path) -> None:
