@@ -112,8 +112,9 @@ def _draw_outcome(axes: Axes, run: Summary) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(labelbottom=False, labelleft=False, length=0)
     outcomes = {"solved": run.solved, "diverged": run.diverged} if run.is_judged else {"diverged": run.diverged}
+    of = " of " if run.is_finished else "/"  # room for more
     told = [
-        f"{count} of {run.replicas} {name}" if run.replicas > 1 else f"{'' if count else 'not '}{name}"
+        f"{count}{of}{run.replicas} {name}" if run.replicas > 1 else f"{'' if count else 'not '}{name}"
         for name, count in outcomes.items()
     ]
     so_far = "" if run.is_finished else ", so far"

@@ -31,6 +31,13 @@ def headline(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = (
     if not ended:
         count = len(summaries)
         return ["The run has not ended yet." if count == 1 else f"None of {count} runs has ended yet."]
+    sentences = _sentences(ended, decided)
+    if len(ended) < len(summaries):
+        sentences[0] = f"{len(ended)} of {len(summaries)} runs have ended. {sentences[0]}"
+    return sentences
+
+
+def _sentences(ended: Sequence[Summary], decided: Set[frozenset[Path]]) -> list[str]:
     tasks: dict[tuple[str, ...], list[Summary]] = {}
     for summary in ended:
         tasks.setdefault(tuple(summary.differing[key] for key in _task_settings(summary)), []).append(summary)
