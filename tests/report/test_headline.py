@@ -49,7 +49,7 @@ def test_of_equal_runs_none_is_named_alone():
 
 def test_how_many_runs_have_ended_is_told_where_some_have_not():
     ended, open_ = run("a", steps=(5,) * 6), make_summary("b", steps=DIVERGED, finished=False)
-    assert headline([ended, open_]) == ["1 of 2 runs have ended. a solved 6 of 6 replicas (median 5 steps)."]
+    assert headline([ended, open_]) == ["1 of 2 runs has ended. a solved 6 of 6 replicas (median 5 steps)."]
 
 
 def test_a_ranking_needs_no_caveat_where_a_test_decides_between_best_and_worst():

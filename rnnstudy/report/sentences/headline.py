@@ -33,7 +33,8 @@ def headline(summaries: Sequence[Summary], comparisons: Sequence[Comparison] = (
         return ["The run has not ended yet." if count == 1 else f"None of {count} runs has ended yet."]
     sentences = _sentences(ended, decided)
     if len(ended) < len(summaries):
-        sentences[0] = f"{len(ended)} of {len(summaries)} runs have ended. {sentences[0]}"
+        verb = "has" if len(ended) == 1 else "have"
+        sentences[0] = f"{len(ended)} of {len(summaries)} runs {verb} ended. {sentences[0]}"
     return sentences
 
 
