@@ -215,7 +215,7 @@ def test_the_tables_as_markdown(sweep: Path) -> None:
     assert lines[0] == "**lag=9**"
     assert lines[2].startswith("| run | lag | steps | verdict | loss |")
     assert set(lines[3]) <= set("| -:")
-    assert len([line for line in lines if line.startswith("| ")]) == 3 * (2 + 4) + 2 + 6
+    assert len([line for line in lines if line.startswith("| ")]) == 3 * (2 + 4) + 2 + 6 + 2 + 4
     assert len({line.count("|") for line in lines[2:8]}) == 1
     assert r"**Compared with mitigation=\[\]**" in lines
 

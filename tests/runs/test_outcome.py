@@ -187,7 +187,7 @@ def test_a_run_that_has_not_ended_is_compared_at_the_step_it_is_at(tmp_path: Pat
     assert (loss.pairs, loss.left_out) == (3, 1)
     assert loss.difference is not None
     assert loss.difference.value == pytest.approx(1 - (600.0 + 400.1 + 600.3) / 3)
-    assert "compared at step 600, which is as far as going is" in found.notes[0]
+    assert "compared at step 600, which is as far as lstm + clip_norm is" in found.notes[0]
 
 
 def curves_and_rows(norms: list[list[float]], losses: list[float], spikes: list[int]) -> tuple[list, list]:

@@ -60,7 +60,7 @@ def replica_rows(summary: Summary) -> list[RawRow]:
             summary,
             {
                 "replica": replica,
-                "seed": summary.seeds[replica],
+                "network": summary.seeds[replica],
                 "replicas": summary.replicas,
                 "status": summary.status[replica],
                 "steps_to_solve": summary.steps_to_solve[replica],
