@@ -6,7 +6,6 @@ from functools import cache
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import trim_mean
 
 
 @cache
@@ -44,7 +43,10 @@ def interquartile_mean(values: Sequence[float]) -> float:
         section 4.3.
     """
     counted = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=math.inf, posinf=math.inf, neginf=-math.inf)
-    return float(trim_mean(counted, 0.25))
+    cut = len(counted) // 4
+    with np.errstate(invalid="ignore"):  # infinities of both signs: NaN
+        # scipy.stats.trim_mean takes some fifteen times as long, and reports have thousands of runs.
+        return float(np.sort(counted)[cut : len(counted) - cut].mean())
 
 
 def ordered_median(logs: np.ndarray, *, axis: int) -> np.ndarray:
