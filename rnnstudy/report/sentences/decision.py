@@ -139,8 +139,10 @@ def _counted(found: Sequence[tuple[Comparison, Effect]]) -> str:
         if not counts[verdict]:
             continue
         said = {NOT_SHOWN: "shows no difference", AT_LIMIT: "is the same", TOO_FEW: "has too few pairs"}
-        of = counts[verdict]
-        many = of if parts else f"{of_all(of, len(found))} {plural('comparison', len(found))}"
+        of, total = counts[verdict], len(found)
+        many = of if parts else f"{of_all(of, total)} {plural('comparison', total)}"
+        if verdict == NOT_SHOWN and of == total > 1:
+            many = "either comparison" if total == 2 else f"any of {total} comparisons"
         names = [_told(contrast(each)) for each, effect in found if effect.verdict == verdict]
         told = join(names) if len(names) <= _MAX_NAMED else some(names, _MAX_NAMED)
         aside = f" ({told})" if verdict not in said else ""
