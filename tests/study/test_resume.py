@@ -127,11 +127,11 @@ def train_in_a_terminal_that_is_closed(folder: RunFolder) -> int:
 
 
 def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path, reference):
-    for attempt in range(5):
-        folder = RunFolder(tmp_path / f"run{attempt}")
+    folder = RunFolder(tmp_path / "run")
+    code = train_in_a_terminal_that_is_closed(folder)
+    if folder.is_finished:  # a busy machine may let it end before
+        folder = RunFolder(tmp_path / "again")
         code = train_in_a_terminal_that_is_closed(folder)
-        if not folder.is_finished:  # a busy machine may let it end before
-            break
     assert code == 130
     assert "a checkpoint is saved" in folder.history.read_text()
     assert not folder.failure.exists()
