@@ -52,7 +52,7 @@ def board(directory: Path, place: Place, console: Console) -> int:
     """Return 0 after running TensorBoard on the runs at any depth below a folder, until Ctrl-C or a signal to end.
 
     Raises:
-        RnnstudyError: There is no such folder, it has nothing to show, or the host or the port cannot be had.
+        RnnstudyError: There is no such folder, it has nothing to show, or the host or the port cannot be used.
     """
     if place.port is not None:
         require_between("--port", place.port, 0, 65535)

@@ -111,7 +111,7 @@ def _flipped(rows: np.ndarray, penalty: np.ndarray, signs: np.ndarray) -> tuple[
         np.maximum.accumulate(found, axis=0, out=found)
         adjusted[part] = (found >= reached).mean(axis=1)
         so_far = found[-1:].copy()
-    # A difference is no more certain than one with a larger statistic.
+    # Step-down p-values never fall as the statistic falls.
     adjusted[order] = np.maximum.accumulate(adjusted[order][::-1])[::-1]
     return raw, adjusted
 

@@ -51,8 +51,8 @@ RULES = (
     "shorter though fewer replicas solve the task; then the sentence says so first. Where the curves of the fraction "
     "solved cross, no one number says which run is sooner. Log-rank: p-value of the test of the two curves, not "
     "corrected.",
-    "Where a loss is not a number, as of a replica that diverged, there is no difference; it counts as the worst, and "
-    "the sign flips are of who is better. Better in x % of the pairs: ties count half.",
+    "The loss of a replica that diverged is not a number: it is left out of the difference, counts as the worst, and "
+    "the signs that are flipped are those of better and worse. Better in x % of the pairs: ties count half.",
     "How many would show the difference seen: pairs with which the test of the primary measure alone has a power of "
     "80 %, if the fractions (taken as independent), or the mean and spread of the differences, are those seen.",
     "A replica that diverged counts as 1, another as 0. Of the largest norm it is the difference of log10. These and "
